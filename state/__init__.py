@@ -1,0 +1,1 @@
+"""What a run carries, and how it is kept: records, request, state, store, checkpoints."""

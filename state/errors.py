@@ -1,0 +1,96 @@
+"""Every error that Corral raises on purpose, in one tree.
+
+    CorralError                 exit 1
+    ├── BadInput                exit 2   the request, a file or a name is wrong; nothing was spent
+    │   ├── UnknownRun                   no run of that name
+    │   ├── RunBusy                      another process holds the run's lease
+    │   └── RunWaiting                   a new input for a run that waits for a person
+    ├── StorageError            exit 2   disk full, read-only, or the database is out of reach
+    ├── EndpointError           exit 1   a model endpoint did not give a usable answer
+    │   ├── EndpointUnreachable exit 2   no connection, or a server that keeps failing
+    │   ├── EndpointRefused     exit 2   wrong key, unknown model, or a request it will not take
+    │   ├── RateLimited         exit 1   still limited after every retry
+    │   └── AnswerInvalid       exit 1   not the asked JSON, twice
+    ├── BudgetExceeded          exit 3   the next call would pass the cap; a person may raise it
+    └── TrainingError           exit 1   the training process failed
+
+Foreign errors are wrapped where they enter (the store, the endpoint client, the training launcher), so code above
+never catches a library's own. A message says what was wrong, where, and what to do.
+"""
+
+
+class CorralError(Exception):
+    """The root. ``exit_code`` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class BadInput(CorralError):
+    """Something the user gave is wrong; it was refused before anything was spent."""
+
+    exit_code = 2
+
+
+class UnknownRun(BadInput):
+    """No run of that name in the record store."""
+
+
+class RunBusy(BadInput):
+    """Another live process holds the lease of this run."""
+
+
+class RunWaiting(BadInput):
+    """The run waits at an interrupt: a new input would drop it."""
+
+
+class StorageError(CorralError):
+    """The database or a folder cannot be read or written."""
+
+    exit_code = 2
+
+
+class EndpointError(CorralError):
+    """A model endpoint did not give a usable answer."""
+
+
+class EndpointUnreachable(EndpointError):
+    """No connection to the endpoint, or it kept failing."""
+
+    exit_code = 2
+
+
+class EndpointRefused(EndpointError):
+    """The endpoint will never take this call: wrong key, unknown model, malformed request."""
+
+    exit_code = 2
+
+
+class RateLimited(EndpointError):
+    """The endpoint still limits us after every retry."""
+
+
+class AnswerInvalid(EndpointError):
+    """The answer did not fit the asked JSON schema, twice."""
+
+
+class BudgetExceeded(CorralError):
+    """The next call would pass the run's spending cap, so it was not made.
+
+    Attributes:
+        spent: dollars this run has spent.
+        cap: dollars it may spend.
+    """
+
+    exit_code = 3
+
+    def __init__(self, spent: float, cap: float) -> None:
+        super().__init__(
+            f"the next call would pass the budget: ${spent:.4f} of ${cap:.4f} is spent. "
+            "Answer the run's interrupt with a higher cap (corral approve RUN --budget DOLLARS) to go on."
+        )
+        self.spent = spent
+        self.cap = cap
+
+
+class TrainingError(CorralError):
+    """The training process ended without an adapter."""

@@ -1,0 +1,186 @@
+"""Frozen records: one row each in the store, one shape for every layer above it.
+
+A record's ``id`` is a hash of what it is made of, so that writing it twice changes nothing. Rows that are judged on
+their way carry an ``outcome``; everything that is not ``accepted`` has its reasons beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def content_hash(*parts: Any) -> str:
+    """Return 32 hex digits that depend on the parts' content alone.
+
+    Args:
+        *parts: JSON-serialisable values. ``("ab", "c")`` and ``("a", "bc")`` differ.
+    """
+    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+class Record(BaseModel):
+    """The base of all records: immutable and closed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Outcome(StrEnum):
+    """Where a row stands. At any time the counts over all outcomes add up to the rows made."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    WAITING = "waiting"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+class Check(Record):
+    """A verifiable demand on a completion, as written in a prompts file."""
+
+    kind: str
+    """The checker's name in ``tools.checks``, such as ``max_words`` or ``must_include``."""
+    value: int | str | tuple[str, ...] | None = None
+    """The checker's one argument: a number, a phrase or several."""
+
+
+class CheckResult(Record):
+    """What a check found in one completion."""
+
+    kind: str
+    passed: bool | None
+    """``None`` where the check does not apply."""
+    evidence: str
+    """One line a person or a judge can read, such as ``31 words, at most 25 asked``."""
+    dimension: str = "compliance"
+    """The judged dimension that a failure caps."""
+
+
+class Sample(Record):
+    """An instruction, generated or given, with what is known about it."""
+
+    id: str
+    instruction: str
+    input: str = ""
+    output: str = ""
+    """The reference answer: the generator's, or the prompts file's; empty where there is none."""
+    origin: Literal["generated", "prompt"] = "generated"
+    split: Literal["train", "heldout"] = "train"
+    checks: tuple[Check, ...] = ()
+    category: str = ""
+    round: int = Field(0, ge=0)
+    """The generation round it came from; 0 for given prompts."""
+    call: str = ""
+    """The ledger key of the call that wrote it; empty for given prompts."""
+    outcome: Outcome = Outcome.PENDING
+    reasons: tuple[str, ...] = ()
+    score: float | None = None
+    """The gates' score in [0, 1]; ``None`` before the gate."""
+
+    @property
+    def prompt(self) -> str:
+        """The text a model is asked: the instruction, and the input under it where there is one."""
+        return f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
+
+
+class Candidate(Record):
+    """One completion of the policy for one sample."""
+
+    id: str
+    sample_id: str
+    draw: int = Field(ge=0)
+    text: str
+    ended: bool
+    """Whether the model ended by itself, rather than at the token limit."""
+    provenance: Literal["sampled", "edited"] = "sampled"
+    call: str = ""
+    outcome: Outcome = Outcome.PENDING
+    reasons: tuple[str, ...] = ()
+
+
+class DimensionScore(Record):
+    """One judge's score on one dimension."""
+
+    dimension: str
+    score: float = Field(ge=0, le=100)
+    """After the cap."""
+    reason: str
+    capped_from: float | None = None
+    """The judge's own score where a failed check lowered it, else ``None``."""
+
+
+class Judgement(Record):
+    """What the crew said of one candidate."""
+
+    id: str
+    candidate_id: str
+    judge: str
+    """Identity of the judge: a hash over model, prompts and weights, with a readable head."""
+    scores: tuple[DimensionScore, ...] = ()
+    overall: float = Field(0.0, ge=0, le=100)
+    """Weighted mean of the five scores."""
+    stars: int = Field(1, ge=1, le=5)
+    """The expert's rating: 4 and 5 may be chosen, 1 and 2 rejected."""
+    confidence: float = Field(0.0, ge=0, le=1)
+    feedback: str = ""
+    strengths: tuple[str, ...] = ()
+    weaknesses: tuple[str, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
+    outcome: Outcome = Outcome.PENDING
+    reasons: tuple[str, ...] = ()
+
+
+class Review(Record):
+    """A decision on one borderline candidate, by a person or by a named policy."""
+
+    id: str
+    candidate_id: str
+    decision: Literal["approve", "edit", "reject"]
+    text: str = ""
+    """The edited completion; empty unless ``decision`` is ``edit``."""
+    comment: str = ""
+    reviewer: str
+    """A person's name, or ``policy:NAME`` for an unattended run."""
+    decided_at: datetime
+
+
+class Answer(Record):
+    """One model's answer to one held-out prompt."""
+
+    id: str
+    sample_id: str
+    model: str
+    """``base``, or the adapter's id."""
+    text: str
+    ended: bool
+    tokens: int = Field(0, ge=0)
+
+
+class Call(Record):
+    """One paid (or free) model call, as the ledger keeps it."""
+
+    key: str
+    run_id: str
+    """The run that made it; later runs read it for nothing."""
+    purpose: str
+    endpoint: str
+    model: str
+    request: dict[str, Any]
+    """Messages and parameters, as sent."""
+    status: Literal["answered", "failed"]
+    text: str = ""
+    finish_reason: str = ""
+    error: str = ""
+    prompt_tokens: int = Field(0, ge=0)
+    completion_tokens: int = Field(0, ge=0)
+    cost: float = Field(0.0, ge=0)
+    """Dollars."""
+    attempts: int = Field(1, ge=1)
+    started_at: datetime
+    finished_at: datetime

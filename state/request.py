@@ -1,0 +1,223 @@
+"""RunRequest: everything an owner can set for a run. A run keeps the request it started with."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+EMBEDDED = "embedded"
+"""The name, in place of a URL or a model folder, of the SmolLM2-135M that comes with the installation."""
+
+DIMENSIONS = ("accuracy", "compliance", "brand_alignment", "clarity", "actionability")
+TaskType = Literal["general", "budgeting", "creative", "compliance", "data_quality", "strategy"]
+
+
+class Section(BaseModel):
+    """A closed, immutable group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Endpoint(Section):
+    """An OpenAI-compatible server, and what its tokens cost."""
+
+    base_url: str = Field(EMBEDDED, pattern=r"^(embedded|https?://\S+)$")
+    """``embedded``, or a URL such as ``https://api.openai.com/v1`` or ``http://127.0.0.1:8000/v1``."""
+    model: str = Field("smollm2-135m-instruct", min_length=1)
+    """The model's name, as the server knows it."""
+    input_price: float = Field(0.0, ge=0)
+    """Dollars for a million prompt tokens."""
+    output_price: float = Field(0.0, ge=0)
+    """Dollars for a million completion tokens."""
+    concurrency: int = Field(8, ge=1, le=512)
+    """Calls in flight at a time."""
+    timeout: float = Field(120.0, gt=0, le=3600)
+    """Seconds to wait for one answer."""
+    attempts: int = Field(5, ge=1, le=20)
+    """Tries of one call over rate limits, server errors and broken connections."""
+
+
+class Sources(Section):
+    """Where instructions come from. Paths are relative to the working directory."""
+
+    seeds: str = "seeds/seed_tasks.jsonl"
+    """Seed tasks in Self-Instruct's format, one JSON object a line."""
+    prompts: str | None = "seeds/prompts.jsonl"
+    """Given prompts with verifiable checks, one JSON object a line; ``null`` for none."""
+    prompt_limit: int | None = Field(None, ge=1)
+    """Use at most so many training prompts of the file, and as many held-out ones as ``evaluate.limit`` says."""
+
+
+class Models(Section):
+    """Which model does what."""
+
+    generator: Endpoint = Endpoint()
+    """Writes instructions."""
+    policy: Endpoint = Endpoint()
+    """Answers prompts: the model being tuned, as a server."""
+    judge: Endpoint = Endpoint()
+    """Judges answers."""
+    base: str = EMBEDDED
+    """The policy's weights to train: ``embedded``, a local folder, or a name on the Hugging Face hub."""
+
+
+class Budget(Section):
+    """What the run may spend."""
+
+    dollars: float | None = Field(None, ge=0)
+    """The cap over all calls of the run; ``null`` for none. A call that would pass it is not made."""
+
+
+class Generation(Section):
+    """Instruction generation, after Stanford Alpaca (``generate_instruction.py``)."""
+
+    target: int = Field(24, ge=0, le=1_000_000)
+    """Accepted instructions wanted; 0 turns generation off."""
+    rounds: int = Field(3, ge=1, le=1000)
+    """Rounds of generate and gate at most."""
+    demonstrations: int = Field(3, ge=1, le=10)
+    """Seed tasks shown in each prompt."""
+    tasks_per_call: int = Field(20, ge=2, le=20)
+    """Tasks asked in each prompt, the demonstrations among them."""
+    requests_in_flight: int = Field(4, ge=1, le=256)
+    temperature: float = Field(1.0, ge=0, le=2)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(768, ge=64, le=32_768)
+    """Completion tokens of each call."""
+
+
+class Gates(Section):
+    """What an instruction must pass. ``accept`` and ``review`` are scores in [0, 1]."""
+
+    rouge_threshold: float = Field(0.7, gt=0, le=1)
+    """An instruction with a ROUGE-L F-measure above this against any kept one is rejected."""
+    accept: float = Field(0.8, ge=0, le=1)
+    review: float = Field(0.6, ge=0, le=1)
+    min_diversity: float = Field(0.3, ge=0, le=1)
+    """Below this share of novel rows among those offered in a round, the round counts as too alike."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.review > self.accept:
+            raise ValueError(f"gates.review ({self.review}) must not be above gates.accept ({self.accept})")
+        return self
+
+
+class Sampling(Section):
+    """Candidates of the policy."""
+
+    candidates: int = Field(4, ge=1, le=64)
+    """Draws for each prompt, each with its own seed."""
+    temperature: float = Field(0.7, ge=0, le=2)
+    top_p: float = Field(0.9, gt=0, le=1)
+    max_tokens: int = Field(144, ge=8, le=32_768)
+
+
+class Judging(Section):
+    """The crew, and the two thresholds between which a person decides."""
+
+    task_type: TaskType = "general"
+    """Picks the expert who gives the stars and the policy rules that apply."""
+    weights: dict[str, float] = Field(
+        {"accuracy": 0.30, "compliance": 0.25, "brand_alignment": 0.20, "clarity": 0.15, "actionability": 0.10}
+    )
+    """Share of each dimension in the overall score; they sum to 1."""
+    accept: float = Field(70.0, ge=0, le=100)
+    """Overall score from which a candidate is accepted."""
+    review: float = Field(55.0, ge=0, le=100)
+    """Overall score from which it waits for a person; below, it is rejected."""
+    draws: int = Field(1, ge=1, le=16)
+    """Repeated judgements of each candidate; their spread lowers the confidence."""
+    max_tokens: int = Field(160, ge=32, le=8192)
+    """Completion tokens of each judgement."""
+    min_kappa: float | None = Field(None, ge=-1, le=1)
+    """Refuse to train when the lower bound of the judge's measured kappa is under this; ``null`` for no demand."""
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        if self.review > self.accept:
+            raise ValueError(f"judge.review ({self.review}) must not be above judge.accept ({self.accept})")
+        if set(self.weights) != set(DIMENSIONS):
+            raise ValueError(f"judge.weights must name exactly {', '.join(DIMENSIONS)}")
+        if min(self.weights.values()) < 0 or abs(sum(self.weights.values()) - 1) > 1e-6:
+            raise ValueError(f"judge.weights must be at least 0 and sum to 1, not {sum(self.weights.values()):g}")
+        return self
+
+
+class Reviewing(Section):
+    """The human at the interrupt."""
+
+    page: int = Field(10, ge=1, le=100)
+    """Items shown at one interrupt."""
+    unattended: Literal["reject", "midpoint", "approve"] = "midpoint"
+    """What an unattended run does with a borderline item: reject it, approve it from the middle between the two
+    thresholds, or approve it. The policy's name is recorded as the reviewer."""
+
+
+class Training(Section):
+    """SFT and DPO with a LoRA adapter."""
+
+    recipe: Literal["sft", "dpo", "sft+dpo"] = "sft"
+    rounds: int = Field(2, ge=1, le=10)
+    """Trainings at most: one that came out worse than the base is tried again with half the learning rate."""
+    epochs: float = Field(2.0, gt=0, le=100)
+    batch_size: int = Field(8, ge=1, le=1024)
+    learning_rate: float = Field(8e-4, gt=0, lt=1)
+    """Peak of the SFT, for a LoRA adapter on a small model."""
+    dpo_learning_rate: float = Field(5e-5, gt=0, lt=1)
+    dpo_beta: float = Field(0.1, gt=0, le=10)
+    lora_rank: int = Field(32, ge=1, le=512)
+    lora_alpha: int = Field(64, ge=1, le=1024)
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    max_length: int = Field(512, ge=32, le=131_072)
+    """Tokens of prompt and completion together; longer rows are refused by the trainer with a count."""
+    save_steps: int = Field(10, ge=1)
+    """Optimiser steps between checkpoints."""
+    accelerate_config: str | None = None
+    """A file for ``accelerate launch --config_file``; ``null`` for one process on this machine."""
+
+
+class Evaluation(Section):
+    """Base against adapter on held-out prompts."""
+
+    heldout_share: float = Field(0.1, ge=0, lt=1)
+    """Share of prompts without a stated split that is held out, by a hash of the prompt."""
+    limit: int | None = Field(None, ge=1)
+    """Held-out prompts at most."""
+    max_tokens: int = Field(144, ge=8, le=32_768)
+    batch_size: int = Field(16, ge=1, le=1024)
+    primary: Literal["guarded", "checks", "rougeL"] = "guarded"
+    """The metric of the verdict, fixed before training. ``guarded``: the checks pass, the text does not repeat
+    itself and it ended by itself."""
+    resamples: int = Field(10_000, ge=100, le=1_000_000)
+    """Draws of the paired bootstrap."""
+
+
+class Deployment(Section):
+    """Where a signed adapter goes."""
+
+    registry: str | None = None
+    """A folder with one sub-folder a version and a ``current`` pointer; ``null`` for ``registry`` in Corral's home."""
+
+
+class RunRequest(Section):
+    """Everything an owner can set for one run."""
+
+    name: str = Field("run", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
+    """The head of the run's name: lower-case letters, digits and hyphens."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Every draw of the run follows from it."""
+    unattended: bool = False
+    """Never wait for a person: a named policy reviews, and an adapter is deployed only if it is shown to be better."""
+    sources: Sources = Sources()
+    models: Models = Models()
+    budget: Budget = Budget()
+    generation: Generation = Generation()
+    gates: Gates = Gates()
+    sampling: Sampling = Sampling()
+    judge: Judging = Judging()
+    review: Reviewing = Reviewing()
+    train: Training = Training()
+    evaluate: Evaluation = Evaluation()
+    deploy: Deployment = Deployment()
