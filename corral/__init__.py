@@ -1,1 +1,1 @@
-"""."""
+"""The door: the public Python API and the command line."""

@@ -1,1 +1,1 @@
-"""."""
+"""One step each: a file is a node is a function."""

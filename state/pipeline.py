@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
-from typing import Annotated, Any, Literal, Protocol, TypedDict
+from typing import Annotated, Any, Literal, Protocol
+
+from typing_extensions import TypedDict
 
 from state.records import Record
 from state.request import RunRequest

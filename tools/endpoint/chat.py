@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypedDict, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
+from typing_extensions import TypedDict
 
 from state.records import Record, content_hash
 
