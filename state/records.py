@@ -137,13 +137,15 @@ class Judgement(Record):
 
 
 class Review(Record):
-    """A decision on one borderline candidate, by a person or by a named policy."""
+    """A decision on one borderline item, by a person or by a named policy."""
 
     id: str
-    candidate_id: str
+    item_id: str
+    kind: Literal["instruction", "completion"]
+    """A sample that the gates were unsure of, or a candidate that the judges were unsure of."""
     decision: Literal["approve", "edit", "reject"]
     text: str = ""
-    """The edited completion; empty unless ``decision`` is ``edit``."""
+    """The edited text; empty unless ``decision`` is ``edit``."""
     comment: str = ""
     reviewer: str
     """A person's name, or ``policy:NAME`` for an unattended run."""
@@ -184,3 +186,17 @@ class Call(Record):
     attempts: int = Field(1, ge=1)
     started_at: datetime
     finished_at: datetime
+
+
+class GenerationRound(Record):
+    """What one round of generate and gate brought, and why the next step was taken."""
+
+    id: str
+    round: int = Field(ge=1)
+    offered: int = Field(ge=0)
+    """Rows the gate looked at."""
+    accepted: int = Field(ge=0)
+    novelty: float = Field(ge=0, le=1)
+    """Share of well-formed rows that the diversity gate kept."""
+    decision: str
+    reason: str

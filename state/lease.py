@@ -1,0 +1,114 @@
+"""Leases: one process works on a run at a time. A dead process's lease is free at once on its own machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import psutil
+from sqlalchemy import or_, select, update
+
+from state.database import Database, runs
+from state.errors import RunBusy
+
+LEASE_SECONDS = 60.0
+"""A lease that was not renewed for so long is free, whoever holds it. It is renewed every third of this."""
+
+
+def process_owner() -> str:
+    """Return this process's name as a lease owner: host, process id and the process's start time."""
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def is_dead(owner: str) -> bool:
+    """Tell whether ``owner`` was a process of this machine that has ended."""
+    host, pid, started = owner.rsplit(":", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        return f"{psutil.Process(int(pid)).create_time():.2f}" != started
+    except psutil.NoSuchProcess:
+        return True
+
+
+class Leases:
+    """The leases that this process holds; re-entrant, so that a run's steps nest in the run.
+
+    Args:
+        database: an open database whose tables exist.
+        owner: who takes the leases; this process unless a test says otherwise.
+    """
+
+    def __init__(self, database: Database, owner: str | None = None) -> None:
+        self.database = database
+        self.owner = owner or process_owner()
+        self._depth: Counter[str] = Counter()
+        self._renewals: dict[str, asyncio.Task[None]] = {}
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def hold(self, run_id: str) -> AsyncIterator[None]:
+        """Hold the lease of a run that is in the store.
+
+        Raises:
+            RunBusy: another live process holds it.
+        """
+        async with self._lock:
+            if self._depth[run_id] == 0:
+                await self._take(run_id)
+                self._renewals[run_id] = asyncio.create_task(self._renew(run_id))
+            self._depth[run_id] += 1
+        try:
+            yield
+        finally:
+            self._depth[run_id] -= 1
+            if self._depth[run_id] == 0:
+                await asyncio.shield(self._release(run_id))
+
+    async def holder(self, run_id: str) -> str | None:
+        """Return the live owner of a run's lease, or ``None``."""
+        query = select(runs.c.lease_owner, runs.c.lease_until).where(runs.c.run_id == run_id)
+        async with self.database.reading() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None or row.lease_owner is None or row.lease_until < time.time() or is_dead(row.lease_owner):
+            return None
+        return str(row.lease_owner)
+
+    async def _take(self, run_id: str) -> None:
+        holder = await self.holder(run_id)
+        free = [runs.c.lease_owner.is_(None), runs.c.lease_owner == self.owner, runs.c.lease_until < time.time()]
+        if holder is None:
+            query = select(runs.c.lease_owner).where(runs.c.run_id == run_id)
+            async with self.database.reading() as connection:
+                stale = (await connection.execute(query)).scalar_one_or_none()
+            # Compare and set on the dead owner's name: of two processes that see it dead, one wins.
+            free.append(runs.c.lease_owner == stale)
+        values = {"lease_owner": self.owner, "lease_until": time.time() + LEASE_SECONDS}
+        async with self.database.writing() as connection:
+            taken = await connection.execute(update(runs).where(runs.c.run_id == run_id, or_(*free)).values(**values))
+        if taken.rowcount == 0:
+            raise RunBusy(
+                f"run {run_id} is being worked on by {holder or 'another process'} (host:process); "
+                "wait for it, or end that process and run 'corral resume' again"
+            )
+
+    async def _renew(self, run_id: str) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            mine = (runs.c.run_id == run_id) & (runs.c.lease_owner == self.owner)
+            async with self.database.writing() as connection:
+                await connection.execute(update(runs).where(mine).values(lease_until=time.time() + LEASE_SECONDS))
+
+    async def _release(self, run_id: str) -> None:
+        renewal = self._renewals.pop(run_id)
+        renewal.cancel()
+        with suppress(asyncio.CancelledError):
+            await renewal
+        mine = (runs.c.run_id == run_id) & (runs.c.lease_owner == self.owner)
+        async with self.database.writing() as connection:
+            await connection.execute(update(runs).where(mine).values(lease_owner=None, lease_until=0.0))
