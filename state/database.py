@@ -147,7 +147,6 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
 
 
 async def _make_folder(folder: Path) -> None:
-    import asyncio
 
     try:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)

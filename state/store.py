@@ -146,7 +146,6 @@ class RecordStore:
         async with self.database.reading() as connection:
             return Counter({(row.tag, row.outcome): row.n for row in await connection.execute(query)})
 
-
     async def children(self, run_id: str, kind: type[Record]) -> Counter[str]:
         """Return how many records of ``kind`` each parent has."""
         table = TABLES[kind]
