@@ -1,0 +1,135 @@
+"""Settings: the only reader of the environment.
+
+What belongs to one run is in its ``RunRequest``; what belongs to the machine or the person is here. The names of others
+are the ecosystem's own; ours begin with ``CORRAL_``, and one of those that we do not know is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+import os
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_cache_path
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from state.errors import BadInput
+
+PREFIX = "CORRAL_"
+
+
+def login_name() -> str:
+    """Return the login name, or ``unknown`` where the system has none (a container without a passwd entry)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+class Settings(BaseSettings):
+    """What the environment says. Closed and immutable; secrets are never printed."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        case_sensitive=True,
+        env_ignore_empty=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+
+    home: Path = Field(Path(".corral"), validation_alias="CORRAL_HOME")
+    """Where runs, datasets, adapters and the database live; made absolute against the working directory."""
+    database_url: str = Field(
+        default_factory=lambda data: f"sqlite:///{data['home'] / 'corral.db'}", validation_alias="CORRAL_DATABASE_URL"
+    )
+    """``sqlite:///FILE`` or ``postgresql://HOST/NAME``; a SQLite file in the home where it is not set."""
+    cache: Path = Field(default_factory=lambda: user_cache_path("corral"), validation_alias="CORRAL_CACHE")
+    """What can be made again at any time, such as the embedded model in the trainer's format."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("WARNING", validation_alias="CORRAL_LOG_LEVEL")
+    """The least severe log line that is shown."""
+    reviewer: str = Field(default_factory=login_name, min_length=1, validation_alias="CORRAL_REVIEWER")
+    """The name that is written beside a person's decisions; the login name where it is not set."""
+    openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
+    """The key that every endpoint but the embedded one is sent; several, separated by commas, are used in turn."""
+    openai_base_url: str = Field(
+        "https://api.openai.com/v1", pattern=r"^https?://\S+$", validation_alias="OPENAI_BASE_URL"
+    )
+    """The server that is meant where a model is named without a URL."""
+    langsmith_api_key: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY")
+    )
+    """LangSmith's key."""
+    langsmith_tracing: bool = Field(
+        False,
+        validation_alias=AliasChoices(
+            "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING_V2", "LANGSMITH_TRACING", "LANGCHAIN_TRACING"
+        ),
+    )
+    """Whether steps and model calls are traced to LangSmith. The names are read in LangSmith's own order."""
+    langsmith_project: str = Field(
+        "default", validation_alias=AliasChoices("LANGSMITH_PROJECT", "LANGCHAIN_PROJECT", "LANGCHAIN_SESSION")
+    )
+    """The LangSmith project that traces go to."""
+    langsmith_endpoint: str = Field(
+        "https://api.smith.langchain.com", validation_alias=AliasChoices("LANGSMITH_ENDPOINT", "LANGCHAIN_ENDPOINT")
+    )
+    """The LangSmith server."""
+    hf_home: Path = Field(Path("~/.cache/huggingface"), validation_alias="HF_HOME")
+    """Hugging Face's folder for models and data sets."""
+
+    @field_validator("home", "cache", "hf_home", mode="after")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        try:
+            return path.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    @field_validator("langsmith_tracing", mode="before")
+    @classmethod
+    def _as_langsmith_reads_it(cls, value: bool | str) -> bool | str:
+        if value not in (True, False, "true", "false"):
+            raise ValueError("LangSmith knows only 'true' and 'false', in lower case")
+        return value
+
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """The keys of ``OPENAI_API_KEY``, in their order; empty where there is none."""
+        given = self.openai_api_key.get_secret_value() if self.openai_api_key else ""
+        return tuple(key.strip() for key in given.split(",") if key.strip())
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        BadInput: an unknown ``CORRAL_`` variable, or a value that does not fit; one line that names the variable.
+    """
+    known = _variables()
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise BadInput(f"environment: {name} is not a setting of Corral; did you mean {near}?")
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise BadInput(f"environment: {_as_set(str(first['loc'][0]))}: {first['msg']}") from None
+
+
+def _as_set(alias: str) -> str:
+    """Return the name the person used, where a setting has several; pydantic reports the first."""
+    aliases = [field.validation_alias for field in Settings.model_fields.values()]
+    names = next((a.choices for a in aliases if isinstance(a, AliasChoices) and alias in a.choices), [alias])
+    return next((str(name) for name in names if os.environ.get(str(name))), alias)
+
+
+def _variables() -> list[str]:
+    aliases = [str(field.validation_alias) for field in Settings.model_fields.values()]
+    return sorted(alias for alias in aliases if alias.startswith(PREFIX))
