@@ -1,0 +1,144 @@
+"""Child processes that stream JSON lines and never outlive their parent.
+
+The parent holds the write end of the child's stdin and never writes: when the parent dies, by whatever signal, the
+child reads end-of-file and ends itself. That also works through a launcher between the two, which hands its stdin on.
+On Linux the kernel ends the child as well when its direct parent, the launcher, dies; elsewhere the child polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from state.errors import StorageError, TrainingError
+
+ROOT = Path(__file__).resolve().parents[2]
+LINE_LIMIT = 2**24
+"""Bytes of one JSON line at most."""
+QUIET = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "warning",
+}
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """Return this process's environment for a child that computes: quiet, offline, with so many threads.
+
+    The base model is always a local folder by then, so a child has no business on the network.
+    """
+    counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, **QUIET, **counts, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
+
+
+async def stream_child(command: Sequence[str], log: Path, threads: int) -> AsyncIterator[dict[str, Any]]:
+    """Run a command and yield the JSON objects it prints, a line each; end it when the caller leaves.
+
+    Args:
+        command: program and arguments.
+        log: gets the child's stderr, appended.
+        threads: compute threads of the child.
+
+    Raises:
+        TrainingError: it ended with another code than 0; the message has the log's last lines.
+        StorageError: the log cannot be written.
+    """
+    try:
+        stderr = log.open("ab")
+    except OSError as error:
+        raise StorageError(f"{log} cannot be written: {error.strerror}") from error
+    with stderr:
+        child = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            env=child_environment(threads),
+            limit=LINE_LIMIT,
+            start_new_session=True,
+        )
+    assert child.stdout is not None
+    try:
+        async for line in child.stdout:
+            with contextlib.suppress(json.JSONDecodeError):
+                yield json.loads(line)
+        code = await child.wait()
+    finally:
+        await _end(child)
+    if code != 0:
+        raise TrainingError(f"{' '.join(command[1:4])} ended with code {code}; {log}: {last_lines(log)}")
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Kill the whole session of the child, and wait until it is gone."""
+    if child.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        if hasattr(os, "killpg"):
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
+    await asyncio.shield(child.wait())
+
+
+def last_lines(log: Path, count: int = 6) -> str:
+    """Return the last lines of a log in one line, for an error message."""
+    try:
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return "(no log)"
+    return " / ".join(lines[-count:]) or "(the log is empty)"
+
+
+def die_with_parent() -> None:
+    """End this process when the parent, or the launcher between the two, is gone. Call it first."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
+    threading.Thread(target=_watch_stdin, daemon=True).start()
+    if sys.platform not in ("linux", "win32"):
+        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
+
+
+def _watch_stdin() -> None:
+    with contextlib.suppress(OSError):
+        while os.read(0, 1):
+            pass
+    os._exit(1)
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+class JsonLines:
+    """The child's real stdout. Everything else that prints goes to stderr, so no library can break a line."""
+
+    def __init__(self) -> None:
+        self._stream: IO[str] = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+
+    def write(self, **fields: Any) -> None:
+        """Send one JSON object to the parent."""
+        self._stream.write(json.dumps(fields) + "\n")
+        self._stream.flush()
