@@ -1,0 +1,87 @@
+"""What ``corral show`` and the end of a run print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from graph.accounts import Accounts
+from graph.runs import RunStatus
+from state.pipeline import PipelineState
+
+OUTCOMES = ("accepted", "rejected", "waiting", "pending", "failed")
+
+
+def print_runs(console: Console, statuses: list[RunStatus]) -> None:
+    """Print a table of runs."""
+    table = Table("run", "made", "stands", "step", "detail", box=None)
+    for status in statuses:
+        row = (status.run_id, status.created_at, status.standing, status.step, status.detail.split("\n")[0][:80])
+        table.add_row(*map(_plain, row))
+    console.print(table if statuses else "there are no runs yet: corral run")
+
+
+def print_accounts(console: Console, accounts: Accounts) -> None:
+    """Print the sum of rows and calls."""
+    table = Table("rows", "all", *OUTCOMES, "why not", box=None, title="Every row is accounted for", title_justify="left")
+    for row in accounts.rows:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in row.reasons.items())
+        table.add_row(row.kind, str(row.total), *(str(getattr(row, name)) for name in OUTCOMES), _plain(reasons))
+    console.print(table)
+    calls = Table("calls", "answered", "failed", "from the ledger", "tokens in", "tokens out", "dollars", box=None)
+    for used in accounts.calls:
+        figures = (used.answered, used.failed, used.from_ledger, used.prompt_tokens, used.completion_tokens)
+        calls.add_row(used.purpose, *(f"{figure:,}" for figure in figures), f"{used.cost:.4f}")
+    console.print(calls)
+    for round_ in accounts.rounds:
+        console.print(
+            f"round {round_.round}: {round_.accepted} of {round_.offered} accepted, novelty {round_.novelty:.2f}, "
+            f"{round_.decision}: {round_.reason}",
+            highlight=False,
+            markup=False,
+        )
+    cap = "no cap" if accounts.cap is None else f"cap ${accounts.cap:.4f}"
+    console.print(f"spent ${accounts.spent:.4f}, {cap}", highlight=False)
+
+
+def print_scoreboard(console: Console, path: Path) -> None:
+    """Print base against adapter, with intervals."""
+    board: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    title = f"Base against adapter on {board['prompts']} held-out prompts"
+    table = Table("metric", "base", "adapter", "difference", "95% interval", box=None, title=title, title_justify="left")
+    for name, metric in board["metrics"].items():
+        label = f"{name} (decides)" if name == board["primary"] else name
+        row = (metric["base"], metric["adapter"])
+        interval = f"[{metric['low']:+.3f}, {metric['high']:+.3f}]"
+        table.add_row(label, *(f"{v:.3f}" for v in row), f"{metric['difference']:+.3f}", _plain(interval))
+    console.print(table)
+    console.print(board["words"], highlight=False, markup=False)
+
+
+def print_paths(console: Console, state: PipelineState, run_folder: Path, registry: Path) -> None:
+    """Print where a run's results lie."""
+    table = Table("made", "where", box=None)
+    table.add_row("run folder", _plain(str(run_folder)))
+    if dataset := state.get("dataset"):
+        counts = f"{dataset.alpaca_rows} Alpaca rows, {dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs"
+        table.add_row("dataset", _plain(f"{dataset.folder}  ({counts})"))
+    if adapter := state.get("adapter"):
+        table.add_row("adapter", _plain(adapter.folder))
+    if verdict := state.get("verdict"):
+        table.add_row("scoreboard", _plain(verdict.scoreboard))
+    if deployed := state.get("deployed"):
+        table.add_row("deployed", _plain(f"{registry / deployed}"))
+    console.print(table)
+    if approval := state.get("approval"):
+        said = "signed" if approval.approved else "not deployed"
+        console.print(f"{said} by {approval.reviewer}", highlight=False, markup=False)
+    for warning in state.get("warnings", []):
+        console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")

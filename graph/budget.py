@@ -1,0 +1,50 @@
+"""The question that a run asks when its budget is used up."""
+
+from __future__ import annotations
+
+from langgraph.types import interrupt
+
+from graph.services import Services
+from state.pipeline import Overspend
+from tools.hitl import Action, HumanAnswer, answer_schema, question
+
+
+def budget_action(overspend: Overspend) -> Action:
+    """Return what a person is asked: to double the cap, to set another one, or to go on without more calls."""
+    proposed = round(max(2 * overspend.cap, 0.01), 4)
+    return Action(
+        name="raise_budget",
+        args={"dollars": proposed},
+        description=(
+            f"The budget is used up: ${overspend.spent:.4f} of ${overspend.cap:.4f} is spent, and the next call would "
+            f"pass it. Approve to set the cap to ${proposed:.4f}, edit 'dollars' to set another cap, or reject to go "
+            "on with what is paid for."
+        ),
+    )
+
+
+def new_cap(answer: HumanAnswer, overspend: Overspend) -> float | None:
+    """Return the cap in dollars that a person set, or ``None`` where the budget stays as it is."""
+    decision = answer.decisions[0]
+    if decision.type == "reject":
+        return None
+    asked = budget_action(overspend).args | (decision.edited_action.args if decision.edited_action else {})
+    try:
+        dollars = float(asked["dollars"])
+    except (TypeError, ValueError):
+        return None
+    return dollars if dollars > overspend.cap else None
+
+
+async def ask_for_budget(services: Services, run_id: str, overspend: Overspend) -> bool:
+    """Wait for a person's word on the budget, and follow it.
+
+    Returns:
+        Whether the cap is final: what cannot be paid for fails from here on.
+    """
+    actions = [budget_action(overspend)]
+    cap = new_cap(interrupt(question(actions), response_schema=answer_schema(actions)), overspend)
+    if cap is None:
+        return True
+    await services.calls.raise_cap(run_id, cap)
+    return False

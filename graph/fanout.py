@@ -1,0 +1,59 @@
+"""A step that is fanned out over batches of items: a small graph of its own, drawn as one node.
+
+``next_wave`` reads what is pending and sends it out in batches; when all batches of the wave have ended it looks again,
+and ends when nothing is pending. A killed wave repeats only what its items had not finished.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from langgraph.graph import START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command, Send
+
+from graph.budget import ask_for_budget
+from graph.services import Services
+from graph.steps import step
+from state.pipeline import BatchNode, BatchState, Pending, PipelineState
+from tools.progress import report
+
+BATCH = "batch"
+BATCHES = 50
+"""Sends in one wave: each is a row of the checkpoint."""
+SMALLEST_BATCH, LARGEST_BATCH = 10, 50
+"""Ids in one Send."""
+
+
+def batches_of(ids: list[str]) -> list[list[str]]:
+    """Cut one wave off ``ids``: at most ``BATCHES`` batches, as even as can be, in order."""
+    size = min(LARGEST_BATCH, max(SMALLEST_BATCH, -(-len(ids) // BATCHES)))
+    return [ids[start : start + size] for start in range(0, min(len(ids), size * BATCHES), size)]
+
+
+def fan_out(name: str, pending: Pending, work: BatchNode, services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """Return the step as a graph.
+
+    Args:
+        name: the step's name, for its progress.
+        pending: tells which items are left.
+        work: does the work for one batch of them.
+        services: the process's services.
+    """
+
+    async def next_wave(state: PipelineState) -> Command[Literal["__end__"]]:
+        update: PipelineState = {}
+        if overspend := state.get("overspend"):
+            update = {"overspend": None, "capped": await ask_for_budget(services, state["run_id"], overspend)}
+        ids = await pending(state)
+        report(name, total=len(ids))
+        task = {**state, **update}
+        sends = [Send(BATCH, {**task, "ids": batch}) for batch in batches_of(ids)]
+        return Command(update=update, goto=sends or "__end__")
+
+    wave = StateGraph(PipelineState)
+    wave.add_node("next_wave", step(next_wave, services), destinations=(BATCH, "__end__"))
+    wave.add_node(BATCH, step(work, services), input_schema=BatchState)
+    wave.add_edge(START, "next_wave")
+    wave.add_edge(BATCH, "next_wave")
+    return wave.compile()

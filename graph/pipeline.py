@@ -1,0 +1,69 @@
+"""The pipeline: every node and every edge, top to bottom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
+from graph.fanout import fan_out
+from graph.routes import after_approve, after_evaluate, after_gate, after_review
+from graph.services import Services
+from graph.steps import step
+from nodes.approve import make_approve
+from nodes.assemble import make_assemble
+from nodes.deploy import make_deploy
+from nodes.evaluate import make_evaluate
+from nodes.gate import make_gate
+from nodes.generate import make_generate
+from nodes.judge import candidates_to_judge, make_judge
+from nodes.respond import make_respond, prompts_to_answer
+from nodes.review import make_review
+from nodes.train import make_train
+from state.checkpoints import Saver
+from state.pipeline import PipelineState, RunInput
+
+Pipeline = CompiledStateGraph[PipelineState, None, RunInput, PipelineState]
+
+
+def build_pipeline(services: Services, checkpointer: Saver | None = None) -> Pipeline:
+    """Return the compiled graph.
+
+    Args:
+        services: what the steps work with.
+        checkpointer: keeps the state between steps; ``None`` where the server brings its own.
+    """
+    store, runs_folder, cache = services.store, services.runs_folder, services.cache
+    responding = make_respond(store, services.open_endpoint)
+    judging = make_judge(store, services.open_endpoint)
+
+    graph: StateGraph[PipelineState, None, RunInput, PipelineState] = StateGraph(PipelineState, input_schema=RunInput)
+    graph.add_node("generate", step(make_generate(store, services.open_endpoint), services))
+    graph.add_node("gate", step(make_gate(store), services))
+    graph.add_node("respond", fan_out("respond", prompts_to_answer(store), responding, services))
+    graph.add_node("judge", fan_out("judge", candidates_to_judge(store), judging, services))
+    graph.add_node("review", step(make_review(store), services))
+    graph.add_node("assemble", step(make_assemble(store, runs_folder), services))
+    graph.add_node("train", step(make_train(runs_folder, cache), services))
+    graph.add_node("evaluate", step(make_evaluate(store, runs_folder, cache), services))
+    graph.add_node("approve", step(make_approve(), services))
+    graph.add_node("deploy", step(make_deploy(services.registry), services))
+
+    graph.add_edge(START, "generate")
+    graph.add_edge("generate", "gate")
+    graph.add_conditional_edges("gate", after_gate, {"again": "generate", "enough": "respond", "nothing": END})
+    graph.add_edge("respond", "judge")
+    graph.add_edge("judge", "review")
+    graph.add_conditional_edges("review", after_review, {"waiting": "review", "settled": "assemble"})
+    graph.add_edge("assemble", "train")
+    graph.add_edge("train", "evaluate")
+    graph.add_conditional_edges("evaluate", after_evaluate, {"worse": "train", "measured": "approve"})
+    graph.add_conditional_edges("approve", after_approve, {"signed": "deploy", "declined": END})
+    graph.add_edge("deploy", END)
+    return graph.compile(checkpointer=checkpointer, name="corral")
+
+
+def draw(pipeline: Any) -> str:
+    """Return the graph as Mermaid text."""
+    return str(pipeline.get_graph().draw_mermaid())

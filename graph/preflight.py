@@ -1,0 +1,63 @@
+"""What is looked at before a run may spend anything."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+
+from state.errors import BadInput, StorageError
+from state.request import RunRequest
+from tools.checks.prompts import load_prompts
+from tools.endpoint import probe
+from tools.files import storage_errors
+from tools.generation.seeds import load_seed_tasks
+from tools.settings import Settings
+
+FREE_BYTES = 1_000_000_000
+"""A run of the embedded model leaves about 100 MB; its trainer's checkpoints need several times that for a while."""
+
+
+async def preflight(request: RunRequest, settings: Settings) -> None:
+    """Check all that can be checked for nothing: sources, disk, endpoints.
+
+    Raises:
+        BadInput: a source is missing or broken, or would leave nothing to train on or to evaluate with.
+        StorageError: there is no room or no right to write.
+        EndpointError: an endpoint is out of reach or refuses the key.
+    """
+    await asyncio.to_thread(check_sources, request)
+    await asyncio.to_thread(check_disk, settings.home)
+    endpoints = {request.models.generator, request.models.policy, request.models.judge}
+    for spec in sorted(endpoints, key=lambda e: e.base_url):
+        await probe(spec, settings)
+
+
+def check_sources(request: RunRequest) -> None:
+    """Read the seeds and prompts, and demand something to train on and something to evaluate with."""
+    load_seed_tasks(Path(request.sources.seeds))
+    prompts = []
+    if request.sources.prompts:
+        prompts = load_prompts(Path(request.sources.prompts), request.evaluate.heldout_share)
+    if not prompts and request.generation.target == 0:
+        raise BadInput("there is nothing to train on: set sources.prompts, or generation.target above 0")
+    if not any(p.split == "heldout" for p in prompts):
+        raise BadInput(
+            "there is nothing to evaluate with: sources.prompts needs prompts with \"split\": \"heldout\", "
+            "or evaluate.heldout_share above 0"
+        )
+
+
+def check_disk(home: Path) -> None:
+    """Demand a folder that can be written, with room."""
+    with storage_errors(home):
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home) as file:
+            file.write(b"corral")
+        free = shutil.disk_usage(home).free
+    if free < FREE_BYTES:
+        raise StorageError(
+            f"{home} has {free / 1e9:.1f} GB left and a run needs {FREE_BYTES / 1e9:.0f}; "
+            "make room, or set CORRAL_HOME to another disk"
+        )

@@ -1,0 +1,30 @@
+"""The branches: pure functions from the state to the name of the next step."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from state.pipeline import PipelineState
+
+
+def after_gate(state: PipelineState) -> Literal["again", "enough", "nothing"]:
+    """Generate again while the gate said so; go on with what was accepted; stop where that is nothing."""
+    if state["generation"] == "again":
+        return "again"
+    return "enough" if state["accepted"] else "nothing"
+
+
+def after_review(state: PipelineState) -> Literal["waiting", "settled"]:
+    """Come back while borderline items wait."""
+    return "waiting" if state["waiting"] else "settled"
+
+
+def after_evaluate(state: PipelineState) -> Literal["worse", "measured"]:
+    """Train again an adapter that is worse than its base, while the request has rounds left."""
+    rounds_left = state["training_round"] < state["request"].train.rounds
+    return "worse" if state["verdict"].verdict == "worse" and rounds_left else "measured"
+
+
+def after_approve(state: PipelineState) -> Literal["signed", "declined"]:
+    """Deploy what was signed."""
+    return "signed" if state["approval"].approved else "declined"

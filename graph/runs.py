@@ -1,0 +1,187 @@
+"""Runs: start, resume, answer, list. The one way in for the command line, the server and the Python API."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command, Interrupt
+from pydantic import ValidationError
+
+from graph.pipeline import Pipeline, build_pipeline
+from graph.preflight import preflight
+from graph.services import Services, open_services
+from state.checkpoints import Saver, open_checkpointer, prune
+from state.errors import BadInput, RunBusy, RunWaiting
+from state.pipeline import PipelineState, RunInput
+from state.records import Record
+from state.request import RunRequest
+from tools.progress import Progress
+from tools.settings import Settings
+
+Standing = Literal["new", "running", "waiting", "stopped", "failed", "done"]
+
+
+class RunStatus(Record):
+    """Where a run stands."""
+
+    run_id: str
+    created_at: str
+    standing: Standing
+    """``stopped``: killed or cancelled, to be resumed; ``failed``: a step raised, to be resumed once mended."""
+    step: str
+    """The step that runs, waits or failed; empty when done."""
+    detail: str = ""
+    """The error of a failed run, or what a waiting one asks."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All runs of one database, and the pipeline that works on them."""
+
+    services: Services
+    saver: Saver
+    pipeline: Pipeline
+
+    async def create(self, request: RunRequest, run_id: str | None = None) -> str:
+        """Check a request and note the run; nothing is spent yet.
+
+        Args:
+            request: the run's.
+            run_id: its name; made from the request's name and the time where it is ``None``.
+
+        Returns:
+            The run's name, for ``resume``.
+
+        Raises:
+            RunWaiting: a run of that name waits for a person; a new input would drop its question.
+            BadInput: the request cannot work, or a run of that name is there.
+            EndpointError: an endpoint is out of reach or refuses the key.
+            StorageError: there is no room or no right to write.
+        """
+        if run_id is not None:
+            await self._refuse_known(run_id)
+        await preflight(request, self.services.settings)
+        run_id = run_id or f"{request.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        await self.services.store.open_run(run_id, request)
+        return run_id
+
+    async def advance(self, run_id: str, answer: Any = None) -> AsyncIterator[Progress]:
+        """Work on a run until it is done or waits for a person, and yield its progress.
+
+        Args:
+            run_id: a run that was created.
+            answer: what a person answers to the interrupt the run waits at; ``None`` to go on after a kill.
+
+        Raises:
+            UnknownRun: there is no such run.
+            RunBusy: another process works on it.
+            RunWaiting: it waits for an answer, and none was given.
+            BadInput: the answer does not fit the question, or there is none to answer.
+            CorralError: a step failed; the run can be resumed.
+        """
+        request = await self.services.store.request_of(run_id)
+        async with self.services.leases.hold(run_id):
+            status = await self.status(run_id)
+            if status.standing == "waiting" and answer is None:
+                raise RunWaiting(f"run {run_id} waits for a person at {status.step}; {how_to_answer(status)}")
+            if status.standing != "waiting" and answer is not None:
+                raise BadInput(f"run {run_id} does not wait for an answer; it is {status.standing}")
+            if status.standing == "done":
+                return
+            start: Any = RunInput(request=request) if status.standing == "new" else None
+            async for event in self._stream(run_id, start if answer is None else Command(resume=answer)):
+                yield event
+            if (await self.status(run_id)).standing == "done":
+                await prune(self.saver, run_id)
+
+    async def status(self, run_id: str) -> RunStatus:
+        """Return where a run stands.
+
+        Raises:
+            UnknownRun: there is no such run.
+        """
+        await self.services.store.request_of(run_id)
+        created = dict(await self.services.store.run_ids())[run_id]
+        return await self._status(run_id, created)
+
+    async def list(self) -> list[RunStatus]:
+        """Return where all runs stand, newest first."""
+        return [await self._status(run_id, created) for run_id, created in await self.services.store.run_ids()]
+
+    async def state(self, run_id: str) -> PipelineState:
+        """Return the run's state: references, counts and decisions."""
+        snapshot = await self.pipeline.aget_state(_config(run_id))
+        return cast(PipelineState, snapshot.values)
+
+    async def interrupts(self, run_id: str) -> list[Interrupt]:
+        """Return what a run asks a person, empty where it asks nothing."""
+        snapshot = await self.pipeline.aget_state(_config(run_id))
+        return list(snapshot.interrupts)
+
+    async def _status(self, run_id: str, created_at: str) -> RunStatus:
+        snapshot = await self.pipeline.aget_state(_config(run_id))
+        errors = [str(task.error) for task in snapshot.tasks if task.error]
+        step = snapshot.next[0] if snapshot.next else ""
+        detail = errors[0] if errors else ""
+        if await self.services.leases.holder(run_id) not in (None, self.services.leases.owner):
+            standing: Standing = "running"
+        elif not snapshot.values:
+            standing = "new"
+        elif snapshot.interrupts:
+            standing, detail = "waiting", _asked(snapshot.interrupts[0])
+        elif errors:
+            standing = "failed"
+        else:
+            standing = "stopped" if snapshot.next else "done"
+        return RunStatus(run_id=run_id, created_at=created_at, standing=standing, step=step, detail=detail)
+
+    async def _stream(self, run_id: str, given: Any) -> AsyncIterator[Progress]:
+        events = self.pipeline.astream(
+            given, _config(run_id), stream_mode="custom", subgraphs=True, durability="sync", version="v1"
+        )
+        try:
+            async for _namespace, event in events:
+                yield Progress.model_validate(event)
+        except ValidationError as error:
+            if error.title != "HumanAnswer":
+                raise
+            fault = error.errors(include_url=False, include_context=False)[0]["msg"].removeprefix("Value error, ")
+            raise BadInput(f"the answer does not fit: {fault}; the run still waits for it") from error
+
+    async def _refuse_known(self, run_id: str) -> None:
+        if run_id not in dict(await self.services.store.run_ids()):
+            return
+        status = await self.status(run_id)
+        if status.standing == "running":
+            raise RunBusy(f"run {run_id} is being worked on; 'corral show {run_id}' shows how far it is")
+        if status.standing == "waiting":
+            raise RunWaiting(f"run {run_id} waits for a person, and a new input would drop that: {how_to_answer(status)}")
+        raise BadInput(f"there is a run {run_id} already ({status.standing}); resume it, or choose another name")
+
+
+@asynccontextmanager
+async def open_runs(settings: Settings) -> AsyncIterator[Runs]:
+    """Yield the runs of the settings' database."""
+    async with open_services(settings) as services, open_checkpointer(services.database) as saver:
+        yield Runs(services=services, saver=saver, pipeline=build_pipeline(services, saver))
+
+
+def how_to_answer(status: RunStatus) -> str:
+    """Return the command that answers what a run waits for."""
+    command = "review" if status.step == "review" else "approve"
+    return f"corral {command} {status.run_id}"
+
+
+def _config(run_id: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": run_id}, "recursion_limit": 10_000}
+
+
+def _asked(interrupt: Interrupt) -> str:
+    actions = interrupt.value["action_requests"]
+    return f"{len(actions)} x {actions[0]['name']}"
