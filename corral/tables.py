@@ -27,7 +27,9 @@ def print_runs(console: Console, statuses: list[RunStatus]) -> None:
 
 def print_accounts(console: Console, accounts: Accounts) -> None:
     """Print the sum of rows and calls."""
-    table = Table("rows", "all", *OUTCOMES, "why not", box=None, title="Every row is accounted for", title_justify="left")
+    table = Table(
+        "rows", "all", *OUTCOMES, "why not", box=None, title="Every row is accounted for", title_justify="left"
+    )
     for row in accounts.rows:
         reasons = ", ".join(f"{reason} {count}" for reason, count in row.reasons.items())
         table.add_row(row.kind, str(row.total), *(str(getattr(row, name)) for name in OUTCOMES), _plain(reasons))
@@ -52,7 +54,9 @@ def print_scoreboard(console: Console, path: Path) -> None:
     """Print base against adapter, with intervals."""
     board: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     title = f"Base against adapter on {board['prompts']} held-out prompts"
-    table = Table("metric", "base", "adapter", "difference", "95% interval", box=None, title=title, title_justify="left")
+    table = Table(
+        "metric", "base", "adapter", "difference", "95% interval", box=None, title=title, title_justify="left"
+    )
     for name, metric in board["metrics"].items():
         label = f"{name} (decides)" if name == board["primary"] else name
         row = (metric["base"], metric["adapter"])

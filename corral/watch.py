@@ -31,24 +31,23 @@ class View(Protocol):
 
 
 class TerminalView:
-    """A bar for each step, and a line of calls and tokens under them."""
+    """A bar for each step, with the calls and tokens so far behind the one that runs."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
-        self._line = bars.add_task("", total=None, visible=False)
 
     def show(self, step: str, done: int, total: int | None, note: str) -> None:
         """Move the step's bar."""
         if step not in self._tasks:
-            self._tasks[step] = self._bars.add_task(step, total=total)
+            self._tasks[step] = self._bars.add_task(step, total=total, note="", spent="")
         self._bars.update(self._tasks[step], completed=done, total=total, note=note)
 
     def spent(self, line: str) -> None:
-        """Show the line over the bars' last note."""
+        """Show the line behind the bars that still move."""
         for task in self._bars.tasks:
-            if not task.finished and task.visible:
-                self._bars.update(task.id, calls=line)
+            if not task.finished:
+                self._bars.update(task.id, spent=line)
 
 
 class PlainView:
@@ -107,7 +106,7 @@ async def watch(runs: Runs, run_id: str, events: AsyncIterator[Progress], consol
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]} {task.fields[calls]}", style="dim"),
+        TextColumn("{task.fields[note]} {task.fields[spent]}", style="dim"),
     )
     with Bars(*columns, console=console) as bars:
         await _follow(runs, run_id, events, TerminalView(bars))

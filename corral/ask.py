@@ -1,0 +1,63 @@
+"""Asking a person on the terminal what an interrupt asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.panel import Panel
+from rich.prompt import Prompt
+from rich.text import Text
+
+KEYS = {"a": "approve", "e": "edit", "r": "reject"}
+EDITABLE = ("completion", "instruction", "dollars")
+"""The arguments a person may edit, the first that an action has."""
+
+
+def ask(console: Console, question: Mapping[str, Any], reviewer: str) -> dict[str, Any]:
+    """Show each action of an interrupt and return the person's answer.
+
+    Args:
+        console: a terminal.
+        question: the interrupt's value, in LangChain's human-in-the-loop form.
+        reviewer: who answers.
+
+    Raises:
+        KeyboardInterrupt: the person left; nothing was decided.
+    """
+    configs = {config["action_name"]: config["allowed_decisions"] for config in question["review_configs"]}
+    actions = question["action_requests"]
+    decisions = []
+    for number, action in enumerate(actions, 1):
+        show(console, action, f"{number} of {len(actions)}")
+        decisions.append(_decide(console, action, configs[action["name"]]))
+    return {"decisions": decisions, "reviewer": reviewer}
+
+
+def show(console: Console, action: Mapping[str, Any], place: str) -> None:
+    """Print one action. What models wrote is printed as it is, never as markup."""
+    text = Text(action["description"])
+    for name, value in action["args"].items():
+        if value not in ("", None):
+            text.append(f"\n\n{name}\n", style="bold")
+            text.append(str(value))
+    console.print(Panel(text, title=f"{action['name']}, {place}", title_align="left"))
+
+
+def _decide(console: Console, action: Mapping[str, Any], allowed: list[str]) -> dict[str, Any]:
+    keys = {key: kind for key, kind in KEYS.items() if kind in allowed}
+    names = ", ".join(f"{key} = {kind}" for key, kind in keys.items())
+    kind = keys[Prompt.ask(names, console=console, choices=list(keys))]
+    if kind == "edit":
+        return {"type": "edit", "edited_action": {"name": action["name"], "args": _edited(console, action["args"])}}
+    return {"type": kind, "message": Prompt.ask("comment", console=console, default="", show_default=False)}
+
+
+def _edited(console: Console, args: Mapping[str, Any]) -> dict[str, Any]:
+    name = next(name for name in EDITABLE if name in args)
+    before = str(args[name])
+    after = Prompt.ask(name, console=console, default=before) if name == "dollars" else click.edit(before)
+    comment = Prompt.ask("comment", console=console, default="", show_default=False)
+    return dict(args) | {name: (after or before).strip(), "comment": comment}
