@@ -1,0 +1,92 @@
+"""The guard: why a text is degenerate. A text with any reason is never chosen for training, whatever its checks say.
+
+Optimising for verifiable checks alone teaches a small model to repeat itself and to run on; so the guard stands before
+rows are built, and in the evaluation's ``guarded`` metric.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tools.checks.text import bare_words, normal, sentences, straight
+
+MIN_DISTINCT = 0.6
+"""Least share of distinct 3-grams, as in the training experiment that this project started from."""
+_COPIED_WORDS = 5
+"""A shared run of words shorter than this is no copy of the prompt."""
+
+_LOOP = re.compile(r"(\S.{0,14}?)\1{9,}", re.DOTALL)
+"""A short piece ten times in a row; within one long word the 3-grams do not see it."""
+_REFUSAL = re.compile(
+    r"\bas an? (?:\w+ )?(?:ai|artificial intelligence|language model)\b"
+    r"|\bi(?:'m| am) (?:(?:very |so |really )?sorry|afraid),? (?:but )?(?:i|that i) "
+    r"(?:can't|cannot|can not|won't|will not|am unable|am not able|'m unable|'m not able)"
+    r"|\bi(?:'m| am) (?:unable|not able) to (?:help|assist|answer|provide|write|create|generate|comply|fulfill?|do)\b"
+    r"|\bi (?:can't|cannot|can not|won't) (?:help|assist|answer|comply|fulfill?|provide|generate|create|do that)\b",
+    re.IGNORECASE,
+)
+_LEFTOVER = re.compile(
+    r"<\|\w+\|>|</?s>|\[/?INST\]|###\s*(?:instruction|response|input)\b|<no(?:in|out)put>|lorem ipsum", re.IGNORECASE
+)
+_HEAD = 240
+"""Characters in which a refusal shows itself; later on the same words may be quoted."""
+
+
+def distinct_n(text: str, n: int) -> float:
+    """Return the share of distinct n-grams of words among all, in [0, 1]; 1.0 where the text has none.
+
+    Args:
+        text: any text; case and punctuation do not count.
+        n: words in an n-gram, at least 1.
+    """
+    found = bare_words(text)
+    grams = [tuple(found[start : start + n]) for start in range(len(found) - n + 1)]
+    return len(set(grams)) / len(grams) if grams else 1.0
+
+
+def guard(sample_prompt: str, text: str, ended: bool) -> tuple[str, ...]:
+    """Return the reasons why a completion is degenerate; none for a clean one.
+
+    Args:
+        sample_prompt: what the model was asked (``Sample.prompt``).
+        text: what it answered.
+        ended: whether it ended by itself, rather than at the token limit.
+    """
+    plain = straight(normal(text))
+    if not any(character.isalnum() for character in plain):
+        return ("the answer is empty",)
+    reasons = (
+        None if ended else "the answer did not end by itself",
+        _repetition(plain),
+        _copy(sample_prompt, plain),
+        "the answer is a refusal" if _REFUSAL.search(plain[:_HEAD]) else None,
+        f"'{found.group()}' is left in the answer" if (found := _LEFTOVER.search(plain)) else None,
+    )
+    return tuple(reason for reason in reasons if reason)
+
+
+def _repetition(text: str) -> str | None:
+    share = distinct_n(text, 3)
+    if share < MIN_DISTINCT:
+        return f"repetition: {share:.0%} of the 3-grams are distinct, at least {MIN_DISTINCT:.0%} asked"
+    for loop in _LOOP.finditer(text):
+        if any(character.isalpha() for character in loop.group(1)):
+            return f"repetition: '{loop.group(1).strip()}' over and over"
+    seen: dict[tuple[str, ...], int] = {}
+    for sentence in sentences(text):
+        key = tuple(bare_words(sentence))
+        seen[key] = seen.get(key, 0) + 1
+        if len(key) >= 4 and seen[key] == 3:
+            return "repetition: one sentence stands there three times"
+    return None
+
+
+def _copy(prompt: str, text: str) -> str | None:
+    """Return a reason where the text is half of the prompt or more, word for word, or begins with all of it."""
+    asked, answered = bare_words(prompt), bare_words(text)
+    if len(asked) >= _COPIED_WORDS and answered[: len(asked)] == asked:
+        return "the answer begins with the whole prompt"
+    inside = f" {' '.join(answered)} " in f" {' '.join(asked)} "
+    if inside and len(answered) >= max(_COPIED_WORDS, len(asked) / 2):
+        return "the answer is copied from the prompt"
+    return None

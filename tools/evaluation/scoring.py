@@ -1,0 +1,82 @@
+"""What one answer to one held-out prompt scores, metric by metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from state.records import Answer, CheckResult, Sample
+from tools.checks import run_checks
+from tools.checks.guard import distinct_n, guard
+from tools.checks.text import words
+
+METRICS: Mapping[str, str] = MappingProxyType(
+    {
+        "guarded": "all checks pass and the text is not degenerate",
+        "checks": "share of checks passed, as written",
+        "checks_loose": "share of checks passed, a first or last line and markup forgiven",
+        "rouge1": "ROUGE-1 F-measure against the reference",
+        "rouge2": "ROUGE-2 F-measure against the reference",
+        "rougeL": "ROUGE-L F-measure against the reference",
+        "distinct3": "share of distinct 3-grams",
+        "ended": "share of answers that ended by themselves",
+        "words": "words in an answer",
+    }
+)
+"""The metrics, and what they say. ``checks`` and ``checks_loose`` apply to prompts with checks, ROUGE to prompts with a
+reference, the others to all."""
+YES_OR_NO = frozenset({"guarded", "ended"})
+"""Metrics that are 0 or 1 for one answer."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One answer's scores.
+
+    Attributes:
+        metrics: by name, those that apply to the prompt; ``words`` is a count, the others are in [0, 1].
+        checks: the strict results.
+    """
+
+    metrics: Mapping[str, float]
+    checks: tuple[CheckResult, ...]
+
+
+def score_answer(sample: Sample, answer: Answer | None) -> Scored:
+    """Score one answer; a missing one is an empty text that did not end, and fails every metric.
+
+    A prompt without checks is guarded where its answer is clean: there is nothing else that it could fail.
+    """
+    text = answer.text if answer is not None else ""
+    ended = answer is not None and answer.ended
+    strict = run_checks(sample.checks, text)
+    clean = not guard(sample.prompt, text, ended)
+    metrics = {"guarded": float(clean and all(result.passed for result in strict))}
+    if strict:
+        metrics["checks"] = _share(strict)
+        metrics["checks_loose"] = _share(run_checks(sample.checks, text, loose=True))
+    if sample.output:
+        metrics |= _rouge(sample.output, text)
+    metrics["distinct3"] = distinct_n(text, 3) if text.strip() else 0.0
+    metrics["ended"] = float(ended)
+    metrics["words"] = float(len(words(text)))
+    return Scored(metrics, strict)
+
+
+def _share(results: tuple[CheckResult, ...]) -> float:
+    return sum(result.passed is True for result in results) / len(results)
+
+
+def _rouge(reference: str, text: str) -> dict[str, float]:
+    """Return F-measures by Google's ``rouge_score``, without stemming."""
+    return {name: float(score.fmeasure) for name, score in _scorer().score(reference, text).items()}
+
+
+@lru_cache(maxsize=1)
+def _scorer() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=False)
