@@ -17,24 +17,28 @@ QUALITY = {"splendidly": (0.76, 0.97), "passably": (0.57, 0.69), "shabbily": (0.
 
 VERBS = "Explain Describe Compare Rewrite Summarise List Suggest Classify Translate Plan Estimate Justify".split()
 MANNERS = ["in plain words", "for a beginner", "step by step", "with two examples", "in a friendly tone", "as a table"]
-OBJECTS = """bread ovens|river tides|tax receipts|garden tools|night trains|winter coats|city budgets|honey bees|
-old maps|chess openings|glass bottles|paper boats|shop opening hours|cargo ships|apple trees|library fines|
-school lunches|bicycle brakes|weather reports|train tickets|mountain paths|coffee beans|wedding speeches|sorting methods|
-power cuts|rain barrels|road signs|market stalls|museum tours|dental check-ups|phone contracts|team meetings|sea walls|
-wool blankets|stage lights|hospital visits|bus routes|ink stains|pocket watches|clay pots""".replace("\n", "").split(
-    "|"
-)
-ENDS = """before a long journey|when money is short|during a heat wave|for a small company|after a bad harvest|
-in a crowded town|without any tools|on a rainy Sunday|at the end of the year|for a family of five|under strict rules|
-when nobody else can help|with a tight deadline|in a foreign country|if the power fails|for a curious child""".replace(
-    "\n", ""
+OBJECTS = (
+    "bread ovens|river tides|tax receipts|garden tools|night trains|winter coats|city budgets|honey bees|"
+    "old maps|chess openings|glass bottles|paper boats|shop opening hours|cargo ships|apple trees|"
+    "library fines|school lunches|bicycle brakes|weather reports|train tickets|mountain paths|coffee beans|"
+    "wedding speeches|sorting methods|power cuts|rain barrels|road signs|market stalls|museum tours|"
+    "dental check-ups|phone contracts|team meetings|sea walls|wool blankets|stage lights|hospital visits|"
+    "bus routes|ink stains|pocket watches|clay pots"
+).split("|")
+ENDS = (
+    "before a long journey|when money is short|during a heat wave|for a small company|after a bad harvest|"
+    "in a crowded town|without any tools|on a rainy Sunday|at the end of the year|for a family of five|"
+    "under strict rules|when nobody else can help|with a tight deadline|in a foreign country|"
+    "if the power fails|for a curious child"
 ).split("|")
 OPENERS = "First Often Usually Sometimes Mostly Generally Clearly Today".split()
-FACTS = """it helps to keep the steps short|the cost should be written down|a second pair of eyes finds mistakes|
-good light makes the work safer|the order of the parts matters|small tests come before large ones|
-the reader needs one clear example|a short list beats a long talk|the result can be checked at once|
-people remember what they tried themselves|a plain word is better than a rare one|
-the plan leaves room for delay""".replace("\n", "").split("|")
+FACTS = (
+    "it helps to keep the steps short|the cost should be written down|a second pair of eyes finds mistakes|"
+    "good light makes the work safer|the order of the parts matters|small tests come before large ones|"
+    "the reader needs one clear example|a short list beats a long talk|the result can be checked at once|"
+    "people remember what they tried themselves|a plain word is better than a rare one|"
+    "the plan leaves room for delay"
+).split("|")
 
 
 def request_hash(body: dict[str, Any]) -> str:
