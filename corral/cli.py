@@ -38,24 +38,31 @@ app = typer.Typer(
 console = Console()
 errors = Console(stderr=True)
 
+Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="The request; defaults if left out.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting over the file's, such as train.epochs=3. Repeatable."),
+]
+Unattended = Annotated[bool, typer.Option("--unattended", help="Never wait for a person: a named policy decides.")]
+RunId = Annotated[str | None, typer.Option("--run-id", help="Name the run yourself.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as 'corral runs' lists it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+All = Annotated[Literal["approve", "reject"] | None, typer.Option("--all", help="Decide all items of all pages alike.")]
+Answers = Annotated[
+    Path | None, typer.Option(metavar="FILE.json", help='The answers of one page: {"decisions": [...]}.')
+]
+Reject = Annotated[bool, typer.Option("--reject", help="Decline instead.")]
+Comment = Annotated[str, typer.Option(help="Why; kept with the decision.")]
+Dollars = Annotated[
+    float | None, typer.Option("--budget", metavar="DOLLARS", min=0, help="Answer a used-up budget with a new cap.")
+]
+Format = Annotated[Literal["alpaca", "sft", "dpo"], typer.Option("--format", help="Which file.")]
+Out = Annotated[Path | None, typer.Option(help="Where to write it; standard output if left out.")]
+RESULTS = ("dataset", "adapter", "verdict", "approval", "deployed", "warnings")
 
 
 @app.command()
-def run(
-    config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="The request; defaults if left out.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="One setting over the file's, such as train.epochs=3."),
-    ] = None,
-    unattended: Annotated[
-        bool, typer.Option("--unattended", help="Never wait for a person: a named policy decides.")
-    ] = False,
-    run_id: Annotated[str | None, typer.Option("--run-id", help="Name the run yourself.")] = None,
-) -> None:
+def run(config: Config = None, set_: Set = None, unattended: Unattended = False, run_id: RunId = None) -> None:
     """Start a run and work on it until it is done or waits for a person.
 
     Everything it makes lies in a folder of its own, and a killed run goes on with 'corral resume'.
@@ -81,7 +88,7 @@ def list_runs(as_json: AsJson = False) -> None:
     """List all runs, newest first, and where they stand."""
 
     async def show_all(runs: Runs) -> int:
-        statuses = await runs.list()
+        statuses = await runs.statuses()
         if as_json:
             _print_json([status.model_dump(mode="json") for status in statuses])
         else:
@@ -113,29 +120,14 @@ def show(name: RunName, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def review(
-    name: RunName,
-    all_: Annotated[
-        Literal["approve", "reject"] | None, typer.Option("--all", help="Decide all items of all pages alike.")
-    ] = None,
-    answers: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help='Answers of one page: {"decisions": [...]}.')
-    ] = None,
-) -> None:
+def review(name: RunName, all_: All = None, answers: Answers = None) -> None:
     """Decide the borderline items a run waits with: approve, edit or reject, each with a comment."""
     given = _read_answers(answers) if answers else None
     _with_runs(lambda runs: _answer(runs, name, "review", all_ or given, repeat=all_ is not None))
 
 
 @app.command()
-def approve(
-    name: RunName,
-    reject: Annotated[bool, typer.Option("--reject", help="Decline instead.")] = False,
-    comment: Annotated[str, typer.Option(help="Why; kept with the decision.")] = "",
-    budget: Annotated[
-        float | None, typer.Option(metavar="DOLLARS", min=0, help="Answer a used-up budget with a new cap.")
-    ] = None,
-) -> None:
+def approve(name: RunName, reject: Reject = False, comment: Comment = "", budget: Dollars = None) -> None:
     """Sign the adapter that a run waits with, on its scoreboard; or raise a used-up budget."""
     decision: dict[str, Any] = {"type": "reject" if reject else "approve", "message": comment}
     if budget is not None:
@@ -145,11 +137,7 @@ def approve(
 
 
 @app.command()
-def export(
-    name: RunName,
-    format_: Annotated[Literal["alpaca", "sft", "dpo"], typer.Option("--format", help="Which file.")],
-    out: Annotated[Path | None, typer.Option(help="Where to write it; standard output if left out.")] = None,
-) -> None:
+def export(name: RunName, format_: Format, out: Out = None) -> None:
     """Write a run's dataset: Alpaca JSON, SFT JSONL or DPO JSONL."""
 
     async def write(runs: Runs) -> int:

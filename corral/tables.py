@@ -53,10 +53,8 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
 def print_scoreboard(console: Console, path: Path) -> None:
     """Print base against adapter, with intervals."""
     board: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    title = f"Base against adapter on {board['prompts']} held-out prompts"
-    table = Table(
-        "metric", "base", "adapter", "difference", "95% interval", box=None, title=title, title_justify="left"
-    )
+    console.print(f"Base against adapter on {board['prompts']} held-out prompts", style="bold", highlight=False)
+    table = Table("metric", "base", "adapter", "difference", "95% interval", box=None)
     for name, metric in board["metrics"].items():
         label = f"{name} (decides)" if name == board["primary"] else name
         row = (metric["base"], metric["adapter"])

@@ -6,6 +6,7 @@ from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from nodes.generate import make_generate
 
 from graph.fanout import fan_out
 from graph.routes import after_approve, after_evaluate, after_gate, after_review
@@ -16,7 +17,6 @@ from nodes.assemble import make_assemble
 from nodes.deploy import make_deploy
 from nodes.evaluate import make_evaluate
 from nodes.gate import make_gate
-from nodes.generate import make_generate
 from nodes.judge import candidates_to_judge, make_judge
 from nodes.respond import make_respond, prompts_to_answer
 from nodes.review import make_review

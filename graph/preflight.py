@@ -44,7 +44,7 @@ def check_sources(request: RunRequest) -> None:
         raise BadInput("there is nothing to train on: set sources.prompts, or generation.target above 0")
     if not any(p.split == "heldout" for p in prompts):
         raise BadInput(
-            "there is nothing to evaluate with: sources.prompts needs prompts with \"split\": \"heldout\", "
+            'there is nothing to evaluate with: sources.prompts needs prompts with "split": "heldout", '
             "or evaluate.heldout_share above 0"
         )
 

@@ -110,7 +110,7 @@ class Runs:
         created = dict(await self.services.store.run_ids())[run_id]
         return await self._status(run_id, created)
 
-    async def list(self) -> list[RunStatus]:
+    async def statuses(self) -> list[RunStatus]:
         """Return where all runs stand, newest first."""
         return [await self._status(run_id, created) for run_id, created in await self.services.store.run_ids()]
 
@@ -161,7 +161,9 @@ class Runs:
         if status.standing == "running":
             raise RunBusy(f"run {run_id} is being worked on; 'corral show {run_id}' shows how far it is")
         if status.standing == "waiting":
-            raise RunWaiting(f"run {run_id} waits for a person, and a new input would drop that: {how_to_answer(status)}")
+            raise RunWaiting(
+                f"run {run_id} waits for a person, and a new input would drop that: {how_to_answer(status)}"
+            )
         raise BadInput(f"there is a run {run_id} already ({status.standing}); resume it, or choose another name")
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from state.calls import CallStore
 from state.database import Database
-from state.request import Endpoint
 from state.lease import Leases
+from state.request import Endpoint
 from state.store import RecordStore
 from tools.endpoint import open_endpoint
 from tools.endpoint.chat import ChatEndpoint, OpenEndpoint

@@ -22,6 +22,7 @@ CHECKPOINTED = (
     pipeline.AdapterRef,
     pipeline.Verdict,
     pipeline.Approval,
+    pipeline.Overspend,
 )
 """Every type of ours that a checkpoint holds; nothing else of ours is revived from one."""
 
@@ -88,5 +89,5 @@ async def prune(saver: Saver, run_id: str) -> None:
         async with saver._cursor() as cursor:
             for table in ("checkpoints", "checkpoint_writes"):
                 where = "thread_id = %s AND NOT (checkpoint_ns = '' AND checkpoint_id = %s)"
-                await cursor.execute(f"DELETE FROM {table} WHERE {where}", keep)  # type: ignore[arg-type]  # two literals of ours
+                await cursor.execute(f"DELETE FROM {table} WHERE {where}", keep)
             await cursor.execute("DELETE FROM checkpoint_blobs WHERE thread_id = %s AND checkpoint_ns <> ''", keep[:1])

@@ -63,25 +63,38 @@ def keep_request(current: RunRequest, new: RunRequest | dict[str, Any]) -> RunRe
     return RunRequest.model_validate(new)
 
 
+class Overspend(Record):
+    """A call that was not made because it would have passed the cap."""
+
+    spent: float
+    cap: float
+
+
+def latest(_current: Overspend | None, new: Overspend | None) -> Overspend | None:
+    """Reduce the ``overspend`` channel: batches that run at once may all write it."""
+    return new
+
+
 class RunInput(TypedDict):
     """What starts a run, here and in LangGraph Studio's form."""
 
     request: Annotated[RunRequest, keep_request]
 
 
-class PipelineState(RunInput, total=False):
+class PipelineState(TypedDict, total=False):
     """What every step reads, and returns a part of."""
 
+    request: Annotated[RunRequest, keep_request]
     run_id: str
-    """The thread's id; also the name of the run's folder."""
+    """The thread's id, and the name of the run's folder; given to every step, never written by one."""
     round: int
     """Generation rounds done."""
     accepted: int
-    """Training instructions accepted so far, given prompts among them."""
-    wanted: int
-    """Generated instructions still short of the target."""
-    too_alike: bool
-    """Whether the last round fell under ``gates.min_diversity``."""
+    """Training prompts accepted so far, given and generated."""
+    novelty: float
+    """Share of the last round's well-formed rows that the diversity gate kept: the number that a retry depends on."""
+    generation: Literal["again", "done"]
+    """Whether another round of generation follows."""
     waiting: int
     """Borderline candidates waiting for a person."""
     dataset: DatasetRef
@@ -92,8 +105,18 @@ class PipelineState(RunInput, total=False):
     approval: Approval
     deployed: str
     """The registry version, where one was deployed."""
+    overspend: Annotated[Overspend | None, latest]
+    """Set where the budget stopped a step; its question is still to be answered."""
+    capped: bool
+    """A person would not raise the budget: what cannot be paid for fails with that reason."""
     warnings: Annotated[list[str], operator.add]
     """What a person should know before trusting the run; a line each."""
+
+
+class BatchState(PipelineState, total=False):
+    """What one task of a fanned-out step gets: the state, and the ids of its items."""
+
+    ids: list[str]
 
 
 class Node(Protocol):
@@ -101,4 +124,20 @@ class Node(Protocol):
 
     async def __call__(self, state: PipelineState) -> PipelineState:
         """Do the step's work; rows go to the store, references and counts into the returned state."""
+        ...
+
+
+class BatchNode(Protocol):
+    """The same for a step that is fanned out over batches of items."""
+
+    async def __call__(self, state: BatchState) -> PipelineState:
+        """Do the work for ``state["ids"]``."""
+        ...
+
+
+class Pending(Protocol):
+    """Tells which items a fanned-out step has before it, in a fixed order. Reads only."""
+
+    async def __call__(self, state: PipelineState) -> list[str]:
+        """Return the ids."""
         ...

@@ -40,8 +40,8 @@ class RecordStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def open_run(self, run_id: str, request: RunRequest) -> None:
-        """Note a run and the request it keeps; a run that is noted already is left as it is."""
+    async def open_run(self, run_id: str, request: RunRequest) -> RunRequest:
+        """Note a run and the request it keeps, and return that; a run that is noted already keeps its first."""
         row = {
             "run_id": run_id,
             "request": request.model_dump(mode="json"),
@@ -51,6 +51,7 @@ class RecordStore:
         }
         async with self.database.writing() as connection:
             await connection.execute(insert_new(self.database.engine, runs), [row])
+        return await self.request_of(run_id)
 
     async def request_of(self, run_id: str) -> RunRequest:
         """Return the request that a run started with.

@@ -1,0 +1,55 @@
+"""approve: a person signs the adapter on its scoreboard; an unattended run signs only what is shown to be better."""
+
+from __future__ import annotations
+
+from langgraph.types import interrupt
+
+from state.pipeline import Approval, Node, PipelineState, Verdict
+from tools.hitl import Action, HumanAnswer, answer_schema, question
+
+POLICY = "policy:better-only"
+
+
+def make_approve() -> Node:
+    """Return the node."""
+
+    async def approve(state: PipelineState) -> PipelineState:
+        verdict = state["verdict"]
+        if state["request"].unattended:
+            return {"approval": unattended_approval(verdict)}
+        actions = [approval_action(verdict, state["adapter"].folder, state.get("warnings", []))]
+        answer = interrupt(question(actions), response_schema=answer_schema(actions))
+        return {"approval": apply_approval(answer)}
+
+    return approve
+
+
+def approval_action(verdict: Verdict, adapter: str, warnings: list[str]) -> Action:
+    """Return what a person is asked to sign."""
+    return Action(
+        name="deploy_adapter",
+        args={"adapter": adapter, "scoreboard": verdict.scoreboard, "verdict": verdict.verdict},
+        description="\n".join([verdict_in_words(verdict), *(f"Warning: {line}" for line in warnings)]),
+        allowed=("approve", "reject"),
+    )
+
+
+def verdict_in_words(verdict: Verdict) -> str:
+    """Return the verdict as one line with its figures."""
+    said = {"better": "better than its base", "not shown": "not shown to be better", "worse": "worse than its base"}
+    return (
+        f"The adapter is {said[verdict.verdict]}: {verdict.metric} {verdict.base:.3f} -> {verdict.adapter:.3f}, "
+        f"difference {verdict.difference:+.3f} [{verdict.low:+.3f}, {verdict.high:+.3f}] "
+        f"over {verdict.prompts} held-out prompts"
+    )
+
+
+def unattended_approval(verdict: Verdict) -> Approval:
+    """Return what the policy decides: deploy only what is better."""
+    return Approval(approved=verdict.verdict == "better", reviewer=POLICY, comment=verdict_in_words(verdict))
+
+
+def apply_approval(answer: HumanAnswer) -> Approval:
+    """Return the person's decision."""
+    decision = answer.decisions[0]
+    return Approval(approved=decision.type == "approve", reviewer=answer.reviewer, comment=decision.message)

@@ -1,0 +1,55 @@
+"""assemble: Alpaca, SFT and DPO files from what the judges and people accepted."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from state.errors import TrainingError
+from state.pipeline import DatasetRef, Node, PipelineState
+from state.records import Candidate, Judgement, Outcome, Review, Sample
+from state.request import RunRequest
+from state.store import RecordStore
+from tools.dataset.files import write_dataset
+from tools.dataset.pairing import pair_all
+from tools.progress import report
+
+
+def make_assemble(store: RecordStore, runs_folder: Path) -> Node:
+    """Return the node.
+
+    Args:
+        store: the record store.
+        runs_folder: each run has a folder of its name in it.
+    """
+
+    async def assemble(state: PipelineState) -> PipelineState:
+        run_id = state["run_id"]
+        samples = await store.find(run_id, Sample, tag="train", outcome=Outcome.ACCEPTED)
+        candidates = await store.find(run_id, Candidate)
+        judgements = await store.find(run_id, Judgement)
+        reviews = await store.find(run_id, Review)
+        report("assemble", total=len(samples))
+        pairs = await asyncio.to_thread(pair_all, samples, candidates, judgements, reviews)
+        folder = runs_folder / run_id / "datasets"
+        dataset = await asyncio.to_thread(write_dataset, folder, samples, pairs, run_id)
+        report("assemble", len(samples), note=f"{dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs")
+        demand_rows(dataset, state["request"])
+        return {"dataset": dataset}
+
+    return assemble
+
+
+def demand_rows(dataset: DatasetRef, request: RunRequest) -> None:
+    """Refuse to train on nothing.
+
+    Raises:
+        TrainingError: the recipe needs rows that the dataset does not have.
+    """
+    need_sft, need_dpo = "sft" in request.train.recipe, "dpo" in request.train.recipe
+    if (need_sft and not dataset.sft_rows) or (need_dpo and not dataset.dpo_rows):
+        raise TrainingError(
+            f"the recipe {request.train.recipe} has nothing to train on: {dataset.sft_rows} SFT rows and "
+            f"{dataset.dpo_rows} DPO pairs came out (see {dataset.folder}). Start a run with more prompts, more "
+            "sampling.candidates, or a lower judge.accept."
+        )

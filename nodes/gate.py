@@ -1,0 +1,88 @@
+"""gate: content, diversity, safety and coherence of what was generated; and whether to generate again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.generation.deciding import GenerationDecision
+
+from state.pipeline import Node, PipelineState
+from state.records import GenerationRound, Outcome, Sample, content_hash
+from state.request import RunRequest
+from state.store import RecordStore
+from tools.gates import GateDecision, GatePipeline, round_diversity
+from tools.generation.seeds import load_seed_tasks
+from tools.progress import report
+
+
+def make_gate(store: RecordStore) -> Node:
+    """Return the node.
+
+    Its index of kept instructions is not kept between rounds: it is rebuilt from the store, so that a resumed run
+    decides as an unkilled one would.
+    """
+
+    async def gate(state: PipelineState) -> PipelineState:
+        run_id, request, round_ = state["run_id"], state["request"], state["round"]
+        generated = [s for s in await store.find(run_id, Sample, tag="train") if s.origin == "generated"]
+        offered = [s for s in generated if s.round == round_ and s.outcome != Outcome.FAILED]
+        earlier = [s for s in generated if s.round < round_ and s.outcome in (Outcome.ACCEPTED, Outcome.WAITING)]
+        report("gate", total=len(offered))
+        decisions = await asyncio.to_thread(judge_samples, request, earlier, offered)
+        await store.settle(run_id, [judged(s, d) for s, d in zip(offered, decisions, strict=True)])
+        report("gate", len(offered))
+        accepted = await store.ids(run_id, Sample, tag="train", outcome=Outcome.ACCEPTED)
+        kept = sum(s.outcome == Outcome.ACCEPTED for s in earlier) + sum(
+            d.outcome == Outcome.ACCEPTED for d in decisions
+        )
+        novelty = round_diversity(decisions)
+        choice = decide_next(request, round_, kept, novelty)
+        await store.add(run_id, [round_record(round_, decisions, novelty, choice)])
+        again = choice.action not in ("proceed", "stop")
+        return {
+            "accepted": len(accepted),
+            "novelty": novelty,
+            "generation": "again" if again else "done",
+            "warnings": [] if again else shortfall(request, kept, choice),
+        }
+
+    return gate
+
+
+def judge_samples(request: RunRequest, earlier: Sequence[Sample], offered: Sequence[Sample]) -> list[GateDecision]:
+    """Judge one round against the seeds and what earlier rounds kept, in the order of the samples' ids."""
+    if not offered:
+        return []
+    seeds = [task.instruction for task in load_seed_tasks(Path(request.sources.seeds))]
+    return GatePipeline(request.gates, [*seeds, *(s.instruction for s in earlier)]).judge(offered)
+
+
+def judged(sample: Sample, decision: GateDecision) -> Sample:
+    """Return the sample with the gates' verdict on it."""
+    return sample.model_copy(
+        update={"outcome": decision.outcome, "score": decision.score, "reasons": tuple(decision.reasons)}
+    )
+
+
+def round_record(
+    round_: int, decisions: Sequence[GateDecision], novelty: float, choice: GenerationDecision
+) -> GenerationRound:
+    """Return what is kept of the round."""
+    return GenerationRound(
+        id=content_hash("round", round_),
+        round=round_,
+        offered=len(decisions),
+        accepted=sum(d.outcome == Outcome.ACCEPTED for d in decisions),
+        novelty=novelty,
+        decision=choice.action,
+        reason=choice.reason,
+    )
+
+
+def shortfall(request: RunRequest, kept: int, choice: GenerationDecision) -> list[str]:
+    """Return the warning that fewer instructions came out than were asked, if so."""
+    if kept >= request.generation.target:
+        return []
+    return [f"{kept} of {request.generation.target} generated instructions were accepted: {choice.reason}"]

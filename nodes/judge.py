@@ -1,0 +1,63 @@
+"""judge: a CrewAI crew scores each candidate on five dimensions, and an expert gives it stars."""
+
+from __future__ import annotations
+
+from tools.judging import CrewJudge
+
+from state.errors import BudgetExceeded
+from state.pipeline import BatchNode, BatchState, Pending, PipelineState
+from state.records import Candidate, Judgement, Outcome, Sample, content_hash
+from state.store import RecordStore
+from tools.batch import for_each
+from tools.endpoint.chat import OpenEndpoint
+from tools.progress import report
+
+
+def candidates_to_judge(store: RecordStore) -> Pending:
+    """Return what tells which candidates still lack a judgement."""
+
+    async def pending(state: PipelineState) -> list[str]:
+        return await store.ids(state["run_id"], Candidate, outcome=Outcome.PENDING)
+
+    return pending
+
+
+def make_judge(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
+    """Return the node; it judges the candidates of one batch."""
+
+    async def judge(state: BatchState) -> PipelineState:
+        run_id, request = state["run_id"], state["request"]
+        crew = CrewJudge(await open_endpoint(request.models.judge, run_id), request.judge, seed=request.seed)
+        candidates = await store.find(run_id, Candidate, ids=state["ids"])
+        samples = {s.id: s for s in await store.find(run_id, Sample, ids=[c.sample_id for c in candidates])}
+
+        async def judge_one(candidate: Candidate) -> None:
+            try:
+                judgement = await crew.judge(samples[candidate.sample_id], candidate)
+            except BudgetExceeded as error:
+                if not state.get("capped", False):
+                    raise
+                judgement = unpaid_judgement(candidate, crew.identity, error)
+            await store.add(run_id, [judgement])
+            await store.settle(run_id, [judged_candidate(candidate, judgement)])
+            report("judge", 1)
+
+        return {"overspend": await for_each(candidates, judge_one)}
+
+    return judge
+
+
+def judged_candidate(candidate: Candidate, judgement: Judgement) -> Candidate:
+    """Return the candidate with the crew's verdict on it."""
+    return candidate.model_copy(update={"outcome": judgement.outcome, "reasons": judgement.reasons})
+
+
+def unpaid_judgement(candidate: Candidate, judge: str, error: BudgetExceeded) -> Judgement:
+    """Return the record of a judgement that the budget does not allow."""
+    return Judgement(
+        id=content_hash(candidate.id, judge),
+        candidate_id=candidate.id,
+        judge=judge,
+        outcome=Outcome.FAILED,
+        reasons=(f"not made: {error.spent:.4f} of {error.cap:.4f} dollars are spent",),
+    )

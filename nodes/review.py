@@ -1,0 +1,171 @@
+"""review: borderline items wait for a person, a page at a time; an unattended run applies a named policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from langgraph.types import interrupt
+
+from state.pipeline import Node, PipelineState
+from state.records import Candidate, Judgement, Outcome, Record, Review, Sample, content_hash
+from state.request import RunRequest
+from state.store import RecordStore
+from tools.hitl import Action, Decision, HumanAnswer, answer_schema, question
+from tools.progress import report
+
+EDITABLE = {"completion": "completion", "instruction": "instruction"}
+"""The argument of each kind of item that a person may edit."""
+
+
+class Borderline(Record):
+    """An item that waits, with what is known of it. ``judgement`` is ``None`` for an instruction."""
+
+    sample: Sample
+    candidate: Candidate | None = None
+    judgement: Judgement | None = None
+
+    @property
+    def id(self) -> str:
+        """The id of the record that waits."""
+        return self.candidate.id if self.candidate else self.sample.id
+
+    @property
+    def score(self) -> float:
+        """Its score on the scale of ``thresholds``: 0 to 100 for a completion, 0 to 1 for an instruction."""
+        return self.judgement.overall if self.judgement else (self.sample.score or 0.0)
+
+    def thresholds(self, request: RunRequest) -> tuple[float, float]:
+        """Return the scores between which it waits."""
+        settings = request.judge if self.candidate else request.gates
+        return settings.review, settings.accept
+
+
+def make_review(store: RecordStore) -> Node:
+    """Return the node.
+
+    It holds one page of items at a time; the edge after it comes back while more wait.
+    """
+
+    async def review(state: PipelineState) -> PipelineState:
+        run_id, request = state["run_id"], state["request"]
+        waiting = await borderline_items(store, run_id)
+        page = waiting if request.unattended else waiting[: request.review.page]
+        if page:
+            report("review", total=len(page))
+            actions = review_actions(page, request)
+            answer = (
+                unattended_answer(page, request)
+                if request.unattended
+                else interrupt(question(actions), response_schema=answer_schema(actions))
+            )
+            await settle(store, run_id, page, apply_review(page, answer, datetime.now(UTC)))
+            report("review", len(page))
+        return {"waiting": len(waiting) - len(page)}
+
+    return review
+
+
+async def borderline_items(store: RecordStore, run_id: str) -> list[Borderline]:
+    """Return what waits for a person: instructions, then completions."""
+    samples = await store.find(run_id, Sample, outcome=Outcome.WAITING)
+    candidates = await store.find(run_id, Candidate, outcome=Outcome.WAITING)
+    judged = await store.find(run_id, Judgement, parents=[c.id for c in candidates])
+    asked = await store.find(run_id, Sample, ids=[c.sample_id for c in candidates])
+    by_candidate, by_id = {j.candidate_id: j for j in judged}, {s.id: s for s in asked}
+    return [Borderline(sample=s) for s in samples] + [
+        Borderline(sample=by_id[c.sample_id], candidate=c, judgement=by_candidate.get(c.id)) for c in candidates
+    ]
+
+
+def review_actions(items: Sequence[Borderline], request: RunRequest) -> list[Action]:
+    """Return what a person is asked about each item."""
+    return [_action(item, request) for item in items]
+
+
+def _action(item: Borderline, request: RunRequest) -> Action:
+    low, high = item.thresholds(request)
+    if item.candidate is None or item.judgement is None:
+        args = {"instruction": item.sample.instruction, "input": item.sample.input, "output": item.sample.output}
+        why = f"The gates gave {item.score:.2f}, between {low:g} and {high:g}: {'; '.join(item.sample.reasons)}"
+        return Action(name="review_instruction", args=args | {"comment": ""}, description=why)
+    scores = ", ".join(f"{s.dimension} {s.score:.0f}" for s in item.judgement.scores)
+    checks = "; ".join(f"{c.kind}: {c.evidence}" for c in item.judgement.checks if c.passed is not None)
+    return Action(
+        name="review_completion",
+        args={"prompt": item.sample.prompt, "completion": item.candidate.text, "comment": ""},
+        description=(
+            f"The crew gave {item.score:.0f} of 100, between {low:g} and {high:g}, and {item.judgement.stars} stars "
+            f"(confidence {item.judgement.confidence:.2f}).\nScores: {scores}\nChecks: {checks or 'none apply'}\n"
+            f"{item.judgement.feedback}"
+        ),
+    )
+
+
+def unattended_answer(items: Sequence[Borderline], request: RunRequest) -> HumanAnswer:
+    """Return what the request's policy decides; the policy's name stands as the reviewer, never a person's."""
+    policy = request.review.unattended
+
+    def decide(item: Borderline) -> Decision:
+        good = policy == "approve" or (policy == "midpoint" and item.score >= sum(item.thresholds(request)) / 2)
+        return Decision(type="approve" if good else "reject", message=f"unattended, score {item.score:g}")
+
+    return HumanAnswer.model_construct(decisions=[decide(item) for item in items], reviewer=f"policy:{policy}")
+
+
+def apply_review(items: Sequence[Borderline], answer: HumanAnswer, now: datetime) -> list[Review]:
+    """Return a review of each item. An edit without a changed text is an approval."""
+    reviews = []
+    for item, decision in zip(items, answer.decisions, strict=True):
+        kind = "completion" if item.candidate else "instruction"
+        before = item.candidate.text if item.candidate else item.sample.instruction
+        args = decision.edited_action.args if decision.edited_action else {}
+        text = str(args.get(EDITABLE[kind], before)).strip()
+        edited = decision.type == "edit" and text != before and bool(text)
+        reviews.append(
+            Review(
+                id=content_hash("review", item.id),
+                item_id=item.id,
+                kind=kind,
+                decision="edit" if edited else "approve" if decision.type == "edit" else decision.type,
+                text=text if edited else "",
+                comment=str(args.get("comment") or decision.message),
+                reviewer=answer.reviewer,
+                decided_at=now,
+            )
+        )
+    return reviews
+
+
+async def settle(store: RecordStore, run_id: str, items: Sequence[Borderline], reviews: Sequence[Review]) -> None:
+    """Write the reviews, then what follows from them; a killed write is made whole by the next one."""
+    await store.add(run_id, reviews)
+    samples, candidates, edited = [], [], []
+    for item, review in zip(items, reviews, strict=True):
+        reason = (f"{review.decision} by {review.reviewer}" + (f": {review.comment}" if review.comment else ""),)
+        outcome = Outcome.ACCEPTED if review.decision == "approve" else Outcome.REJECTED
+        if item.candidate is None:
+            text = review.text or item.sample.instruction
+            kept = Outcome.REJECTED if review.decision == "reject" else Outcome.ACCEPTED
+            samples.append(item.sample.model_copy(update={"outcome": kept, "reasons": reason, "instruction": text}))
+            continue
+        candidates.append(item.candidate.model_copy(update={"outcome": outcome, "reasons": reason}))
+        if review.decision == "edit":
+            edited.append(edited_candidate(item.candidate, review, reason))
+    await store.add(run_id, edited)
+    await store.settle(run_id, samples)
+    await store.settle(run_id, candidates)
+
+
+def edited_candidate(candidate: Candidate, review: Review, reason: tuple[str, ...]) -> Candidate:
+    """Return the person's own completion as a candidate beside the model's."""
+    return candidate.model_copy(
+        update={
+            "id": content_hash("edited", candidate.id, review.text),
+            "text": review.text,
+            "ended": True,
+            "provenance": "edited",
+            "outcome": Outcome.ACCEPTED,
+            "reasons": reason,
+        }
+    )
