@@ -1,0 +1,172 @@
+"""The phases of a training, inside the worker: SFT, DPO, and the adapter that comes out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import DPOConfig, SFTConfig
+
+from state.errors import TrainingError
+from state.records import content_hash
+from tools.training.base_model import file_hash
+from tools.training.job import Phase, TrainingJob
+from tools.training.rows import read_rows, tokenise
+from tools.training.sealing import last_whole_checkpoint, read_seal, seal
+from tools.training.trainers import OrderedDPO, OrderedSFT, Reporter
+
+Emit = Callable[..., None]
+LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate")
+
+
+def run(job: TrainingJob, folder: Path, emit: Emit) -> None:
+    """Train all phases of a job and put the sealed adapter into ``job.out``.
+
+    Args:
+        job: with absolute paths.
+        folder: gets one folder of checkpoints and adapters for the job's identity.
+        emit: called with the fields of each JSON line.
+
+    Raises:
+        BadInput: the rows are malformed, or none is short enough.
+        TrainingError: a tripwire stopped it.
+    """
+    identity = job.identity()
+    work = folder / identity[:12]
+    adapter: Path | None = None
+    summaries = []
+    for phase in job.phases():
+        target = work / phase / "adapter"
+        if (record := read_seal(target)) is None:
+            record = {"summary": _train_phase(job, phase, adapter, work / phase, target, emit)}
+        summaries.append(record["summary"])
+        adapter = target
+    assert adapter is not None
+    emit(event="progress", phase="save")
+    if os.environ.get("RANK", "0") == "0":
+        _publish(adapter, Path(job.out), identity, summaries)
+
+
+def _train_phase(
+    job: TrainingJob, phase: Phase, start: Path | None, work: Path, target: Path, emit: Emit
+) -> dict[str, Any]:
+    """Train one phase from ``start`` (an adapter, or ``None`` for a fresh one) into ``target``; return its summary."""
+    tokenizer = AutoTokenizer.from_pretrained(job.base)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    rows, lengths, dropped = _rows(job, phase, tokenizer)
+    reporter = Reporter(phase, emit, dropped, work)
+    model = AutoModelForCausalLM.from_pretrained(job.base, dtype=_dtype())
+    fresh = LoraConfig(
+        task_type="CAUSAL_LM",
+        target_modules="all-linear",
+        r=job.settings.lora_rank,
+        lora_alpha=job.settings.lora_alpha,
+        lora_dropout=job.settings.lora_dropout,
+    )
+    trainer_class = OrderedSFT if phase == "sft" else OrderedDPO
+    trainer = trainer_class(
+        model=model if start is None else PeftModel.from_pretrained(model, str(start), is_trainable=True),
+        args=_arguments(job, phase, work),
+        train_dataset=rows,
+        processing_class=tokenizer,
+        peft_config=fresh if start is None else None,
+        callbacks=[reporter],
+    )
+    trainer.fix_order(lengths, job.settings.epochs, job.seed)
+    checkpoint = last_whole_checkpoint(work)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    summary = reporter.summary(trainer.state.log_history, rows=len(rows), resumed=checkpoint is not None)
+    if trainer.is_world_process_zero():
+        part = target.with_name("adapter.part")
+        shutil.rmtree(part, ignore_errors=True)
+        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part, selected_adapters=["default"])
+        (part / "README.md").unlink(missing_ok=True)
+        seal(part, summary=summary)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(part, target)
+    return summary
+
+
+def _rows(job: TrainingJob, phase: Phase, tokenizer: Any) -> tuple[Dataset, list[int], int]:
+    """Return the phase's rows for TRL, the tokens of each, and how many were too long."""
+    keys = ("prompt", "completion") if phase == "sft" else ("prompt", "chosen", "rejected")
+    found = read_rows(job.rows_file(phase), keys)
+    kept: list[dict[str, Any]] = []
+    lengths: list[int] = []
+    for row in found:
+        tokens = [tokenise(tokenizer, row["prompt"], row[key]) for key in keys[1:]]
+        longest = max(len(token_row.input_ids) for token_row in tokens)
+        if longest <= job.settings.max_length:
+            kept.append(tokens[0]._asdict() if phase == "sft" else row)
+            lengths.append(longest)
+    if not kept:
+        raise TrainingError(f"all {len(found)} {phase} rows are longer than train.max_length")
+    return Dataset.from_list(kept), lengths, len(found) - len(kept)
+
+
+def _arguments(job: TrainingJob, phase: Phase, work: Path) -> SFTConfig | DPOConfig:
+    settings = job.settings
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    on_cpu = not torch.cuda.is_available()
+    shared = {
+        "output_dir": str(work),
+        "seed": job.seed,
+        "per_device_train_batch_size": max(1, settings.batch_size // processes),
+        "num_train_epochs": 1,
+        "learning_rate": job.learning_rate_scale
+        * (settings.learning_rate if phase == "sft" else settings.dpo_learning_rate),
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0.1,
+        "max_grad_norm": 1.0,
+        "max_length": settings.max_length,
+        "bf16": _dtype() == torch.bfloat16,
+        "gradient_checkpointing": not on_cpu,
+        "use_cpu": on_cpu,
+        "save_steps": settings.save_steps,
+        "save_total_limit": 2,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": not on_cpu,
+    }
+    if phase == "sft":
+        return SFTConfig(**shared)
+    return DPOConfig(**shared, beta=settings.dpo_beta, precompute_ref_log_probs=True)
+
+
+def _dtype() -> torch.dtype:
+    """Return bfloat16 where the hardware computes in it, else float32."""
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _publish(adapter: Path, out: Path, identity: str, summaries: list[dict[str, Any]]) -> None:
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    shutil.copy(adapter / "adapter_model.safetensors", part)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    # PEFT keeps these in a set, whose order differs between processes.
+    config["target_modules"] = sorted(config["target_modules"])
+    (part / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    summary = {"phases": summaries, "versions": versions}
+    (part / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    del config["base_model_name_or_path"]
+    seal(part, job=identity, adapter=content_hash(file_hash(part / "adapter_model.safetensors"), config))
+    if out.is_dir():
+        out.rmdir()
+    os.replace(part, out)

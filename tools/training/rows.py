@@ -1,0 +1,109 @@
+"""Training rows: read, tokenised with the loss on the completion alone, and put in a fixed order."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from state.errors import BadInput
+
+IGNORED = -100
+"""The label that PyTorch's cross-entropy leaves out."""
+WINDOW = 8
+"""Batches whose rows are sorted by length together: little padding, and still a random order."""
+
+
+class TokenRow(NamedTuple):
+    """One tokenised row of SFT."""
+
+    input_ids: list[int]
+    labels: list[int]
+    """The completion's tokens up to the end token, and ``IGNORED`` before."""
+
+
+def read_rows(path: Path, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Read a JSONL file of conversational rows, and keep ``keys`` of each.
+
+    Raises:
+        BadInput: a line is no JSON object, or a key is missing or no list of chat turns; or there is no row.
+    """
+    rows = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                rows.append(_row(line, keys, f"{path.name}, line {number}"))
+    if not rows:
+        raise BadInput(f"{path.name} has no rows to train on")
+    return rows
+
+
+def _row(line: str, keys: Sequence[str], where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{where}: not JSON ({error.msg})") from error
+    for key in keys:
+        turns = row.get(key) if isinstance(row, dict) else None
+        if not (isinstance(turns, list) and turns and all(_is_turn(turn) for turn in turns)):
+            raise BadInput(f"{where}: {key!r} must be a list of chat turns with role and content")
+    return {key: [{"role": turn["role"], "content": turn["content"]} for turn in row[key]] for key in keys}
+
+
+def _is_turn(turn: Any) -> bool:
+    return isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
+
+
+def tokenise(tokenizer: Any, prompt: list[dict[str, str]], completion: list[dict[str, str]]) -> TokenRow:
+    """Tokenise one row by the model's own chat template.
+
+    The prompt is exactly what the model sees when it is asked, the assistant's header included. The completion ends
+    with the end token: what a template writes after it (SmolLM2 adds a newline) is never asked of the model.
+
+    Raises:
+        BadInput: the template does not render the prompt as a prefix of prompt and completion, so that training
+            would show the model another prompt than the one it is asked.
+    """
+    asked = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    whole = tokenizer.apply_chat_template(prompt + completion, tokenize=False)
+    if not whole.startswith(asked):
+        raise BadInput("the base model's chat template renders a prompt differently with and without its answer")
+    # Apart, since together a completion's first letters could merge with the header's last token.
+    before = tokenizer(asked, add_special_tokens=False)["input_ids"]
+    after = tokenizer(whole[len(asked) :], add_special_tokens=False)["input_ids"]
+    if tokenizer.eos_token_id not in after:
+        raise BadInput("the base model's chat template does not end an answer with the tokenizer's end token")
+    while after[-1] != tokenizer.eos_token_id:
+        after.pop()
+    return TokenRow(before + after, [IGNORED] * len(before) + after)
+
+
+def training_order(lengths: Sequence[int], epochs: float, batch_size: int, seed: int) -> list[int]:
+    """Return the rows' indices in the order of training, all epochs in one list.
+
+    Each epoch is a shuffle of all rows (the last one cut where ``epochs`` is no whole number). Windows of ``WINDOW``
+    batches are sorted by length and their batches shuffled, so a batch has rows of about the same length. The order
+    depends on the arguments alone, so a resumed training sees what an unkilled one would have.
+
+    Args:
+        lengths: tokens of each row.
+        epochs: passes over the rows, above 0; at least one row is trained on.
+        batch_size: rows of an optimiser step.
+        seed: of the shuffles.
+    """
+    draw = random.Random(seed)
+    wanted = max(1, round(len(lengths) * epochs))
+    order: list[int] = []
+    while len(order) < wanted:
+        order += draw.sample(range(len(lengths)), len(lengths))
+    del order[wanted:]
+    batches: list[list[int]] = []
+    for start in range(0, wanted, batch_size * WINDOW):
+        window = sorted(order[start : start + batch_size * WINDOW], key=lambda row: (lengths[row], row))
+        cut = [window[at : at + batch_size] for at in range(0, len(window), batch_size)]
+        ragged = cut.pop() if len(cut[-1]) < batch_size else None
+        draw.shuffle(cut)
+        batches += cut if ragged is None else [*cut, ragged]
+    return [row for batch in batches for row in batch]

@@ -1,0 +1,128 @@
+"""TRL's trainers with a fixed order of rows, and the callback that reports, seals checkpoints and trips."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Sampler
+from transformers import TrainerCallback
+from trl import DPOTrainer, SFTTrainer
+
+from state.errors import TrainingError
+from tools.training.job import Phase
+from tools.training.rows import training_order
+from tools.training.sealing import seal
+from tools.training.tripwires import tripped
+
+
+class FixedOrder(Sampler[int]):
+    """A sampler that yields given indices."""
+
+    def __init__(self, order: Sequence[int]) -> None:
+        self.order = order
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+
+class _Ordered:
+    """Trains on rows in the order of ``training_order``, which holds all epochs."""
+
+    args: Any
+    _order: list[int]
+
+    def fix_order(self, lengths: Sequence[int], epochs: float, seed: int) -> None:
+        """Fix the order of all epochs. Must be called before ``train``."""
+        batch = self.args.per_device_train_batch_size * self.args.world_size
+        self._order = training_order(lengths, epochs, batch, seed)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> FixedOrder:
+        return FixedOrder(self._order)
+
+
+class OrderedSFT(_Ordered, SFTTrainer):  # type: ignore[misc]  # TRL has no types
+    """SFT on pre-tokenised rows."""
+
+
+class OrderedDPO(_Ordered, DPOTrainer):  # type: ignore[misc]  # TRL has no types
+    """DPO on conversational pairs. Its reference is the model it starts from: the base, or base and SFT adapter."""
+
+
+class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Emits each step, seals each checkpoint, and stops a broken training.
+
+    Args:
+        phase: what is trained.
+        emit: called with the fields of a JSON line.
+        dropped: rows left out as too long.
+        folder: where the checkpoints are.
+    """
+
+    def __init__(self, phase: Phase, emit: Callable[..., None], dropped: int, folder: Path) -> None:
+        self._phase = phase
+        self._emit = emit
+        self._dropped = dropped
+        self._folder = folder
+        self._began = time.monotonic()
+        self._first_step = 0
+        self._highest_gradient = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock that the pace is taken from."""
+        self._began = time.monotonic()
+        self._first_step = state.global_step
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        """Report a step, or stop.
+
+        Raises:
+            TrainingError: a tripwire; the message has the reason.
+        """
+        if not logs or "loss" not in logs:
+            return
+        self._highest_gradient = max(self._highest_gradient, logs.get("grad_norm", 0.0))
+        reason = tripped(self._phase, state.global_step, logs, self._highest_gradient)
+        if reason is not None:
+            raise TrainingError(reason)
+        pace = (time.monotonic() - self._began) / max(1, state.global_step - self._first_step)
+        self._emit(
+            event="progress",
+            phase=self._phase,
+            step=state.global_step,
+            total=state.max_steps,
+            loss=logs["loss"],
+            tokens=int(logs.get("num_tokens", 0)),
+            seconds_left=round(pace * (state.max_steps - state.global_step), 1),
+            dropped=self._dropped,
+        )
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Seal the checkpoint just written, so that a torn one is never resumed from."""
+        if state.is_world_process_zero:
+            seal(self._folder / f"checkpoint-{state.global_step}")
+
+    def summary(self, history: list[dict[str, float]], rows: int, resumed: bool) -> dict[str, Any]:
+        """Return what the phase did, from the trainer's log.
+
+        Args:
+            history: one entry for each step, steps before a resume among them.
+            rows: rows trained on.
+            resumed: whether this process went on from a checkpoint; ``seconds`` then counts from there.
+        """
+        steps = [entry for entry in history if "loss" in entry]
+        return {
+            "phase": self._phase,
+            "rows": rows,
+            "dropped": self._dropped,
+            "steps": len(steps),
+            "losses": [round(entry["loss"], 6) for entry in steps],
+            "tokens": int(steps[-1].get("num_tokens", 0)) if steps else 0,
+            "seconds": round(time.monotonic() - self._began, 1),
+            "resumed": resumed,
+        }
