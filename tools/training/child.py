@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,7 +47,7 @@ def child_environment(threads: int) -> dict[str, str]:
     return {**os.environ, **QUIET, **counts, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
 
 
-async def stream_child(command: Sequence[str], log: Path, threads: int) -> AsyncIterator[dict[str, Any]]:
+async def stream_child(command: Sequence[str], log: Path, threads: int) -> AsyncGenerator[dict[str, Any], None]:
     """Run a command and yield the JSON objects it prints, a line each; end it when the caller leaves.
 
     Args:

@@ -23,6 +23,7 @@ from tools.training.job import Phase, TrainingJob
 from tools.training.rows import read_rows, tokenise
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
 from tools.training.trainers import OrderedDPO, OrderedSFT, Reporter
+from tools.training.weights import compute_dtype
 
 Emit = Callable[..., None]
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate")
@@ -65,7 +66,7 @@ def _train_phase(
         tokenizer.pad_token = tokenizer.eos_token
     rows, lengths, dropped = _rows(job, phase, tokenizer)
     reporter = Reporter(phase, emit, dropped, work)
-    model = AutoModelForCausalLM.from_pretrained(job.base, dtype=_dtype())
+    model = AutoModelForCausalLM.from_pretrained(job.base, dtype=compute_dtype())
     fresh = LoraConfig(
         task_type="CAUSAL_LM",
         target_modules="all-linear",
@@ -129,7 +130,7 @@ def _arguments(job: TrainingJob, phase: Phase, work: Path) -> SFTConfig | DPOCon
         "warmup_steps": 0.1,
         "max_grad_norm": 1.0,
         "max_length": settings.max_length,
-        "bf16": _dtype() == torch.bfloat16,
+        "bf16": compute_dtype() == torch.bfloat16,
         "gradient_checkpointing": not on_cpu,
         "use_cpu": on_cpu,
         "save_steps": settings.save_steps,
@@ -143,14 +144,6 @@ def _arguments(job: TrainingJob, phase: Phase, work: Path) -> SFTConfig | DPOCon
     if phase == "sft":
         return SFTConfig(**shared)
     return DPOConfig(**shared, beta=settings.dpo_beta, precompute_ref_log_probs=True)
-
-
-def _dtype() -> torch.dtype:
-    """Return bfloat16 where the hardware computes in it, else float32."""
-    if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if fast else torch.float32
 
 
 def _publish(adapter: Path, out: Path, identity: str, summaries: list[dict[str, Any]]) -> None:

@@ -1,0 +1,30 @@
+"""Load a base model, alone or with an adapter, in the number format the hardware computes fast in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+
+def compute_dtype() -> torch.dtype:
+    """Return bfloat16 where the hardware computes in it, else float32."""
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def load_model(base: Path, adapter: Path | None) -> Any:
+    """Load a model to answer with, on the GPU where there is one.
+
+    An adapter is merged into the base in float32 and rounded once: that generates faster than two more products for
+    each layer.
+    """
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32 if adapter else compute_dtype())
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().to(compute_dtype())
+    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
