@@ -1,0 +1,61 @@
+"""Quality gates: what an instruction must pass, why it did not, and how diverse the rest is.
+
+verdicts.py    severities, one verdict a gate, one decision a row, pass rates, the number for low diversity
+content.py     Stanford Alpaca's content rules
+rouge.py       ROUGE-L's tokens, formula and ties
+diversity.py   the exact index: does a text repeat a kept one?
+safety.py      policy files
+coherence.py   instruction, input and output agree; language.py tells English from the rest
+pipeline.py    the four gates in order
+categories.py  a category for each instruction; phrases.py its verb and noun; measures.py the figures
+rows.py        Alpaca-format files, row by row; files.py the gates over such a file
+"""
+
+from tools.gates.categories import CATEGORIES, categorise
+from tools.gates.coherence import Opinion
+from tools.gates.diversity import DiversityIndex, Neighbours
+from tools.gates.files import GateReport, gate_file
+from tools.gates.measures import DiversityFigures, FiguresBuilder, figures
+from tools.gates.pipeline import GatePipeline
+from tools.gates.rows import BadRow, Row, read_rows
+from tools.gates.safety import DEFAULT_POLICY, SafetyPolicy, load_safety_policy
+from tools.gates.verdicts import (
+    GATES,
+    GateDecision,
+    GateRate,
+    GateVerdict,
+    Issue,
+    Severity,
+    pass_rates,
+    reason_code,
+    round_diversity,
+)
+
+__all__ = [
+    "CATEGORIES",
+    "DEFAULT_POLICY",
+    "GATES",
+    "BadRow",
+    "DiversityFigures",
+    "DiversityIndex",
+    "FiguresBuilder",
+    "GateDecision",
+    "GatePipeline",
+    "GateRate",
+    "GateReport",
+    "GateVerdict",
+    "Issue",
+    "Neighbours",
+    "Opinion",
+    "Row",
+    "SafetyPolicy",
+    "Severity",
+    "categorise",
+    "figures",
+    "gate_file",
+    "load_safety_policy",
+    "pass_rates",
+    "read_rows",
+    "reason_code",
+    "round_diversity",
+]

@@ -1,0 +1,84 @@
+"""The content rules: what Stanford Alpaca refuses in an instruction, and what no reference answer may lack.
+
+All of them are critical: a row that breaks one is of no use as an instruction. Those on words, keywords, openings and
+first characters follow ``generate_instruction.py``; those on characters and on the output are ours.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterator
+
+from state.records import Sample
+from tools.gates.verdicts import Issue, Severity
+
+WORDS = (4, 150)
+"""Fewest and most words of an instruction, split at white space."""
+CHARACTERS = (10, 500)
+"""Fewest and most characters of an instruction."""
+OUTPUT_CHARACTERS = 8000
+"""Most characters of an output: some 1,500 words, fifteen times what the prompt asks for."""
+KEYWORDS = (
+    *("image", "images", "graph", "graphs", "picture", "pictures", "file", "files", "map", "maps", "draw", "plot"),
+    *("go to", "video", "audio", "music", "flowchart", "diagram"),
+)
+"""Things a language model cannot see, hear, open or draw; matched as whole words."""
+
+_KEYWORD = re.compile(r"\b(?:" + "|".join(word.replace(" ", r"\s+") for word in KEYWORDS) + r")\b", re.IGNORECASE)
+_PROGRAM = re.compile(r"\s*write\s+a\s+program\b", re.IGNORECASE)
+_NO_INPUT = re.compile(
+    r"[\W_]*(?:no[\W_]*inputs?(?:[\W_]+(?:is\s+)?(?:required|needed|necessary|given|provided))?|n\s*/\s*a|none)[\W_]*",
+    re.IGNORECASE,
+)
+_NO_INPUT_MARK = re.compile(r"\bnoinputs?\b|<\s*no[\s_-]inputs?\s*>", re.IGNORECASE)
+_PUNCTUATION = frozenset(string.punctuation)
+
+
+def content_issues(sample: Sample) -> list[Issue]:
+    """Return one issue for each rule that the sample breaks, all critical; none for a sample that is fine.
+
+    A given prompt (``origin`` is ``prompt``) may come without an output: answering it is the policy's work.
+    """
+    found = [*_instruction_faults(sample.instruction), *_row_faults(sample)]
+    return [Issue(code=code, detail=detail, severity=Severity.CRITICAL) for code, detail in found]
+
+
+def is_missing_input(text: str) -> bool:
+    """Say whether an input only states that there is none, such as ``<noinput>``, ``No input required.`` or ``N/A``."""
+    return len(text) <= 60 and _NO_INPUT.fullmatch(text) is not None
+
+
+def _instruction_faults(instruction: str) -> Iterator[tuple[str, str]]:
+    words, characters = len(instruction.split()), len(instruction.strip())
+    if words < WORDS[0]:
+        yield "too_few_words", f"{words} words, at least {WORDS[0]} wanted"
+    if words > WORDS[1]:
+        yield "too_many_words", f"{words} words, at most {WORDS[1]} allowed"
+    if characters < CHARACTERS[0]:
+        yield "too_few_characters", f"{characters} characters, at least {CHARACTERS[0]} wanted"
+    if characters > CHARACTERS[1]:
+        yield "too_many_characters", f"{characters} characters, at most {CHARACTERS[1]} allowed"
+    if keyword := _KEYWORD.search(instruction):
+        yield "keyword", f"asks for what a language model cannot do: {keyword.group()!r}"
+    if _PROGRAM.match(instruction):
+        yield "write_a_program", "opens with 'Write a program', which leaves open what to answer"
+    first = instruction.strip()[:1]
+    if first in _PUNCTUATION:
+        yield "starts_with_punctuation", f"begins with {first!r}"
+    if first and not first.isascii():
+        yield "starts_not_ascii", f"begins with {first!r}"
+
+
+def _row_faults(sample: Sample) -> Iterator[tuple[str, str]]:
+    if is_missing_input(sample.input):
+        yield "noinput_left", f"the input only says {sample.input.strip()!r}; an empty one was meant"
+    elif mark := _NO_INPUT_MARK.search(sample.input):
+        yield "noinput_left", f"{mark.group()!r} is left in the input"
+    if not sample.output.strip():
+        if sample.origin == "generated":
+            yield "empty_output", "the output is empty"
+    elif len(sample.output) > OUTPUT_CHARACTERS:
+        yield "output_too_long", f"the output has {len(sample.output)} characters, at most {OUTPUT_CHARACTERS} allowed"
+    elif is_missing_input(sample.output) and "input" in sample.output.lower():
+        yield "placeholder_output", f"the output only says {sample.output.strip()!r}"

@@ -1,0 +1,195 @@
+"""The diversity gate's index: has a kept text a ROUGE-L above the threshold with this one?
+
+The verdict equals ``rouge_score``'s for every pair, yet few pairs are ever looked at. Three filters stand before the
+count of a common subsequence, and none can drop a true repeat:
+
+1. Two texts that share ``a`` tokens also share one among the rarest ``m - a + 1`` of the first and the rarest
+   ``n - a + 1`` of the second (the prefix filter; Chaudhuri, Ganti and Kaushik, ICDE 2006). So only these are indexed
+   and probed. "Rare" need not be true, only one order for all: a word seen later counts as rarer.
+2. A 64-bit signature of each text's words bounds how many tokens the two can share.
+3. The lengths then say whether that many are enough.
+
+What passes (a handful of texts) is decided by rapidfuzz's bit-parallel LCS.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz import process
+from rapidfuzz.distance import LCSseq
+
+from state.errors import CorralError
+from tools.gates.rouge import least_lcs, least_shared, tokens
+
+_UNSEEN = "\U0010ffff"
+_SURROGATES = range(0xD800, 0xE000)
+MAX_WORDS = 0x10FFFF - len(_SURROGATES)
+"""Different words an index can hold: one code point each, without the surrogates and the one for unseen words."""
+_FEW = 24
+_CHUNK_CELLS = 8_000_000
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """A text's nearest kept texts, as Stanford's record keeps them."""
+
+    positions: tuple[int, ...]
+    """Positions of the kept texts, most similar first; of two equals the earlier one."""
+    scores: tuple[float, ...]
+    """Their ROUGE-L F-measures in [0, 1]."""
+    mean: float
+    """Mean F-measure over all kept texts; 0 where there is none."""
+
+
+class DiversityIndex:
+    """Kept texts, and the exact question whether a new one repeats one of them.
+
+    A text without any token (empty, or of signs alone) repeats nothing, as in ``rouge_score``. Nothing is persisted:
+    an index is rebuilt by adding the kept texts again.
+
+    Args:
+        threshold: F-measure in (0, 1] above which a text counts as a repeat.
+    """
+
+    def __init__(self, threshold: float = 0.7) -> None:
+        if not 0 < threshold <= 1:
+            raise ValueError(f"threshold must be above 0 and at most 1, not {threshold}")
+        self.threshold = threshold
+        self._code_points: dict[str, str] = {}
+        self._texts: list[str] = []
+        self._postings: dict[str, array[int]] = {}
+        self._signatures = array("Q")
+        self._lengths = array("I")
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def match(self, text: str) -> int | None:
+        """Return the position of the first kept text that ``text`` repeats, or ``None`` where it is new."""
+        return self._match(self._encode(text))
+
+    def add(self, text: str) -> int:
+        """Keep a text without asking, and return its position.
+
+        Raises:
+            CorralError: the index holds ``MAX_WORDS`` different words.
+        """
+        encoded = self._encode_and_learn(text)
+        position = len(self._texts)
+        indexed = sorted(encoded, reverse=True)[: len(encoded) - least_shared(len(encoded), self.threshold) + 1]
+        for word in set(indexed):
+            posting = self._postings.get(word)
+            if posting is None:
+                self._postings[word] = array("I", (position,))
+            else:
+                posting.append(position)
+        self._signatures.append(_signature(encoded))
+        self._lengths.append(len(encoded))
+        self._texts.append(encoded)
+        return position
+
+    def offer(self, text: str) -> int | None:
+        """Keep a text if it is new.
+
+        Returns:
+            ``None`` when it was kept, else the position of the first kept text that it repeats.
+        """
+        repeated = self.match(text)
+        if repeated is None:
+            self.add(text)
+        return repeated
+
+    def most_similar(self, texts: Sequence[str], k: int = 10) -> list[Neighbours]:
+        """Score each text against every kept one: exact, and much dearer than ``match``.
+
+        Args:
+            texts: what to look up; nothing is kept.
+            k: neighbours to return for each; fewer where fewer texts are kept.
+        """
+        chunk = max(1, _CHUNK_CELLS // max(1, len(self._texts)))
+        starts = range(0, len(texts), chunk)
+        return [found for start in starts for found in self._neighbours(texts[start : start + chunk], k)]
+
+    def _encode(self, text: str) -> str:
+        seen = self._code_points.get
+        return "".join([seen(word, _UNSEEN) for word in tokens(text)])
+
+    def _encode_and_learn(self, text: str) -> str:
+        known = self._code_points
+        for word in tokens(text):
+            if word not in known:
+                if len(known) == MAX_WORDS:
+                    raise CorralError(
+                        f"the diversity index is full: it holds {MAX_WORDS:,} different words; split the data"
+                    )
+                number = len(known)
+                known[word] = chr(number if number < _SURROGATES.start else number + len(_SURROGATES))
+        return self._encode(text)
+
+    def _match(self, encoded: str) -> int | None:
+        length = len(encoded)
+        for position in self._candidates(encoded):
+            kept = self._texts[position]
+            needed = least_lcs(length, len(kept), self.threshold)
+            if LCSseq.similarity(encoded, kept, score_cutoff=needed) >= needed:
+                return position
+        return None
+
+    def _candidates(self, encoded: str) -> list[int]:
+        """Return, in ascending order, the kept texts that the filters could not rule out."""
+        probes = len(encoded) - least_shared(len(encoded), self.threshold) + 1
+        rarest = set(sorted(encoded, reverse=True)[:probes])
+        postings = [posting for word in rarest if (posting := self._postings.get(word)) is not None]
+        if sum(map(len, postings)) <= _FEW:
+            return sorted({position for posting in postings for position in posting})
+        found = np.concatenate([np.frombuffer(posting, np.uint32) for posting in postings])
+        return sorted(set(found[self._can_reach(encoded, found)].tolist()))
+
+    def _can_reach(self, encoded: str, found: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        """Bound the LCS from above by the words that one text has and the other lacks."""
+        signature = _signature(encoded)
+        theirs = np.frombuffer(self._signatures, np.uint64).take(found)
+        lengths = np.frombuffer(self._lengths, np.uint32).take(found).astype(np.int64)
+        common = np.bitwise_count(theirs & np.uint64(signature)).astype(np.int64)
+        surplus = np.minimum(len(encoded) - signature.bit_count(), lengths - np.bitwise_count(theirs))
+        needed = (self.threshold - 1e-9) * (lengths + len(encoded))
+        reachable: NDArray[np.bool_] = 2 * (surplus + common) >= needed
+        return reachable
+
+    def _neighbours(self, texts: Sequence[str], k: int) -> list[Neighbours]:
+        if not self._texts:
+            return [Neighbours((), (), 0.0) for _ in texts]
+        encoded = [self._encode(text) for text in texts]
+        shared = process.cdist(encoded, self._texts, scorer=LCSseq.similarity, dtype=np.uint32)
+        kept_lengths = np.frombuffer(self._lengths, np.uint32).astype(np.float64)
+        return [
+            _nearest(_f_measures(row, len(text), kept_lengths), k) for text, row in zip(encoded, shared, strict=True)
+        ]
+
+
+def _signature(encoded: str) -> int:
+    """Return 64 bits, one for each word (by Fibonacci hashing); a shared word is a shared bit."""
+    bits = 0
+    for word in encoded:
+        bits |= 1 << ((ord(word) * 0x9E3779B1 >> 26) & 63)
+    return bits
+
+
+def _f_measures(shared: NDArray[np.uint32], length: int, lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Apply ``f_measure`` to one row of LCS lengths, with the same order of operations."""
+    scores = np.zeros(len(lengths))
+    some = shared > 0
+    if some.any():
+        precision, recall = shared[some] / lengths[some], shared[some] / length
+        scores[some] = 2 * precision * recall / (precision + recall)
+    return scores
+
+
+def _nearest(scores: NDArray[np.float64], k: int) -> Neighbours:
+    nearest = np.argsort(-scores, kind="stable")[:k]
+    return Neighbours(tuple(nearest.tolist()), tuple(scores[nearest].tolist()), float(scores.mean()))

@@ -1,0 +1,175 @@
+"""What a gate says of a row, how four such sayings become one score, and what follows from the score.
+
+Every fault that a gate finds has a severity, and a severity has a price: the row's score is the product of
+``1 - price`` over all its faults, so faults add up across gates and one critical fault is enough.
+
+    low 0.1    a blemish: two of them still pass at 0.8
+    medium 0.3 a person should look: one alone leads to review
+    high 0.5   one alone rejects
+    critical 1 rejects whatever the thresholds are
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from state.records import Outcome, Record
+from state.request import Gates
+
+GateName = Literal["content", "diversity", "safety", "coherence"]
+GATES: tuple[GateName, ...] = ("content", "diversity", "safety", "coherence")
+"""The gates, in the order in which a row meets them."""
+
+
+class Severity(StrEnum):
+    """How much a fault weighs, from a blemish to a reason to reject."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def price(self) -> float:
+        """The share of the score that one such fault takes, in (0, 1]."""
+        return _PRICES[self]
+
+
+_PRICES = {Severity.LOW: 0.1, Severity.MEDIUM: 0.3, Severity.HIGH: 0.5, Severity.CRITICAL: 1.0}
+
+
+class Issue(Record):
+    """One fault that a gate found in one row."""
+
+    code: str = Field(pattern=r"^[a-z0-9_]+$")
+    """What rule was broken; stable, to be counted by."""
+    detail: str
+    """What was seen, in a few words for a person."""
+    severity: Severity
+
+    @property
+    def text(self) -> str:
+        """``code: detail``, the form in which reasons are stored."""
+        return f"{self.code}: {self.detail}"
+
+
+class GateVerdict(Record):
+    """What one gate says of one row."""
+
+    gate: GateName
+    passed: bool
+    """Whether the gate's score alone would be accepted, without a critical fault."""
+    score: float = Field(ge=0, le=1)
+    reasons: tuple[str, ...] = ()
+    """``code: detail`` for each fault."""
+    severity: Severity | None = None
+    """The worst fault's; ``None`` where there is none."""
+
+
+class GateDecision(Record):
+    """What becomes of one row, and why."""
+
+    sample_id: str
+    outcome: Outcome
+    """``accepted``, ``waiting`` for a person, or ``rejected``."""
+    score: float = Field(ge=0, le=1)
+    reasons: tuple[str, ...] = ()
+    """All gates' reasons, in their order. An accepted row may have some: blemishes that were not worth a rejection."""
+    verdicts: tuple[GateVerdict, ...] = ()
+    """One for each gate the row met: after a critical fault the later gates are not asked."""
+
+    def verdict(self, gate: GateName) -> GateVerdict | None:
+        """Return one gate's verdict, or ``None`` where the row did not get that far."""
+        return next((verdict for verdict in self.verdicts if verdict.gate == gate), None)
+
+
+def reason_code(reason: str) -> str:
+    """Return the code at the head of a stored reason."""
+    return reason.partition(":")[0]
+
+
+def verdict_of(gate: GateName, issues: Sequence[Issue], settings: Gates, *, opinion: float = 1.0) -> GateVerdict:
+    """Turn what a gate found into its verdict.
+
+    Args:
+        gate: the gate.
+        issues: its findings.
+        settings: ``accept`` is what the gate's score must reach to have passed.
+        opinion: a model's score in [0, 1], a factor like the others.
+    """
+    worst = max((issue.severity for issue in issues), key=lambda severity: severity.price, default=None)
+    score = round(math.prod([1 - issue.severity.price for issue in issues], start=opinion), 6)
+    return GateVerdict(
+        gate=gate,
+        passed=worst is not Severity.CRITICAL and score >= settings.accept,
+        score=score,
+        reasons=tuple(issue.text for issue in issues),
+        severity=worst,
+    )
+
+
+def decide(sample_id: str, verdicts: Sequence[GateVerdict], settings: Gates) -> GateDecision:
+    """Join the verdicts: the score is their product; a critical fault rejects, else the two thresholds decide."""
+    score = round(math.prod(verdict.score for verdict in verdicts), 6)
+    critical = any(verdict.severity is Severity.CRITICAL for verdict in verdicts)
+    if critical or score < settings.review:
+        outcome = Outcome.REJECTED
+    else:
+        outcome = Outcome.ACCEPTED if score >= settings.accept else Outcome.WAITING
+    reasons = tuple(reason for verdict in verdicts for reason in verdict.reasons)
+    return GateDecision(sample_id=sample_id, outcome=outcome, score=score, reasons=reasons, verdicts=tuple(verdicts))
+
+
+def round_diversity(decisions: Iterable[GateDecision]) -> float:
+    """Return the one number for low diversity: the share of offered rows that the diversity gate kept.
+
+    Offered is what passed the content rules. Below ``Gates.min_diversity`` a round counts as too alike. A round that
+    offered nothing has nothing alike in it: 1.
+    """
+    asked = [verdict for decision in decisions if (verdict := decision.verdict("diversity")) is not None]
+    return sum(verdict.passed for verdict in asked) / len(asked) if asked else 1.0
+
+
+class GateRate(Record):
+    """How many rows a gate met, and let pass."""
+
+    met: int = Field(0, ge=0)
+    passed: int = Field(0, ge=0)
+
+    @property
+    def rate(self) -> float:
+        """The share passed, in [0, 1]; 1 where the gate met no row."""
+        return self.passed / self.met if self.met else 1.0
+
+
+def pass_rates(decisions: Iterable[GateDecision]) -> dict[str, GateRate]:
+    """Count, for each gate and under ``overall`` for all of them, how many rows were met and passed."""
+    tally = PassTally()
+    for decision in decisions:
+        tally.add(decision)
+    return tally.rates()
+
+
+class PassTally:
+    """The running form of ``pass_rates``, for streams."""
+
+    def __init__(self) -> None:
+        self._met = dict.fromkeys((*GATES, "overall"), 0)
+        self._passed = dict.fromkeys((*GATES, "overall"), 0)
+
+    def add(self, decision: GateDecision) -> None:
+        """Count one row."""
+        for verdict in decision.verdicts:
+            self._met[verdict.gate] += 1
+            self._passed[verdict.gate] += verdict.passed
+        self._met["overall"] += 1
+        self._passed["overall"] += decision.outcome is Outcome.ACCEPTED
+
+    def rates(self) -> dict[str, GateRate]:
+        """Return the counts so far."""
+        return {name: GateRate(met=met, passed=self._passed[name]) for name, met in self._met.items()}
