@@ -29,15 +29,6 @@ class GeneratedAnswer(Record):
     """Tokens generated, the end token not among them."""
 
 
-class AnsweringProgress(Record):
-    """How far an answering is."""
-
-    done: int
-    total: int
-    tokens: int
-    """Tokens generated so far."""
-
-
 class AnsweringJob(Record):
     """The share of one process, as the file it reads."""
 
@@ -57,7 +48,6 @@ async def answer(
     batch_size: int,
     folder: Path,
     on_answer: Callable[[GeneratedAnswer], Awaitable[None] | None],
-    on_progress: Callable[[AnsweringProgress], None],
 ) -> None:
     """Answer every prompt once, and hand each answer on as soon as it is there.
 
@@ -74,7 +64,6 @@ async def answer(
         folder: gets the processes' job files and ``answering.log``.
         on_answer: called, and awaited where it is a coroutine function, for one answer at a time. To go on after a
             kill, call again with the prompts that are still without an answer.
-        on_progress: called after each answer.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -82,11 +71,9 @@ async def answer(
     """
     if not prompts:
         return
-    progress = AnsweringProgress(done=0, total=len(prompts), tokens=0)
     turn = asyncio.Lock()
 
     async def follow(job_file: Path) -> None:
-        nonlocal progress
         command = [sys.executable, "-m", "tools.training.answerer", str(job_file.resolve())]
         async with contextlib.aclosing(stream_child(command, folder / "answering.log", threads=1)) as lines:
             async for line in lines:
@@ -95,12 +82,8 @@ async def answer(
                     outcome = on_answer(found)
                     if inspect.isawaitable(outcome):
                         await outcome
-                    progress = progress.model_copy(
-                        update={"done": progress.done + 1, "tokens": progress.tokens + found.tokens}
-                    )
-                    on_progress(progress)
 
-    job_files = _write_jobs(base, adapter, prompts, max_tokens, batch_size, folder)
+    job_files = await asyncio.to_thread(_write_jobs, base, adapter, prompts, max_tokens, batch_size, folder)
     try:
         async with asyncio.TaskGroup() as group:
             for job_file in job_files:

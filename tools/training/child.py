@@ -60,7 +60,7 @@ async def stream_child(command: Sequence[str], log: Path, threads: int) -> Async
         StorageError: the log cannot be written.
     """
     try:
-        stderr = log.open("ab")
+        stderr = await asyncio.to_thread(log.open, "ab")
     except OSError as error:
         raise StorageError(f"{log} cannot be written: {error.strerror}") from error
     with stderr:
@@ -82,7 +82,8 @@ async def stream_child(command: Sequence[str], log: Path, threads: int) -> Async
     finally:
         await _end(child)
     if code != 0:
-        raise TrainingError(f"{' '.join(command[1:4])} ended with code {code}; {log}: {last_lines(log)}")
+        tail = await asyncio.to_thread(last_lines, log)
+        raise TrainingError(f"{' '.join(command[1:3])} ended with code {code}; {log}: {tail}")
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sys
@@ -34,37 +35,51 @@ async def train(job: TrainingJob, folder: Path, on_progress: Callable[[TrainingP
         StorageError: a folder cannot be written.
         TrainingError: the training was stopped by a tripwire or failed; the message has the reason.
     """
-    identity = job.identity()
-    if (finished := _finished(job, identity)) is not None:
-        return finished
     log = folder / "train.log"
-    job_file = folder / f"job-{identity[:12]}.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        Path(job.out).parent.mkdir(parents=True, exist_ok=True)
-        job_file.write_text(_absolute(job).model_dump_json(indent=2) + "\n")
-    except OSError as error:
-        raise StorageError(f"the training folder {folder} cannot be written: {error.strerror}") from error
-    async with contextlib.aclosing(stream_child(_command(job, job_file), log, _threads())) as lines:
+    job = await asyncio.to_thread(_absolute, job)
+    identity, finished = await asyncio.to_thread(_standing, job)
+    if finished is not None:
+        return finished
+    command = await asyncio.to_thread(_prepare, job, folder, identity)
+    async with contextlib.aclosing(stream_child(command, log, _threads())) as lines:
         async for line in lines:
             _handle(line, on_progress)
-    finished = _finished(job, identity)
+    _, finished = await asyncio.to_thread(_standing, job)
     if finished is None:
         raise TrainingError(f"the training ended without an adapter; see {log}")
     return finished
 
 
-def _threads() -> int:
-    return max(1, (os.cpu_count() or 1))
+def _standing(job: TrainingJob) -> tuple[str, AdapterRef | None]:
+    """Return the job's identity, and its adapter where it is finished."""
+    identity, out = job.identity(), Path(job.out)
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return identity, None
+    record = read_seal(out)
+    if record is None or record.get("job") != identity:
+        raise BadInput(f"{out} holds something else than this job's adapter; choose another folder or remove it")
+    return identity, AdapterRef(id=record["adapter"], folder=str(out))
 
 
-def _command(job: TrainingJob, job_file: Path) -> Sequence[str]:
-    config = job.settings.accelerate_config or str(ONE_PROCESS)
-    if not Path(config).is_file():
+def _prepare(job: TrainingJob, folder: Path, identity: str) -> Sequence[str]:
+    """Write the worker's job file; return the command that starts it."""
+    config = Path(job.settings.accelerate_config or ONE_PROCESS)
+    if not config.is_file():
         raise BadInput(f"train.accelerate_config: {config} is not there")
-    launcher = ["--config_file", str(Path(config).resolve()), "--num_cpu_threads_per_process", str(_threads())]
+    job_file = folder / f"job-{identity[:12]}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        Path(job.out).parent.mkdir(parents=True, exist_ok=True)
+        job_file.write_text(job.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        raise StorageError(f"the training folder {folder} cannot be written: {error.strerror}") from error
+    launcher = ["--config_file", str(config.resolve()), "--num_cpu_threads_per_process", str(_threads())]
     worker = ["-m", "tools.training.worker", str(job_file.resolve())]
     return [sys.executable, "-m", "accelerate.commands.launch", *launcher, *worker]
+
+
+def _threads() -> int:
+    return max(1, (os.cpu_count() or 1))
 
 
 def _absolute(job: TrainingJob) -> TrainingJob:
@@ -84,13 +99,3 @@ def _handle(line: dict[str, Any], on_progress: Callable[[TrainingProgress], None
         raise BadInput(line["reason"])
     elif event == "stopped":
         raise TrainingError(line["reason"])
-
-
-def _finished(job: TrainingJob, identity: str) -> AdapterRef | None:
-    out = Path(job.out)
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return None
-    record = read_seal(out)
-    if record is None or record.get("job") != identity:
-        raise BadInput(f"{out} holds something else than this job's adapter; choose another folder or remove it")
-    return AdapterRef(id=record["adapter"], folder=str(out))
