@@ -1,1 +1,88 @@
 """The one way to a model: OpenAI-compatible endpoints behind the ledger."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from functools import lru_cache
+
+from pydantic import Field
+
+from state.errors import BadInput, EndpointRefused
+from state.records import Record
+from state.request import EMBEDDED, Endpoint
+from tools.endpoint.client import LedgeredEndpoint
+from tools.endpoint.embedded import MODEL, embedded_url
+from tools.endpoint.failures import TryAgain
+from tools.endpoint.http_transport import HttpTransport
+from tools.endpoint.ledger import CallLedger
+from tools.settings import Settings
+
+__all__ = ["LedgeredEndpoint", "ProbeResult", "open_endpoint", "probe"]
+
+
+class ProbeResult(Record):
+    """An endpoint that is up, takes the key and has the model."""
+
+    url: str
+    """Where it was found; the embedded server's own URL on loopback."""
+    models: tuple[str, ...]
+    """What it lists; empty where it has no list."""
+    seconds: float = Field(ge=0)
+    """How long the answer took."""
+
+    @property
+    def detail(self) -> str:
+        """One line for a person."""
+        names = f"{len(self.models)} models" if len(self.models) > 1 else "".join(self.models) or "no list of models"
+        return f"{names}, answered in {self.seconds * 1000:.0f} ms"
+
+
+async def open_endpoint(spec: Endpoint, ledger: CallLedger, run_id: str, settings: Settings) -> LedgeredEndpoint:
+    """Return a request's endpoint for one run; ``embedded`` starts this process's own server.
+
+    Raises:
+        BadInput: the embedded model is not installed, or is asked by another name.
+    """
+    return LedgeredEndpoint(await _transport(spec, settings), ledger, spec, run_id)
+
+
+async def probe(spec: Endpoint, settings: Settings) -> ProbeResult:
+    """Ask an endpoint for its models; nothing is spent.
+
+    Raises:
+        BadInput: as for ``open_endpoint``.
+        EndpointUnreachable: nothing answers there, or not well.
+        EndpointRefused: it refuses the key, is no OpenAI-compatible server, or has no such model.
+        RateLimited: it limits us already.
+    """
+    transport = await _transport(spec, settings)
+    started = time.monotonic()
+    try:
+        listed = await transport.models()
+    except TryAgain as again:
+        raise again.error from again
+    models = tuple(sorted(listed or ()))
+    if models and not _has(models, spec.model, transport.host):
+        near = difflib.get_close_matches(spec.model, models, n=3, cutoff=0.0)
+        raise EndpointRefused(f"{spec.base_url} has no model {spec.model!r}; the nearest it has: {', '.join(near)}")
+    return ProbeResult(url=transport.base_url, models=models, seconds=time.monotonic() - started)
+
+
+def _has(models: tuple[str, ...], model: str, host: str) -> bool:
+    # Ollama lists NAME:latest for NAME, Gemini models/NAME; Azure lists what can be deployed rather than what is.
+    return bool({model, f"{model}:latest", f"models/{model}"} & set(models)) or host.endswith(".azure.com")
+
+
+async def _transport(spec: Endpoint, settings: Settings) -> HttpTransport:
+    if spec.base_url != EMBEDDED:
+        return _http(spec.base_url, settings.api_keys, settings.langsmith_tracing)
+    if spec.model != MODEL:
+        raise BadInput(f"the embedded endpoint has the one model {MODEL!r}, not {spec.model!r}; set base_url too")
+    return _http(await embedded_url(), (), settings.langsmith_tracing)
+
+
+@lru_cache(maxsize=64)
+def _http(base_url: str, keys: tuple[str, ...], tracing: bool) -> HttpTransport:
+    # One for each server, since it knows whose turn it is among the keys.
+    return HttpTransport(base_url, keys, tracing=tracing)

@@ -1,0 +1,187 @@
+"""LedgeredEndpoint: a model behind the ledger, the budget, a limit on calls in flight, and retries."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_exponential_jitter
+
+from state.errors import AnswerInvalid, BudgetExceeded, EndpointError
+from state.records import Call
+from state.request import Endpoint
+from tools.endpoint.budget import Account, most_it_can_cost, price
+from tools.endpoint.chat import ChatCall, Completion
+from tools.endpoint.failures import TryAgain
+from tools.endpoint.ledger import CallLedger
+from tools.endpoint.loop import Flight, Shared, shared
+from tools.endpoint.schema import read_answer, second_question, strict_schema
+from tools.endpoint.transport import Reply, Transport
+
+T = TypeVar("T", bound=BaseModel)
+
+BACKOFF = wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
+"""Seconds between tries where the server does not say: 0.5, 1, 2, 4... and up to half a second more."""
+LONGEST_WAIT = 300.0
+"""Seconds; a server that asks for more is left alone, and the run can be resumed later."""
+
+
+class LedgeredEndpoint:
+    """A model for one run; see ``ChatEndpoint``.
+
+    A call that was sent is brought to its end and recorded, even when whoever asked for it is cancelled meanwhile:
+    its answer is paid for. A call that still waits for its turn is dropped.
+
+    Args:
+        transport: the way to the model.
+        ledger: recorded calls, and the run's budget.
+        spec: the endpoint's name, prices and limits.
+        run_id: the run that pays.
+    """
+
+    def __init__(self, transport: Transport, ledger: CallLedger, spec: Endpoint, run_id: str) -> None:
+        self.transport = transport
+        self.ledger = ledger
+        self.spec = spec
+        self.run_id = run_id
+        self.model = spec.model
+
+    async def complete(self, call: ChatCall) -> Completion:
+        """Answer a call, from the ledger where it was answered before; see ``ChatEndpoint.complete``."""
+        key = call.key(self.spec.base_url, self.model)
+        try:
+            recorded, paid = await self._join(call, key)
+        except EndpointError:
+            await self.ledger.use(self.run_id, key, call.purpose)
+            raise
+        await self.ledger.use(self.run_id, key, call.purpose)
+        return Completion(
+            text=recorded.text,
+            finish_reason=recorded.finish_reason,
+            key=key,
+            prompt_tokens=recorded.prompt_tokens,
+            completion_tokens=recorded.completion_tokens,
+            cost=recorded.cost if paid else 0.0,
+            from_ledger=not paid,
+        )
+
+    async def complete_as(self, schema: type[T], call: ChatCall) -> tuple[T, Completion]:
+        """Answer with an instance of ``schema``; see ``ChatEndpoint.complete_as``."""
+        asked = call.model_copy(update={"json_schema": strict_schema(schema)})
+        first = await self.complete(asked)
+        answer = read_answer(schema, first)
+        if not isinstance(answer, str):
+            return answer, first
+        second = await self.complete(second_question(asked, first, answer))
+        corrected = read_answer(schema, second)
+        if not isinstance(corrected, str):
+            return corrected, second
+        raise AnswerInvalid(f"{self.model!r} did not answer as {schema.__name__}, twice; at last: {corrected}")
+
+    async def _join(self, call: ChatCall, key: str) -> tuple[Call, bool]:
+        """Return the recorded call, and whether it was made for this asker; the same call under way is joined."""
+        share = await shared()
+        slot = (id(self.ledger), key)
+        while True:
+            flight = share.flights.get(slot)
+            joined = flight is not None
+            if flight is None:
+                flight = share.start(slot, lambda flight: self._fly(flight, share, call, key))
+            flight.waiters += 1
+            try:
+                recorded, paid = await asyncio.shield(flight.task)
+                return recorded, paid and not joined
+            except BudgetExceeded:
+                if not joined:
+                    raise
+                # Another run's money ended, not ours: ask again as the payer.
+            except asyncio.CancelledError:
+                if flight.arrived:
+                    await asyncio.wait({flight.task})
+                raise
+            finally:
+                flight.waiters -= 1
+                if not flight.waiters and not flight.sent:
+                    share.drop(slot, flight)
+
+    async def _fly(self, flight: Flight, share: Shared, call: ChatCall, key: str) -> tuple[Call, bool]:
+        """Return the call's record, and whether it had to be made."""
+        recorded = await self.ledger.get(key)
+        if recorded is not None and recorded.status == "answered":
+            return recorded, False
+        body = self.transport.body(call, self.model)
+        most = most_it_can_cost(self.spec, body, call.max_tokens)
+        account = self._account(share)
+        async with share.limit(self.spec.base_url, self.spec.concurrency):
+            await account.reserve(most)
+            cost = 0.0
+            try:
+                flight.sent = True
+                made, error = await self._ask(flight, call, key, body)
+                flight.arrived = True
+                cost = made.cost
+                await self.ledger.put(made)
+            finally:
+                account.settle(most, cost)
+        if error is not None:
+            raise error
+        return made, True
+
+    def _account(self, share: Shared) -> Account:
+        # The dictionary is weak: an account lives while a call of its run does, and is read anew from the ledger after.
+        slot = (id(self.ledger), self.run_id)
+        account = share.accounts.get(slot) or Account(self.ledger, self.run_id)
+        return share.accounts.setdefault(slot, account)
+
+    async def _ask(
+        self, flight: Flight, call: ChatCall, key: str, body: dict[str, Any]
+    ) -> tuple[Call, EndpointError | None]:
+        """Return the record of a call, made with retries, and its error where every try failed."""
+        started = datetime.now(UTC)
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self.spec.attempts),
+            wait=seconds_to_wait,
+            retry=retry_if_exception(lambda error: worth_another_try(error) and flight.waiters > 0),
+            reraise=True,
+        )
+        reply, failed = Reply(text="", finish_reason=""), None
+        try:
+            reply = await retrying(self.transport.send, call, self.model, self.spec.timeout)
+        except TryAgain as again:
+            failed = again.error
+        except EndpointError as error:
+            failed = error
+        made = Call(
+            key=key,
+            run_id=self.run_id,
+            purpose=call.purpose,
+            endpoint=self.spec.base_url,
+            model=self.model,
+            request=body,
+            status="failed" if failed else "answered",
+            text=reply.text,
+            finish_reason=reply.finish_reason,
+            error=str(failed or ""),
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            cost=price(self.spec, reply.prompt_tokens, reply.completion_tokens),
+            attempts=retrying.statistics["attempt_number"],
+            started_at=started,
+            finished_at=datetime.now(UTC),
+        )
+        return made, failed
+
+
+def worth_another_try(error: BaseException) -> bool:
+    """Return whether a failed try may pass, and soon enough to wait for it."""
+    return isinstance(error, TryAgain) and (error.after or 0.0) <= LONGEST_WAIT
+
+
+def seconds_to_wait(state: RetryCallState) -> float:
+    """Return the seconds before the next try: the server's own wish, else a growing and jittered time."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.after if isinstance(error, TryAgain) else None
+    return BACKOFF(state) if asked is None else asked

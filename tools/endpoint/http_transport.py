@@ -1,0 +1,171 @@
+"""HttpTransport: any OpenAI-compatible server by its URL, with several keys in turn.
+
+It speaks HTTP by aiohttp rather than by the openai package: a call costs a sixteenth of the processor time, and what it
+sends and takes is one small JSON object each way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+
+from state.errors import BadInput, EndpointError, EndpointRefused, EndpointUnreachable
+from tools.endpoint.chat import ChatCall
+from tools.endpoint.failures import TryAgain, failure, unreachable
+from tools.endpoint.loop import shared
+from tools.endpoint.tracing import traced
+from tools.endpoint.transport import Reply, chat_body
+
+BYTES_A_TOKEN = 4
+"""Used only where a server does not count its tokens: the usual figure for English."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class HttpTransport:
+    """A server that speaks OpenAI's chat completions.
+
+    Args:
+        base_url: up to, and without, ``/chat/completions``.
+        keys: API keys, used in turn; a key that is limited or refused gives way to the next at once.
+        tracing: whether calls are traced to LangSmith.
+
+    Raises:
+        BadInput: the URL carries a password, which would end in records and logs.
+    """
+
+    def __init__(self, base_url: str, keys: Sequence[str] = (), *, tracing: bool = False) -> None:
+        self.base_url = base_url.rstrip("/")
+        parts = urlsplit(self.base_url)
+        if parts.username or parts.password:
+            raise BadInput(f"base_url of {parts.hostname}: a URL must not carry a key; set OPENAI_API_KEY instead")
+        self.host = parts.hostname or ""
+        self.keys = tuple(keys)
+        self.proxy = _proxy(parts.scheme, self.host)
+        self._turn = itertools.count()
+        self._post = traced(self._post_with_keys) if tracing else self._post_with_keys
+
+    def body(self, call: ChatCall, model: str) -> dict[str, Any]:
+        """Return the request as it is sent."""
+        body = chat_body(call, model)
+        if self.host == "api.openai.com":
+            # Its reasoning models refuse the older name; every other server knows that one alone, or both.
+            body["max_completion_tokens"] = body.pop("max_tokens")
+        return body
+
+    async def send(self, call: ChatCall, model: str, timeout: float) -> Reply:
+        """Try once; see ``Transport.send``."""
+        body = self.body(call, model)
+        return read_completion(await self._post(body, timeout), body, self.base_url)
+
+    async def models(self, timeout: float = 10.0) -> list[str] | None:
+        """Return the names that the server lists at ``/models``, or ``None`` where it has no such list.
+
+        Raises:
+            TryAgain: the server fails or limits at the moment.
+            EndpointError: no connection, or a key that is refused.
+        """
+        status, text, headers = await self._exchange("GET", "/models", None, (*self.keys, "")[0], timeout)
+        if status in (404, 405, 501):
+            return None
+        if status != 200:
+            raise failure(status, text, headers, url=self.base_url, model="", keys=len(self.keys))
+        try:
+            return [str(entry["id"]) for entry in json.loads(text)["data"]]
+        except (ValueError, KeyError, TypeError):
+            raise _no_api(self.base_url) from None
+
+    async def _post_with_keys(self, body: dict[str, Any], timeout: float) -> dict[str, Any]:
+        first = next(self._turn)
+        keys = [self.keys[(first + i) % len(self.keys)] for i in range(len(self.keys))] or [""]
+        failures: list[TryAgain | EndpointError] = []
+        for key in keys:
+            status, text, headers = await self._exchange("POST", "/chat/completions", body, key, timeout)
+            if status == 200:
+                return _parsed(text, self.base_url)
+            failures.append(failure(status, text, headers, url=self.base_url, model=body["model"], keys=len(self.keys)))
+            if status not in (401, 403, 429):
+                break
+        raise _best_hope(failures)
+
+    async def _exchange(
+        self, method: str, path: str, body: dict[str, Any] | None, key: str, timeout: float
+    ) -> tuple[int, str, Any]:
+        session = (await shared()).session
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        try:
+            async with (
+                asyncio.timeout(timeout),
+                session.request(
+                    method, self.base_url + path, json=body, headers=headers, proxy=self.proxy, allow_redirects=False
+                ) as response,
+            ):
+                return response.status, await response.text(errors="replace"), response.headers
+        except TimeoutError:
+            raise TryAgain(
+                EndpointUnreachable(f"{self.base_url} gave no answer in {timeout:g} s. Raise the endpoint's timeout?")
+            ) from None
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+            raise EndpointRefused(f"{self.base_url} is no URL that can be asked: {error}") from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise EndpointRefused(f"{self.base_url} shows a certificate that cannot be trusted: {error}") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise TryAgain(unreachable(self.base_url, error)) from error
+
+
+def read_completion(answer: dict[str, Any], body: dict[str, Any], url: str) -> Reply:
+    """Return the reply in a chat completion.
+
+    Raises:
+        EndpointRefused: it is none.
+    """
+    try:
+        choice = answer["choices"][0]
+        message = choice["message"]
+        usage = answer.get("usage") or {}
+        refusal = message.get("refusal")
+        text = refusal or message.get("content") or ""
+        return Reply(
+            text=text,
+            finish_reason="refusal" if refusal else choice.get("finish_reason") or "stop",
+            prompt_tokens=usage.get("prompt_tokens") or _estimate(json.dumps(body["messages"], ensure_ascii=False)),
+            completion_tokens=usage["completion_tokens"] if "completion_tokens" in usage else _estimate(text),
+        )
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+        raise _no_api(url) from None
+
+
+def _estimate(text: str) -> int:
+    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_A_TOKEN)
+
+
+def _parsed(text: str, url: str) -> dict[str, Any]:
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        raise _no_api(url) from None
+    if not isinstance(answer, dict):
+        raise _no_api(url)
+    return answer
+
+
+def _no_api(url: str) -> EndpointRefused:
+    return EndpointRefused(
+        f"{url} answers, but not as an OpenAI-compatible server. Check how base_url must end there (often /v1)."
+    )
+
+
+def _best_hope(failures: list[TryAgain | EndpointError]) -> TryAgain | EndpointError:
+    """Return the failure to act on, of one for each key: the limited key that is free first, else the last failure."""
+    limited = [failed for failed in failures if isinstance(failed, TryAgain) and failed.limited]
+    return min(limited, key=lambda failed: failed.after or 0.0) if limited else failures[-1]
+
+
+def _proxy(scheme: str, host: str) -> str | None:
+    return None if host in LOOPBACK or proxy_bypass(host) else getproxies().get(scheme)

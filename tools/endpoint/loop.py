@@ -1,0 +1,105 @@
+"""What all endpoints of one event loop share: connections, limits on calls in flight, accounts, and calls under way.
+
+Asyncio's objects belong to one loop, and a process may have several (CrewAI's sync calls, the server, tests).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import aiohttp
+import certifi
+
+from state.records import Call
+
+if TYPE_CHECKING:
+    from tools.endpoint.budget import Account
+
+CONNECT_SECONDS = 10.0
+"""How long a connection may take to stand; the wait for an answer has its own limit."""
+
+
+@dataclass(eq=False)
+class Flight:
+    """A call under way, and how many wait for it."""
+
+    task: asyncio.Task[tuple[Call, bool]] = field(init=False)
+    waiters: int = 0
+    sent: bool = False
+    """It may have reached the server, which then bills it."""
+    arrived: bool = False
+    """Its answer is here, and is being written."""
+
+
+@dataclass
+class Shared:
+    """The shared things of one loop."""
+
+    session: aiohttp.ClientSession
+    limits: dict[tuple[str, int], asyncio.Semaphore] = field(default_factory=dict)
+    accounts: WeakValueDictionary[tuple[int, str], Account] = field(default_factory=WeakValueDictionary)
+    flights: dict[tuple[int, str], Flight] = field(default_factory=dict)
+
+    def limit(self, url: str, concurrency: int) -> asyncio.Semaphore:
+        """Return the limit on calls in flight to a URL; whoever names the same two shares it."""
+        return self.limits.setdefault((url, concurrency), asyncio.Semaphore(concurrency))
+
+    def start(self, slot: tuple[int, str], fly: Callable[[Flight], Coroutine[Any, Any, tuple[Call, bool]]]) -> Flight:
+        """Start a call and keep it under way until it is done."""
+        flight = Flight()
+        flight.task = asyncio.create_task(fly(flight))
+        flight.task.add_done_callback(lambda task: self._landed(slot, flight, task))
+        self.flights[slot] = flight
+        return flight
+
+    def drop(self, slot: tuple[int, str], flight: Flight) -> None:
+        """Cancel a call that nobody waits for; whoever asks for it now starts it anew."""
+        self._forget(slot, flight)
+        flight.task.cancel()
+
+    def _landed(self, slot: tuple[int, str], flight: Flight, task: asyncio.Task[tuple[Call, bool]]) -> None:
+        self._forget(slot, flight)
+        if not task.cancelled():
+            # Looked at, so that asyncio does not complain of a failed call that nobody waited for.
+            task.exception()
+
+    def _forget(self, slot: tuple[int, str], flight: Flight) -> None:
+        if self.flights.get(slot) is flight:
+            del self.flights[slot]
+
+
+_shared: dict[asyncio.AbstractEventLoop, tuple[Shared, AsyncGenerator[Shared]]] = {}
+
+
+async def shared() -> Shared:
+    """Return what the running loop's endpoints share; it is closed when the loop ends."""
+    loop = asyncio.get_running_loop()
+    if loop not in _shared:
+        context = await asyncio.to_thread(_tls)
+        if loop not in _shared:
+            life = _life(loop, context)
+            _shared[loop] = (await anext(life), life)
+    return _shared[loop][0]
+
+
+async def _life(loop: asyncio.AbstractEventLoop, context: ssl.SSLContext) -> AsyncGenerator[Shared]:
+    # A generator, since a loop that ends closes every async generator that it started: connections are never left open,
+    # and nobody has to remember to close them.
+    connector = aiohttp.TCPConnector(limit=0, ssl=context, ttl_dns_cache=300)
+    timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=CONNECT_SECONDS)
+    try:
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            yield Shared(session)
+    finally:
+        _shared.pop(loop, None)
+
+
+def _tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
