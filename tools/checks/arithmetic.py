@@ -102,13 +102,17 @@ def _divisions(prompt: str, text: str) -> Iterator[Finding]:
 
 
 def _best(text: str, lists: Sequence[Breakdown], total: Decimal, written: str) -> Iterator[Finding]:
-    """Yield one finding: that some list makes up the total, or that not even the one with the largest sum does.
+    """Yield one finding: that some list, or all of them together, makes up the total, or by how much they miss it.
 
     A text may divide its parts further; only one of its lists has to reach the whole.
     """
-    findings = [(sum(part.value for part in one.parts), _with_rest(text, one, total, written)) for one in lists]
-    findings.sort(key=lambda pair: (not pair[1][0], -pair[0]))
-    yield from (finding for _, finding in findings[:1])
+    if not lists:
+        return
+    every = Breakdown(tuple(part for one in lists for part in one.parts), None, divides=True)
+    tried = [*lists, every] if len(lists) > 1 else lists
+    nearest = min(tried, key=lambda one: abs(sum(part.value for part in one.parts) - total))
+    findings = [_with_rest(text, one, total, written) for one in (*tried, nearest)]
+    yield next((finding for finding in findings if finding[0]), findings[-1])
 
 
 def _with_rest(text: str, one: Breakdown, total: Decimal, written: str) -> Finding:

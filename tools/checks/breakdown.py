@@ -22,6 +22,7 @@ DIVIDES = re.compile(
     re.IGNORECASE,
 )
 """Words that say a total is being divided."""
+_INCOME = re.compile(r"\b(?:income|salar\w+|earn\w*|wages?|revenues?|sales|profits?)\b", re.IGNORECASE)
 _TOTAL = re.compile(r"\b(?:total\w*|sum|altogether|in all|overall)\b", re.IGNORECASE)
 _WHOLE_BEFORE = re.compile(
     r"\b(?:of|from|out of|with) (?:the|our|your|this|a|an)(?: \w+){0,2} ?$|\b(?:budget|total|sum)(?: of| is|:)? ?$",
@@ -75,10 +76,15 @@ def breakdowns(text: str) -> list[Breakdown]:
 
 
 def whole(prompt: str, unit: str) -> Amount | None:
-    """Return the one amount of a unit that a prompt asks to divide, or ``None``."""
+    """Return the one amount of a unit that a prompt asks to divide, or ``None``.
+
+    An income is no such amount: not all of it need be spent.
+    """
     found = [amount for amount in amounts(prompt) if amount.unit == unit]
-    distinct = {amount.value for amount in found}
-    return found[0] if len(distinct) == 1 and DIVIDES.search(prompt) else None
+    if len({amount.value for amount in found}) != 1 or not DIVIDES.search(prompt):
+        return None
+    near = prompt[max(0, found[0].start - 40) : found[0].end + 40]
+    return None if _INCOME.search(near) else found[0]
 
 
 def _in_lines(text: str) -> Iterator[Breakdown]:
@@ -160,4 +166,13 @@ def _is_list(sentence: str, parts: Sequence[Amount], after_colon: bool) -> bool:
         label = _SEPARATED.sub(" ", between)
         if not _SEPARATED.search(between) or not re.search(r"[^\W\d_]", label) or len(label.split()) > 2 * _LABEL_WORDS:
             return False
-    return after_colon or all(_GOES_TO.match(sentence[part.end :]) for part in parts)
+    goes = all(_GOES_TO.match(sentence[part.end :]) for part in parts)
+    return after_colon or goes or _is_bare(sentence, parts)
+
+
+def _is_bare(sentence: str, parts: Sequence[Amount]) -> bool:
+    """Whether a sentence is nothing but short labels with their amounts: ``Search 40%, social 35%, email 25%``."""
+    starts = [0, *(part.end for part in parts[:-1])]
+    labels = [sentence[start : part.start] for start, part in zip(starts, parts, strict=True)]
+    short = all(1 <= len(re.findall(r"[^\W\d_]+", label)) <= 4 for label in labels)
+    return short and not re.search(r"\w", sentence[parts[-1].end :])

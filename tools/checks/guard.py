@@ -7,11 +7,15 @@ rows are built, and in the evaluation's ``guarded`` metric.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
 
 from tools.checks.text import bare_words, normal, sentences, straight
 
 MIN_DISTINCT = 0.6
 """Least share of distinct 3-grams, as in the training experiment that this project started from."""
+MAX_ONE_SENTENCE = 0.3
+"""Most of a text's words that one repeated sentence may make up."""
 _COPIED_WORDS = 5
 """A shared run of words shorter than this is no copy of the prompt."""
 
@@ -22,7 +26,8 @@ _REFUSAL = re.compile(
     r"|\bi(?:'m| am) (?:(?:very |so |really )?sorry|afraid),? (?:but )?(?:i|that i) "
     r"(?:can't|cannot|can not|won't|will not|am unable|am not able|'m unable|'m not able)"
     r"|\bi(?:'m| am) (?:unable|not able) to (?:help|assist|answer|provide|write|create|generate|comply|fulfill?|do)\b"
-    r"|\bi (?:can't|cannot|can not|won't) (?:help|assist|answer|comply|fulfill?|provide|generate|create|do that)\b",
+    r"|\bi (?:can't|cannot|can not|won't) "
+    r"(?:help(?! but\b)|assist|answer|comply|fulfill?|provide|generate|create|do that)\b",
     re.IGNORECASE,
 )
 _LEFTOVER = re.compile(
@@ -53,7 +58,7 @@ def guard(sample_prompt: str, text: str, ended: bool) -> tuple[str, ...]:
         ended: whether it ended by itself, rather than at the token limit.
     """
     plain = straight(normal(text))
-    if not any(character.isalnum() for character in plain):
+    if all(unicodedata.category(character)[0] in "ZCP" for character in plain):
         return ("the answer is empty",)
     reasons = (
         None if ended else "the answer did not end by itself",
@@ -72,21 +77,31 @@ def _repetition(text: str) -> str | None:
     for loop in _LOOP.finditer(text):
         if any(character.isalpha() for character in loop.group(1)):
             return f"repetition: '{loop.group(1).strip()}' over and over"
-    seen: dict[tuple[str, ...], int] = {}
-    for sentence in sentences(text):
-        key = tuple(bare_words(sentence))
-        seen[key] = seen.get(key, 0) + 1
-        if len(key) >= 4 and seen[key] == 3:
-            return "repetition: one sentence stands there three times"
+    return _repeated_sentence(text)
+
+
+def _repeated_sentence(text: str) -> str | None:
+    """Return a reason where one sentence, said three times or more, makes up a good part of the text.
+
+    A song's refrain is shorter than that.
+    """
+    spoken = [tuple(bare_words(sentence)) for sentence in sentences(text)]
+    for sentence, times in Counter(spoken).items():
+        share = times * len(sentence) / sum(map(len, spoken))
+        if times >= 3 and len(sentence) >= 4 and share > MAX_ONE_SENTENCE:
+            return f"repetition: one sentence stands there {times} times"
     return None
 
 
 def _copy(prompt: str, text: str) -> str | None:
-    """Return a reason where the text is half of the prompt or more, word for word, or begins with all of it."""
+    """Return a reason where the text is half of the prompt or more to the letter, or begins with all of its words.
+
+    To the letter: a sentence with a comma put right is an answer, not a copy.
+    """
     asked, answered = bare_words(prompt), bare_words(text)
     if len(asked) >= _COPIED_WORDS and answered[: len(asked)] == asked:
         return "the answer begins with the whole prompt"
-    inside = f" {' '.join(answered)} " in f" {' '.join(asked)} "
+    inside = " ".join(text.split()) in " ".join(straight(normal(prompt)).split())
     if inside and len(answered) >= max(_COPIED_WORDS, len(asked) / 2):
         return "the answer is copied from the prompt"
     return None

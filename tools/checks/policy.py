@@ -100,7 +100,8 @@ def _decide(rule: Rule, prompt: str, text: str) -> CheckResult:
         return result(None, "the prompt does not call for this rule")
     if rule.require:
         met = _found(rule.require, text)
-        missing = f"none of {quoted_list(rule.require)} found: {rule.why}"
+        some = ", ".join(f"'{phrase}'" for phrase in rule.require[:4])
+        missing = f"nothing like {some} found: {rule.why}"
         return result(bool(met), f"{quoted_list(met)} found" if met else missing)
     broken = _found(rule.forbid, text)
     if not broken:

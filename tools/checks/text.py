@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Kana and Han, as the inside of a character class."""
@@ -118,6 +119,7 @@ def without_fence(text: str) -> str:
     return match.group(2) if match else text
 
 
+@lru_cache(maxsize=4096)
 def phrase_pattern(phrase: str) -> re.Pattern[str]:
     """Return a pattern that finds a phrase as whole words, in any case and with any white space between its words."""
     body = r"\s+".join(re.escape(part) for part in straight(unicodedata.normalize("NFC", phrase)).split())
