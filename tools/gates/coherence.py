@@ -1,7 +1,7 @@
 """The coherence gate: do instruction, input and output belong together, and is it English that we read?
 
-Each rule looks at what can be seen without a model, and none is a proof, so most cost a part of the score, not the row. A model's
-opinion can be joined as a factor of the score; asking the model is the caller's work.
+Each rule looks at what can be seen without a model, and none is a proof, so most cost a part of the score, not the row.
+A model's opinion can be joined as a factor of the score; asking the model is the caller's work.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _GIVEN_TEXT = re.compile(
     r"|\bthis\s+(?:text|sentence|paragraph|passage|article|e-?mail|review|poem|tweet|document|excerpt)\b",
     re.IGNORECASE,
 )
-_HELD_INSIDE = re.compile(r":\s*\S|[\"“”'‘«`]\S.{2,}|\n\s*\S|\d+\s*[,;]\s*\d+|\(.{8,}\)", re.DOTALL)
+_HELD_INSIDE = re.compile(r":\s*\S|[\"\u201c\u201d'\u2018«`]\S.{2,}|\n\s*\S|\d+\s*[,;]\s*\d+|\(.{8,}\)", re.DOTALL)
 _PLACEHOLDER = re.compile(
     r"\s*(?:<[\w\s/-]{1,60}>"
     r"|[\[({<]\s*(?:(?:insert|your|any|some|add|paste|enter|provide)\b[^\])}>]*"
@@ -50,7 +50,9 @@ _ASKS_FOR_INPUT = re.compile(
     re.IGNORECASE,
 )
 _NEXT_TASK = re.compile(r"(?:^|\n)[#\s]*(?:\d+\s*[.)]\s*instruction|#+\s*(?:instruction|response))\s*:", re.IGNORECASE)
-_BROKEN_LETTERS = re.compile("\ufffd|Ã[\u0080-\u00bf©¨¤¶¼]|â€[™œ\u009d“”˜¦\u0080-\u00bf]|Â[\u0080-\u00bf]")
+_BROKEN_LETTERS = re.compile(
+    "\ufffd|Ã[\u0080-\u00bf©¨¤¶¼]|â€[\u2122\u0153\u009d\u201c\u201d\u02dc¦\u0080-\u00bf]|Â[\u0080-\u00bf]"
+)
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _ANCHORED = frozenset({"summarising", "extraction"})
 _COPY_WORDS = 6

@@ -71,7 +71,7 @@ class DiversityIndex:
 
     def match(self, text: str) -> int | None:
         """Return the position of the first kept text that ``text`` repeats, or ``None`` where it is new."""
-        return self._match(self._encode(text))
+        return self._match(self._encode(tokens(text)))
 
     def add(self, text: str) -> int:
         """Keep a text without asking, and return its position.
@@ -79,19 +79,8 @@ class DiversityIndex:
         Raises:
             CorralError: the index holds ``MAX_WORDS`` different words.
         """
-        encoded = self._encode_and_learn(text)
-        position = len(self._texts)
-        indexed = sorted(encoded, reverse=True)[: len(encoded) - least_shared(len(encoded), self.threshold) + 1]
-        for word in set(indexed):
-            posting = self._postings.get(word)
-            if posting is None:
-                self._postings[word] = array("I", (position,))
-            else:
-                posting.append(position)
-        self._signatures.append(_signature(encoded))
-        self._lengths.append(len(encoded))
-        self._texts.append(encoded)
-        return position
+        words = tokens(text)
+        return self._keep(words, self._encode(words))
 
     def offer(self, text: str) -> int | None:
         """Keep a text if it is new.
@@ -99,9 +88,11 @@ class DiversityIndex:
         Returns:
             ``None`` when it was kept, else the position of the first kept text that it repeats.
         """
-        repeated = self.match(text)
+        words = tokens(text)
+        encoded = self._encode(words)
+        repeated = self._match(encoded)
         if repeated is None:
-            self.add(text)
+            self._keep(words, encoded)
         return repeated
 
     def most_similar(self, texts: Sequence[str], k: int = 10) -> list[Neighbours]:
@@ -115,21 +106,35 @@ class DiversityIndex:
         starts = range(0, len(texts), chunk)
         return [found for start in starts for found in self._neighbours(texts[start : start + chunk], k)]
 
-    def _encode(self, text: str) -> str:
+    def _encode(self, words: list[str]) -> str:
         seen = self._code_points.get
-        return "".join([seen(word, _UNSEEN) for word in tokens(text)])
+        return "".join([seen(word, _UNSEEN) for word in words])
 
-    def _encode_and_learn(self, text: str) -> str:
+    def _learn(self, words: list[str]) -> None:
         known = self._code_points
-        for word in tokens(text):
+        for word in words:
             if word not in known:
                 if len(known) == MAX_WORDS:
-                    raise CorralError(
-                        f"the diversity index is full: it holds {MAX_WORDS:,} different words; split the data"
-                    )
+                    raise CorralError(f"the diversity index is full: it holds {MAX_WORDS:,} words; split the data")
                 number = len(known)
                 known[word] = chr(number if number < _SURROGATES.start else number + len(_SURROGATES))
-        return self._encode(text)
+
+    def _keep(self, words: list[str], encoded: str) -> int:
+        if _UNSEEN in encoded:
+            self._learn(words)
+            encoded = self._encode(words)
+        position = len(self._texts)
+        indexed = sorted(encoded, reverse=True)[: len(encoded) - least_shared(len(encoded), self.threshold) + 1]
+        for word in set(indexed):
+            posting = self._postings.get(word)
+            if posting is None:
+                self._postings[word] = array("I", (position,))
+            else:
+                posting.append(position)
+        self._signatures.append(_signature(encoded))
+        self._lengths.append(len(encoded))
+        self._texts.append(encoded)
+        return position
 
     def _match(self, encoded: str) -> int | None:
         length = len(encoded)
@@ -164,7 +169,7 @@ class DiversityIndex:
     def _neighbours(self, texts: Sequence[str], k: int) -> list[Neighbours]:
         if not self._texts:
             return [Neighbours((), (), 0.0) for _ in texts]
-        encoded = [self._encode(text) for text in texts]
+        encoded = [self._encode(tokens(text)) for text in texts]
         shared = process.cdist(encoded, self._texts, scorer=LCSseq.similarity, dtype=np.uint32)
         kept_lengths = np.frombuffer(self._lengths, np.uint32).astype(np.float64)
         return [

@@ -10,7 +10,7 @@ from state.request import Gates
 from tools.gates.coherence import Opinion, coherence_issues
 from tools.gates.content import content_issues
 from tools.gates.diversity import DiversityIndex
-from tools.gates.safety import SafetyPolicy, load_safety_policy, safety_issues
+from tools.gates.safety import DEFAULT_POLICY, SafetyPolicy, load_safety_policy, safety_issues
 from tools.gates.verdicts import GateDecision, GateVerdict, Issue, Severity, decide, verdict_of
 
 
@@ -23,7 +23,7 @@ class GatePipeline:
     Args:
         settings: thresholds of the run.
         kept: instructions that a new one must not repeat: the seeds, and what earlier rounds accepted.
-        policy: the safety policy or its file.
+        policy: the safety policy or its file; ours where none is given.
         opinion: a model's view for the coherence gate, looked up, not asked for. What it raises passes through.
 
     Raises:
@@ -35,7 +35,7 @@ class GatePipeline:
         settings: Gates,
         kept: Iterable[str],
         *,
-        policy: Path | str | SafetyPolicy,
+        policy: Path | str | SafetyPolicy = DEFAULT_POLICY,
         opinion: Opinion | None = None,
     ) -> None:
         self._settings = settings

@@ -1,8 +1,8 @@
 """Reading Alpaca-format files row by row, in bounded memory, whatever is in them.
 
 Two layouts are read: one JSON object a line, and one JSON array of objects. A broken row is handed on as a fault with
-its number, and reading goes on behind it. In an array that takes a search for where the next row begins, for which no streaming
-parser has a hook; in a file of lines it is the next line.
+its number, and reading goes on behind it: in a file of lines at the next line, in an array where the next row seems to
+begin. That search is why no streaming JSON parser is used: they end at the first fault.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _SPACE = re.compile(r"[\s,]*")
 _ROW_HEAD = re.compile(r'\{\s*"\w[^"\\]{0,63}"\s*:')
 _NEXT_ROW = re.compile(r'\}\s*,?\s*(?=\{\s*"\w[^"\\]{0,63}"\s*:)|(?<=.)(?=\{\s*"instruction"\s*:)', re.DOTALL)
 _OVERLAP = 256
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ def _line_rows(file: BinaryIO) -> Iterator[_Raw]:
 class _ArrayReader:
     """The text of an array from the current position on, with at least one longest row in sight until the file ends.
 
-    The bytes are seen as Latin-1, where each is one character: JSON's own signs are ASCII, so the layout can be read even where
-    the letters cannot.
+    The bytes are seen as Latin-1, where each is one character: JSON's own signs are ASCII, so the layout can be read
+    even where the letters cannot.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -147,8 +148,7 @@ def _array_rows(file: BinaryIO) -> Iterator[_Raw]:
     number = 0
     while True:
         reader.advance(_end_of(_SPACE, reader.text, reader.at))
-        rest_is_blank = not reader.text[reader.at + 1 :].strip() and reader.ended
-        if reader.at == len(reader.text) or reader.text[reader.at] == "]" and rest_is_blank:
+        if reader.at == len(reader.text) or _is_the_end(reader):
             return
         number += 1
         try:
@@ -159,6 +159,10 @@ def _array_rows(file: BinaryIO) -> Iterator[_Raw]:
         data = reader.text[reader.at : end].encode("latin-1")
         yield _Raw(number, data[:_SHOWN] if len(data) > MAX_ROW_BYTES else data, too_long=len(data) > MAX_ROW_BYTES)
         reader.advance(end)
+
+
+def _is_the_end(reader: _ArrayReader) -> bool:
+    return reader.text[reader.at] == "]" and reader.ended and not reader.text[reader.at + 1 :].strip()
 
 
 def _skip_broken(reader: _ArrayReader, number: int) -> _Raw:
@@ -218,7 +222,7 @@ def _field_fault(content: dict[str, Any], field: str) -> str:
         return f'"{field}" is {_kind(value)}, not a string'
     if "\0" in value:
         return f'"{field}" holds a NUL character'
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
+    if _SURROGATE.search(value):
         return f'"{field}" holds half of a surrogate pair'
     return ""
 
@@ -228,4 +232,5 @@ def _kind(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return "true or false"
-    return {dict: "an object", list: "a list", str: "a string"}.get(type(value), "a number")
+    names: dict[type[Any], str] = {dict: "an object", list: "a list", str: "a string"}
+    return names.get(type(value), "a number")

@@ -1,4 +1,4 @@
-"""The safety gate: a policy file of terms and patterns, each with a severity, matched on whole words.
+r"""The safety gate: a policy file of terms and patterns, each with a severity, matched on whole words.
 
 A policy is YAML, ours or the owner's own (``seeds/policies/safety.yaml`` is the one that comes along)::
 
@@ -8,7 +8,7 @@ A policy is YAML, ours or the owner's own (``seeds/policies/safety.yaml`` is the
         severity: critical       # low, medium, high or critical
         detail: how to make a weapon
         terms: [pipe bomb]       # words as they stand; white space and hyphens between them are one
-        patterns: ['(build|make)\\s+a\\s+bomb']   # regular expressions
+        patterns: ['(build|make)\s+a\s+bomb']   # regular expressions
         except: ['bath bomb']    # patterns; what they cover is not looked at
 
 Text is matched without regard to case, after NFKC, so that full-width or ligature letters do not slip through. Both
