@@ -1,0 +1,147 @@
+"""What a run will cost, before it starts, and what it did cost beside it.
+
+The estimate is arithmetic on the request. It takes every completion to be as long as it may be, and a prompt to be as
+long as the seed tasks suggest, so it errs on the dear side, except where a model writes fewer good tasks than assumed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from state.records import Record
+from state.request import DIMENSIONS, Endpoint, Generation, RunRequest
+from tools.generation.deciding import ASSUMED_SHARE
+from tools.generation.prompting import generation_call
+from tools.generation.seeds import SeedTask
+
+BYTES_PER_TOKEN = 4
+"""Of English text in current tokenizers, after OpenAI's rule of thumb."""
+MESSAGE_TOKENS = 4
+"""Added by a chat template to each message."""
+JUDGES = len(DIMENSIONS) + 1
+"""Calls for one judgement: one a dimension, and the expert."""
+RUBRIC_TOKENS = 400
+"""Of a judge's prompt without the prompt and answer that it judges."""
+
+
+class StageCost(Record):
+    """One stage's calls, with their tokens and dollars."""
+
+    stage: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    dollars: float
+
+
+class CostEstimate(Record):
+    """What the whole run is expected to cost."""
+
+    stages: tuple[StageCost, ...]
+    """``generate``, ``respond`` and ``judge``."""
+    total: StageCost
+
+
+class StageComparison(Record):
+    """A stage's estimate with the truth beside it."""
+
+    stage: str
+    estimated: StageCost
+    actual: StageCost
+
+    @property
+    def ratio(self) -> float | None:
+        """Actual over estimated dollars; ``None`` where nothing was estimated."""
+        return self.actual.dollars / self.estimated.dollars if self.estimated.dollars else None
+
+
+def estimate_tokens(text: str) -> int:
+    """Return about how many tokens a text has: a quarter of its UTF-8 bytes, rounded up."""
+    return math.ceil(len(text.encode("utf-8", "replace")) / BYTES_PER_TOKEN)
+
+
+def estimate(request: RunRequest, seeds: Sequence[SeedTask], prompts_count: int) -> CostEstimate:
+    """Estimate a run's calls, tokens and dollars. Training and evaluation run on this machine and cost no calls.
+
+    Args:
+        request: the run's request; prices are those of its endpoints.
+        seeds: the seed tasks; at least one. Prompts are taken to be as long as theirs.
+        prompts_count: given training prompts; ``sources.prompt_limit`` is applied here.
+    """
+    limit = request.sources.prompt_limit
+    prompts = prompts_count if limit is None else min(prompts_count, limit)
+    samples = request.generation.target + prompts
+    candidates = samples * request.sampling.candidates
+    question = math.ceil(sum(estimate_tokens(f"{task.instruction}\n\n{task.input}") for task in seeds) / len(seeds))
+    answer = request.sampling.max_tokens
+    stages = (
+        _stage(
+            "generate",
+            request.models.generator,
+            calls=generation_calls(request.generation),
+            prompt=_batch_prompt_tokens(request.generation, seeds),
+            completion=request.generation.max_tokens,
+        ),
+        _stage("respond", request.models.policy, calls=candidates, prompt=question + MESSAGE_TOKENS, completion=answer),
+        _stage(
+            "judge",
+            request.models.judge,
+            calls=candidates * JUDGES * request.judge.draws,
+            prompt=RUBRIC_TOKENS + question + answer + 2 * MESSAGE_TOKENS,
+            completion=request.judge.max_tokens,
+        ),
+    )
+    return CostEstimate(stages=stages, total=_total("total", stages))
+
+
+def generation_calls(settings: Generation) -> int:
+    """Return the calls that reach the target if half of the new tasks of each are accepted."""
+    new = max(settings.tasks_per_call - settings.demonstrations, 1)
+    return math.ceil(settings.target / (ASSUMED_SHARE * new))
+
+
+def compare(estimated: CostEstimate, actual: Iterable[StageCost]) -> list[StageComparison]:
+    """Return a row a stage and one for the total, last.
+
+    Args:
+        estimated: from before the run.
+        actual: sums of the ledger by purpose; ``judge:accuracy`` counts as ``judge``.
+    """
+    spent: dict[str, list[StageCost]] = {}
+    for row in actual:
+        spent.setdefault(row.stage.partition(":")[0], []).append(row)
+    expected = {row.stage: row for row in estimated.stages}
+    names = [*expected, *sorted(set(spent) - set(expected))]
+    rows = [
+        StageComparison(
+            stage=name, estimated=expected.get(name, _total(name, ())), actual=_total(name, spent.get(name, ()))
+        )
+        for name in names
+    ]
+    return [
+        *rows,
+        StageComparison(stage="total", estimated=estimated.total, actual=_total("total", [row.actual for row in rows])),
+    ]
+
+
+def _stage(name: str, endpoint: Endpoint, *, calls: int, prompt: int, completion: int) -> StageCost:
+    prompt, completion = calls * prompt, calls * completion
+    dollars = (prompt * endpoint.input_price + completion * endpoint.output_price) / 1e6
+    return StageCost(stage=name, calls=calls, prompt_tokens=prompt, completion_tokens=completion, dollars=dollars)
+
+
+def _total(name: str, rows: Sequence[StageCost]) -> StageCost:
+    return StageCost(
+        stage=name,
+        calls=sum(row.calls for row in rows),
+        prompt_tokens=sum(row.prompt_tokens for row in rows),
+        completion_tokens=sum(row.completion_tokens for row in rows),
+        dollars=sum(row.dollars for row in rows),
+    )
+
+
+def _batch_prompt_tokens(settings: Generation, seeds: Sequence[SeedTask]) -> int:
+    """Return the tokens of one batch prompt, with demonstrations as a first call would show them."""
+    call = generation_call(seeds, settings, round=1, index=0, seed=0, accepted_by_category={})
+    return sum(estimate_tokens(message["content"]) + MESSAGE_TOKENS for message in call.messages)

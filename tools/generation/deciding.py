@@ -1,0 +1,187 @@
+"""What to do next in the loop of generating and gating: one pure function of what is known."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field
+
+from state.records import Record
+
+ASSUMED_SHARE = 0.5
+"""Share of the new tasks of a call that are taken to be accepted before a round has shown better: Alpaca kept 52,000
+of some 100,000."""
+GROWTH = 4
+"""A round makes at most so many times the calls of the one before, whatever a bad yield suggests."""
+FAILED_ROUNDS = 2
+"""Rounds in a row without a single answer after which generation stops."""
+UNKNOWN_RESET = 60.0
+"""Seconds to wait for a limit whose reset the server does not tell: the common window is a minute."""
+
+
+class GenerationFacts(Record):
+    """All that the decision depends on."""
+
+    accepted: int = Field(ge=0)
+    """Generated instructions accepted so far."""
+    target: int = Field(ge=0)
+    rounds_done: int = Field(ge=0)
+    rounds: int = Field(ge=1)
+    """Rounds at most."""
+    batch_size: int = Field(20, ge=2, le=20)
+    """Tasks asked in a full call, the demonstrations among them."""
+    demonstrations: int = Field(3, ge=1)
+    prompt_tokens: int = Field(0, ge=0)
+    """Of one call."""
+    completion_tokens: int = Field(768, ge=1)
+    """Of one full call, at most."""
+    input_price: float = Field(0.0, ge=0)
+    """Dollars for a million prompt tokens."""
+    output_price: float = Field(0.0, ge=0)
+    """Dollars for a million completion tokens."""
+    calls: int = Field(0, ge=0)
+    """Made in the last round."""
+    accepted_per_call: float | None = Field(None, ge=0)
+    """Over all rounds; ``None`` before the first."""
+    offered: int = Field(0, ge=0)
+    """Rows that the last round's answers held."""
+    novelty: float | None = Field(None, ge=0, le=1)
+    """Share of novel rows among those offered in the last round; ``None`` where there were none."""
+    min_diversity: float = Field(0.3, ge=0, le=1)
+    failed_rounds: int = Field(0, ge=0)
+    """Rounds in a row, up to the last, in which no call was answered."""
+    budget_left: float | None = Field(None)
+    """Dollars; ``None`` for no cap. Negative counts as 0."""
+    requests_left: int | None = Field(None, ge=0)
+    """In the rate limit's window; ``None`` where the server does not tell."""
+    tokens_left: int | None = Field(None, ge=0)
+    """In the rate limit's window; ``None`` where the server does not tell."""
+    reset_seconds: float | None = Field(None, ge=0)
+    """Until the window begins anew; ``None`` where the server does not tell."""
+
+
+class GenerationDecision(Record):
+    """What the next round does, and why."""
+
+    action: Literal["proceed", "shrink", "wait", "retry", "stop"]
+    """``retry``: a round with other seed tasks, since the last was too alike or empty. ``shrink``: a round of smaller
+    batches. ``wait``: no call yet; wait, then decide again; no round is used up. ``stop``: no further round."""
+    reason: str
+    """One line for the run's log."""
+    batch_size: int = Field(0, ge=0, le=20)
+    """Tasks to ask in each call, the demonstrations among them; 0 when no call is to be made."""
+    calls: int = Field(0, ge=0)
+    """Calls of the round; 0 when none is to be made."""
+    wait_seconds: float = Field(0.0, ge=0)
+
+
+def decide(facts: GenerationFacts) -> GenerationDecision:
+    """Decide about the next round.
+
+    In this order: stop at the target, after the last round, and after two rounds without an answer; stop when the
+    budget does not pay for the smallest batch; wait when the rate limit does not admit it; shrink the batch to what
+    budget and limit allow, and by half after a round without an answer; retry with other seeds when the last round was
+    too alike or empty; else proceed.
+    """
+    ended = _end(facts)
+    if ended is not None:
+        return GenerationDecision(action="stop", reason=ended)
+    smallest = min(facts.demonstrations + 1, facts.batch_size)
+    if _affordable(facts) < smallest:
+        reason = f"the ${max(facts.budget_left or 0.0, 0.0):.4f} left do not pay for the smallest batch"
+        return GenerationDecision(action="stop", reason=reason)
+    if facts.requests_left == 0 or _admitted(facts) < smallest:
+        seconds = UNKNOWN_RESET if facts.reset_seconds is None else facts.reset_seconds
+        reason = f"the rate limit has no room for a batch; {seconds:g} s until it does"
+        return GenerationDecision(action="wait", reason=reason, wait_seconds=seconds)
+    size, because = _size(facts, smallest)
+    calls = _calls(facts, size)
+    if size < facts.batch_size:
+        reason = f"asking {size} tasks a call instead of {facts.batch_size}: {because}"
+        return GenerationDecision(action="shrink", reason=reason, batch_size=size, calls=calls)
+    again = _wanting(facts)
+    if again is not None:
+        return GenerationDecision(action="retry", reason=again, batch_size=size, calls=calls)
+    reason = f"{facts.accepted} of {facts.target} accepted, round {facts.rounds_done + 1} of {facts.rounds}"
+    return GenerationDecision(action="proceed", reason=reason, batch_size=size, calls=calls)
+
+
+def _end(facts: GenerationFacts) -> str | None:
+    """Return why generation is over, if it is."""
+    so_far = f"{facts.accepted} of {facts.target} accepted"
+    if facts.accepted >= facts.target:
+        return f"the target is reached: {so_far}"
+    if facts.rounds_done >= facts.rounds:
+        return f"all {facts.rounds} rounds are done: {so_far}"
+    if facts.failed_rounds >= FAILED_ROUNDS:
+        return f"{facts.failed_rounds} rounds in a row without an answer: {so_far}"
+    return None
+
+
+def _wanting(facts: GenerationFacts) -> str | None:
+    """Return what was wrong with the last round's rows, if anything."""
+    if facts.rounds_done == 0:
+        return None
+    if facts.offered == 0:
+        return "the last round held no usable row: other seed tasks"
+    if facts.novelty is not None and facts.novelty < facts.min_diversity:
+        return (
+            f"only {facts.novelty:.0%} of the last round was novel, {facts.min_diversity:.0%} asked: other seed tasks"
+        )
+    return None
+
+
+def _size(facts: GenerationFacts, smallest: int) -> tuple[int, str]:
+    """Return the batch size that all limits allow, and which of them binds."""
+    limits = [
+        (facts.batch_size, "nothing limits it"),
+        (_affordable(facts), "the budget pays for no more"),
+        (_admitted(facts), "the rate limit has room for no more"),
+    ]
+    if facts.failed_rounds > 0:
+        limits.append((max(smallest, facts.batch_size // 2), "no call of the last round was answered"))
+    return min(limits, key=lambda limit: limit[0])
+
+
+def _calls(facts: GenerationFacts, size: int) -> int:
+    """Return how many calls the round should make: enough for what is missing, at the yield seen so far."""
+    asked = max(facts.batch_size - facts.demonstrations, 1)
+    new = max(size - facts.demonstrations, 1)
+    full_yield = facts.accepted_per_call if facts.accepted_per_call is not None else ASSUMED_SHARE * asked
+    calls = math.ceil((facts.target - facts.accepted) / max(full_yield * new / asked, 0.01))
+    if facts.calls:
+        calls = min(calls, GROWTH * facts.calls)
+    price = _dollars(facts, size)
+    if facts.budget_left is not None and price > 0:
+        calls = min(calls, math.floor(facts.budget_left / price))
+    return max(calls, 1)
+
+
+def completion_share(size: int, batch_size: int, demonstrations: int) -> float:
+    """Return the share of a full call's completion tokens that a batch of ``size`` tasks needs, in (0, 1]."""
+    return min(1.0, max(size - demonstrations, 1) / max(batch_size - demonstrations, 1))
+
+
+def _dollars(facts: GenerationFacts, size: int) -> float:
+    completion = facts.completion_tokens * completion_share(size, facts.batch_size, facts.demonstrations)
+    return (facts.prompt_tokens * facts.input_price + completion * facts.output_price) / 1e6
+
+
+def _affordable(facts: GenerationFacts) -> int:
+    """Return the largest batch that the budget pays for once; 0 when it pays for none."""
+    if facts.budget_left is None:
+        return facts.batch_size
+    sizes = range(facts.batch_size, 1, -1)
+    return next((size for size in sizes if _dollars(facts, size) <= max(facts.budget_left, 0.0)), 0)
+
+
+def _admitted(facts: GenerationFacts) -> int:
+    """Return the largest batch for which the rate limit has tokens; 0 when it has for none."""
+    if facts.tokens_left is None:
+        return facts.batch_size
+    for size in range(facts.batch_size, 1, -1):
+        share = completion_share(size, facts.batch_size, facts.demonstrations)
+        if facts.prompt_tokens + facts.completion_tokens * share <= facts.tokens_left:
+            return size
+    return 0
