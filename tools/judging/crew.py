@@ -1,0 +1,148 @@
+"""The CrewAI crew: five judges at once, then the expert who reads them. Import it through ``quiet.load_crew`` only.
+
+CrewAI's own extension points carry all of it: an ``executor_class`` that asks the model once (the standard one runs a
+flow of nine steps around that call), a ``BaseLLM`` over Corral's endpoint, a task log that keeps nothing, and prompt
+templates. ``Task``, ``Agent`` and ``Crew.akickoff`` are used as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from crewai import Agent, Crew, Task
+from crewai.agents.agent_executor import AgentExecutor
+from crewai.llms.base_llm import BaseLLM
+from pydantic import BaseModel, PrivateAttr
+
+from state.request import DIMENSIONS
+from tools.judging.subject import shield
+from tools.judging.verdicts import DimensionVerdict, Draw, ExpertVerdict, Opinion
+from tools.judging.wording import Wording
+
+EXPERT = "expert"
+
+
+class Sitting(Protocol):
+    """What stands behind the crew's models during one kickoff."""
+
+    async def ask(self, member: str, prompt: str) -> BaseModel:
+        """Answer for one member: an ``Opinion`` for a dimension, an ``ExpertVerdict`` for ``expert``."""
+        ...
+
+
+class _Seat(BaseLLM):  # type: ignore[misc]  # crewai carries no usable types
+    """One member's model: hands its prompt to whoever sits behind the crew."""
+
+    member: str
+    _sitting: Sitting | None = PrivateAttr(default=None)
+
+    def call(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        """Refuse: CrewAI asks for a blocking form, and nothing here blocks."""
+        raise RuntimeError("the judges' model answers asynchronously only: kick the crew off with akickoff")
+
+    async def acall(self, messages: list[dict[str, Any]], *args: Any, **kwargs: Any) -> BaseModel:
+        """Answer one prompt."""
+        if self._sitting is None:
+            raise RuntimeError("the crew was kicked off outside Table.judge")
+        answer: BaseModel = await self._sitting.ask(self.member, "\n".join(m["content"] for m in messages))
+        return answer
+
+    def supports_function_calling(self) -> bool:
+        """Return False: the judges have no tools."""
+        return False
+
+
+class _OneCallExecutor(AgentExecutor):  # type: ignore[misc]  # crewai carries no usable types
+    """Asks the model once and returns its structured answer."""
+
+    async def ainvoke(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Fill the prompt and await the model."""
+        self.state.messages.clear()
+        self._setup_messages(inputs)
+        return {"output": await self.llm.acall(list(self.state.messages), from_task=self.task, from_agent=self.agent)}
+
+
+class _NoLog:
+    """Keeps no task outputs; CrewAI's own log is a SQLite file that costs 69 ms a kickoff."""
+
+    def reset(self) -> None:
+        """Forget nothing."""
+
+    def add(self, *_: Any, **__: Any) -> None:
+        """Keep nothing."""
+
+    def update(self, *_: Any, **__: Any) -> None:
+        """Change nothing."""
+
+    def load(self) -> list[Any]:
+        """Return nothing."""
+        return []
+
+
+class _Crew(Crew):  # type: ignore[misc]  # crewai carries no usable types
+    _task_output_handler: Any = PrivateAttr(default_factory=_NoLog)
+
+
+class _Task(Task):  # type: ignore[misc]  # crewai carries no usable types
+    def prompt(self) -> str:
+        """Return the description and what is expected, without CrewAI's own sentences about it."""
+        return f"{self.description}\n\n{self.expected_output}"
+
+
+class Table:
+    """One crew at work for one task type; never shared by two kickoffs at once.
+
+    Args:
+        task_type: picks the expert.
+        wording: roles, goals, rubrics and the frame of the prompts.
+    """
+
+    def __init__(self, task_type: str, wording: Wording) -> None:
+        members = {**{d: d for d in DIMENSIONS}, EXPERT: f"expert_{task_type}"}
+        self._seats = {name: _Seat(model="corral", member=name) for name in members}
+        agents = {name: _agent(wording, entry, self._seats[name]) for name, entry in members.items()}
+        judges = [_task(wording, "judge", agents[d], DimensionVerdict, Opinion) for d in DIMENSIONS]
+        expert = _task(wording, "expert", agents[EXPERT], ExpertVerdict, ExpertVerdict, context=judges)
+        self._crew = _Crew(agents=list(agents.values()), tasks=[*judges, expert], memory=False, tracing=False)
+
+    async def judge(self, subject: str, sitting: Sitting) -> Draw:
+        """Kick the crew off once over one subject."""
+        for seat in self._seats.values():
+            seat._sitting = sitting
+        output = await self._crew.akickoff(inputs={"subject": shield(subject)})
+        *opinions, expert = (task.pydantic for task in output.tasks_output)
+        return Draw(opinions=tuple(opinions), expert=expert)
+
+
+def _agent(wording: Wording, entry: str, seat: _Seat) -> Agent:
+    return Agent(
+        **wording.agents[entry],
+        llm=seat,
+        executor_class=_OneCallExecutor,
+        system_template=wording.frame["system"],
+        prompt_template=wording.frame["prompt"],
+        max_retry_limit=0,
+        allow_delegation=False,
+        respect_context_window=True,
+        verbose=False,
+    )
+
+
+def _task(
+    wording: Wording,
+    entry: str,
+    agent: Agent,
+    asked: type[BaseModel],
+    given: type[BaseModel],
+    context: list[_Task] | None = None,
+) -> _Task:
+    texts: Mapping[str, str] = wording.tasks[entry]
+    return _Task(
+        **texts,
+        agent=agent,
+        response_model=asked,
+        output_pydantic=given,
+        async_execution=context is None,
+        context=context or [],
+    )

@@ -1,0 +1,65 @@
+"""CrewAI, imported late and kept quiet.
+
+Left alone, ``import crewai`` costs seconds, writes a key and a settings file under the home folder, and a crew would
+phone out. All of that is decided by what stands in the environment and in two module names before the first import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SILENCE = {
+    "CREWAI_DISABLE_TELEMETRY": "true",
+    "CREWAI_DISABLE_TRACKING": "true",
+    "CREWAI_TRACING_ENABLED": "false",
+    "CREWAI_DISABLE_VERSION_CHECK": "true",
+}
+_lock = threading.Lock()
+_crew: ModuleType | None = None
+
+
+async def load_crew() -> ModuleType:
+    """Return ``tools.judging.crew``, importing CrewAI in a thread the first time (seconds, and about 255 MB)."""
+    return _crew or await asyncio.to_thread(_load)
+
+
+def _load() -> ModuleType:
+    global _crew
+    with _lock:
+        if _crew is None:
+            _silence()
+            from tools.judging import crew
+
+            _crew = crew
+        return _crew
+
+
+def _silence() -> None:
+    os.environ.update(SILENCE)
+    folder = Path(os.environ.get("CREWAI_STORAGE_DIR") or _temporary_folder())
+    os.environ["CREWAI_STORAGE_DIR"] = str(folder.absolute())
+    # Both names are private to crewai_core 1.15.30, which pyproject pins: nothing public moves these two files.
+    import crewai_core.settings
+    import crewai_core.token_manager
+
+    setattr(crewai_core.token_manager.TokenManager, "_get_secure_storage_path", staticmethod(lambda: folder))  # noqa: B010
+    crewai_core.settings.DEFAULT_CONFIG_PATH = folder / "settings.json"
+    # Its base class logs a warning for every call that is counted by estimate; ours are counted by the ledger.
+    logging.getLogger("crewai.llms.base_llm").setLevel(logging.ERROR)
+
+
+def _temporary_folder() -> str:
+    folder = tempfile.mkdtemp(prefix="corral-crewai-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

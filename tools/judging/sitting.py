@@ -1,0 +1,91 @@
+"""What stands behind the crew's models while it judges one text once: the endpoint, the checks, and any error.
+
+An error never travels through CrewAI, whose own retries would turn one rate limit into 27 requests and whose other
+tasks would go on unwatched: it is kept here, the remaining members answer at once, and the caller finds it afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+
+from state.errors import CorralError
+from state.records import CheckResult
+from tools.checks import cap
+from tools.endpoint.chat import ChatCall, ChatEndpoint
+from tools.judging.subject import shield, unshield
+from tools.judging.verdict import capped_reason
+from tools.judging.verdicts import DimensionVerdict, ExpertVerdict, Opinion
+
+TEMPERATURE = 0.2
+"""Low, so that a judge is steady; above 0, so that repeated draws can disagree."""
+
+
+class EndpointSitting:
+    """Asks an endpoint.
+
+    Args:
+        endpoint: the judge's model.
+        checks: what was verified on the text.
+        draw: which repetition this is; also added to the seed.
+        seed: the run's seed.
+        max_tokens: completion tokens of one answer.
+    """
+
+    def __init__(
+        self, endpoint: ChatEndpoint, checks: Sequence[CheckResult], *, draw: int, seed: int, max_tokens: int
+    ) -> None:
+        self.errors: dict[str, CorralError] = {}
+        self._endpoint, self._checks = endpoint, checks
+        self._draw, self._seed, self._max_tokens = draw, seed + draw, max_tokens
+        self._asking: set[asyncio.Task[object]] = set()
+        self._closed = False
+
+    async def ask(self, member: str, prompt: str) -> BaseModel:
+        """Answer for one member; after an error, with an empty answer that nobody will read."""
+        if self._closed:
+            raise asyncio.CancelledError
+        task = asyncio.current_task()
+        assert task is not None  # a coroutine of ours always runs in a task
+        self._asking.add(task)
+        try:
+            return await self._answer(member, prompt)
+        finally:
+            self._asking.discard(task)
+
+    async def _answer(self, member: str, prompt: str) -> BaseModel:
+        is_expert = member == "expert"
+        if not self.errors:
+            call = self._call(member, prompt)
+            try:
+                if is_expert:
+                    return (await self._endpoint.complete_as(ExpertVerdict, call))[0]
+                return self._opinion(member, (await self._endpoint.complete_as(DimensionVerdict, call))[0])
+            except CorralError as error:
+                self.errors[member] = error
+        if is_expert:
+            return ExpertVerdict(stars=1, strength="", weakness="")
+        return Opinion(dimension=member, score=0, own=0, reason="")
+
+    def _call(self, member: str, prompt: str) -> ChatCall:
+        return ChatCall(
+            purpose=f"judge:{member}",
+            messages=({"role": "user", "content": unshield(prompt)},),
+            temperature=TEMPERATURE,
+            max_tokens=self._max_tokens,
+            seed=self._seed,
+            draw=self._draw,
+        )
+
+    def _opinion(self, dimension: str, verdict: DimensionVerdict) -> Opinion:
+        score, lowered_by = cap(verdict.score, dimension, self._checks)
+        reason = verdict.reason if lowered_by is None else capped_reason(verdict.reason, score, lowered_by)
+        return Opinion(dimension=dimension, score=score, reason=shield(reason), own=verdict.score, said=verdict.reason)
+
+    def close(self) -> None:
+        """End what is still being asked, after a cancellation: CrewAI leaves its parallel tasks running."""
+        self._closed = True
+        for task in self._asking:
+            task.cancel()

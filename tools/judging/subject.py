@@ -1,0 +1,93 @@
+"""The judged text as the crew sees it: cut to fit, fenced, and safe from being read as a template or an order."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from state.records import CheckResult
+
+_TAGS = re.compile(r"<(?=\s*/?\s*(?:task|answer|context|checks)\b)", re.IGNORECASE)
+_PIECES = re.compile(r"[A-Za-z]+|\s+|[\x00-\x7f]|[^\x00-\x7f]")
+_OPEN, _CLOSE = "\ue000", "\ue001"
+_SHIELD = str.maketrans({"{": _OPEN, "}": _CLOSE, _OPEN: "\ufffd", _CLOSE: "\ufffd"})
+_UNSHIELD = str.maketrans({_OPEN: "{", _CLOSE: "}"})
+
+
+def shield(text: str) -> str:
+    """Replace braces by private-use characters, so that ``{tools}`` in a text is never filled in by CrewAI."""
+    return text.translate(_SHIELD)
+
+
+def unshield(text: str) -> str:
+    """Undo ``shield``, just before the text goes to the model."""
+    return text.translate(_UNSHIELD)
+
+
+def estimated_tokens(text: str) -> float:
+    """Return roughly how many tokens a text costs a byte-level tokenizer, rather too many than too few.
+
+    Words cost a quarter of a token a letter and at least one; very long ones, which are seldom words, 0.6 a letter;
+    white space is free between words; digits and signs cost one; other scripts a token for each two bytes.
+    """
+    return sum(_cost(piece) for piece in _PIECES.findall(text))
+
+
+def _cost(piece: str) -> float:
+    if piece.isspace():
+        return float(piece.count("\n"))
+    if piece.isascii():
+        return max(1.0, len(piece) * (0.25 if len(piece) <= 16 else 0.6))
+    return len(piece.encode("utf-8", "surrogatepass")) / 2
+
+
+def fit(text: str, tokens: int) -> str:
+    """Return a text of at most about ``tokens`` tokens: two thirds from its start, one from its end, the cut named."""
+    if estimated_tokens(text) <= tokens:
+        return text
+    pieces = _PIECES.findall(text)
+    head = "".join(_take(pieces, tokens * 2 / 3))
+    tail = "".join(reversed(_take(reversed(pieces), tokens / 3)))
+    return f"{head.rstrip()}\n[... {len(text) - len(head) - len(tail)} characters left out ...]\n{tail.lstrip()}"
+
+
+def _take(pieces: Iterable[str], tokens: float) -> list[str]:
+    taken: list[str] = []
+    for piece in pieces:
+        tokens -= _cost(piece)
+        if tokens < 0:
+            break
+        taken.append(piece)
+    return taken
+
+
+def subject(
+    prompt: str, answer: str, checks: Iterable[CheckResult], context: Mapping[str, Any] | None, tokens: int
+) -> str:
+    """Render what is judged.
+
+    Args:
+        prompt: what was asked.
+        answer: the completion to judge.
+        checks: what was verified; only those that apply are shown, failed ones first.
+        context: what the judges should know of brand and readers.
+        tokens: about how many tokens prompt, answer, context and checks may take together.
+
+    Returns:
+        Tagged blocks. Tags inside the untrusted texts are broken, so that no text can close its own block.
+    """
+    blocks = [("task", fit(prompt, tokens // 4)), ("answer", fit(answer, tokens // 2))]
+    if context:
+        facts = json.dumps(dict(context), ensure_ascii=False, default=str, sort_keys=True)
+        blocks.insert(1, ("context", fit(facts, tokens // 8)))
+    if evidence := [f"{'ok' if c.passed else 'FAILED'}: {c.evidence}" for c in _by_weight(checks)]:
+        blocks.append(("checks", fit("\n".join(evidence), tokens // 8)))
+    return "\n".join(f"<{tag}>\n{_TAGS.sub('<_', text.strip())}\n</{tag}>" for tag, text in blocks)
+
+
+def _by_weight(checks: Iterable[CheckResult]) -> list[CheckResult]:
+    """Failed checks first. A policy rule that holds says nothing of how well the text answers, so it is left out."""
+    telling = (c for c in checks if c.passed is False or (c.passed and not c.kind.startswith("policy:")))
+    return sorted(telling, key=lambda c: bool(c.passed))

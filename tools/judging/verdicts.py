@@ -1,0 +1,46 @@
+"""What the crew's members answer: the schemas the model must fill, and the opinions that the expert reads."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+REASON_CHARS = 120
+NOTE_CHARS = 80
+
+
+class DimensionVerdict(BaseModel):
+    """One judge's answer, as the model must give it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    score: int = Field(ge=0, le=100)
+    reason: str = Field(max_length=REASON_CHARS)
+
+
+class ExpertVerdict(BaseModel):
+    """The expert's answer, as the model must give it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stars: int = Field(ge=1, le=5)
+    strength: str = Field(max_length=NOTE_CHARS)
+    weakness: str = Field(max_length=NOTE_CHARS)
+
+
+class Opinion(BaseModel):
+    """One judge's verdict after the cap, as the expert reads it."""
+
+    dimension: str
+    score: float
+    reason: str
+    own: float = Field(exclude=True)
+    """The judge's own score, before a failed check lowered it; the expert does not see it."""
+    said: str = Field("", exclude=True)
+    """The judge's own words."""
+
+
+class Draw(BaseModel):
+    """One sitting of the whole crew over one answer."""
+
+    opinions: tuple[Opinion, ...]
+    expert: ExpertVerdict
