@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 
-from state.database import Database, call_uses, calls, insert_new, runs
+from state.database import Database, call_uses, calls, insert_new, insert_or_replace, runs
 from state.records import Call, Record
 
 
@@ -77,7 +77,7 @@ class CallStore:
             select(
                 call_uses.c.purpose,
                 calls.c.status,
-                (calls.c.run_id == run_id).label("own"),
+                calls.c.run_id,
                 func.count().label("n"),
                 func.sum(calls.c.prompt_tokens).label("prompt"),
                 func.sum(calls.c.completion_tokens).label("completion"),
@@ -85,11 +85,11 @@ class CallStore:
             )
             .join(calls, calls.c.key == call_uses.c.key)
             .where(call_uses.c.run_id == run_id)
-            .group_by(call_uses.c.purpose, calls.c.status, calls.c.run_id == run_id)
+            .group_by(call_uses.c.purpose, calls.c.status, calls.c.run_id)
         )
         async with self.database.reading() as connection:
             rows = list(await connection.execute(query))
-        return [_tally(purpose, rows) for purpose in sorted({row.purpose for row in rows})]
+        return [_tally(purpose, run_id, rows) for purpose in sorted({row.purpose for row in rows})]
 
     async def _write(self, item: Call | tuple[str, str, str]) -> None:
         written = asyncio.get_running_loop().create_future()
@@ -118,12 +118,9 @@ class CallStore:
         answers = [item for item in items if isinstance(item, Call)]
         uses = [dict(zip(("run_id", "key", "purpose"), item, strict=True)) for item in items if isinstance(item, tuple)]
         async with self.database.writing() as connection:
-            for call in answers:
-                insert = insert_new(self.database.engine, calls)
-                inserted = await connection.execute(insert, [_row(call)])
-                if inserted.rowcount == 0:
-                    replace = update(calls).where((calls.c.key == call.key) & (calls.c.status == "failed"))
-                    await connection.execute(replace.values(**_row(call)))
+            if answers:
+                insert = insert_or_replace(self.database.engine, calls, calls.c.status == "failed")
+                await connection.execute(insert, [_row(call) for call in answers])
             if uses:
                 await connection.execute(insert_new(self.database.engine, call_uses), uses)
 
@@ -134,14 +131,14 @@ def _row(call: Call) -> dict[str, Any]:
     return {name: body[name] for name in columns} | {"body": body}
 
 
-def _tally(purpose: str, rows: list[Any]) -> PurposeTally:
+def _tally(purpose: str, run_id: str, rows: list[Any]) -> PurposeTally:
     mine = [row for row in rows if row.purpose == purpose]
-    own = [row for row in mine if row.own]
+    own = [row for row in mine if row.run_id == run_id]
     return PurposeTally(
         purpose=purpose,
         answered=sum(row.n for row in mine if row.status == "answered"),
         failed=sum(row.n for row in mine if row.status == "failed"),
-        from_ledger=sum(row.n for row in mine if row.status == "answered" and not row.own),
+        from_ledger=sum(row.n for row in mine if row.status == "answered" and row.run_id != run_id),
         prompt_tokens=sum(row.prompt for row in own),
         completion_tokens=sum(row.completion for row in own),
         cost=sum(row.cost for row in own),

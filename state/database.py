@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, Column, Float, Index, Integer, MetaData, String, Table, event, make_url
+from sqlalchemy import JSON, Column, ColumnElement, Float, Index, Integer, MetaData, String, Table, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -70,8 +70,18 @@ def record_table(name: str) -> Table:
 
 def insert_new(engine: AsyncEngine, table: Table) -> Any:
     """Return an insert that leaves rows alone whose key is there already."""
-    dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table).on_conflict_do_nothing()
+    return _insert(engine, table).on_conflict_do_nothing()
+
+
+def insert_or_replace(engine: AsyncEngine, table: Table, where: ColumnElement[bool]) -> Any:
+    """Return an insert that replaces a row whose key is there already, if that row fits ``where``."""
+    insert = _insert(engine, table)
+    values = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=values, where=where)
+
+
+def _insert(engine: AsyncEngine, table: Table) -> Any:
+    return (postgresql if engine.dialect.name == "postgresql" else sqlite).insert(table)
 
 
 class Database:
