@@ -177,7 +177,7 @@ _CUES: dict[str, dict[int, str]] = {
     "writing": {
         _STRONG: (
             r"(?:write|compose|draft|create|generate|pen|craft|make up|tell|give me|come up with|make|construct|"
-            r"produce|develop|think of|continue|prepare|record) (?:\w+[\w-]* ){0,6}(?:stor(?:y|ies)|poem|haiku|"
+            r"produce|develop|think of|continue|prepare|record) (?:\w[\w-]* ){0,6}(?:stor(?:y|ies)|poem|haiku|"
             r"letter|e-?mail|essay|speech|song|lyrics|slogan|tagline|blog|article|post|tweet|paragraph|dialogue|"
             r"conversation|script|joke|rhyme|note|advert\w*|ad|description|review|headline|title|name|limerick|"
             r"sonnet|metaphor|simile|sentence|summary|caption|greeting|message|complaint|invitation|character|"

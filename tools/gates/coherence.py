@@ -49,7 +49,7 @@ _ASKS_FOR_INPUT = re.compile(
     r"\b(?:text|sentence|input|passage|information|details|list|article|data|context|code|paragraph)\b",
     re.IGNORECASE,
 )
-_NEXT_TASK = re.compile(r"(?:^|\n)[#\s]*(?:\d+\s*[.)]\s*instruction|#+\s*(?:instruction|response))\s*:", re.IGNORECASE)
+_NEXT_TASK = re.compile(r"(?:^|\n)[# \t]*(?:\d+\s*[.)]\s*instruction|#+\s*(?:instruction|response))\s*:", re.IGNORECASE)
 _BROKEN_LETTERS = re.compile(
     "\ufffd|Ã[\u0080-\u00bf©¨¤¶¼]|â€[\u2122\u0153\u009d\u201c\u201d\u02dc¦\u0080-\u00bf]|Â[\u0080-\u00bf]"
 )

@@ -1,8 +1,8 @@
 """Is a text English? A cheap look first, a statistical detector only where that look cannot tell.
 
-Words such as "the", "which" and "describe" occur in no other language, and nearly every instruction holds one: they settle it
-in microseconds. The rest goes to langdetect (a port of Google's language-detection; one millisecond), with its seed fixed,
-and only when it has enough words to be trusted.
+Words such as "the", "which" and "describe" occur in few other languages, and nearly every instruction holds one: they
+settle it in microseconds. The rest goes to langdetect (a port of Google's language-detection; one millisecond), with
+its seed fixed, and only when it has enough words to be trusted.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from functools import lru_cache
 
 ANOTHER_SCRIPT = "another script"
 _ENGLISH = frozenset(
-    "the and to of with this that these those from how what which who when where why your you my are were does can could "
-    "would should their there have has between about into each any some it's given following using "
-    "give write make list name find explain describe create generate suggest identify compose provide classify rewrite "
-    "compare summarize summarise calculate convert determine develop construct analyze edit recommend tell design evaluate for".split()
+    "the and to of with this that these those from how what which who when where why your you my are were does can "
+    "could would should their there has have between about into each any some it's for given following using "
+    "give write make list name find explain describe create generate suggest identify compose provide classify "
+    "rewrite compare summarize summarise calculate convert determine develop construct analyze edit recommend tell "
+    "design evaluate".split()
 )
 _WORD = re.compile(r"[^\W\d_]+")
 _ENGLISH_SHARE, _FEWEST_WORDS, _SURE = 0.1, 5, 0.99

@@ -61,7 +61,7 @@ class DiversityFigures(Record):
     """Different words over all words of the instructions, in [0, 1] (Li et al., 2016)."""
     distinct_2: float = 0.0
     """Different pairs of neighbouring words over all such pairs, in [0, 1]."""
-    categories: dict[str, int] = {}
+    categories: dict[str, int] = Field(default_factory=dict)
     """Rows in each of the twelve categories."""
     entropy: float = 0.0
     """Shannon entropy over the categories in bits; at most log2 of their number."""

@@ -1,8 +1,8 @@
 """The verb and the noun of an instruction: what is to be done, and to what.
 
 Self-Instruct parses with a neural network for this. Instructions are nearly always imperatives or questions, so here a
-lexicon and the shape of English are enough: the first known verb is the verb, and the object is the last word of the noun
-phrase that follows it. What cannot be told is left empty.
+lexicon and the shape of English are enough: the first known verb is the verb, and the object is the last word of the
+noun phrase that follows it. What cannot be told is left empty.
 """
 
 from __future__ import annotations
