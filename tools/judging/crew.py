@@ -7,6 +7,7 @@ templates. ``Task``, ``Agent`` and ``Crew.akickoff`` are used as they are.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from crewai.llms.base_llm import BaseLLM
 from pydantic import BaseModel, PrivateAttr
 
 from state.request import DIMENSIONS
+from tools.judging.quiet import unobserved
 from tools.judging.subject import shield
 from tools.judging.verdicts import DimensionVerdict, Draw, ExpertVerdict, Opinion
 from tools.judging.wording import Wording
@@ -104,13 +106,21 @@ class Table:
         agents = {name: _agent(wording, entry, self._seats[name]) for name, entry in members.items()}
         judges = [_task(wording, "judge", agents[d], DimensionVerdict, Opinion) for d in DIMENSIONS]
         expert = _task(wording, "expert", agents[EXPERT], ExpertVerdict, ExpertVerdict, context=judges)
-        self._crew = _Crew(agents=list(agents.values()), tasks=[*judges, expert], memory=False, tracing=False)
+        self._crew = _Crew(
+            agents=list(agents.values()),
+            tasks=[*judges, expert],
+            memory=False,
+            tracing=False,
+            # Else CrewAI unpickles a trained_agents_data.pkl that lies in the working directory.
+            trained_agents_file=os.devnull,
+        )
 
     async def judge(self, subject: str, sitting: Sitting) -> Draw:
         """Kick the crew off once over one subject."""
         for seat in self._seats.values():
             seat._sitting = sitting
-        output = await self._crew.akickoff(inputs={"subject": shield(subject)})
+        with unobserved():
+            output = await self._crew.akickoff(inputs={"subject": shield(subject)})
         *opinions, expert = (task.pydantic for task in output.tasks_output)
         return Draw(opinions=tuple(opinions), expert=expert)
 

@@ -13,8 +13,11 @@ import os
 import shutil
 import tempfile
 import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -25,13 +28,44 @@ SILENCE = {
     "CREWAI_TRACING_ENABLED": "false",
     "CREWAI_DISABLE_VERSION_CHECK": "true",
 }
+_unobserved: ContextVar[bool] = ContextVar("unobserved", default=False)
 _lock = threading.Lock()
 _crew: ModuleType | None = None
 
 
 async def load_crew() -> ModuleType:
     """Return ``tools.judging.crew``, importing CrewAI in a thread the first time (seconds, and about 255 MB)."""
-    return _crew or await asyncio.to_thread(_load)
+    return await asyncio.to_thread(_load) if _crew is None else _crew
+
+
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Run a crew of ours without CrewAI's events and file store, which nobody here listens to or fills.
+
+    They would cost 13 short-lived threads, each blocking the event loop, and some 30 events a kickoff. Other crews of
+    the same process keep both.
+    """
+    token = _unobserved.set(True)
+    try:
+        yield
+    finally:
+        _unobserved.reset(token)
+
+
+def _let_unobserved_pass() -> None:
+    from crewai.events.event_bus import crewai_event_bus
+    from crewai.utilities import file_store
+
+    emit, run_sync = crewai_event_bus.emit, file_store._run_sync
+
+    def emit_if_observed(source: Any, event: Any) -> Any:
+        return None if _unobserved.get() else emit(source, event)
+
+    def run_if_observed(coroutine: Coroutine[None, None, Any]) -> Any:
+        return coroutine.close() if _unobserved.get() else run_sync(coroutine)
+
+    crewai_event_bus.emit = emit_if_observed
+    file_store._run_sync = run_if_observed
 
 
 def _load() -> ModuleType:
@@ -41,6 +75,7 @@ def _load() -> ModuleType:
             _silence()
             from tools.judging import crew
 
+            _let_unobserved_pass()
             _crew = crew
         return _crew
 
