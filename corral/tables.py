@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +10,7 @@ from rich.table import Table
 from graph.accounts import Accounts
 from graph.runs import RunStatus
 from state.pipeline import PipelineState
+from tools.evaluation.scoreboard import Scoreboard
 
 OUTCOMES = ("accepted", "rejected", "waiting", "pending", "failed")
 
@@ -52,16 +51,16 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
 
 def print_scoreboard(console: Console, path: Path) -> None:
     """Print base against adapter, with intervals."""
-    board: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    console.print(f"Base against adapter on {board['prompts']} held-out prompts", style="bold", highlight=False)
-    table = Table("metric", "base", "adapter", "difference", "95% interval", box=None)
-    for name, metric in board["metrics"].items():
-        label = f"{name} (decides)" if name == board["primary"] else name
-        row = (metric["base"], metric["adapter"])
-        interval = f"[{metric['low']:+.3f}, {metric['high']:+.3f}]"
-        table.add_row(label, *(f"{v:.3f}" for v in row), f"{metric['difference']:+.3f}", _plain(interval))
+    board = Scoreboard.model_validate_json(path.read_text(encoding="utf-8"))
+    console.print(f"Base against adapter on {board.prompts} held-out prompts", style="bold", highlight=False)
+    table = Table("metric", "prompts", "base", "adapter", "difference", "95% interval", "p (Holm)", box=None)
+    for one in board.comparisons:
+        name = f"{one.metric} (decides)" if one.metric == board.primary else one.metric
+        difference, low, high = one.interval.difference, one.interval.low, one.interval.high
+        figures = (f"{one.base:.3f}", f"{one.adapter:.3f}", f"{difference:+.3f}", _plain(f"[{low:+.3f}, {high:+.3f}]"))
+        table.add_row(name, str(one.prompts), *figures, f"{one.p_corrected:.3f}")
     console.print(table)
-    console.print(board["words"], highlight=False, markup=False)
+    console.print(board.words, highlight=False, markup=False)
 
 
 def print_paths(console: Console, state: PipelineState, run_folder: Path, registry: Path) -> None:

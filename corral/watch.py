@@ -88,9 +88,7 @@ class Meter:
         """Take one event in. A new total counts from what is done already."""
         done = self._done.get(event.step, 0) + event.advance
         self._done[event.step] = done
-        if event.total is not None and event.step == "train":
-            self._total[event.step] = event.total
-        elif event.total is not None:
+        if event.total is not None:
             self._total[event.step] = done - event.advance + event.total
         self._view.show(event.step, done, self._total.get(event.step), event.note)
 

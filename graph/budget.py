@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import wraps
+
 from langgraph.types import interrupt
 
 from graph.services import Services
-from state.pipeline import Overspend
+from state.pipeline import Node, Overspend, PipelineState
 from tools.hitl import Action, HumanAnswer, answer_schema, question
 
 
@@ -48,3 +50,23 @@ async def ask_for_budget(services: Services, run_id: str, overspend: Overspend) 
         return True
     await services.calls.raise_cap(run_id, cap)
     return False
+
+
+def paying(node: Node, services: Services) -> Node:
+    """Return a node that asks for money when its budget ends, and goes on where it stopped.
+
+    What was paid for is in the ledger, so that asking again costs nothing. A fanned-out step asks between its waves
+    instead, once for all batches.
+    """
+
+    @wraps(node)
+    async def paid(state: PipelineState) -> PipelineState:
+        while True:
+            result = await node(state)
+            overspend = result.get("overspend")
+            if overspend is None or state.get("capped"):
+                return {**result, "overspend": None}
+            if await ask_for_budget(services, state["run_id"], overspend):
+                return {**result, "overspend": None, "capped": True}
+
+    return paid

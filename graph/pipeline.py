@@ -6,8 +6,8 @@ from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from nodes.generate import make_generate
 
+from graph.budget import paying
 from graph.fanout import fan_out
 from graph.routes import after_approve, after_evaluate, after_gate, after_review
 from graph.services import Services
@@ -17,6 +17,7 @@ from nodes.assemble import make_assemble
 from nodes.deploy import make_deploy
 from nodes.evaluate import make_evaluate
 from nodes.gate import make_gate
+from nodes.generate import make_generate
 from nodes.judge import candidates_to_judge, make_judge
 from nodes.respond import make_respond, prompts_to_answer
 from nodes.review import make_review
@@ -39,8 +40,8 @@ def build_pipeline(services: Services, checkpointer: Saver | None = None) -> Pip
     judging = make_judge(store, services.open_endpoint)
 
     graph: StateGraph[PipelineState, None, RunInput, PipelineState] = StateGraph(PipelineState, input_schema=RunInput)
-    graph.add_node("generate", step(make_generate(store, services.open_endpoint), services))
-    graph.add_node("gate", step(make_gate(store), services))
+    graph.add_node("generate", step(paying(make_generate(store, services.open_endpoint), services), services))
+    graph.add_node("gate", step(make_gate(store, services.calls), services))
     graph.add_node("respond", fan_out("respond", prompts_to_answer(store), responding, services))
     graph.add_node("judge", fan_out("judge", candidates_to_judge(store), judging, services))
     graph.add_node("review", step(make_review(store), services))

@@ -9,7 +9,7 @@ from state.pipeline import PipelineState
 
 def after_gate(state: PipelineState) -> Literal["again", "enough", "nothing"]:
     """Generate again while the gate said so; go on with what was accepted; stop where that is nothing."""
-    if state["generation"] == "again":
+    if state["next_round"].calls or state["next_round"].wait_seconds:
         return "again"
     return "enough" if state["accepted"] else "nothing"
 

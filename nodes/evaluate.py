@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.training.answering import GeneratedAnswer, answer
-
-from state.pipeline import Node, PipelineState, Verdict
+from state.pipeline import Node, PipelineState
 from state.records import Answer, Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
-from tools.evaluation.scoreboard import Scoreboard, score_answers
+from tools.evaluation.scoreboard import score_answers
 from tools.files import write_file
 from tools.progress import report
+from tools.training.answering import GeneratedAnswer, answer
 from tools.training.base_model import base_folder
 
 BASE = "base"
@@ -62,9 +60,9 @@ def make_evaluate(store: RecordStore, runs_folder: Path, cache: Path) -> Node:
         adapter = await answers_of(state, samples, Path(state["adapter"].folder))
         board = await asyncio.to_thread(score_answers, samples, base, adapter, request.evaluate, request.seed)
         place = runs_folder / run_id / "evaluation" / f"scoreboard-{state['adapter'].id[:8]}.json"
-        entry = {"run": run_id, "adapter": state["adapter"].id} | board.model_dump(mode="json")
-        await asyncio.to_thread(write_file, place, (json.dumps(entry, indent=1) + "\n").encode())
-        return {"verdict": verdict_of(board, place)}
+
+        await asyncio.to_thread(write_file, place, (board.model_dump_json(indent=1) + "\n").encode())
+        return {"verdict": board.record(str(place))}
 
     return evaluate
 
@@ -84,20 +82,4 @@ def answer_record(model: str, given: GeneratedAnswer) -> Answer:
         text=given.text,
         ended=given.ended,
         tokens=given.tokens,
-    )
-
-
-def verdict_of(board: Scoreboard, place: Path) -> Verdict:
-    """Return the line of the scoreboard that decides."""
-    primary = board.metrics[board.primary]
-    return Verdict(
-        verdict=board.verdict,
-        metric=board.primary,
-        base=primary.base,
-        adapter=primary.adapter,
-        difference=primary.difference,
-        low=primary.low,
-        high=primary.high,
-        prompts=board.prompts,
-        scoreboard=str(place),
     )

@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.generation.deciding import GenerationDecision
-
-from state.pipeline import Node, PipelineState
+from state.calls import CallStore
+from state.pipeline import NextRound, Node, PipelineState
 from state.records import GenerationRound, Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.gates import GateDecision, GatePipeline, round_diversity
+from tools.generation.deciding import GenerationFacts, decide
 from tools.generation.seeds import load_seed_tasks
 from tools.progress import report
 
 
-def make_gate(store: RecordStore) -> Node:
+def make_gate(store: RecordStore, calls: CallStore) -> Node:
     """Return the node.
 
     Its index of kept instructions is not kept between rounds: it is rebuilt from the store, so that a resumed run
@@ -38,14 +38,18 @@ def make_gate(store: RecordStore) -> Node:
             d.outcome == Outcome.ACCEPTED for d in decisions
         )
         novelty = round_diversity(decisions)
-        choice = decide_next(request, round_, kept, novelty)
-        await store.add(run_id, [round_record(round_, decisions, novelty, choice)])
-        again = choice.action not in ("proceed", "stop")
+        spent, cap = await calls.spent(run_id), await calls.cap(run_id)
+        facts = generation_facts(state, offered=len(offered), accepted=kept, novelty=novelty)
+        facts = facts.model_copy(update={"budget_left": None if cap is None else cap - spent})
+        choice = decide(facts)
+        if round_:
+            await store.add(run_id, [round_record(round_, decisions, novelty, choice)])
+        ended = choice.action == "stop"
         return {
             "accepted": len(accepted),
             "novelty": novelty,
-            "generation": "again" if again else "done",
-            "warnings": [] if again else shortfall(request, kept, choice),
+            "next_round": choice,
+            "warnings": shortfall(request, kept, choice) if ended else [],
         }
 
     return gate
@@ -66,9 +70,7 @@ def judged(sample: Sample, decision: GateDecision) -> Sample:
     )
 
 
-def round_record(
-    round_: int, decisions: Sequence[GateDecision], novelty: float, choice: GenerationDecision
-) -> GenerationRound:
+def round_record(round_: int, decisions: Sequence[GateDecision], novelty: float, choice: NextRound) -> GenerationRound:
     """Return what is kept of the round."""
     return GenerationRound(
         id=content_hash("round", round_),
@@ -81,7 +83,30 @@ def round_record(
     )
 
 
-def shortfall(request: RunRequest, kept: int, choice: GenerationDecision) -> list[str]:
+def generation_facts(state: PipelineState, *, offered: int, accepted: int, novelty: float) -> GenerationFacts:
+    """Return what the decision about the next round depends on."""
+    settings, spec = state["request"].generation, state["request"].models.generator
+    round_, made = state["round"], state.get("round_calls", 0)
+    return GenerationFacts(
+        accepted=accepted,
+        target=settings.target,
+        rounds_done=round_,
+        rounds=settings.rounds,
+        batch_size=settings.tasks_per_call,
+        demonstrations=settings.demonstrations,
+        completion_tokens=settings.max_tokens,
+        input_price=spec.input_price,
+        output_price=spec.output_price,
+        calls=made,
+        accepted_per_call=accepted / (made * round_) if made else None,
+        offered=offered,
+        novelty=novelty if offered else None,
+        min_diversity=state["request"].gates.min_diversity,
+        failed_rounds=state.get("failed_rounds", 0),
+    )
+
+
+def shortfall(request: RunRequest, kept: int, choice: NextRound) -> list[str]:
     """Return the warning that fewer instructions came out than were asked, if so."""
     if kept >= request.generation.target:
         return []

@@ -55,9 +55,13 @@ class ProgressSteps:
         self._seen: dict[str, int] = {}
 
     def report(self, progress: TrainingProgress) -> None:
-        """Tell the run's watcher of the steps since the last event."""
-        before = self._seen.get(progress.phase, 0)
+        """Tell the run's watcher of the steps since the last event; a resumed phase counts what is left of it."""
+        if not progress.total:
+            return
+        if progress.phase not in self._seen:
+            self._seen[progress.phase] = progress.step - 1
+            report("train", total=progress.total - progress.step + 1)
+        before = self._seen[progress.phase]
         self._seen[progress.phase] = max(before, progress.step)
-        loss = f"loss {progress.loss:.3f}" if progress.loss is not None else progress.phase
-        note = f"{progress.phase}, {loss}"
-        report("train", max(0, progress.step - before), total=progress.total, note=note)
+        loss = f" loss {progress.loss:.3f}" if progress.loss is not None else ""
+        report("train", max(0, progress.step - before), note=f"{progress.phase}{loss}")

@@ -22,6 +22,7 @@ CHECKPOINTED = (
     pipeline.AdapterRef,
     pipeline.Verdict,
     pipeline.Approval,
+    pipeline.NextRound,
     pipeline.Overspend,
 )
 """Every type of ours that a checkpoint holds; nothing else of ours is revived from one."""

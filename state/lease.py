@@ -11,13 +11,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import psutil
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 
 from state.database import Database, runs
-from state.errors import RunBusy
+from state.errors import RunBusy, StorageError
 
 LEASE_SECONDS = 60.0
 """A lease that was not renewed for so long is free, whoever holds it. It is renewed every third of this."""
+CLOCK_SECONDS = 2.0
+"""How far the start time of one process may seem to move: Linux tells it by the clock, which is set now and then."""
 
 
 def process_owner() -> str:
@@ -31,7 +33,10 @@ def is_dead(owner: str) -> bool:
     if host != socket.gethostname():
         return False
     try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" != started
+        process = psutil.Process(int(pid))
+        # A killed process stays a zombie until its parent asks for it, which in a container may be never.
+        ended = process.status() == psutil.STATUS_ZOMBIE
+        return ended or abs(process.create_time() - float(started)) > CLOCK_SECONDS
     except psutil.NoSuchProcess:
         return True
 
@@ -72,37 +77,39 @@ class Leases:
 
     async def holder(self, run_id: str) -> str | None:
         """Return the live owner of a run's lease, or ``None``."""
+        owner, until = await self._row(run_id)
+        return owner if _is_live(owner, until) else None
+
+    async def _row(self, run_id: str) -> tuple[str | None, float]:
         query = select(runs.c.lease_owner, runs.c.lease_until).where(runs.c.run_id == run_id)
         async with self.database.reading() as connection:
             row = (await connection.execute(query)).first()
-        if row is None or row.lease_owner is None or row.lease_until < time.time() or is_dead(row.lease_owner):
-            return None
-        return str(row.lease_owner)
+        return (row.lease_owner, row.lease_until) if row else (None, 0.0)
 
     async def _take(self, run_id: str) -> None:
-        holder = await self.holder(run_id)
-        free = [runs.c.lease_owner.is_(None), runs.c.lease_owner == self.owner, runs.c.lease_until < time.time()]
-        if holder is None:
-            query = select(runs.c.lease_owner).where(runs.c.run_id == run_id)
-            async with self.database.reading() as connection:
-                stale = (await connection.execute(query)).scalar_one_or_none()
-            # Compare and set on the dead owner's name: of two processes that see it dead, one wins.
-            free.append(runs.c.lease_owner == stale)
-        values = {"lease_owner": self.owner, "lease_until": time.time() + LEASE_SECONDS}
-        async with self.database.writing() as connection:
-            taken = await connection.execute(update(runs).where(runs.c.run_id == run_id, or_(*free)).values(**values))
-        if taken.rowcount == 0:
+        owner, until = await self._row(run_id)
+        taken = False
+        if owner == self.owner or not _is_live(owner, until):
+            # Compare and set on the row that was looked at: of two processes that see it free, one wins.
+            seen = runs.c.lease_owner.is_not_distinct_from(owner) & (runs.c.lease_until == until)
+            values = {"lease_owner": self.owner, "lease_until": time.time() + LEASE_SECONDS}
+            async with self.database.writing() as connection:
+                query = update(runs).where((runs.c.run_id == run_id) & seen).values(**values)
+                taken = (await connection.execute(query)).rowcount == 1
+        if not taken:
             raise RunBusy(
-                f"run {run_id} is being worked on by {holder or 'another process'} (host:process); "
-                "wait for it, or end that process and run 'corral resume' again"
+                f"run {run_id} is being worked on by {await self.holder(run_id) or 'another process'} "
+                "(host:process); wait for it, or end that process and run 'corral resume' again"
             )
 
     async def _renew(self, run_id: str) -> None:
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
             mine = (runs.c.run_id == run_id) & (runs.c.lease_owner == self.owner)
-            async with self.database.writing() as connection:
-                await connection.execute(update(runs).where(mine).values(lease_until=time.time() + LEASE_SECONDS))
+            # The lease outlives two renewals that a busy database refused.
+            with suppress(StorageError):
+                async with self.database.writing() as connection:
+                    await connection.execute(update(runs).where(mine).values(lease_until=time.time() + LEASE_SECONDS))
 
     async def _release(self, run_id: str) -> None:
         renewal = self._renewals.pop(run_id)
@@ -112,3 +119,7 @@ class Leases:
         mine = (runs.c.run_id == run_id) & (runs.c.lease_owner == self.owner)
         async with self.database.writing() as connection:
             await connection.execute(update(runs).where(mine).values(lease_owner=None, lease_until=0.0))
+
+
+def _is_live(owner: str | None, until: float) -> bool:
+    return owner is not None and until >= time.time() and not is_dead(owner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Annotated, Any, Literal, Protocol
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from state.records import Record
@@ -63,6 +64,21 @@ def keep_request(current: RunRequest, new: RunRequest | dict[str, Any]) -> RunRe
     return RunRequest.model_validate(new)
 
 
+class NextRound(Record):
+    """What the next round does, and why."""
+
+    action: Literal["proceed", "shrink", "wait", "retry", "stop"]
+    """``retry``: a round with other seed tasks, since the last was too alike or empty. ``shrink``: a round of smaller
+    batches. ``wait``: no call yet; wait, then decide again; no round is used up. ``stop``: no further round."""
+    reason: str
+    """One line for the run's log."""
+    batch_size: int = Field(0, ge=0, le=20)
+    """Tasks to ask in each call, the demonstrations among them; 0 when no call is to be made."""
+    calls: int = Field(0, ge=0)
+    """Calls of the round; 0 when none is to be made."""
+    wait_seconds: float = Field(0.0, ge=0)
+
+
 class Overspend(Record):
     """A call that was not made because it would have passed the cap."""
 
@@ -93,8 +109,12 @@ class PipelineState(TypedDict, total=False):
     """Training prompts accepted so far, given and generated."""
     novelty: float
     """Share of the last round's well-formed rows that the diversity gate kept: the number that a retry depends on."""
-    generation: Literal["again", "done"]
-    """Whether another round of generation follows."""
+    round_calls: int
+    """Calls of the last round."""
+    failed_rounds: int
+    """Rounds in a row, up to the last, in which no call was answered."""
+    next_round: NextRound
+    """Whether another round of generation follows, and of what size."""
     waiting: int
     """Borderline candidates waiting for a person."""
     dataset: DatasetRef

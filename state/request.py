@@ -80,7 +80,6 @@ class Generation(Section):
     """Seed tasks shown in each prompt."""
     tasks_per_call: int = Field(20, ge=2, le=20)
     """Tasks asked in each prompt, the demonstrations among them."""
-    requests_in_flight: int = Field(4, ge=1, le=256)
     temperature: float = Field(1.0, ge=0, le=2)
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(768, ge=64, le=32_768)

@@ -14,7 +14,7 @@ from state.request import Endpoint
 from tools.endpoint import probe
 from tools.files import storage_errors
 from tools.settings import Settings
-from tools.training.base_model import embedded_gguf
+from tools.endpoint.embedded import embedded_model
 
 FREE_BYTES = 5_000_000_000
 """Room for the converted base, the trainer's checkpoints and a few runs of the embedded model."""
@@ -53,7 +53,7 @@ async def _endpoint(settings: Settings) -> Finding:
 
 def _model_file() -> Finding:
     try:
-        path = embedded_gguf()
+        path = embedded_model()
     except CorralError as error:
         return Finding(what="model file", ok=False, found="none", advice=str(error))
     return Finding(what="model file", ok=True, found=f"{path.name}, {path.stat().st_size / 1e6:.0f} MB")

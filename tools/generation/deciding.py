@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 from pydantic import Field
 
+from state.pipeline import NextRound
 from state.records import Record
 
 ASSUMED_SHARE = 0.5
@@ -61,22 +61,7 @@ class GenerationFacts(Record):
     """Until the window begins anew; ``None`` where the server does not tell."""
 
 
-class GenerationDecision(Record):
-    """What the next round does, and why."""
-
-    action: Literal["proceed", "shrink", "wait", "retry", "stop"]
-    """``retry``: a round with other seed tasks, since the last was too alike or empty. ``shrink``: a round of smaller
-    batches. ``wait``: no call yet; wait, then decide again; no round is used up. ``stop``: no further round."""
-    reason: str
-    """One line for the run's log."""
-    batch_size: int = Field(0, ge=0, le=20)
-    """Tasks to ask in each call, the demonstrations among them; 0 when no call is to be made."""
-    calls: int = Field(0, ge=0)
-    """Calls of the round; 0 when none is to be made."""
-    wait_seconds: float = Field(0.0, ge=0)
-
-
-def decide(facts: GenerationFacts) -> GenerationDecision:
+def decide(facts: GenerationFacts) -> NextRound:
     """Decide about the next round.
 
     In this order: stop at the target, after the last round, and after two rounds without an answer; stop when the
@@ -86,25 +71,25 @@ def decide(facts: GenerationFacts) -> GenerationDecision:
     """
     ended = _end(facts)
     if ended is not None:
-        return GenerationDecision(action="stop", reason=ended)
+        return NextRound(action="stop", reason=ended)
     smallest = min(facts.demonstrations + 1, facts.batch_size)
     if _affordable(facts) < smallest:
         reason = f"the ${max(facts.budget_left or 0.0, 0.0):.4f} left do not pay for the smallest batch"
-        return GenerationDecision(action="stop", reason=reason)
+        return NextRound(action="stop", reason=reason)
     if facts.requests_left == 0 or _admitted(facts) < smallest:
         seconds = UNKNOWN_RESET if facts.reset_seconds is None else facts.reset_seconds
         reason = f"the rate limit has no room for a batch; {seconds:g} s until it does"
-        return GenerationDecision(action="wait", reason=reason, wait_seconds=seconds)
+        return NextRound(action="wait", reason=reason, wait_seconds=seconds)
     size, because = _size(facts, smallest)
     calls = _calls(facts, size)
     if size < facts.batch_size:
         reason = f"asking {size} tasks a call instead of {facts.batch_size}: {because}"
-        return GenerationDecision(action="shrink", reason=reason, batch_size=size, calls=calls)
+        return NextRound(action="shrink", reason=reason, batch_size=size, calls=calls)
     again = _wanting(facts)
     if again is not None:
-        return GenerationDecision(action="retry", reason=again, batch_size=size, calls=calls)
+        return NextRound(action="retry", reason=again, batch_size=size, calls=calls)
     reason = f"{facts.accepted} of {facts.target} accepted, round {facts.rounds_done + 1} of {facts.rounds}"
-    return GenerationDecision(action="proceed", reason=reason, batch_size=size, calls=calls)
+    return NextRound(action="proceed", reason=reason, batch_size=size, calls=calls)
 
 
 def _end(facts: GenerationFacts) -> str | None:

@@ -1,0 +1,144 @@
+"""generate: new instructions in Alpaca's way, several requests in flight; and the given prompts, once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+from state.errors import AnswerInvalid, RateLimited
+from state.pipeline import NextRound, Node, PipelineState
+from state.records import Outcome, Sample, content_hash
+from state.request import RunRequest
+from state.store import RecordStore
+from tools.batch import for_each
+from tools.checks.prompts import load_prompts
+from tools.endpoint.chat import ChatCall, Completion, OpenEndpoint
+from tools.gates import categorise
+from tools.generation.deciding import GenerationFacts, decide
+from tools.generation.parsing import parse_tasks
+from tools.generation.prompting import generation_call
+from tools.generation.seeds import load_seed_tasks
+from tools.progress import report
+
+
+def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
+    """Return the node; each visit is one round.
+
+    A round that the budget cuts short ends with the calls that were paid for.
+    """
+
+    async def generate(state: PipelineState) -> PipelineState:
+        run_id, request = state["run_id"], state["request"]
+        await store.add(run_id, await asyncio.to_thread(given_prompts, request))
+        plan = state.get("next_round") or decide(first_facts(request))
+        if plan.wait_seconds:
+            await asyncio.sleep(plan.wait_seconds)
+        if not plan.calls:
+            return {"round": state.get("round", 0)}
+        round_ = state.get("round", 0) + 1
+        endpoint = await open_endpoint(request.models.generator, run_id)
+        calls = await round_calls(store, run_id, request, round_, plan)
+        report("generate", total=len(calls))
+        answered: list[str] = []
+
+        async def ask(call: ChatCall) -> None:
+            try:
+                completion = await endpoint.complete(call)
+            except (AnswerInvalid, RateLimited):
+                pass  # the ledger has it as a failed call, and the next round makes up for it
+            else:
+                rows = await asyncio.to_thread(samples_of, call, completion, round_)
+                await store.add(run_id, rows)
+                answered.append(completion.key)
+            report("generate", 1)
+
+        overspend = await for_each(calls, ask)
+        return {
+            "round": round_,
+            "round_calls": len(calls),
+            "failed_rounds": 0 if answered else state.get("failed_rounds", 0) + 1,
+            "overspend": overspend,
+        }
+
+    return generate
+
+
+def given_prompts(request: RunRequest) -> list[Sample]:
+    """Return the prompts of the request's file, accepted as they are: the owner chose them."""
+    if request.sources.prompts is None:
+        return []
+    prompts = load_prompts(Path(request.sources.prompts), request.evaluate.heldout_share)
+    training = [p for p in prompts if p.split == "train"][: request.sources.prompt_limit]
+    heldout = [p for p in prompts if p.split == "heldout"]
+    return [p.model_copy(update={"outcome": Outcome.ACCEPTED}) for p in training + heldout]
+
+
+def first_facts(request: RunRequest) -> GenerationFacts:
+    """Return what is known before the first round."""
+    settings = request.generation
+    return GenerationFacts(
+        accepted=0,
+        target=settings.target,
+        rounds_done=0,
+        rounds=settings.rounds,
+        batch_size=settings.tasks_per_call,
+        demonstrations=settings.demonstrations,
+    )
+
+
+async def round_calls(
+    store: RecordStore, run_id: str, request: RunRequest, round_: int, plan: NextRound
+) -> list[ChatCall]:
+    """Return the calls of one round, steered to categories that lack rows."""
+    seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
+    kept = await store.find(run_id, Sample, tag="train", outcome=Outcome.ACCEPTED)
+    by_category = Counter(s.category for s in kept if s.origin == "generated" and s.round < round_)
+    return [
+        generation_call(
+            seeds,
+            request.generation,
+            round=round_,
+            index=index,
+            seed=request.seed,
+            accepted_by_category=by_category,
+            batch_size=plan.batch_size,
+        )
+        for index in range(plan.calls)
+    ]
+
+
+def next_number(call: ChatCall) -> int:
+    """Return the number of the first task that the model is to write: the prompt ends with its head."""
+    return int(call.messages[-1]["content"].rsplit("\n", 1)[-1].split(".")[0])
+
+
+def samples_of(call: ChatCall, completion: Completion, round_: int) -> list[Sample]:
+    """Return a pending sample for each task in a completion, and a failed one for each block that is none."""
+    parsed = parse_tasks(
+        completion.text, first_number=next_number(call), truncated=completion.finish_reason == "length"
+    )
+    rows = [
+        Sample(
+            id=content_hash(completion.key, place, task.instruction, task.input, task.output),
+            instruction=task.instruction,
+            input=task.input,
+            output=task.output,
+            category=categorise(task.instruction),
+            round=round_,
+            call=completion.key,
+        )
+        for place, task in enumerate(parsed.tasks)
+    ]
+    failures = [
+        Sample(
+            id=content_hash(completion.key, "failure", place, failure.text),
+            instruction=failure.text,
+            round=round_,
+            call=completion.key,
+            outcome=Outcome.FAILED,
+            reasons=(f"parse: {failure.reason}",),
+        )
+        for place, failure in enumerate(parsed.failures)
+    ]
+    return rows + failures

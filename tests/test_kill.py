@@ -1,0 +1,63 @@
+"""A run that is killed with SIGKILL goes on: the same dataset, and no answered call made again."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Home, request_of, wait_until, write_prompts
+from tests.scripted_answers import request_hash
+from tests.scripted_server import ScriptedServer
+from tests.tiny_model import tiny_model
+
+RUN = "trial"
+AT = {
+    "respond": lambda home: len(home.query("SELECT 1 FROM call_uses WHERE purpose = 'respond'")) >= 9,
+    "judge": lambda home: len(home.query("SELECT 1 FROM call_uses WHERE purpose LIKE 'judge%'")) >= 31,
+    "train": lambda home: any((home.folder / "home").glob("runs/*/training/round-1/**/checkpoint-*")),
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("tiny") / "base")
+
+
+@pytest.fixture(scope="module")
+def unkilled(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Home:
+    folder = tmp_path_factory.mktemp("unkilled")
+    with ScriptedServer() as server:
+        home = Home.make(folder, request_of(server.url, base, write_prompts(folder / "prompts.jsonl")))
+        home.corral("run", str(home.config), "--run-id", RUN)
+    return home
+
+
+@pytest.mark.parametrize("step", AT)
+def test_killed_run_goes_on(step: str, tmp_path: Path, base: Path, unkilled: Home) -> None:
+    with ScriptedServer(latency=0.02) as server:
+        home = Home.make(tmp_path, request_of(server.url, base, write_prompts(tmp_path / "prompts.jsonl")))
+        process = home.start("run", str(home.config), "--run-id", RUN)
+        wait_until(lambda: AT[step](home), process)
+        process.kill()
+        process.wait()
+        recorded = [json.loads(body) for (body,) in home.query("SELECT body FROM calls WHERE status = 'answered'")]
+        (standing,) = json.loads(home.corral("runs", "--json"))
+        assert (standing["standing"], standing["step"]) == ("stopped", step)
+        home.corral("resume", RUN)
+        asked = Counter(seen.hash for seen in server.answered)
+
+    assert home.datasets() == unkilled.datasets()
+    paid = [request_hash(call["request"]) for call in recorded]
+    assert paid and all(asked[hash_] == 1 for hash_ in paid)
+    in_flight_at_death = sum(asked.values()) - len(asked)
+    assert in_flight_at_death <= 4
+    shown = json.loads(home.corral("show", RUN, "--json"))
+    assert shown["status"]["standing"] == "done"
+    for row in shown["accounts"]["rows"]:
+        outcomes = ("accepted", "rejected", "waiting", "pending", "failed")
+        assert row["total"] == sum(row[name] for name in outcomes)
+        assert row["waiting"] == row["pending"] == 0
+    assert sum(used["answered"] for used in shown["accounts"]["calls"]) == len(asked)

@@ -1,0 +1,113 @@
+"""The real ``langgraph dev`` on a free port, driven by its SDK: to the review, through it, to the end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
+
+from tests.harness import ROOT, Home, request_of, write_prompts
+from tests.scripted_server import ScriptedServer
+from tests.tiny_model import tiny_model
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    base = tiny_model(tmp_path / "base")
+    with ScriptedServer() as server:
+        prompts = write_prompts(tmp_path / "prompts.jsonl")
+        yield Home.make(tmp_path, request_of(server.url, base, prompts, unattended=False, train={"epochs": 2}))
+
+
+@pytest.fixture
+async def client(home: Home) -> AsyncIterator[LangGraphClient]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (home.folder / "server.log").open("w")
+    command = [Path(sys.executable).with_name("langgraph"), "dev", "--no-browser", "--no-reload"]
+    process = subprocess.Popen(
+        [*map(str, command), "--port", str(port), "--n-jobs-per-worker", "4"],
+        cwd=ROOT, env=home.environment, stdout=log, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        await _until_up(f"http://127.0.0.1:{port}", process, home)
+        yield get_client(url=f"http://127.0.0.1:{port}")
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        log.close()
+
+
+async def test_server_runs_to_the_review_and_through_it(client: LangGraphClient, home: Home) -> None:
+    import yaml
+
+    schemas = await client.assistants.get_schemas(await _assistant(client))
+    assert "RunRequest" in str(schemas["input_schema"])
+    thread = (await client.threads.create())["thread_id"]
+    request = {"request": yaml.safe_load(home.config.read_text())}
+
+    values = await _run(client, thread, home, input=request)
+    asked = (await client.threads.get_state(thread))["tasks"][0]["interrupts"][0]["value"]
+    assert {a["name"] for a in asked["action_requests"]} <= {"review_completion", "review_instruction"}
+    assert all(a["args"] == a["arguments"] for a in asked["action_requests"])
+
+    await _refused(client, thread, home, {"decisions": [{"type": "approve"}] * 99})
+    asked_again = (await client.threads.get_state(thread))["tasks"][0]["interrupts"][0]["value"]
+    assert asked_again == asked
+
+    decisions = [{"type": "approve"}] * len(asked["action_requests"])
+    values = await _run(client, thread, home, command={"resume": {"decisions": decisions, "reviewer": "sdk"}})
+    while (await client.threads.get_state(thread))["next"] == ["review"]:
+        values = await _run(client, thread, home, command={"resume": "reject"})
+    assert (await client.threads.get_state(thread))["next"] == ["approve"]
+    values = await _run(client, thread, home, command={"resume": "approve"})
+
+    state = await client.threads.get_state(thread)
+    assert state["next"] == []
+    assert values["approval"]["approved"] and values["deployed"].startswith("v1-")
+    assert (home.folder / "home" / "registry" / "current" / "adapter_config.json").is_file()
+    reviewers = {row[0] for row in home.query("SELECT json_extract(body, '$.reviewer') FROM reviews")}
+    assert "sdk" in reviewers
+
+
+async def _run(client: LangGraphClient, thread: str, home: Home, **given: Any) -> dict[str, Any]:
+    values = await client.runs.wait(thread, await _assistant(client), raise_error=False, **given)
+    assert isinstance(values, dict) and "__error__" not in values, f"{values}\n{_log(home)}"
+    return values
+
+
+async def _refused(client: LangGraphClient, thread: str, home: Home, answer: Any) -> None:
+    values = await client.runs.wait(thread, await _assistant(client), command={"resume": answer}, raise_error=False)
+    assert isinstance(values, dict) and "__error__" in values, _log(home)
+
+
+async def _assistant(client: LangGraphClient) -> str:
+    (assistant,) = await client.assistants.search(graph_id="corral")
+    return assistant["assistant_id"]
+
+
+async def _until_up(url: str, process: subprocess.Popen[bytes], home: Home) -> None:
+    async with httpx.AsyncClient() as http:
+        for _ in range(600):
+            assert process.poll() is None, _log(home)
+            try:
+                if (await http.get(f"{url}/ok")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.1)
+    raise AssertionError(f"the server is not up after a minute:\n{_log(home)}")
+
+
+def _log(home: Home) -> str:
+    return (home.folder / "server.log").read_text()[-6000:]
