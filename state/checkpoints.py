@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiosqlite
+import psycopg
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -44,30 +45,34 @@ async def open_checkpointer(database: Database) -> AsyncIterator[Saver]:
     Raises:
         StorageError: the database cannot be opened.
     """
-    if database.url.get_backend_name() == "sqlite":
-        async with _open_sqlite(database) as saver:
+    opened = _open_sqlite(database) if database.url.get_backend_name() == "sqlite" else _open_postgres(database)
+    try:
+        async with opened as saver:
             yield saver
-    else:
-        url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        async with AsyncPostgresSaver.from_conn_string(url, serde=serializer()) as postgres:
-            await postgres.setup()
-            yield postgres
+    except (aiosqlite.Error, psycopg.Error) as error:
+        cause = str(error).strip().split("\n")[0]
+        raise StorageError(
+            f"the checkpoints in {database.place} cannot be used: {cause}; 'corral doctor' looks at it"
+        ) from error
 
 
 @asynccontextmanager
 async def _open_sqlite(database: Database) -> AsyncIterator[Saver]:
-    try:
-        connection = await aiosqlite.connect(database.place, timeout=BUSY_SECONDS)
-    except aiosqlite.Error as error:
-        raise StorageError(f"the checkpoints in {database.place} cannot be opened: {error}") from error
+    connection = await aiosqlite.connect(database.place, timeout=BUSY_SECONDS)
     try:
         saver = AsyncSqliteSaver(connection, serde=serializer())
         await saver.setup()
         yield saver
-    except aiosqlite.Error as error:
-        raise StorageError(f"the checkpoints in {database.place} cannot be used: {error}") from error
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def _open_postgres(database: Database) -> AsyncIterator[Saver]:
+    url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    async with AsyncPostgresSaver.from_conn_string(url, serde=serializer()) as saver:
+        await saver.setup()
+        yield saver
 
 
 async def prune(saver: Saver, run_id: str) -> None:
@@ -91,4 +96,14 @@ async def prune(saver: Saver, run_id: str) -> None:
             for table in ("checkpoints", "checkpoint_writes"):
                 where = "thread_id = %s AND NOT (checkpoint_ns = '' AND checkpoint_id = %s)"
                 await cursor.execute(f"DELETE FROM {table} WHERE {where}", keep)
-            await cursor.execute("DELETE FROM checkpoint_blobs WHERE thread_id = %s AND checkpoint_ns <> ''", keep[:1])
+            await cursor.execute(UNUSED_BLOBS, keep[:1])
+
+
+UNUSED_BLOBS = """
+DELETE FROM checkpoint_blobs AS blob WHERE thread_id = %s AND NOT EXISTS (
+    SELECT FROM checkpoints AS kept, jsonb_each_text(kept.checkpoint -> 'channel_versions') AS used
+    WHERE kept.thread_id = blob.thread_id AND kept.checkpoint_ns = blob.checkpoint_ns
+    AND used.key = blob.channel AND used.value = blob.version
+)
+"""
+"""PostgreSQL keeps each value of a channel once, beside the checkpoints that refer to it by version."""
