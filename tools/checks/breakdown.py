@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tools.checks.amounts import Amount, amounts
-from tools.checks.text import is_separator, sentences, without_marker
+from tools.checks.text import is_bullet, is_numbered, is_separator, sentences, without_marker
 
 DIVIDES = re.compile(
     r"\b(?:allocat\w+|allot\w*|apportion\w*|assign\w*|breakdown|break(?:s|ing)? down|budget\w*|distribut\w+|divid\w+"
@@ -23,7 +23,7 @@ DIVIDES = re.compile(
 )
 """Words that say a total is being divided."""
 _INCOME = re.compile(r"\b(?:income|salar\w+|earn\w*|wages?|revenues?|sales|profits?)\b", re.IGNORECASE)
-_TOTAL = re.compile(r"\b(?:total\w*|sum|altogether|in all|overall)\b", re.IGNORECASE)
+_TOTAL = re.compile(r"\b(?:(?:sub-?)?total\w*|sum|altogether|in all|overall|(?:whole|full) budget)\b", re.IGNORECASE)
 _WHOLE_BEFORE = re.compile(
     r"\b(?:of|from|out of|with) (?:the|our|your|this|a|an)(?: \w+){0,2} ?$|\b(?:budget|total|sum)(?: of| is|:)? ?$",
     re.IGNORECASE,
@@ -83,8 +83,11 @@ def whole(prompt: str, unit: str) -> Amount | None:
     found = [amount for amount in amounts(prompt) if amount.unit == unit]
     if len({amount.value for amount in found}) != 1 or not DIVIDES.search(prompt):
         return None
-    near = prompt[max(0, found[0].start - 40) : found[0].end + 40]
-    return None if _INCOME.search(near) else found[0]
+    return None if _is_income(prompt, found[0]) else found[0]
+
+
+def _is_income(text: str, amount: Amount) -> bool:
+    return bool(_INCOME.search(text[max(0, amount.start - 40) : amount.end + 40]))
 
 
 def _in_lines(text: str) -> Iterator[Breakdown]:
@@ -113,7 +116,8 @@ def _line_item(line: str) -> tuple[str, list[Amount]] | None:
     first, label = found[0], bare[: found[0].start]
     if _NOT_A_PART.match(bare[first.end :]) or _OPEN_LIST.search(label) or len(label.split()) > _LABEL_WORDS:
         return None
-    ends_line = not bare[first.end :].strip(" .;,)") and bool(label.strip())
+    marked = is_bullet(line) or is_numbered(line) or "|" in line
+    ends_line = not bare[first.end :].strip(" .;,)") and 1 <= len(label.split()) <= (_LABEL_WORDS if marked else 3)
     if not (_LABEL_END.search(label) or ends_line or (not label.strip() and _GOES_TO.match(bare[first.end :]))):
         return None
     beside = [a for a in found[1:2] if a.unit != first.unit and not re.search(r"\w", bare[first.end : a.start])]
@@ -124,9 +128,9 @@ def _from_block(header: str, block: Sequence[tuple[str, list[Amount]]]) -> Itera
     """Yield one breakdown for each unit that two lines or more share."""
     for unit in dict.fromkeys(amount.unit for _, found in block for amount in found):
         rows = [(label, amount) for label, found in block for amount in found if amount.unit == unit]
-        totals = [amount for label, amount in rows if _TOTAL.search(label) or "budget" in label.casefold().split()[-1:]]
-        parts = tuple(amount for _, amount in rows if amount not in totals)
-        above = [amount for amount in amounts(header) if amount.unit == unit] if DIVIDES.search(header) else []
+        totals = [amount for label, amount in rows if _TOTAL.search(label)]
+        parts = tuple(amount for label, amount in rows if not _TOTAL.search(label))
+        above = [a for a in amounts(header) if a.unit == unit and DIVIDES.search(header) and not _is_income(header, a)]
         if len(parts) < 2 or _OPEN_LIST.search(header):
             continue
         total = totals[0] if len(totals) == 1 else above[0] if len(above) == 1 else None
@@ -143,7 +147,8 @@ def _in_sentence(sentence: str) -> Iterator[Breakdown]:
         totals = [amount for amount in same if _is_whole(sentence, amount)]
         listed = [amount for amount in same if amount not in totals]
         colon = sentence.find(":")
-        head = [amount for amount in listed if amount.end <= colon]
+        head = [amount for amount in listed if amount.end <= colon and not _is_income(sentence, amount)]
+        listed = [amount for amount in listed if amount.end > colon or amount in head]
         if len(head) == 1 and not totals and DIVIDES.search(sentence[:colon]):
             totals, listed = head, listed[1:]
         after_colon = 0 <= colon < (listed[0].start if listed else 0)

@@ -101,7 +101,7 @@ def _copy(prompt: str, text: str) -> str | None:
     asked, answered = bare_words(prompt), bare_words(text)
     if len(asked) >= _COPIED_WORDS and answered[: len(asked)] == asked:
         return "the answer begins with the whole prompt"
-    inside = " ".join(text.split()) in " ".join(straight(normal(prompt)).split())
+    inside = " ".join(text.casefold().split()) in " ".join(straight(normal(prompt)).casefold().split())
     if inside and len(answered) >= max(_COPIED_WORDS, len(asked) / 2):
         return "the answer is copied from the prompt"
     return None

@@ -22,9 +22,9 @@ _SEPARATOR = re.compile(r"^[ \t]*([-*_=])(?:[ \t]*\1){2,}[ \t]*$")
 _TOKEN = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 _JOINTS = re.compile(r"[—–/]|--+|…|\.{2,}")
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’»)\]*_]*(?=\s|$)|[。！？]+[”’」』）]*|\n")
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|Mt|vs|cf|approx|e\.g|i\.e|P\.S)|(?<![\w.])[A-HJ-Z]|(?:\b[A-Z]\.)+[A-Z])\.$"
-)
+_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|Mt|vs|cf|approx|e\.g|i\.e|P\.S)|(?<![\w.])[A-HJ-Z])\.$")
+_NO_END_BEFORE_LOWER_CASE = re.compile(r"(?:\n|…|\.{3}|[.!?][\"'”’»)]+|\b\w(?:\.\w)+\.)$")
+"""A line's end, an ellipsis, a closing quote and an acronym end no sentence when lower case follows."""
 _FENCE = re.compile(r"^\s*(`{3,}|~{3,})[ \t]*[\w+-]*[ \t]*\n(.*?)\n?[ \t]*\1\s*$", re.DOTALL)
 _STRAIGHT = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " ", "\u202f": " "})
 
@@ -96,10 +96,11 @@ def sentences(text: str) -> list[str]:
 
 def _goes_on(plain: str, start: int, end: re.Match[str]) -> bool:
     """Whether the sentence begun at ``start`` goes on after what looks like its end."""
+    so_far = plain[max(start, end.end() - 12) : end.end()]
     following = plain[end.end() : end.end() + 2].strip()
-    if end.group() == "\n" or end.group().startswith(("…", "...")):
-        return following[:1].islower()
-    return bool(following and _ABBREVIATION.search(plain[max(start, end.end() - 12) : end.end()]))
+    if following.islower() and _NO_END_BEFORE_LOWER_CASE.search(so_far):
+        return True
+    return bool(following and end.group() != "\n" and _ABBREVIATION.search(so_far))
 
 
 def paragraphs(text: str) -> list[str]:

@@ -86,8 +86,8 @@ def mcnemar(base: Sequence[bool], adapter: Sequence[bool]) -> float:
         ValueError: not as many on both sides.
     """
     pairs = list(zip(base, adapter, strict=True))
-    gained = sum(not before and after for before, after in pairs)
-    lost = sum(before and not after for before, after in pairs)
+    gained = sum(1 for before, after in pairs if after and not before)
+    lost = sum(1 for before, after in pairs if before and not after)
     both = gained + lost
     tail, term = 0, 1
     for wins in range(min(gained, lost) + 1):
