@@ -21,9 +21,10 @@ MAX_ROW_BYTES = 1 << 20
 """Longest row that is read, one mebibyte: some 170,000 words."""
 _READ = 4 * MAX_ROW_BYTES
 _SHOWN = 120
-_SPACE = re.compile(r"[\s,]*")
-_ROW_HEAD = re.compile(r'\{\s*"\w[^"\\]{0,63}"\s*:')
-_NEXT_ROW = re.compile(r'\}\s*,?\s*(?=\{\s*"\w[^"\\]{0,63}"\s*:)|(?<=.)(?=\{\s*"instruction"\s*:)', re.DOTALL)
+_SPACE = re.compile(r"[\s,]+", re.ASCII)
+_ROW_HEAD = re.compile(r'\{\s*"\w[^"\\]{0,63}"\s*:', re.ASCII)
+_NEXT_ROW = re.compile(r'\}\s*,?\s*(?=\{\s*"\w[^"\\]{0,63}"\s*:)|(?=\{\s*"instruction"\s*:)', re.ASCII)
+_ROW_END = re.compile(r"\s*(?:[,\]{]|\Z)", re.ASCII)
 _OVERLAP = 256
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -99,15 +100,16 @@ def _line_rows(file: BinaryIO) -> Iterator[_Raw]:
     number = 0
     while line := file.readline(MAX_ROW_BYTES + 1):
         number += 1
-        head = line
-        while len(line) > MAX_ROW_BYTES and not line.endswith(b"\n"):
-            line = file.readline(MAX_ROW_BYTES + 1)
-            if len(line) <= MAX_ROW_BYTES:
-                break
-        if len(head) > MAX_ROW_BYTES and not head.endswith(b"\n"):
-            yield _Raw(number, head[:_SHOWN], too_long=True)
-        elif head.strip():
-            yield _Raw(number, head.strip(b"\r\n"))
+        if len(line) > MAX_ROW_BYTES and not line.endswith(b"\n"):
+            _skip_line(file)
+            yield _Raw(number, line[:_SHOWN], too_long=True)
+        elif line.strip():
+            yield _Raw(number, line.strip(b"\r\n"))
+
+
+def _skip_line(file: BinaryIO) -> None:
+    while (more := file.readline(MAX_ROW_BYTES)) and not more.endswith(b"\n"):
+        pass
 
 
 class _ArrayReader:
@@ -147,18 +149,26 @@ def _array_rows(file: BinaryIO) -> Iterator[_Raw]:
     decoder = json.JSONDecoder(strict=False)
     number = 0
     while True:
-        reader.advance(_end_of(_SPACE, reader.text, reader.at))
+        _skip_space(reader)
         if reader.at == len(reader.text) or _is_the_end(reader):
             return
         number += 1
-        try:
-            _, end = decoder.raw_decode(reader.text, reader.at)
-        except (ValueError, RecursionError):
+        end = _end_of_value(decoder, reader)
+        if end is None:
             yield _skip_broken(reader, number)
-            continue
-        data = reader.text[reader.at : end].encode("latin-1")
-        yield _Raw(number, data[:_SHOWN] if len(data) > MAX_ROW_BYTES else data, too_long=len(data) > MAX_ROW_BYTES)
-        reader.advance(end)
+        else:
+            data = reader.text[reader.at : end].encode("latin-1")
+            yield _Raw(number, data, too_long=len(data) > MAX_ROW_BYTES)
+            reader.advance(end)
+
+
+def _end_of_value(decoder: json.JSONDecoder, reader: _ArrayReader) -> int | None:
+    """Return where the JSON value at the reader's place ends, or ``None`` where there is no whole one."""
+    try:
+        _, end = decoder.raw_decode(reader.text, reader.at)
+    except (ValueError, RecursionError):
+        return None
+    return end if _ROW_END.match(reader.text, end) else None
 
 
 def _is_the_end(reader: _ArrayReader) -> bool:
@@ -184,9 +194,9 @@ def _skip_broken(reader: _ArrayReader, number: int) -> _Raw:
     return _Raw(number, (head or piece).rstrip("], \t\r\n").encode("latin-1"), too_long)
 
 
-def _end_of(pattern: re.Pattern[str], text: str, at: int) -> int:
-    found = pattern.match(text, at)
-    return found.end() if found else at
+def _skip_space(reader: _ArrayReader) -> None:
+    while found := _SPACE.match(reader.text, reader.at):
+        reader.advance(found.end())
 
 
 def _parse(raw: _Raw) -> Row | BadRow:
