@@ -52,7 +52,7 @@ async def open_checkpointer(database: Database) -> AsyncIterator[Saver]:
     except (aiosqlite.Error, psycopg.Error) as error:
         cause = str(error).strip().split("\n")[0]
         raise StorageError(
-            f"the checkpoints in {database.place} cannot be used: {cause}; 'corral doctor' looks at it"
+            f"the checkpoints in {database.place} cannot be used: {cause} (see 'corral doctor')"
         ) from error
 
 
