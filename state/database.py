@@ -94,7 +94,7 @@ class Database:
     def __init__(self, url: str) -> None:
         try:
             parsed = make_url(url)
-        except ArgumentError as error:
+        except (ArgumentError, ValueError) as error:
             raise BadInput(f"database url {url.split('@')[-1]!r} is not a URL; use sqlite:///FILE") from error
         drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
         backend = parsed.get_backend_name()
