@@ -145,13 +145,15 @@ WORDS = st.lists(st.sampled_from([*"abcdef", "İ", "K", "-"]), max_size=14).map(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(WORDS, max_size=12), WORDS, st.sampled_from([0.05, 0.3, 0.5, 0.7, 0.9, 1.0]))
-def test_any_threshold_and_many_kept_texts(kept: list[str], text: str, threshold: float) -> None:
+@given(st.lists(WORDS, max_size=12), WORDS, st.sampled_from([0.05, 0.3, 0.5, 0.7, 0.9, 1.0]), st.sampled_from([0, 24]))
+def test_any_threshold_and_many_kept_texts(kept: list[str], text: str, threshold: float, few: int) -> None:
     index = DiversityIndex(threshold)
     for position, old in enumerate(kept):
         assert index.add(old) == position
     expected = next((at for at, old in enumerate(kept) if rouge(text, old) > threshold), None)
-    assert index.match(text) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diversity_module, "_FEW", few)
+        assert index.match(text) == expected
     assert len(index) == len(kept)
 
 

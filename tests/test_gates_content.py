@@ -67,7 +67,21 @@ def test_rules_on_the_instruction(instruction: str, expected: list[str]) -> None
 
 @pytest.mark.parametrize(
     "given",
-    ["noinput", "<noinput>", "< NoInput >", "No input.", "no input required", "(No Input)", "N/A", "<none>", "\\<noinput\\>", "He was <noinput>", "Joe Smith\n<noinput>", "<no input> 8", "<noinputs>"],
+    [
+        "noinput",
+        "<noinput>",
+        "< NoInput >",
+        "No input.",
+        "no input required",
+        "(No Input)",
+        "N/A",
+        "<none>",
+        "\\<noinput\\>",
+        "He was <noinput>",
+        "Joe Smith\n<noinput>",
+        "<no input> 8",
+        "<noinputs>",
+    ],
 )
 def test_an_input_that_says_there_is_none(given: str) -> None:
     assert codes(given=given) == ["noinput_left"]
