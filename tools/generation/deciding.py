@@ -10,8 +10,7 @@ from state.pipeline import NextRound
 from state.records import Record
 
 ASSUMED_SHARE = 0.5
-"""Share of the new tasks of a call that are taken to be accepted before a round has shown better: Alpaca kept 52,000
-of some 100,000."""
+"""Share of a call's new tasks that are taken to be accepted until a round has shown the true one: an assumption."""
 GROWTH = 4
 """A round makes at most so many times the calls of the one before, whatever a bad yield suggests."""
 FAILED_ROUNDS = 2
@@ -65,9 +64,10 @@ def decide(facts: GenerationFacts) -> NextRound:
     """Decide about the next round.
 
     In this order: stop at the target, after the last round, and after two rounds without an answer; stop when the
-    budget does not pay for the smallest batch; wait when the rate limit does not admit it; shrink the batch to what
-    budget and limit allow, and by half after a round without an answer; retry with other seeds when the last round was
-    too alike or empty; else proceed.
+    budget does not pay for the smallest batch; wait for the window to begin anew, and make the round then, when the
+    rate limit does not admit the smallest batch; shrink the batch to what budget and limit allow, and by half after a
+    round without an answer; retry with other seeds when the last round was too alike or empty; else proceed. Every
+    decision but ``stop`` leads to one round, so the rounds bound the loop.
     """
     ended = _end(facts)
     if ended is not None:
@@ -77,9 +77,7 @@ def decide(facts: GenerationFacts) -> NextRound:
         reason = f"the ${max(facts.budget_left or 0.0, 0.0):.4f} left do not pay for the smallest batch"
         return NextRound(action="stop", reason=reason)
     if facts.requests_left == 0 or _admitted(facts) < smallest:
-        seconds = UNKNOWN_RESET if facts.reset_seconds is None else facts.reset_seconds
-        reason = f"the rate limit has no room for a batch; {seconds:g} s until it does"
-        return NextRound(action="wait", reason=reason, wait_seconds=seconds)
+        return _wait(facts, smallest)
     size, because = _size(facts, smallest)
     calls = _calls(facts, size)
     if size < facts.batch_size:
@@ -90,6 +88,20 @@ def decide(facts: GenerationFacts) -> NextRound:
         return NextRound(action="retry", reason=again, batch_size=size, calls=calls)
     reason = f"{facts.accepted} of {facts.target} accepted, round {facts.rounds_done + 1} of {facts.rounds}"
     return NextRound(action="proceed", reason=reason, batch_size=size, calls=calls)
+
+
+def _wait(facts: GenerationFacts, smallest: int) -> NextRound:
+    """Return a round that begins when the rate limit's window does."""
+    seconds = UNKNOWN_RESET if facts.reset_seconds is None else facts.reset_seconds
+    renewed = facts.model_copy(update={"requests_left": None, "tokens_left": None})
+    size, _ = _size(renewed, smallest)
+    return NextRound(
+        action="wait",
+        reason=f"the rate limit has no room for a batch; {seconds:g} s until it does",
+        batch_size=size,
+        calls=_calls(renewed, size),
+        wait_seconds=seconds,
+    )
 
 
 def _end(facts: GenerationFacts) -> str | None:

@@ -30,14 +30,14 @@ class ParseFailure(Record):
     """``cut_off``: the last block, at the length limit. ``repeated_part``: two inputs or outputs. ``no_instruction``,
     ``no_output``: missing or empty. ``unstorable``: a NUL or half of a surrogate pair. ``broken_json``: an object that
     does not parse. ``no_task``: JSON of another shape."""
-    head: str
-    """The raw text's first 200 characters."""
+    text: str
+    """Its raw first 200 characters."""
 
 
 def failure(reason: FailureReason, raw: str) -> ParseFailure:
     """Return a failure that shows where it came from, in a form that every database takes."""
     head = raw.strip()[:RAW_HEAD].replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-    return ParseFailure(reason=reason, head=head)
+    return ParseFailure(reason=reason, text=head)
 
 
 def finish(
