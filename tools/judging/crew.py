@@ -7,7 +7,6 @@ templates. ``Task``, ``Agent`` and ``Crew.akickoff`` are used as they are.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -86,6 +85,12 @@ class _Crew(Crew):  # type: ignore[misc]  # crewai carries no usable types
     _task_output_handler: Any = PrivateAttr(default_factory=_NoLog)
 
 
+class _Agent(Agent):  # type: ignore[misc]  # crewai carries no usable types
+    def _use_trained_data(self, task_prompt: str) -> str:
+        """Return the prompt as it is; CrewAI would unpickle a trained_agents_data.pkl of the working directory."""
+        return task_prompt
+
+
 class _Task(Task):  # type: ignore[misc]  # crewai carries no usable types
     def prompt(self) -> str:
         """Return the description and what is expected, without CrewAI's own sentences about it."""
@@ -111,8 +116,6 @@ class Table:
             tasks=[*judges, expert],
             memory=False,
             tracing=False,
-            # Else CrewAI unpickles a trained_agents_data.pkl that lies in the working directory.
-            trained_agents_file=os.devnull,
         )
 
     async def judge(self, subject: str, sitting: Sitting) -> Draw:
@@ -125,8 +128,8 @@ class Table:
         return Draw(opinions=tuple(opinions), expert=expert)
 
 
-def _agent(wording: Wording, entry: str, seat: _Seat) -> Agent:
-    return Agent(
+def _agent(wording: Wording, entry: str, seat: _Seat) -> _Agent:
+    return _Agent(
         **wording.agents[entry],
         llm=seat,
         executor_class=_OneCallExecutor,
@@ -142,7 +145,7 @@ def _agent(wording: Wording, entry: str, seat: _Seat) -> Agent:
 def _task(
     wording: Wording,
     entry: str,
-    agent: Agent,
+    agent: _Agent,
     asked: type[BaseModel],
     given: type[BaseModel],
     context: list[_Task] | None = None,

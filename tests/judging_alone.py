@@ -1,0 +1,55 @@
+"""A program that judges one text and reports what else happened: run by ``test_judging_quiet`` in a bare environment.
+
+Prints one JSON object: the outcome, folders and files written, addresses connected to, changed signal handlers, and
+blocking calls in the event loop as ``langgraph dev`` finds them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+WRITES = ("os.mkdir", "os.rename", "os.remove", "os.symlink")
+wrote: list[str] = []
+reached: set[str] = set()
+
+
+def watch(event: str, arguments: tuple[Any, ...]) -> None:
+    """Note what is written, and what is connected to."""
+    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
+        wrote.append(str(arguments[0]))
+    elif event in WRITES:
+        wrote.append(str(arguments[0]))
+    elif event == "socket.connect" and isinstance(arguments[1], tuple):
+        reached.add(f"{arguments[1][0]}:{arguments[1][1]}")
+    elif event == "socket.getaddrinfo":
+        reached.add(f"{arguments[0]}:{arguments[1]}")
+
+
+async def main(url: str, folder: Path) -> dict[str, Any]:
+    """Judge one text twice over: once to load, once with the blocking calls watched."""
+    from langgraph_runtime_inmem.queue import _enable_blockbuster
+
+    from state.request import Judging
+    from tests.builders import candidate, sample
+    from tests.judging_support import ledgered
+    from tools.judging import CrewJudge
+
+    asked = sample("Name three rivers of Europe.")
+    _enable_blockbuster()
+    async with ledgered(url, folder) as endpoint:
+        crew = CrewJudge(endpoint, Judging(), seed=1)
+        made = await asyncio.gather(*(crew.judge(asked, candidate(asked, f"The Rhine, {n} times.")) for n in range(3)))
+    return {"outcomes": [judgement.outcome for judgement in made], "reasons": [j.reasons for j in made]}
+
+
+if __name__ == "__main__":
+    handlers = {s: signal.getsignal(s) for s in signal.valid_signals()}
+    sys.addaudithook(watch)
+    report = asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
+    changed = [s for s, handler in handlers.items() if signal.getsignal(s) != handler]
+    print(json.dumps(report | {"wrote": wrote, "reached": sorted(reached), "signals": changed}))

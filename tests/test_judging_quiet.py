@@ -1,0 +1,57 @@
+"""CrewAI in a process of its own: nothing written at home, nothing reached but the endpoint, no handler replaced."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scripted_server import ScriptedServer
+
+ROOT = Path(__file__).parent.parent
+
+
+def judge_alone(home: str, folder: Path) -> tuple[dict[str, Any], str, str]:
+    """Return the report, the endpoint's address and what was said on stderr."""
+    environment = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
+    environment |= {"HOME": home, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    with ScriptedServer() as server:
+        command = [sys.executable, "-m", "tests.judging_alone", server.url, str(folder)]
+        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1]), f"127.0.0.1:{server.port}", done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module", params=["empty", "unwritable"])
+def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Judge with an empty home, then with one that cannot even be made."""
+    folder = tmp_path_factory.mktemp("alone")
+    home = folder / "home"
+    home.mkdir()
+    report, address, said = judge_alone(str(home) if request.param == "empty" else "/dev/null/home", folder)
+    return report, address, said, home
+
+
+def test_texts_are_judged(alone: Any) -> None:
+    report = alone[0]
+    assert len(report["outcomes"]) == 3 and "failed" not in report["outcomes"], report["reasons"]
+
+
+def test_nothing_is_written_at_home(alone: Any) -> None:
+    report, _, _, home = alone
+    assert list(home.iterdir()) == []
+    assert [path for path in report["wrote"] if path.startswith((str(home), "/dev/null/home"))] == []
+
+
+def test_nothing_is_reached_but_the_endpoint(alone: Any) -> None:
+    report, address, _, _ = alone
+    assert set(report["reached"]) == {address}
+
+
+def test_signal_handlers_stay_and_nothing_is_said(alone: Any) -> None:
+    report, _, said, _ = alone
+    assert report["signals"] == []
+    assert len(said.splitlines()) == 1, said
