@@ -47,7 +47,8 @@ def _read(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise BadInput(f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or error})") from error
+        problem = getattr(error, "problem", None) or str(error).split("\n")[0]
+        raise BadInput(f"{path}{line}: not valid YAML ({problem})") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
