@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -22,7 +23,7 @@ def by_kind(results: tuple[CheckResult, ...]) -> dict[str, CheckResult]:
 
 
 def test_every_task_type_has_a_valid_policy() -> None:
-    assert set(TASK_TYPES) == set(TaskType.__args__)
+    assert set(TASK_TYPES) == set(get_args(TaskType))
     for task_type in TASK_TYPES:
         assert len(load_policy(POLICIES / f"{task_type}.yaml").rules) >= 4
 

@@ -8,6 +8,7 @@ import importlib.util
 import json
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -196,7 +197,7 @@ def test_any_head_of_the_shipped_file_holds_many_kinds() -> None:
     assert 0.25 < sum(sample.category == "new kinds" for sample in heldout) / len(heldout) < 0.42
 
 
-def generator():  # type: ignore[no-untyped-def]
+def generator() -> ModuleType:
     spec = importlib.util.spec_from_file_location("make_prompts", SEEDS / "make_prompts.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -204,10 +205,10 @@ def generator():  # type: ignore[no-untyped-def]
     return module
 
 
-def test_the_script_reproduces_the_shipped_file(tmp_path: Path) -> None:
+def test_the_script_reproduces_the_shipped_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = generator()
     (tmp_path / "prompt_parts.yaml").write_bytes((SEEDS / "prompt_parts.yaml").read_bytes())
-    module.HERE = tmp_path
+    monkeypatch.setattr(module, "HERE", tmp_path)
     module.main()
     assert (tmp_path / "prompts.jsonl").read_bytes() == (SEEDS / "prompts.jsonl").read_bytes()
 
