@@ -8,6 +8,7 @@ from pydantic import Field
 
 from state.pipeline import NextRound
 from state.records import Record
+from tools.generation.prompting import completion_share
 
 ASSUMED_SHARE = 0.5
 """Share of a call's new tasks that are taken to be accepted until a round has shown the true one: an assumption."""
@@ -153,11 +154,6 @@ def _calls(facts: GenerationFacts, size: int) -> int:
     if facts.budget_left is not None and price > 0:
         calls = min(calls, math.floor(facts.budget_left / price))
     return max(calls, 1)
-
-
-def completion_share(size: int, batch_size: int, demonstrations: int) -> float:
-    """Return the share of a full call's completion tokens that a batch of ``size`` tasks needs, in (0, 1]."""
-    return min(1.0, max(size - demonstrations, 1) / max(batch_size - demonstrations, 1))
 
 
 def _dollars(facts: GenerationFacts, size: int) -> float:

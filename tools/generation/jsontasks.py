@@ -24,7 +24,7 @@ def json_tasks(text: str, *, truncated: bool) -> list[ParsedTask | ParseFailure]
     while start >= 0:
         try:
             value, end = DECODER.raw_decode(text, start)
-            results.extend(_from_value(value, text[start:end]))
+            results.extend(_from_value(value))
         except (ValueError, RecursionError):
             end = text.find("{", start + 1)
             stretch = text[start : end if end >= 0 else len(text)]
@@ -35,19 +35,20 @@ def json_tasks(text: str, *, truncated: bool) -> list[ParsedTask | ParseFailure]
     return results
 
 
-def _from_value(value: dict[str, Any], raw: str) -> list[ParsedTask | ParseFailure]:
+def _from_value(value: dict[str, Any]) -> list[ParsedTask | ParseFailure]:
     """Read one object: a task, or a wrapper around lists of them."""
     fields = {key.lower(): item for key, item in value.items()}
     instruction = fields.get("instruction", fields.get("task"))
     if isinstance(instruction, dict):
-        return _from_value(instruction, raw)
+        return _from_value(instruction)
     if instruction is not None:
+        raw = json.dumps(value, ensure_ascii=False)
         return [finish(_text(instruction), _text(fields.get("input")), _text(fields.get("output")), raw=raw)]
-    inner = [item for items in fields.values() if isinstance(items, list) for item in items if isinstance(item, dict)]
-    inner += [item for item in fields.values() if isinstance(item, dict)]
+    inner = [item for item in fields.values() if isinstance(item, dict)]
+    inner += [item for items in fields.values() if isinstance(items, list) for item in items if isinstance(item, dict)]
     if not inner:
-        return [failure("no_task", raw)]
-    return [result for item in inner for result in _from_value(item, json.dumps(item, ensure_ascii=False))]
+        return [failure("no_task", json.dumps(value, ensure_ascii=False))]
+    return [result for item in inner for result in _from_value(item)]
 
 
 def _text(value: Any) -> str:
