@@ -20,6 +20,7 @@ from state.errors import TrainingError
 from state.records import content_hash
 from tools.training.base_model import file_hash
 from tools.training.job import Phase, TrainingJob
+from tools.training.quicken import attention_for
 from tools.training.rows import read_rows, tokenise
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
 from tools.training.trainers import OrderedDPO, OrderedSFT, Reporter
@@ -66,7 +67,9 @@ def _train_phase(
         tokenizer.pad_token = tokenizer.eos_token
     rows, lengths, dropped = _rows(job, phase, tokenizer)
     reporter = Reporter(phase, emit, dropped, work)
-    model = AutoModelForCausalLM.from_pretrained(job.base, dtype=compute_dtype())
+    arguments = _arguments(job, phase, work)
+    attention = attention_for(max(lengths), arguments.use_cpu)
+    model = AutoModelForCausalLM.from_pretrained(job.base, dtype=compute_dtype(), attn_implementation=attention)
     fresh = LoraConfig(
         task_type="CAUSAL_LM",
         target_modules="all-linear",
@@ -77,7 +80,7 @@ def _train_phase(
     trainer_class = OrderedSFT if phase == "sft" else OrderedDPO
     trainer = trainer_class(
         model=model if start is None else PeftModel.from_pretrained(model, str(start), is_trainable=True),
-        args=_arguments(job, phase, work),
+        args=arguments,
         train_dataset=rows,
         processing_class=tokenizer,
         peft_config=fresh if start is None else None,
@@ -112,7 +115,9 @@ def _rows(job: TrainingJob, phase: Phase, tokenizer: Any) -> tuple[Dataset, list
             lengths.append(longest)
     if not kept:
         raise TrainingError(f"all {len(found)} {phase} rows are longer than train.max_length")
-    return Dataset.from_list(kept), lengths, len(found) - len(kept)
+    # Sorted by length, so that the pass that scores DPO's reference pads little.
+    by_length = sorted(range(len(kept)), key=lambda row: lengths[row])
+    return Dataset.from_list([kept[row] for row in by_length]), sorted(lengths), len(found) - len(kept)
 
 
 def _arguments(job: TrainingJob, phase: Phase, work: Path) -> SFTConfig | DPOConfig:

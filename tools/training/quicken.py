@@ -1,0 +1,96 @@
+"""What makes TRL several times faster on a CPU, without changing what is computed.
+
+Measured with SmolLM2-135M in bfloat16, LoRA r=32 on all linear layers, rows of 116 tokens of which 75 are completion:
+TRL 1.16 as it is reaches about 63 tokens a CPU-second, this about 340, and the same model with no adapter at all 356.
+
+- TRL scores every position by the LM head where there is no Triton. Here only completion tokens are scored, which is
+  half of the work for a model with a small body and 49,152 tokens.
+- PEFT casts each layer's input to the adapter's float32, and autocast casts it back. Under autocast neither is needed.
+- Eager attention beats PyTorch's fused one on short rows, backward above all; its memory grows with the square.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from trl.trainer.utils import FusedCausalLMOutput
+
+from tools.training.rows import IGNORED
+
+EAGER_UP_TO = 256
+"""Tokens of the longest row up to which eager attention is used on a CPU."""
+SCALED_LOGITS = (
+    "final_logit_softcapping",
+    "logit_scale",
+    "output_multiplier",
+    "lm_head_multiplier",
+    "logits_scaling",
+)
+"""Configuration keys of models whose logits are more than the head's product; those keep TRL's own head."""
+
+
+def attention_for(longest: int, on_cpu: bool) -> str:
+    """Return the attention implementation for rows of at most ``longest`` tokens."""
+    return "eager" if on_cpu and longest <= EAGER_UP_TO else "sdpa"
+
+
+def skip_input_casts(model: Any) -> None:
+    """Let adapters take the inputs as they come. Only right under autocast, which casts where a product needs it."""
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False
+
+
+def score_completions_only(model: Any) -> None:
+    """Replace the head that TRL put on a causal language model by one that scores labelled positions alone.
+
+    It keeps TRL's contract (``fused_lm_head=True`` returns log-probabilities), except that entropy and mean logit,
+    which TRL only logs, are NaN.
+
+    Args:
+        model: the base model inside the PEFT model, after TRL's ``add_fused_lm_head``.
+    """
+    config = model.config.get_text_config()
+    if any(getattr(config, key, None) is not None for key in SCALED_LOGITS):
+        return
+    theirs = model.forward
+
+    def forward(self: Any, *args: Any, fused_lm_head: bool = False, labels: Any = None, **kwargs: Any) -> Any:
+        if not fused_lm_head or labels is None:
+            return theirs(*args, fused_lm_head=fused_lm_head, labels=labels, **kwargs)
+        hidden = self.base_model(*args, **kwargs).last_hidden_state[:, :-1]
+        return score(hidden, labels[:, 1:], self.get_output_embeddings())
+
+    model.forward = types.MethodType(forward, model)
+
+
+def score(hidden: torch.Tensor, targets: torch.Tensor, head: Any) -> FusedCausalLMOutput:
+    """Return log-probabilities of ``targets``.
+
+    Args:
+        hidden: the last layer's states, shape (rows, positions, width).
+        targets: the next token at each position, shape (rows, positions); ``IGNORED`` where none is scored.
+        head: the LM head.
+
+    Returns:
+        ``log_probs`` in float32, shape (rows, positions), 0 where ignored; ``is_top1`` and ``label_mask`` alike.
+    """
+    mask = targets != IGNORED
+    logits = head(hidden[mask]).float()
+    wanted = targets[mask]
+    log_probs = -torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
+    top = logits.detach().argmax(-1) == wanted
+    nothing = log_probs.new_full(mask.shape, float("nan")).detach()
+    return FusedCausalLMOutput(
+        loss=-log_probs.sum() / mask.sum().clamp(min=1),
+        log_probs=log_probs.new_zeros(mask.shape).masked_scatter(mask, log_probs),
+        entropy=nothing,
+        log_sum_sq_probs=None,
+        mean_logits=nothing,
+        is_top1=torch.zeros_like(mask).masked_scatter(mask, top),
+        label_mask=mask,
+        aux_loss=None,
+    )
