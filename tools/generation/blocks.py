@@ -11,9 +11,9 @@ LABEL = re.compile(
     r"(?P<name>instruction|input|output)(?P<plural>s?)(?:\s*#?(?P<after>\d{1,4}))?[\s*_`]*[:\uff1a][*_`]*",
     re.IGNORECASE,
 )
-NUMBERED_INLINE = re.compile(r"(?<=[^\n])[ \t](?=\d{1,4}[.)] ?\**(?:Instruction|Input|Output)\** ?:)")
+NUMBERED_INLINE = re.compile(r"(?<=[^\s#>*_`•-])[ \t](?=\d{1,4}[.)] ?\**(?:Instruction|Input|Output)\** ?:)")
 INLINE = re.compile(r"[ \t](?=\**(Input|Output)\** ?:)")
-AFTER_NO_INPUT = re.compile(r"(?<=<noinput>)[ \t](?=\**Output\** ?:)", re.IGNORECASE)
+AFTER_NO_INPUT = re.compile(r"(?<=<noinput>)[ \t](?=(?:\d{1,4}[.)] ?)?\**Output\** ?:)", re.IGNORECASE)
 SEPARATOR = re.compile(r"\s*#{2,}\s*")
 HEADING = re.compile(
     r"\s*(?:[#*_\s]*(?:task|example)\s*#?\d{1,4}[\s.:)*_]*|#+\s*\d{1,4}[.:)]*\s*|[-=*_]{3,}\s*)", re.IGNORECASE
@@ -67,7 +67,7 @@ class Block:
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing, not even a label."""
-        return not any(line.strip() for line in self.lines)
+        return not (self.labelled or len(self.parts) > 1 or any(line.strip() for line in self.parts["instruction"]))
 
     def add(self, line: str) -> None:
         """Append a line of text to the open part."""
@@ -90,8 +90,8 @@ class Block:
         last = next((line for line in reversed(self.parts[self.current]) if line.strip()), "")
         if len(last) > HEAD:
             return False
-        lone = bare_number and len(self.parts[self.current]) > 1 and BARE_NUMBER.fullmatch(last) is not None
-        return lone or HEADING.fullmatch(last) is not None
+        bare_number = bare_number and (len(self.parts[self.current]) > 1 or not self.labelled)
+        return (bare_number and BARE_NUMBER.fullmatch(last) is not None) or HEADING.fullmatch(last) is not None
 
     def drop_headings(self, *, bare_number: bool) -> None:
         """Remove trailing headings: they belong to the block that follows."""
@@ -146,9 +146,8 @@ def _is_text(label: Label, block: Block, numbered: bool) -> bool:
 
 def _is_filler(block: Block, *, first: bool, only: bool) -> bool:
     """Tell an empty stretch, or a lead-in such as "Here are the tasks:", from a block."""
-    if block.labelled or len(block.parts) > 1:
-        return False
-    return block.is_empty() or (first and not only and block.text("instruction").rstrip().endswith(":"))
+    lead_in = first and not only and not block.labelled and len(block.parts) == 1
+    return block.is_empty() or (lead_in and block.text("instruction").rstrip().endswith(":"))
 
 
 def _lines(text: str) -> list[str]:
