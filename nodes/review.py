@@ -120,7 +120,8 @@ def apply_review(items: Sequence[Borderline], answer: HumanAnswer, now: datetime
         kind = "completion" if item.candidate else "instruction"
         before = item.candidate.text if item.candidate else item.sample.instruction
         args = decision.edited_action.args if decision.edited_action else {}
-        text = str(args.get(EDITABLE[kind], before)).strip()
+        given = args.get(EDITABLE[kind])
+        text = given.strip() if isinstance(given, str) else ""
         edited = decision.type == "edit" and text != before and bool(text)
         reviews.append(
             Review(
@@ -138,10 +139,14 @@ def apply_review(items: Sequence[Borderline], answer: HumanAnswer, now: datetime
 
 
 async def settle(store: RecordStore, run_id: str, items: Sequence[Borderline], reviews: Sequence[Review]) -> None:
-    """Write the reviews, then what follows from them; a killed write is made whole by the next one."""
+    """Write the reviews, then what follows from them; a killed write is made whole by the next one.
+
+    Of two decisions on an item the first that was written counts, so that rows and reviews never disagree.
+    """
     await store.add(run_id, reviews)
+    written = {r.id: r for r in await store.find(run_id, Review, ids=[r.id for r in reviews])}
     samples, candidates, edited = [], [], []
-    for item, review in zip(items, reviews, strict=True):
+    for item, review in zip(items, (written[r.id] for r in reviews), strict=True):
         reason = (f"{review.decision} by {review.reviewer}" + (f": {review.comment}" if review.comment else ""),)
         outcome = Outcome.ACCEPTED if review.decision == "approve" else Outcome.REJECTED
         if item.candidate is None:
