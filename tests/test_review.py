@@ -1,0 +1,320 @@
+"""The review: what is asked, what an answer becomes, and the rows that follow from it, over both databases."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodes.approve import POLICY, apply_approval, approval_action, make_approve, unattended_approval, verdict_in_words
+from nodes.review import (
+    Borderline,
+    apply_review,
+    borderline_items,
+    edited_candidate,
+    make_review,
+    review_actions,
+    settle,
+    unattended_answer,
+)
+from state.records import Candidate, CheckResult, Judgement, Outcome, Record, Review, Sample
+from state.request import RunRequest
+from state.store import RecordStore
+from tests.builders import NOON, candidate, judgement, sample, verdict
+from tools.hitl import HumanAnswer, answer_schema, question
+
+REQUEST = RunRequest()
+WAITING = {"outcome": Outcome.WAITING}
+
+
+def instruction(text: str = "Name a river.", score: float = 0.65) -> Borderline:
+    made = sample(text, origin="generated", score=score, reasons=("rather short", "few words"), **WAITING)
+    return Borderline(sample=made)
+
+
+def completion(overall: float = 60.0, text: str = "The Rhine.", draw: int = 0) -> Borderline:
+    made = candidate(sample(), text, draw=draw, **WAITING)
+    return Borderline(sample=sample(), candidate=made, judgement=judgement(made, 3, overall))
+
+
+def answer(*decisions: dict[str, Any] | str, reviewer: str = "ada") -> HumanAnswer:
+    full = [{"type": d} if isinstance(d, str) else d for d in decisions]
+    schema = answer_schema(review_actions([completion()] * len(full), REQUEST))
+    return schema.model_validate({"decisions": full, "reviewer": reviewer})
+
+
+def edit(**args: Any) -> dict[str, Any]:
+    return {"type": "edit", "edited_action": {"name": "review_completion", "args": args}}
+
+
+def decide(item: Borderline, decision: dict[str, Any] | str) -> Review:
+    (made,) = apply_review([item], answer(decision), NOON)
+    return made
+
+
+# What a person is asked
+
+
+def test_a_completion_is_shown_with_its_scores_checks_and_thresholds() -> None:
+    item = completion()
+    assert item.judgement is not None
+    checks = (
+        CheckResult(kind="max_words", passed=True, evidence="2 words, at most 9 asked"),
+        CheckResult(kind="arithmetic", passed=None, evidence="no sums"),
+    )
+    shown = item.model_copy(update={"judgement": item.judgement.model_copy(update={"checks": checks})})
+    (action,) = review_actions([shown], REQUEST)
+    assert action.name == "review_completion" and action.allowed == ("approve", "edit", "reject")
+    assert action.args == {"prompt": item.sample.prompt, "completion": "The Rhine.", "comment": ""}
+    assert "The crew gave 60 of 100, between 55 and 70, and 3 stars (confidence 0.50)" in action.description
+    assert "accuracy 60" in action.description and "actionability 60" in action.description
+    assert "max_words: 2 words, at most 9 asked" in action.description and "no sums" not in action.description
+
+
+def test_an_instruction_is_shown_with_the_gates_reasons() -> None:
+    (action,) = review_actions([instruction()], REQUEST)
+    assert action.name == "review_instruction"
+    assert action.args == {"instruction": "Name a river.", "input": "", "output": "", "comment": ""}
+    assert action.description == "The gates gave 0.65, between 0.6 and 0.8: rather short; few words"
+
+
+# What an answer becomes
+
+
+def test_each_decision_becomes_a_review_of_its_item() -> None:
+    items = [completion(draw=0), instruction(), completion(draw=1)]
+    given_ = answer("approve", {"type": "reject", "message": "dull"}, edit(completion="Rhine!", comment="livelier"))
+    made = apply_review(items, given_, NOON)
+    assert [r.item_id for r in made] == [item.id for item in items]
+    assert [(r.kind, r.decision, r.text, r.comment) for r in made] == [
+        ("completion", "approve", "", ""),
+        ("instruction", "reject", "", "dull"),
+        ("completion", "edit", "Rhine!", "livelier"),
+    ]
+    assert {(r.reviewer, r.decided_at) for r in made} == {("ada", NOON)}
+    assert len({r.id for r in made}) == 3
+
+
+def test_an_instructions_own_text_is_what_an_edit_changes() -> None:
+    made = decide(instruction(), edit(instruction="Name a long river.", completion="not asked"))
+    assert (made.decision, made.text) == ("edit", "Name a long river.")
+
+
+@pytest.mark.parametrize("args", [{}, {"completion": "The Rhine."}, {"completion": "  The Rhine.\n"}, {"prompt": "x"}])
+def test_an_edit_without_a_changed_text_is_an_approval(args: dict[str, Any]) -> None:
+    made = decide(completion(), edit(comment="fine", **args))
+    assert (made.decision, made.text, made.comment) == ("approve", "", "fine")
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n"])
+def test_an_edit_to_nothing_is_an_approval_of_what_was_there(text: str) -> None:
+    assert decide(completion(), edit(completion=text)).decision == "approve"
+
+
+@pytest.mark.parametrize("text", [None, 7, ["a"]])
+def test_an_edit_that_is_no_text_does_not_become_one(text: Any) -> None:
+    assert decide(completion(), edit(completion=text)).text == ""
+
+
+def test_deciding_the_same_item_again_gives_the_same_row_id() -> None:
+    assert decide(completion(), "approve").id == decide(completion(), "reject").id
+
+
+# What an unattended run decides
+
+
+@pytest.mark.parametrize(
+    ("policy", "overall", "decision"),
+    [
+        ("reject", 69.9, "reject"),
+        ("approve", 55.0, "approve"),
+        ("midpoint", 62.5, "approve"),
+        ("midpoint", 62.4, "reject"),
+    ],
+)
+def test_the_policy_decides_and_its_name_stands_as_the_reviewer(policy: str, overall: float, decision: str) -> None:
+    request = RunRequest.model_validate({"review": {"unattended": policy}})
+    items = [completion(overall)]
+    decided = unattended_answer(items, request)
+    (made,) = apply_review(items, decided, NOON)
+    assert (made.decision, made.reviewer, made.comment) == (
+        decision,
+        f"policy:{policy}",
+        f"unattended, score {overall:g}",
+    )
+
+
+def test_an_instruction_has_its_own_midpoint() -> None:
+    items = [instruction(score=0.71), instruction("Name a lake.", score=0.69)]
+    assert [d.type for d in unattended_answer(items, REQUEST).decisions] == ["approve", "reject"]
+
+
+@given(st.lists(st.floats(0, 100), max_size=5), st.sampled_from(["reject", "midpoint", "approve"]))
+def test_every_item_of_an_unattended_run_is_decided(scores: list[float], policy: str) -> None:
+    request = RunRequest.model_validate({"review": {"unattended": policy}})
+    items = [completion(score, draw=number) for number, score in enumerate(scores)]
+    made = apply_review(items, unattended_answer(items, request), NOON)
+    assert [r.item_id for r in made] == [item.id for item in items]
+    assert all(r.reviewer == f"policy:{policy}" and r.decision in ("approve", "reject") for r in made)
+
+
+# The rows that follow
+
+
+async def fill(store: RecordStore, items: Sequence[Borderline]) -> None:
+    kinds: dict[type[Record], list[Record]] = {Sample: [], Candidate: [], Judgement: []}
+    for item in items:
+        for record in filter(None, (item.sample, item.candidate, item.judgement)):
+            kinds[type(record)].append(record)
+    for records in kinds.values():
+        await store.add("run", records)
+
+
+async def decided(store: RecordStore, item: Borderline, decision: dict[str, Any] | str) -> None:
+    await settle(store, "run", [item], [decide(item, decision)])
+
+
+async def test_what_waits_is_found_with_what_is_known_of_it(store: RecordStore) -> None:
+    items = [instruction(), completion(draw=0), completion(draw=1)]
+    await fill(store, items)
+    await store.add("run", [sample("Accepted."), sample("Refused.", outcome=Outcome.REJECTED)])
+    found = await borderline_items(store, "run")
+    assert found[0] == items[0]
+    assert sorted(found[1:], key=lambda item: item.id) == sorted(items[1:], key=lambda item: item.id)
+    assert await borderline_items(store, "other") == []
+
+
+async def test_an_approved_completion_is_accepted_and_a_rejected_one_rejected(store: RecordStore) -> None:
+    good, bad = completion(draw=0), completion(draw=1)
+    await fill(store, [good, bad])
+    reviews = apply_review([good, bad], answer("approve", {"type": "reject", "message": "dull"}), NOON)
+    await settle(store, "run", [good, bad], reviews)
+    found = {c.id: (c.outcome, c.reasons) for c in await store.find("run", Candidate)}
+    assert found == {
+        good.id: (Outcome.ACCEPTED, ("approve by ada",)),
+        bad.id: (Outcome.REJECTED, ("reject by ada: dull",)),
+    }
+    assert {r.item_id for r in await store.find("run", Review)} == {good.id, bad.id}
+    assert await borderline_items(store, "run") == []
+
+
+async def test_an_edited_completion_stands_beside_the_models_which_is_rejected(store: RecordStore) -> None:
+    item = completion()
+    await fill(store, [item])
+    await decided(store, item, edit(completion="The Rhine, in full.", comment="fuller"))
+    rows = {c.provenance: c for c in await store.find("run", Candidate)}
+    assert (rows["sampled"].outcome, rows["sampled"].text) == (Outcome.REJECTED, "The Rhine.")
+    own = rows["edited"]
+    assert (own.outcome, own.text, own.ended, own.sample_id) == (
+        Outcome.ACCEPTED,
+        "The Rhine, in full.",
+        True,
+        item.sample.id,
+    )
+    assert own.reasons == ("edit by ada: fuller",)
+    assert item.candidate is not None
+    assert own == edited_candidate(item.candidate, decide(item, edit(completion="The Rhine, in full.")), own.reasons)
+
+
+@pytest.mark.parametrize(
+    ("decision", "outcome", "text"),
+    [
+        ("approve", Outcome.ACCEPTED, "Name a river."),
+        ("reject", Outcome.REJECTED, "Name a river."),
+        (edit(instruction="Name a lake."), Outcome.ACCEPTED, "Name a lake."),
+    ],
+)
+async def test_an_instruction_is_kept_edited_or_rejected(
+    store: RecordStore, decision: dict[str, Any] | str, outcome: Outcome, text: str
+) -> None:
+    item = instruction()
+    await fill(store, [item])
+    await decided(store, item, decision)
+    (found,) = await store.find("run", Sample)
+    assert (found.outcome, found.instruction, found.id) == (outcome, text, item.id)
+    assert found.reasons[0].endswith(" by ada")
+
+
+async def test_settling_again_changes_nothing(store: RecordStore) -> None:
+    items = [instruction(), completion(draw=0), completion(draw=1)]
+    await fill(store, items)
+    reviews = apply_review(items, answer("approve", edit(completion="Mine."), "reject"), NOON)
+    await settle(store, "run", items, reviews)
+    before = [await store.find("run", kind) for kind in (Sample, Candidate, Review)]
+    await settle(store, "run", items, reviews)
+    assert [await store.find("run", kind) for kind in (Sample, Candidate, Review)] == before
+
+
+@pytest.mark.parametrize("first", ["approve", "reject", edit(completion="First.")])
+@pytest.mark.parametrize("second", ["approve", "reject", edit(completion="Second.")])
+async def test_a_settling_that_was_killed_half_way_is_made_whole_by_the_next(
+    store: RecordStore, first: dict[str, Any] | str, second: dict[str, Any] | str
+) -> None:
+    """The review that was written counts, whatever is answered later: rows and review never disagree."""
+    item = completion()
+    await fill(store, [item])
+    await store.add("run", [decide(item, first)])
+    await decided(store, item, second)
+    (kept,) = await store.find("run", Review)
+    rows = {c.provenance: c for c in await store.find("run", Candidate)}
+    assert kept == decide(item, first)
+    assert rows["sampled"].outcome == (Outcome.ACCEPTED if first == "approve" else Outcome.REJECTED)
+    assert rows["sampled"].reasons[0].startswith(f"{kept.decision} by ada")
+    assert [row.text for name, row in rows.items() if name == "edited"] == ([kept.text] if kept.text else [])
+
+
+async def test_an_unattended_run_reviews_all_at_once(store: RecordStore) -> None:
+    items = [instruction(), *(completion(50 + number, draw=number) for number in range(25))]
+    await fill(store, items)
+    request = RunRequest.model_validate({"unattended": True, "review": {"page": 10, "unattended": "midpoint"}})
+    state = await make_review(store)({"run_id": "run", "request": request})
+    assert state == {"waiting": 0}
+    assert len(await store.find("run", Review)) == len(items)
+    outcomes = await store.tally("run", Candidate)
+    assert outcomes == {("", "accepted"): 12, ("", "rejected"): 13}
+    assert await make_review(store)({"run_id": "run", "request": request}) == {"waiting": 0}
+
+
+async def test_nothing_to_review_is_no_question(store: RecordStore) -> None:
+    assert await make_review(store)({"run_id": "run", "request": REQUEST}) == {"waiting": 0}
+
+
+# Signing
+
+
+def test_what_is_signed_is_shown_with_its_figures_and_warnings() -> None:
+    action = approval_action(verdict(), "runs/a/adapter", ["few prompts"])
+    assert action.args == {"adapter": "runs/a/adapter", "scoreboard": "scoreboard.json", "verdict": "better"}
+    assert action.allowed == ("approve", "reject")
+    assert action.description.split("\n") == [
+        "The adapter is better than its base: guarded 0.400 -> 0.600, difference +0.200 [+0.100, +0.300] "
+        "over 60 held-out prompts",
+        "Warning: few prompts",
+    ]
+    assert question([action])["review_configs"][0]["allowed_decisions"] == ["approve", "reject"]
+
+
+@pytest.mark.parametrize(
+    ("word", "said", "signed"),
+    [
+        ("better", "better than its base", True),
+        ("not shown", "not shown to be better", False),
+        ("worse", "worse than its base", False),
+    ],
+)
+async def test_an_unattended_run_signs_only_what_is_better(word: str, said: str, signed: bool) -> None:
+    assert said in verdict_in_words(verdict(word))
+    made = unattended_approval(verdict(word))
+    assert (made.approved, made.reviewer, made.comment) == (signed, POLICY, verdict_in_words(verdict(word)))
+    assert POLICY.startswith("policy:")
+    state = await make_approve()({"request": RunRequest(unattended=True), "verdict": verdict(word)})
+    assert state == {"approval": made}
+
+
+@pytest.mark.parametrize(("kind", "signed"), [("approve", True), ("reject", False)])
+def test_a_persons_signature_is_kept_with_name_and_comment(kind: str, signed: bool) -> None:
+    schema = answer_schema([approval_action(verdict(), "a", [])])
+    given_ = schema.model_validate({"decisions": [{"type": kind, "message": "so be it"}], "reviewer": "ada"})
+    made = apply_approval(given_)
+    assert (made.approved, made.reviewer, made.comment) == (signed, "ada", "so be it")
