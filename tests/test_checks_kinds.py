@@ -57,6 +57,8 @@ CASES: list[tuple[str, object, str, str]] = [
     ("quoted", None, "“whole”", '"'),
     ("title", None, "<<A Title>>\ntext", "<< >> text"),
     ("heading", None, "# Head\ntext", "#Head\ntext"),
+    ("title", None, "<<A Good Day>>", "<<A Good Title>>\ntext"),
+    ("heading", None, "# Good Heading Winds", "# Heading\ntext"),
     ("heading", None, "### Head", "text\n# Head"),
     ("table", None, "| a | b |\n|---|---|\n| 1 | 2 |", "a | b\nc | d"),
     ("postscript", None, "Bye\nP.S. Call me", "PSA: wash your hands"),

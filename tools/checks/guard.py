@@ -73,7 +73,7 @@ def guard(sample_prompt: str, text: str, ended: bool) -> tuple[str, ...]:
 def _repetition(text: str) -> str | None:
     share = distinct_n(text, 3)
     if share < MIN_DISTINCT:
-        return f"repetition: {share:.0%} of the 3-grams are distinct, at least {MIN_DISTINCT:.0%} asked"
+        return f"repetition: {share:.1%} of the 3-grams are distinct, at least {MIN_DISTINCT:.0%} asked"
     for loop in _LOOP.finditer(text):
         if any(character.isalpha() for character in loop.group(1)):
             return f"repetition: '{loop.group(1).strip()}' over and over"

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from tools.checks.text import (
+    bare_words,
     count_phrase,
     is_bullet,
     is_numbered,
@@ -35,12 +36,14 @@ from tools.checks.text import (
 Finding = tuple[bool, str]
 """Whether the demand is met, and the evidence."""
 
-_TITLE = re.compile(r"<<[^<>\n]*\w[^<>\n]*>>")
+_TITLE = re.compile(r"<<([^<>\n]*\w[^<>\n]*)>>")
 _POSTSCRIPT = re.compile(r"^[\s*_]*P\.?[ ]?S\b\.?[\s:,*_–—-]*\w", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"\[[^\[\]\n]*[^\W\d_][^\[\]\n]*\](?!\()")
 _HIGHLIGHT = re.compile(r"(?<![\w*])(\*{1,3})(?=[^\s*])[^*\n]*(?<=[^\s*])\1(?![\w*])")
 _HASHTAG = re.compile(r"(?<![\w&#])#[^\W\d_]\w*")
-_HEADING = re.compile(r"#{1,6}[ \t]+\S")
+_HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)(.*)")
+_NO_TITLE = frozenset("a an the my your our good great nice title heading header goes here".split())
+"""Words of a title that was copied from the demand's own example."""
 _TABLE_RULE = re.compile(r"^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(\|[ \t]*:?-{2,}:?[ \t]*)+\|?[ \t]*$")
 _QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»", "「": "」"}
 
@@ -166,7 +169,16 @@ def _ends_in_question(text: str, _: None) -> Finding:
 
 def _heading(text: str, _: None) -> Finding:
     first = lines(text)[0].strip()
-    return bool(_HEADING.match(first)), f"the first line is '{shown(first, 40)}'"
+    found = _HEADING.match(first)
+    return found is not None and _is_title(found.group(1)), f"the first line is '{shown(first, 40)}'"
+
+
+def _count_titles(text: str) -> int:
+    return sum(_is_title(title) for title in _TITLE.findall(text))
+
+
+def _is_title(text: str) -> bool:
+    return not set(bare_words(text)) <= _NO_TITLE
 
 
 def _count_lines(test: Callable[[str], bool]) -> Callable[[str], int]:
@@ -207,7 +219,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "upper_case": Kind("is in upper case throughout", "none", _one_case(str.islower, str.isupper, "upper")),
         "quoted": Kind("stands in double quotation marks as a whole", "none", _quoted),
         "heading": Kind("begins with a Markdown heading", "none", _heading),
-        "title": _presence(True, _count_found(_TITLE), "<<title>>"),
+        "title": _presence(True, _count_titles, "<<title>>"),
         "table": _presence(True, _count_tables, "Markdown table"),
         "postscript": _presence(True, _count_found(_POSTSCRIPT), "postscript"),
         "no_commas": _presence(False, lambda text: sum(text.count(comma) for comma in ",，、،"), "comma"),
