@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from state.calls import PurposeTally
 from state.records import Record
 from state.request import DIMENSIONS, Endpoint, Generation, RunRequest
 from tools.generation.deciding import ASSUMED_SHARE
@@ -21,8 +22,9 @@ MESSAGE_TOKENS = 4
 """Added by a chat template to each message."""
 JUDGES = len(DIMENSIONS) + 1
 """Calls for one judgement: one a dimension, and the expert."""
-RUBRIC_TOKENS = 400
-"""Of a judge's prompt without the prompt and answer that it judges."""
+RUBRIC_TOKENS = 200
+"""Of a judge's prompt without the prompt and answer that it judges: 110 for a judge and 195 for the expert as our
+wording stands, and the JSON schema that goes with them."""
 
 
 class StageCost(Record):
@@ -101,16 +103,16 @@ def generation_calls(settings: Generation) -> int:
     return math.ceil(settings.target / (ASSUMED_SHARE * new))
 
 
-def compare(estimated: CostEstimate, actual: Iterable[StageCost]) -> list[StageComparison]:
+def compare(estimated: CostEstimate, actual: Iterable[PurposeTally]) -> list[StageComparison]:
     """Return a row a stage and one for the total, last.
 
     Args:
         estimated: from before the run.
-        actual: sums of the ledger by purpose; ``judge:accuracy`` counts as ``judge``.
+        actual: the ledger's sums, of what this run paid for; ``judge:accuracy`` counts as ``judge``.
     """
     spent: dict[str, list[StageCost]] = {}
-    for row in actual:
-        spent.setdefault(row.stage.partition(":")[0], []).append(row)
+    for tally in actual:
+        spent.setdefault(tally.purpose.partition(":")[0], []).append(_paid(tally))
     expected = {row.stage: row for row in estimated.stages}
     names = [*expected, *sorted(set(spent) - set(expected))]
     rows = [
@@ -129,6 +131,16 @@ def _stage(name: str, endpoint: Endpoint, *, calls: int, prompt: int, completion
     prompt, completion = calls * prompt, calls * completion
     dollars = (prompt * endpoint.input_price + completion * endpoint.output_price) / 1e6
     return StageCost(stage=name, calls=calls, prompt_tokens=prompt, completion_tokens=completion, dollars=dollars)
+
+
+def _paid(tally: PurposeTally) -> StageCost:
+    return StageCost(
+        stage=tally.purpose,
+        calls=tally.answered + tally.failed - tally.from_ledger,
+        prompt_tokens=tally.prompt_tokens,
+        completion_tokens=tally.completion_tokens,
+        dollars=tally.cost,
+    )
 
 
 def _total(name: str, rows: Sequence[StageCost]) -> StageCost:

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from state.calls import PurposeTally
+from state.request import Endpoint, Generation, Judging, Models, RunRequest, Sampling, Sources
+from tools.generation.costing import (
+    JUDGES,
+    MESSAGE_TOKENS,
+    RUBRIC_TOKENS,
+    compare,
+    estimate,
+    estimate_tokens,
+    generation_calls,
+)
+from tools.generation.seeds import SeedInstance, SeedTask
+
+PRICED = Endpoint(base_url="https://api.example.org/v1", model="m", input_price=2.0, output_price=10.0)
+SEEDS = [
+    SeedTask(
+        id=str(number),
+        name=str(number),
+        instruction="Say what a river is.",
+        instances=(SeedInstance(input="x" * 18, output="Water."),),
+    )
+    for number in range(4)
+]
+QUESTION = 10
+"""20 bytes, a blank line and 18 bytes, at 4 a token."""
+
+
+def request(**changes: object) -> RunRequest:
+    return RunRequest.model_validate(
+        {
+            "models": Models(generator=PRICED, policy=PRICED, judge=PRICED),
+            "generation": Generation(target=17, max_tokens=1000),
+            "sampling": Sampling(candidates=2, max_tokens=50),
+            "judge": Judging(draws=3, max_tokens=100),
+            **changes,
+        }
+    )
+
+
+def test_the_arithmetic() -> None:
+    expected = estimate(request(), SEEDS, prompts_count=3)
+    generate, respond, judge = expected.stages
+    assert (generate.stage, generate.calls, generate.completion_tokens) == ("generate", 2, 2000)
+    assert 2 * 300 < generate.prompt_tokens < 2 * 500
+    assert (respond.stage, respond.calls) == ("respond", 40)
+    assert (respond.prompt_tokens, respond.completion_tokens) == (40 * (QUESTION + MESSAGE_TOKENS), 40 * 50)
+    assert (judge.stage, judge.calls) == ("judge", 40 * JUDGES * 3)
+    assert judge.prompt_tokens == 720 * (RUBRIC_TOKENS + QUESTION + 50 + 2 * MESSAGE_TOKENS)
+    assert judge.completion_tokens == 72_000
+    for row in (*expected.stages, expected.total):
+        assert row.dollars == pytest.approx((row.prompt_tokens * 2 + row.completion_tokens * 10) / 1e6)
+    assert expected.total.calls == 2 + 40 + 720
+
+
+def test_the_embedded_models_cost_nothing() -> None:
+    expected = estimate(RunRequest(), SEEDS, prompts_count=100)
+    assert expected.total.dollars == 0
+    assert expected.total.calls > 0
+
+
+def test_the_prompt_limit_counts() -> None:
+    limited = request(sources=Sources(prompt_limit=3))
+    assert estimate(limited, SEEDS, prompts_count=500) == estimate(request(), SEEDS, prompts_count=3)
+
+
+def test_no_generation_costs_nothing() -> None:
+    expected = estimate(request(generation=Generation(target=0)), SEEDS, prompts_count=5)
+    assert expected.stages[0].calls == expected.stages[0].dollars == 0
+    assert expected.stages[1].calls == 10
+
+
+@given(st.integers(0, 10_000), st.integers(2, 20), st.integers(1, 10))
+def test_more_instructions_take_no_fewer_calls(target: int, batch: int, demonstrations: int) -> None:
+    settings = Generation(target=target, tasks_per_call=batch, demonstrations=demonstrations)
+    more = settings.model_copy(update={"target": target + 1})
+    assert generation_calls(settings) <= generation_calls(more) <= generation_calls(settings) + 2
+    assert (generation_calls(settings) == 0) == (target == 0)
+
+
+def test_tokens_of_text() -> None:
+    assert [estimate_tokens(text) for text in ("", "a", "abcd", "abcde", "éé", "\ud800")] == [0, 1, 1, 2, 1, 1]
+
+
+def spent(purpose: str, calls: int, dollars: float, *, failed: int = 0, from_ledger: int = 0) -> PurposeTally:
+    return PurposeTally(
+        purpose=purpose, answered=calls - failed + from_ledger, failed=failed, from_ledger=from_ledger,
+        prompt_tokens=10 * calls, completion_tokens=calls, cost=dollars,
+    )  # fmt: skip
+
+
+def test_the_true_cost_stands_beside_the_estimate() -> None:
+    expected = estimate(request(), SEEDS, prompts_count=3)
+    actual = [
+        spent("generate", 5, 0.5, failed=1, from_ledger=3),
+        spent("judge:accuracy", 7, 0.25),
+        spent("judge:clarity", 7, 0.5),
+    ]
+    rows = compare(expected, [*actual, spent("probe", 1, 0.125)])
+    assert [row.stage for row in rows] == ["generate", "respond", "judge", "probe", "total"]
+    assert [row.estimated for row in rows[:3]] == list(expected.stages)
+    assert [row.actual.dollars for row in rows] == [0.5, 0.0, 0.75, 0.125, 1.375]
+    assert [row.actual.calls for row in rows] == [5, 0, 14, 1, 20]
+    assert rows[2].actual.prompt_tokens == 140
+    assert rows[0].ratio == pytest.approx(0.5 / expected.stages[0].dollars)
+    assert (rows[1].ratio, rows[3].ratio) == (0.0, None)
+    assert rows[4].estimated == expected.total

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tools.generation.deciding import FAILED_ROUNDS, GROWTH, UNKNOWN_RESET, GenerationFacts, decide
+
+SHARES = st.floats(0, 1)
+FACTS = st.builds(
+    GenerationFacts,
+    accepted=st.integers(0, 200),
+    target=st.integers(0, 200),
+    rounds_done=st.integers(0, 6),
+    rounds=st.integers(1, 6),
+    batch_size=st.integers(2, 20),
+    demonstrations=st.integers(1, 10),
+    prompt_tokens=st.integers(0, 4000),
+    completion_tokens=st.integers(1, 4000),
+    input_price=st.floats(0, 100),
+    output_price=st.floats(0, 100),
+    calls=st.integers(0, 100),
+    accepted_per_call=st.none() | st.floats(0, 20),
+    offered=st.integers(0, 300),
+    novelty=st.none() | SHARES,
+    min_diversity=SHARES,
+    failed_rounds=st.integers(0, 4),
+    budget_left=st.none() | st.floats(-1, 2),
+    requests_left=st.none() | st.integers(0, 5),
+    tokens_left=st.none() | st.integers(0, 9000),
+    reset_seconds=st.none() | st.floats(0, 500),
+)
+
+
+def facts(**changes: Any) -> GenerationFacts:
+    """Return the middle of an ordinary run, changed."""
+    base: dict[str, Any] = {
+        "accepted": 10,
+        "target": 24,
+        "rounds_done": 1,
+        "rounds": 3,
+        "prompt_tokens": 500,
+        "completion_tokens": 1700,
+        "input_price": 1.0,
+        "output_price": 10.0,
+        "calls": 4,
+        "accepted_per_call": 2.5,
+        "offered": 16,
+        "novelty": 0.8,
+    }
+    return GenerationFacts.model_validate({**base, **changes})
+
+
+def round_price(known: GenerationFacts, size: int, calls: int) -> float:
+    new = max(size - known.demonstrations, 1) / max(known.batch_size - known.demonstrations, 1)
+    completion = known.completion_tokens * min(1.0, new)
+    return calls * (known.prompt_tokens * known.input_price + completion * known.output_price) / 1e6
+
+
+@given(FACTS)
+@settings(max_examples=500)
+def test_what_holds_whatever_is_known(known: GenerationFacts) -> None:
+    decision = decide(known)
+    assert decide(known) == decision
+    assert decision.reason and "\n" not in decision.reason
+    ended = known.accepted >= known.target or known.rounds_done >= known.rounds or known.failed_rounds >= FAILED_ROUNDS
+    if ended:
+        assert decision.action == "stop"
+    if decision.action == "stop":
+        assert (decision.calls, decision.batch_size, decision.wait_seconds) == (0, 0, 0)
+        assert ended or known.budget_left is not None
+        return
+    assert 2 <= decision.batch_size <= known.batch_size
+    assert decision.batch_size > min(known.demonstrations, known.batch_size - 1)
+    assert decision.calls >= 1
+    assert not known.calls or decision.calls <= GROWTH * known.calls
+    assert (decision.wait_seconds > 0) <= (decision.action == "wait")
+    if known.budget_left is not None:
+        assert round_price(known, decision.batch_size, decision.calls) <= max(known.budget_left, 0) * (1 + 1e-9)
+    if known.requests_left == 0:
+        assert decision.action == "wait"
+    if decision.action == "shrink":
+        assert decision.batch_size < known.batch_size
+    if decision.action in ("proceed", "retry"):
+        assert decision.batch_size == known.batch_size
+    if decision.action == "retry":
+        assert known.rounds_done and (known.offered == 0 or (known.novelty or 0) < known.min_diversity)
+
+
+@given(FACTS, st.floats(0, 1))
+def test_more_money_never_means_a_smaller_round(known: GenerationFacts, more: float) -> None:
+    assume(known.budget_left is not None and known.target > known.accepted)
+    richer = decide(known.model_copy(update={"budget_left": known.budget_left + more}))
+    assert richer.batch_size >= decide(known).batch_size
+
+
+@given(FACTS)
+def test_the_loop_ends(known: GenerationFacts) -> None:
+    """A run whose rounds all bring nothing stops after the last of them."""
+    for _ in range(known.rounds + 1):
+        decision = decide(known)
+        if decision.action == "stop":
+            return
+        known = known.model_copy(
+            update={"rounds_done": known.rounds_done + 1, "calls": decision.calls, "offered": 0, "novelty": None}
+        )
+    raise AssertionError("the loop went on after the last round")
+
+
+def test_an_ordinary_round_proceeds_with_what_is_missing() -> None:
+    decision = decide(facts())
+    assert (decision.action, decision.batch_size, decision.wait_seconds) == ("proceed", 20, 0)
+    assert decision.calls == 6  # 14 missing at 2.5 a call
+    assert "10 of 24 accepted, round 2 of 3" in decision.reason
+
+
+def test_the_first_round_assumes_that_half_is_accepted() -> None:
+    decision = decide(facts(accepted=0, rounds_done=0, calls=0, accepted_per_call=None, offered=0, novelty=None))
+    assert (decision.action, decision.calls) == ("proceed", 3)  # 24 at 8.5 a call
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"accepted": 24}, "the target is reached: 24 of 24"),
+        ({"target": 0, "accepted": 0}, "the target is reached"),
+        ({"rounds_done": 3}, "all 3 rounds are done: 10 of 24"),
+        ({"failed_rounds": 2, "offered": 0}, "2 rounds in a row without an answer"),
+        ({"budget_left": 0.0001}, "do not pay for the smallest batch"),
+        ({"budget_left": -0.5}, "$0.0000 left"),
+    ],
+)
+def test_stop(changes: dict[str, Any], reason: str) -> None:
+    decision = decide(facts(**changes))
+    assert decision.action == "stop"
+    assert reason in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "size", "calls", "reason"),
+    [
+        ({"budget_left": 0.0105}, 13, 1, "the budget pays for no more"),  # 500 and 100 a task: 0.0005 + 0.001 * 10
+        ({"tokens_left": 1000}, 8, 16, "the rate limit has room for no more"),
+        ({"failed_rounds": 1, "offered": 0}, 10, 14, "no call of the last round was answered"),
+    ],
+)
+def test_shrink(changes: dict[str, Any], size: int, calls: int, reason: str) -> None:
+    decision = decide(facts(**changes))
+    assert decision.action == "shrink"
+    assert (decision.batch_size, decision.calls) == (size, calls)
+    assert f"asking {size} tasks a call instead of 20: {reason}" == decision.reason
+
+
+def test_a_budget_for_few_full_calls_means_few_calls() -> None:
+    decision = decide(facts(budget_left=0.06))  # 0.0175 a call
+    assert (decision.action, decision.batch_size, decision.calls) == ("proceed", 20, 3)
+
+
+@pytest.mark.parametrize("limit", [{"requests_left": 0}, {"tokens_left": 550}])
+def test_wait_then_make_the_round(limit: dict[str, int]) -> None:
+    decision = decide(facts(**limit, reset_seconds=12.5))
+    assert (decision.action, decision.wait_seconds) == ("wait", 12.5)
+    assert (decision.batch_size, decision.calls) == (20, 6)
+    assert decide(facts(**limit)).wait_seconds == UNKNOWN_RESET
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"novelty": 0.29}, "only 29% of the last round was novel, 30% asked"),
+        ({"offered": 0, "novelty": None}, "held no usable row"),
+    ],
+)
+def test_retry(changes: dict[str, Any], reason: str) -> None:
+    decision = decide(facts(**changes))
+    assert (decision.action, decision.batch_size) == ("retry", 20)
+    assert reason in decision.reason
+
+
+def test_novelty_at_the_threshold_is_enough() -> None:
+    assert decide(facts(novelty=0.3)).action == "proceed"
