@@ -14,9 +14,9 @@ TaskType = Literal["general", "budgeting", "creative", "compliance", "data_quali
 
 
 class Section(BaseModel):
-    """A closed, immutable group of settings."""
+    """A closed, immutable group of settings. Its numbers are finite: JSON, in which they are kept, has no others."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Endpoint(Section):

@@ -138,6 +138,8 @@ def test_an_unknown_key_on_the_command_line_names_the_nearest_too() -> None:
         (["train.epochs=many"], "the request: train.epochs: Input should be a valid number"),
         (["train.learning_rate=.nan"], "the request: train.learning_rate: Input should be"),
         (["budget.dollars=-1"], "the request: budget.dollars: Input should be greater than or equal to 0 (given: -1)"),
+        (["budget.dollars=.inf"], "the request: budget.dollars: Input should be a finite number (given: inf)"),
+        (["models.judge.input_price=.nan"], "the request: models.judge.input_price: Input should be"),
         (["train=3"], "the request: train: Input should be a valid dictionary or instance of Training"),
         (["name=Big Run"], "the request: name: String should match pattern"),
         (["models.policy.base_url=localhost:8000"], "the request: models.policy.base_url: String should match pattern"),
