@@ -55,7 +55,7 @@ CASES: list[tuple[str, object, str, str]] = [
     ("upper_case", None, "ALL BIG 42!", "NOT all"),
     ("quoted", None, '"whole"', '"half" of it'),
     ("quoted", None, "“whole”", '"'),
-    ("title", None, "<<A Title>>\ntext", "<< >> text"),
+    ("title", None, "<<Sea Title>>\ntext", "<< >> text"),
     ("heading", None, "# Head\ntext", "#Head\ntext"),
     ("title", None, "<<A Good Day>>", "<<A Good Title>>\ntext"),
     ("heading", None, "# Good Heading Winds", "# Heading\ntext"),
