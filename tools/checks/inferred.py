@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from state.errors import BadInput
 from state.records import CheckResult
+from state.request import TaskType
 from tools.checks.arithmetic import arithmetic
 from tools.checks.policy import POLICIES, load_policy, policy_checks
 from tools.checks.style import style_checks
 
-TASK_TYPES = ("general", "budgeting", "creative", "compliance", "data_quality", "strategy")
-"""As ``state.request.TaskType``; each has its policy file."""
+TASK_TYPES: tuple[str, ...] = get_args(TaskType)
+"""Each has its policy file."""
 
 
 def inferred_checks(
