@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from corral.ask import ask
+from corral.files import gate
 from corral.tables import print_accounts, print_paths, print_runs, print_scoreboard
 from corral.watch import watch
 from graph.accounts import account
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 140)
 errors = Console(stderr=True)
 
 Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.yaml]", help="The request; defaults if left out.")]
@@ -176,6 +177,9 @@ def doctor(as_json: AsJson = False) -> None:
             table.add_row("ok" if finding.ok else "FAIL", finding.what, finding.found, finding.advice)
         console.print(table)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+app.command()(gate)
 
 
 def main() -> None:

@@ -65,18 +65,18 @@ def print_scoreboard(console: Console, path: Path) -> None:
 
 def print_paths(console: Console, state: PipelineState, run_folder: Path, registry: Path) -> None:
     """Print where a run's results lie."""
-    table = Table("made", "where", box=None)
-    table.add_row("run folder", _plain(str(run_folder)))
+    rows = {"run folder": str(run_folder)}
     if dataset := state.get("dataset"):
         counts = f"{dataset.alpaca_rows} Alpaca rows, {dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs"
-        table.add_row("dataset", _plain(f"{dataset.folder}  ({counts})"))
+        rows["dataset"] = f"{dataset.folder} ({counts})"
     if adapter := state.get("adapter"):
-        table.add_row("adapter", _plain(adapter.folder))
+        rows["adapter"] = adapter.folder
     if verdict := state.get("verdict"):
-        table.add_row("scoreboard", _plain(verdict.scoreboard))
+        rows["scoreboard"] = verdict.scoreboard
     if deployed := state.get("deployed"):
-        table.add_row("deployed", _plain(f"{registry / deployed}"))
-    console.print(table)
+        rows["deployed"] = str(registry / deployed)
+    for what, where in rows.items():
+        console.print(f"{what:11} {where}", highlight=False, markup=False, soft_wrap=True)
     if approval := state.get("approval"):
         said = "signed" if approval.approved else "not deployed"
         console.print(f"{said} by {approval.reviewer}", highlight=False, markup=False)

@@ -56,6 +56,7 @@ class PlainView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._next: dict[str, float] = {}
+        self._shown: dict[str, tuple[int, int | None]] = {}
         self._started: dict[str, float] = {}
         self._spent = ""
 
@@ -63,8 +64,9 @@ class PlainView:
         """Print a line when one is due."""
         now = time.monotonic()
         ended = total is not None and done >= total
-        if now < self._next.get(step, 0.0) and not ended:
+        if self._shown.get(step) == (done, total) or (now < self._next.get(step, 0.0) and not ended):
             return
+        self._shown[step] = (done, total)
         self._next[step] = now + LINE_SECONDS
         seconds = now - self._started.setdefault(step, now)
         left = f", {seconds / done * (total - done):.0f} s left" if done and total and not ended else ""

@@ -1,0 +1,32 @@
+"""A Llama model small enough to train in seconds: random weights, the embedded model's tokenizer and chat template."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.settings import load_settings
+from tools.training.base_model import base_folder
+
+
+def tiny_model(folder: Path) -> Path:
+    """Save the model into ``folder`` and return that."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(base_folder("embedded", load_settings().cache))
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -1,0 +1,185 @@
+"""Alpaca JSON, SFT and DPO JSONL, manifest and card: one folder a version, named by time and content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from state.pipeline import DatasetRef
+from state.records import Outcome, Sample
+from tools.dataset.pairing import Pair
+from tools.files import write_folder
+
+ALPACA, SFT, DPO, LINEAGE = "alpaca.json", "sft.jsonl", "dpo.jsonl", "lineage.jsonl"
+
+
+def alpaca_rows(samples: Sequence[Sample], pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """Return Alpaca's rows: prompts with their chosen completion, else accepted instructions with their own output."""
+    chosen = {p.sample.id: p.chosen.candidate.text for p in pairs if p.chosen}
+    return [
+        {"instruction": _whole(s.instruction), "input": _whole(s.input), "output": _whole(chosen.get(s.id, s.output))}
+        for s in sorted(samples, key=lambda s: s.id)
+        if s.outcome == Outcome.ACCEPTED and (s.id in chosen or s.output)
+    ]
+
+
+def sft_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """Return TRL's conversational prompt-completion rows, one for each prompt with a chosen completion."""
+    return [
+        {"prompt": _turn("user", p.sample.prompt), "completion": _turn("assistant", p.chosen.candidate.text)}
+        for p in pairs
+        if p.chosen
+    ]
+
+
+def dpo_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """Return TRL's conversational preference rows, one for each prompt with a chosen and a rejected completion."""
+    return [
+        {
+            "prompt": _turn("user", p.sample.prompt),
+            "chosen": _turn("assistant", p.chosen.candidate.text),
+            "rejected": _turn("assistant", p.rejected.candidate.text),
+        }
+        for p in pairs
+        if p.chosen and p.rejected
+    ]
+
+
+def lineage_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """Return where each row came from: the ids that ``corral show`` and the record store know."""
+    return [
+        {
+            "sample": p.sample.id,
+            "origin": p.sample.origin,
+            "chosen": p.chosen.candidate.id,
+            "provenance": p.chosen.candidate.provenance,
+            "chosen_stars": p.chosen.stars,
+            "rejected": p.rejected.candidate.id if p.rejected else None,
+            "rejected_stars": p.rejected.stars if p.rejected else None,
+            "margin": p.chosen.overall - p.rejected.overall if p.rejected else None,
+        }
+        for p in pairs
+        if p.chosen
+    ]
+
+
+def dataset_files(samples: Sequence[Sample], pairs: Sequence[Pair]) -> dict[str, bytes]:
+    """Return the data files by name. The same rows give the same bytes."""
+    return {
+        ALPACA: _json(alpaca_rows(samples, pairs)),
+        SFT: _jsonl(sft_rows(pairs)),
+        DPO: _jsonl(dpo_rows(pairs)),
+        LINEAGE: _jsonl(lineage_rows(pairs)),
+    }
+
+
+def write_dataset(folder: Path, samples: Sequence[Sample], pairs: Sequence[Pair], run_id: str) -> DatasetRef:
+    """Write a version of the dataset; rows that were written before keep their version.
+
+    Args:
+        folder: the run's folder of datasets.
+        samples: accepted training samples.
+        pairs: what they gave.
+        run_id: named in the manifest.
+
+    Returns:
+        The version, with its counts.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+    files = dataset_files(samples, pairs)
+    version = hashlib.sha256(b"".join(name.encode() + b"\0" + files[name] for name in sorted(files))).hexdigest()[:12]
+    place = next(folder.glob(f"*-{version}"), None)
+    if place is None:
+        now = datetime.now(UTC)
+        place = folder / f"{now:%Y%m%dT%H%M%SZ}-{version}"
+        manifest = _manifest(version, run_id, now, files, pairs)
+        extra = {"manifest.json": _json(manifest), "README.md": _card(manifest).encode()}
+        write_folder(place, files | extra)
+    return DatasetRef(
+        version=version,
+        folder=str(place),
+        sft_rows=len(sft_rows(pairs)),
+        dpo_rows=len(dpo_rows(pairs)),
+        alpaca_rows=len(alpaca_rows(samples, pairs)),
+    )
+
+
+def _turn(role: str, content: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": _whole(content)}]
+
+
+def _whole(text: str) -> str:
+    """Return the text with U+FFFD for each half of a surrogate pair: one of them, and no reader takes the file."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=True, indent=1) + "\n").encode()
+
+
+def _jsonl(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    # ASCII escapes keep U+2028 from breaking readers that split on more than a newline.
+    return "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in rows).encode()
+
+
+def _manifest(
+    version: str, run_id: str, made: datetime, files: Mapping[str, bytes], pairs: Sequence[Pair]
+) -> dict[str, Any]:
+    with_chosen = [p for p in pairs if p.chosen]
+    return {
+        "version": version,
+        "run": run_id,
+        "made": made.isoformat(timespec="seconds"),
+        "files": {
+            name: {"sha256": hashlib.sha256(data).hexdigest(), "rows": _rows(name, data), "bytes": len(data)}
+            for name, data in sorted(files.items())
+        },
+        "prompts": {
+            "offered": len(pairs),
+            "with a chosen completion": len(with_chosen),
+            "with a pair": sum(p.rejected is not None for p in with_chosen),
+        },
+        "provenance of chosen": dict(Counter(p.chosen.candidate.provenance for p in with_chosen if p.chosen)),
+    }
+
+
+def _rows(name: str, data: bytes) -> int:
+    return len(json.loads(data)) if name == ALPACA else data.count(b"\n")
+
+
+def _card(manifest: Mapping[str, Any]) -> str:
+    table = "\n".join(
+        f"| `{name}` | {entry['rows']} | `{entry['sha256'][:16]}` |" for name, entry in manifest["files"].items()
+    )
+    prompts = "\n".join(f"- prompts {what}: {count}" for what, count in manifest["prompts"].items())
+    return CARD.format(version=manifest["version"], run=manifest["run"], made=manifest["made"], table=table) + prompts
+
+
+CARD = """---
+configs:
+- config_name: sft
+  data_files: sft.jsonl
+  default: true
+- config_name: dpo
+  data_files: dpo.jsonl
+- config_name: alpaca
+  data_files: alpaca.json
+---
+# Dataset {version}
+
+Made by Corral's run `{run}` at {made}. A completion is chosen if it has four or five stars, was accepted by the
+judges or a person, passes every check of its prompt, ended by itself and does not repeat itself; it is rejected with
+one or two stars. `lineage.jsonl` names the records behind each SFT row, in the same order.
+
+| file | rows | sha256 |
+| --- | --- | --- |
+{table}
+
+"""

@@ -1,0 +1,109 @@
+"""Which completions are chosen and rejected. Pure: the same records give the same rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from state.records import Candidate, Judgement, Outcome, Record, Review, Sample
+from tools.checks import run_checks
+from tools.checks.guard import guard
+
+CHOSEN_STARS = 4
+"""Stars from which a completion may be chosen."""
+REJECTED_STARS = 2
+"""Stars up to which a completion may be rejected."""
+
+
+class Rated(Record):
+    """A candidate with all that is known of its worth."""
+
+    candidate: Candidate
+    stars: int
+    overall: float
+    degenerate: tuple[str, ...]
+    """Why the guard refuses it; empty where it does not."""
+    failed_checks: tuple[str, ...]
+
+    @property
+    def may_be_chosen(self) -> bool:
+        """Whether training may imitate it: good stars, accepted, no failed check, and not degenerate."""
+        return (
+            self.stars >= CHOSEN_STARS
+            and self.candidate.outcome == Outcome.ACCEPTED
+            and not self.degenerate
+            and not self.failed_checks
+        )
+
+    @property
+    def may_be_rejected(self) -> bool:
+        """Whether training may turn away from it: one or two stars."""
+        return self.stars <= REJECTED_STARS
+
+
+class Pair(Record):
+    """What one prompt gives to the datasets."""
+
+    sample: Sample
+    chosen: Rated | None
+    rejected: Rated | None
+
+
+def rate(
+    sample: Sample, candidate: Candidate, judgement: Judgement | None, review: Review | None, edited: bool
+) -> Rated | None:
+    """Join the records of one candidate; ``None`` where nobody rated it.
+
+    A person's word counts more than the crew's: an approved completion has at least four stars, a rejected one at
+    most two, and a person's own text five.
+    """
+    if edited:
+        stars, overall = 5, 100.0
+    elif judgement is None or judgement.outcome == Outcome.FAILED:
+        return None
+    else:
+        stars, overall = judgement.stars, judgement.overall
+        if review is not None:
+            stars = max(stars, CHOSEN_STARS) if review.decision == "approve" else min(stars, REJECTED_STARS)
+    results = run_checks(sample.checks, candidate.text)
+    return Rated(
+        candidate=candidate,
+        stars=stars,
+        overall=overall,
+        degenerate=guard(sample.prompt, candidate.text, candidate.ended),
+        failed_checks=tuple(result.kind for result in results if result.passed is False),
+    )
+
+
+def pair(sample: Sample, rated: Iterable[Rated]) -> Pair:
+    """Choose the best completion of a prompt, and the worst to set against it."""
+    ordered = sorted(rated, key=lambda r: (-r.stars, -r.overall, r.candidate.draw, r.candidate.id))
+    chosen = next((r for r in ordered if r.may_be_chosen), None)
+    rejected = next(
+        (r for r in reversed(ordered) if r.may_be_rejected and chosen and r.candidate.text != chosen.candidate.text),
+        None,
+    )
+    return Pair(sample=sample, chosen=chosen, rejected=rejected)
+
+
+def pair_all(
+    samples: Iterable[Sample],
+    candidates: Iterable[Candidate],
+    judgements: Iterable[Judgement],
+    reviews: Iterable[Review],
+) -> list[Pair]:
+    """Pair the completions of all accepted training samples, in the order of the samples' ids."""
+    by_candidate: Mapping[str, Judgement] = {j.candidate_id: j for j in judgements}
+    by_item: Mapping[str, Review] = {r.item_id: r for r in reviews}
+    by_sample: defaultdict[str, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        by_sample[candidate.sample_id].append(candidate)
+    pairs = []
+    for sample in sorted(samples, key=lambda s: s.id):
+        rated = (
+            rate(sample, c, by_candidate.get(c.id), by_item.get(c.id), c.provenance == "edited")
+            for c in by_sample[sample.id]
+            if c.outcome != Outcome.FAILED
+        )
+        pairs.append(pair(sample, [r for r in rated if r is not None]))
+    return pairs

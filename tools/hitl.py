@@ -1,0 +1,109 @@
+"""Questions to a person at an interrupt, in LangChain's human-in-the-loop form, and their answers.
+
+LangGraph Studio, Agent Inbox and agent-chat-ui all render this form. Agent Inbox reads ``arguments`` where the others
+read ``args``, so each action carries both.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Kind = Literal["approve", "edit", "reject"]
+AGENT_INBOX = {"accept": "approve", "edit": "edit", "ignore": "reject", "response": "reject"}
+
+
+class Action(BaseModel):
+    """One thing that a person decides."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    args: dict[str, Any]
+    description: str
+    allowed: tuple[Kind, ...] = ("approve", "edit", "reject")
+
+
+class EditedAction(BaseModel):
+    """The action as the person would have it."""
+
+    name: str = ""
+    args: dict[str, Any]
+
+
+class Decision(BaseModel):
+    """One decision; ``message`` is the person's comment."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Kind
+    edited_action: EditedAction | None = None
+    message: str = ""
+
+    @model_validator(mode="after")
+    def _edit_has_args(self) -> Decision:
+        if (self.type == "edit") != (self.edited_action is not None):
+            raise ValueError("an edit, and only an edit, carries edited_action: {name, args}")
+        return self
+
+
+class HumanAnswer(BaseModel):
+    """The decisions on an interrupt's actions, in their order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    count: ClassVar[int] = 1
+    allowed: ClassVar[tuple[tuple[Kind, ...], ...]] = ()
+    decisions: list[Decision]
+    reviewer: str = Field("unnamed", min_length=1)
+    """Who decided."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _other_forms(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"decisions": [{"type": value}] * cls.count}
+        if isinstance(value, list):
+            return {"decisions": [_from_agent_inbox(item) for item in value]}
+        return value
+
+    @model_validator(mode="after")
+    def _one_each(self) -> HumanAnswer:
+        if len(self.decisions) != self.count:
+            raise ValueError(f"{self.count} decisions are asked, {len(self.decisions)} were given")
+        for number, (decision, allowed) in enumerate(zip(self.decisions, self.allowed, strict=False), 1):
+            if decision.type not in allowed:
+                raise ValueError(f"decision {number} must be one of {', '.join(allowed)}, not {decision.type}")
+        return self
+
+
+def question(actions: list[Action]) -> dict[str, Any]:
+    """Return the interrupt's value for these actions."""
+    return {
+        "action_requests": [
+            {"name": a.name, "args": a.args, "arguments": a.args, "description": a.description} for a in actions
+        ],
+        "review_configs": [{"action_name": a.name, "allowed_decisions": list(a.allowed)} for a in actions],
+    }
+
+
+def answer_schema(actions: list[Action]) -> type[HumanAnswer]:
+    """Return the schema that an answer to ``question(actions)`` must fit.
+
+    It also takes a bare ``"approve"`` or ``"reject"`` for all actions, and Agent Inbox's list of
+    ``{"type": "accept" | "edit" | "ignore" | "response", "args": ...}``.
+    """
+    limits = {"count": len(actions), "allowed": tuple(a.allowed for a in actions), "__module__": __name__}
+    return type("HumanAnswer", (HumanAnswer,), limits | {"__annotations__": {}})
+
+
+def _from_agent_inbox(item: Any) -> Any:
+    if not isinstance(item, dict) or (kind := AGENT_INBOX.get(str(item.get("type")))) is None:
+        return item
+    args = item.get("args")
+    if kind == "edit" and isinstance(args, dict):
+        return {"type": "edit", "edited_action": {"name": args.get("action", ""), "args": args.get("args", {})}}
+    if "edited_action" in item or "message" in item:
+        return item
+    return {"type": kind, "message": args if isinstance(args, str) else ""}

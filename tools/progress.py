@@ -1,0 +1,38 @@
+"""Progress that a person sees while a step runs: small events on LangGraph's custom stream."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from langgraph.config import get_stream_writer
+
+from state.records import Record
+
+
+class Progress(Record):
+    """One step forward.
+
+    Several events of one step add up: ``advance`` is relative, ``total`` replaces the total known so far.
+    """
+
+    type: Literal["progress"] = "progress"
+    step: str
+    advance: int = 0
+    total: int | None = None
+    note: str = ""
+
+
+def report(step: str, advance: int = 0, *, total: int | None = None, note: str = "") -> None:
+    """Tell whoever watches the run; outside a run (a node called on its own) nobody does.
+
+    Args:
+        step: the node's name.
+        advance: items done since the last event.
+        total: items that the step now has before it, where it is known.
+        note: a few words, such as a loss.
+    """
+    try:
+        write = get_stream_writer()
+    except RuntimeError:
+        return
+    write(Progress(step=step, advance=advance, total=total, note=note).model_dump())
