@@ -8,7 +8,7 @@ templates. ``Task``, ``Agent`` and ``Crew.akickoff`` are used as they are.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from crewai import Agent, Crew, Task
 from crewai.agents.agent_executor import AgentExecutor
@@ -17,19 +17,12 @@ from pydantic import BaseModel, PrivateAttr
 
 from state.request import DIMENSIONS
 from tools.judging.quiet import unobserved
+from tools.judging.sitting import Sitting
 from tools.judging.subject import shield
 from tools.judging.verdicts import DimensionVerdict, Draw, ExpertVerdict, Opinion
 from tools.judging.wording import Wording
 
 EXPERT = "expert"
-
-
-class Sitting(Protocol):
-    """What stands behind the crew's models during one kickoff."""
-
-    async def ask(self, member: str, prompt: str) -> BaseModel:
-        """Answer for one member: an ``Opinion`` for a dimension, an ``ExpertVerdict`` for ``expert``."""
-        ...
 
 
 class _Seat(BaseLLM):  # type: ignore[misc]  # crewai carries no usable types

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 
 from pydantic import BaseModel
 
@@ -23,14 +24,31 @@ TEMPERATURE = 0.2
 """Low, so that a judge is steady; above 0, so that repeated draws can disagree."""
 
 
+class Sitting(Protocol):
+    """What answers for a crew's members during one kickoff."""
+
+    errors: dict[str, CorralError]
+    """What went wrong, by member."""
+    doubt: float
+    """How far the sitting itself doubts its verdict, 0 to 1."""
+
+    async def ask(self, member: str, prompt: str) -> BaseModel:
+        """Answer for one member: an ``Opinion`` for a dimension, an ``ExpertVerdict`` for ``expert``."""
+        ...
+
+    def close(self) -> None:
+        """End what is still under way, after a cancellation."""
+        ...
+
+
 class EndpointSitting:
     """Asks an endpoint.
 
     Args:
         endpoint: the judge's model.
         checks: what was verified on the text.
-        draw: which repetition this is; also added to the seed.
-        seed: the run's seed.
+        draw: which repetition this is.
+        seed: of this repetition.
         max_tokens: completion tokens of one answer.
     """
 
@@ -38,8 +56,9 @@ class EndpointSitting:
         self, endpoint: ChatEndpoint, checks: Sequence[CheckResult], *, draw: int, seed: int, max_tokens: int
     ) -> None:
         self.errors: dict[str, CorralError] = {}
+        self.doubt = 0.0
         self._endpoint, self._checks = endpoint, checks
-        self._draw, self._seed, self._max_tokens = draw, seed + draw, max_tokens
+        self._draw, self._seed, self._max_tokens = draw, seed, max_tokens
         self._asking: set[asyncio.Task[object]] = set()
         self._closed = False
 
@@ -85,7 +104,7 @@ class EndpointSitting:
         return Opinion(dimension=dimension, score=score, reason=shield(reason), own=verdict.score, said=verdict.reason)
 
     def close(self) -> None:
-        """End what is still being asked, after a cancellation: CrewAI leaves its parallel tasks running."""
+        """End what is still being asked: CrewAI leaves its parallel tasks running when it is cancelled."""
         self._closed = True
         for task in self._asking:
             task.cancel()

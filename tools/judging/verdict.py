@@ -18,7 +18,13 @@ PROVEN_WRONG = 2
 
 
 def judgement(
-    id: str, candidate_id: str, judge: str, draws: Sequence[Draw], checks: Sequence[CheckResult], settings: Judging
+    id: str,
+    candidate_id: str,
+    judge: str,
+    draws: Sequence[Draw],
+    checks: Sequence[CheckResult],
+    settings: Judging,
+    doubt: float = 0.0,
 ) -> Judgement:
     """Put the crew's draws over one text together.
 
@@ -29,6 +35,7 @@ def judgement(
         draws: at least one sitting of the crew.
         checks: what was verified; failed checks cap their dimension, and the stars.
         settings: weights and thresholds.
+        doubt: what the judge knows against its own word, 0 to 1; it lowers the confidence by as much.
     """
     own = [{o.dimension: o.own for o in draw.opinions} for draw in draws]
     reasons = {o.dimension: o.said for o in draws[0].opinions}
@@ -44,7 +51,7 @@ def judgement(
         scores=scores,
         overall=overall,
         stars=stars,
-        confidence=confidence(own, checks),
+        confidence=round(confidence(own, checks) * (1 - doubt), 3),
         feedback=_feedback(scores, draws[0], stars),
         strengths=_notes(draws[0].expert.strength, [s for s in scores if s.score >= STRONG]),
         weaknesses=_notes(draws[0].expert.weakness, [s for s in scores if s.score < WEAK])

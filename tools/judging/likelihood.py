@@ -1,0 +1,132 @@
+"""What a small model's probabilities say of an answer, where what it writes says nothing.
+
+Two measures, from one pass over the conversation and one over the answer alone:
+
+* ``yes``: log P(Yes) - log P(No) after the model has seen prompt and answer and is asked whether the answer is correct
+  and helpful;
+* ``gain``: how much likelier a token of the answer is for having seen the prompt (pointwise mutual information, mean
+  over the answer's tokens).
+
+The weights are the embedded model's own, unpacked in the cache as for training. Nothing is sent anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from state.records import Record
+from state.request import EMBEDDED
+
+QUESTION = "Is this answer correct and helpful? Reply Yes or No."
+YES, NO = ("Yes", "yes", " Yes", " yes"), ("No", "no", " No", " no")
+MOST_CORES = 8
+_lock = threading.Lock()
+PROMPT_TOKENS, ANSWER_TOKENS = 700, 700
+"""The most tokens read of each; the end of a longer prompt and the start of a longer answer."""
+
+
+class Likelihoods(Record):
+    """The two measures of one answer, in nats."""
+
+    yes: float
+    gain: float
+    """Per token; 0 for an empty answer."""
+
+
+class Weights:
+    """A causal language model in memory.
+
+    Args:
+        folder: a local Hugging Face folder with weights, tokenizer and chat template.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        self._yes, self._no = ([self._tokens(word)[0] for word in words] for words in (YES, NO))
+
+    def measure(self, prompt: str, answer: str) -> Likelihoods:
+        """Measure one answer; blocks for about half a second of one core.
+
+        Args:
+            prompt: what was asked.
+            answer: what was answered; any text.
+        """
+        told = self._tokens(answer)[:ANSWER_TOKENS]
+        asked = self._chat(self._tokenizer.decode(self._tokens(prompt)[-PROMPT_TOKENS:]))
+        after = self._log_probabilities(asked + told + self._tokens(self._turn()))
+        alone = self._log_probabilities(self._chat("") + told)
+        start, blank = len(asked) - 1, len(alone) - 1 - len(told)
+        gains = [float(after[start + i, token] - alone[blank + i, token]) for i, token in enumerate(told)]
+        last = after[-1]
+        return Likelihoods(
+            yes=float(last[self._yes].logsumexp(0) - last[self._no].logsumexp(0)),
+            gain=math.fsum(gains) / len(gains) if gains else 0.0,
+        )
+
+    def _log_probabilities(self, tokens: list[int]) -> Any:
+        import torch
+
+        with torch.inference_mode():
+            return self._model(torch.tensor([tokens])).logits[0].float().log_softmax(-1)
+
+    def _chat(self, prompt: str) -> list[int]:
+        return self._tokens(self._rendered([{"role": "user", "content": prompt}]))
+
+    def _turn(self) -> str:
+        """Return what stands between an answer and the reply to the question about it, in the model's own template."""
+        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        whole = self._rendered([*turns, {"role": "user", "content": QUESTION}])
+        return whole[len(self._rendered(turns[:1])) + 1 :]
+
+    def _rendered(self, turns: list[dict[str, str]]) -> str:
+        text: str = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        return text
+
+    def _tokens(self, text: str) -> list[int]:
+        tokens: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
+        return tokens
+
+
+async def measure(prompt: str, answer: str) -> Likelihoods:
+    """Measure one answer by the embedded model, one core to each answer; the first call loads the weights.
+
+    Raises:
+        BadInput: the embedded model is not installed.
+        StorageError: it cannot be unpacked into the cache.
+    """
+    return await asyncio.get_running_loop().run_in_executor(_cores(), _measure, prompt, answer)
+
+
+def _measure(prompt: str, answer: str) -> Likelihoods:
+    with _lock:
+        weights = _weights()
+    return weights.measure(prompt, answer)
+
+
+@cache
+def _weights() -> Weights:
+    import torch
+
+    from tools.settings import load_settings
+    from tools.training.base_model import base_folder
+
+    # Threads that share one pass wait for each other at every layer; answers side by side do not.
+    torch.set_num_threads(1)
+    return Weights(base_folder(EMBEDDED, load_settings().cache))
+
+
+@cache
+def _cores() -> ThreadPoolExecutor:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ThreadPoolExecutor(min(cores, MOST_CORES), thread_name_prefix="likelihood")

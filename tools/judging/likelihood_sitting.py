@@ -1,0 +1,118 @@
+"""The likelihood judge: the same crew, whose seats answer from probabilities and checks instead of written scores.
+
+A model of 135 million parameters writes the same score for good and bad; all five seats therefore start from the same
+two likelihoods, and the checks tell them apart. Wherever such a judgement is shown, it is called the likelihood judge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from statistics import NormalDist
+
+from pydantic import BaseModel
+
+from state.errors import CorralError
+from state.records import CheckResult
+from tools.checks import cap
+from tools.judging.likelihood import QUESTION, Likelihoods
+from tools.judging.subject import shield
+from tools.judging.verdict import capped_reason
+from tools.judging.verdicts import ExpertVerdict, Opinion
+
+NAME = "likelihood judge"
+YES, GAIN = NormalDist(0.0, 1.0), NormalDist(1.0, 1.0)
+"""How the two measures are spread over answers to real instructions, in nats: mean and deviation over the 200 answers
+of LLMBar's natural set."""
+STARS = (30.0, 50.0, 65.0, 80.0)
+"""Overall scores from which an answer has two, three, four and five stars."""
+
+
+def likelihood_parts() -> list[object]:
+    """Return what the judge's word depends on beside model and weights, for its identity."""
+    return [QUESTION, [(d.mean, d.stdev) for d in (YES, GAIN)], STARS]
+
+
+def shares(found: Likelihoods) -> tuple[float, float]:
+    """Return what share of answers each measure puts below this one, 0 to 1: by ``yes``, then by ``gain``."""
+    return YES.cdf(found.yes), GAIN.cdf(found.gain)
+
+
+def own_score(dimension: str, found: Likelihoods, checks: Sequence[CheckResult]) -> float:
+    """Return a seat's score before caps, 0 to 100.
+
+    The two likelihoods count alike. Where checks apply, the share of them that passed is the whole of compliance and
+    half of every other dimension: it is what carries a judge of this size.
+
+    Args:
+        dimension: the seat's.
+        found: the answer's likelihoods.
+        checks: what was verified; rules of a policy count only where they failed, since most hold for any text.
+    """
+    likely = 100 * sum(shares(found)) / 2
+    telling = [c for c in checks if c.passed is False or (c.passed and not c.kind.startswith("policy:"))]
+    if not telling:
+        return round(likely, 1)
+    passed = 100 * sum(bool(c.passed) for c in telling) / len(telling)
+    return round(passed if dimension == "compliance" else (likely + passed) / 2, 1)
+
+
+def doubt(found: Likelihoods) -> float:
+    """Return how far the two measures disagree, 0 to 1."""
+    by_yes, by_gain = shares(found)
+    return abs(by_yes - by_gain)
+
+
+def stars_of(overall: float) -> int:
+    """Return the stars, 1 to 5, of an overall score."""
+    return 1 + sum(overall >= least for least in STARS)
+
+
+class LikelihoodSitting:
+    """Answers for all seats.
+
+    Args:
+        measure: gives the likelihoods of an answer to a prompt.
+        prompt: what was asked.
+        answer: the completion.
+        checks: what was verified on it.
+        weights: share of each dimension in the overall score.
+    """
+
+    def __init__(
+        self,
+        measure: Callable[[str, str], Awaitable[Likelihoods]],
+        prompt: str,
+        answer: str,
+        checks: Sequence[CheckResult],
+        weights: Mapping[str, float],
+    ) -> None:
+        self.errors: dict[str, CorralError] = {}
+        self.doubt = 0.0
+        self._checks, self._weights = checks, weights
+        self._measured = asyncio.ensure_future(measure(prompt, answer))
+        self._overall = 0.0
+
+    async def ask(self, member: str, prompt: str) -> BaseModel:
+        """Answer for one member; the prompt is not read, since the likelihoods are of the conversation itself."""
+        if member == "expert":
+            return ExpertVerdict(stars=stars_of(self._overall), strength="", weakness="")
+        try:
+            found = await asyncio.shield(self._measured)
+        except CorralError as error:
+            self.errors[NAME] = error
+            return Opinion(dimension=member, score=0, own=0, reason="")
+        self.doubt = doubt(found)
+        return self._opinion(member, found)
+
+    def _opinion(self, dimension: str, found: Likelihoods) -> Opinion:
+        own = own_score(dimension, found, self._checks)
+        said = f"{NAME}: yes over no by {found.yes:+.2f}, gain {found.gain:+.2f} a token"
+        score, lowered_by = cap(own, dimension, self._checks)
+        self._overall += self._weights[dimension] * score
+        reason = said if lowered_by is None else capped_reason(said, score, lowered_by)
+        return Opinion(dimension=dimension, score=score, reason=shield(reason), own=own, said=said)
+
+    def close(self) -> None:
+        """Drop the measurement, after a cancellation."""
+        self._measured.cancel()
