@@ -237,8 +237,9 @@ def test_what_the_embedded_model_wrote() -> None:
     assert reasons(parsed) == ["no_output", "repeated_part"]
 
 
-def test_the_answer_to_a_call_may_repeat_the_prompts_head() -> None:
-    call = generation_call(SEEDS, Generation(), round=1, index=0, seed=0, accepted_by_category={})
+@pytest.mark.parametrize("prefill", [True, False])
+def test_the_answer_to_a_call_may_repeat_the_prompts_head(prefill: bool) -> None:
+    call = generation_call(SEEDS, Generation(), round=1, index=0, seed=0, accepted_by_category={}, prefill=prefill)
     for text in (ALPACA, call.messages[-1]["content"] + ALPACA):
         answer = Completion(text=text, finish_reason="stop", key="")
         assert rows(answered_tasks(call, answer)) == [RIVER, SUM]

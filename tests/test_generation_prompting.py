@@ -77,6 +77,12 @@ def test_the_call_is_alpacas() -> None:
     assert len(shown(made)) == 3
 
 
+def test_a_server_that_refuses_to_continue_is_asked_in_one_message() -> None:
+    made = generation_call(SEEDS, Generation(), round=1, index=0, seed=0, accepted_by_category={}, prefill=False)
+    assert [message["role"] for message in made.messages] == ["user"]
+    assert text_of(made) == text_of(call())
+
+
 def test_demonstrations_are_numbered_blocks() -> None:
     head = list_head([seed_task("one"), seed_task("two", input="some\nlines", output="x\ny")])
     assert head == (

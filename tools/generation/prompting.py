@@ -1,10 +1,10 @@
 """Alpaca's batch prompt: some seed tasks as the head of a numbered list that the model is to continue.
 
 After Stanford Alpaca (``prompt.txt`` and ``encode_prompt`` in ``generate_instruction.py``): the same nine requirements
-and block format, in words of our own. Alpaca asked a completion model. For a chat model the head of the list is the
-beginning of its own answer: servers that continue a last message of the assistant (llama.cpp, Ollama) go straight on,
-and others begin their answer with the next task. The embedded model then writes 10 rows that pass the gates in 1,000
-tokens; with the demonstrations in the user's message it writes 4, and with all of it there, hardly any.
+and block format, in words of our own. Alpaca asked a completion model, which simply went on with the list. A server
+that continues a last message of the assistant, such as llama.cpp's, lets a chat model do the same, and for the embedded
+model that decides: 10 rows in 1,000 tokens then pass the gates; with the demonstrations in the user's message 4, and
+with all of it there hardly any. Other servers refuse such a message, so they are asked in one message of the user.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def generation_call(
     seed: int,
     accepted_by_category: Mapping[str, int],
     batch_size: int | None = None,
+    prefill: bool = True,
 ) -> ChatCall:
     """Return one request for a batch of new tasks. It depends on its arguments alone.
 
@@ -49,6 +50,7 @@ def generation_call(
         accepted_by_category: rows kept so far; what is missing counts as 0.
         batch_size: tasks asked, the demonstrations among them, where the limits left allow fewer than
             ``settings.tasks_per_call``; at least 2.
+        prefill: begin the list in the assistant's name; for servers that go on with such a message.
 
     Raises:
         ValueError: there are no seeds, or ``batch_size`` is under 2.
@@ -59,13 +61,12 @@ def generation_call(
         raise ValueError("a generation call needs at least one seed task and a batch of at least 2")
     rng = random.Random(f"generate/{seed}/{round}/{index}")
     shown = choose_demonstrations(seeds, min(settings.demonstrations, total - 1), accepted_by_category, rng)
+    demand, head = REQUIREMENTS.format(total=total), list_head(shown)
+    begun = (Message(role="user", content=demand), Message(role="assistant", content=head))
     tokens = math.ceil(settings.max_tokens * completion_share(total, full, settings.demonstrations))
     return ChatCall(
         purpose="generate",
-        messages=(
-            Message(role="user", content=REQUIREMENTS.format(total=total)),
-            Message(role="assistant", content=list_head(shown)),
-        ),
+        messages=begun if prefill else (Message(role="user", content=f"{demand}\n{head}"),),
         temperature=settings.temperature,
         top_p=settings.top_p,
         max_tokens=max(tokens, min(FEWEST_TOKENS, settings.max_tokens)),
