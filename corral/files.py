@@ -41,7 +41,7 @@ def gate(
 def print_report(console: Console, report: GateReport, out: Path) -> None:
     """Print the sum, each gate's pass rate, the reasons and the rows that could not be read."""
     table = Table("gate", "met", "passed", "share", box=None)
-    for name, rate in report.pass_rates.items():
+    for name, rate in report.gates.items():
         table.add_row(name, f"{rate.met:,}", f"{rate.passed:,}", f"{rate.rate:.3f}")
     console.print(table)
     reasons = Table("why not accepted", "rows", box=None)
@@ -49,7 +49,7 @@ def print_report(console: Console, report: GateReport, out: Path) -> None:
         reasons.add_row(reason, f"{count:,}")
     console.print(reasons)
     for row in report.unreadable_rows[:10]:
-        console.print(f"row {row.number}: {row.reason}", highlight=False, markup=False)
+        console.print(f"row {row.row}: {row.fault}", highlight=False, markup=False)
     console.print(
         f"{report.rows:,} rows = {report.accepted:,} accepted + {report.waiting:,} for review + "
         f"{report.rejected:,} rejected + {report.unreadable:,} unreadable; written to {out}",

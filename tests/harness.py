@@ -16,7 +16,18 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parent.parent
-TOPICS = ("kettles", "ladders", "lanterns", "anchors", "saddles", "marbles", "bridges", "candles", "violins", "harbours")
+TOPICS = (
+    "kettles",
+    "ladders",
+    "lanterns",
+    "anchors",
+    "saddles",
+    "marbles",
+    "bridges",
+    "candles",
+    "violins",
+    "harbours",
+)
 
 
 def write_prompts(path: Path, training: int = 8, heldout: int = 4) -> Path:
@@ -45,7 +56,7 @@ def request_of(url: str, base: Path, prompts: Path, **sections: Any) -> dict[str
         "generation": {"target": 4, "rounds": 1},
         "sampling": {"candidates": 3},
         "judge": {"review": 50, "accept": 70},
-        "train": {"recipe": "sft", "epochs": 30, "batch_size": 4, "save_steps": 2, "lora_rank": 4, "lora_alpha": 8},
+        "train": {"recipe": "sft", "epochs": 10, "batch_size": 4, "save_steps": 2, "lora_rank": 4, "lora_alpha": 8},
         "evaluate": {"max_tokens": 12, "batch_size": 4, "resamples": 200},
     }
     for name, values in sections.items():
@@ -105,7 +116,9 @@ class Home:
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Ask the run's database; empty before it has its tables."""
         try:
-            with sqlite3.connect(f"file:{self.folder / 'home' / 'corral.db'}?mode=ro", uri=True, timeout=30) as database:
+            with sqlite3.connect(
+                f"file:{self.folder / 'home' / 'corral.db'}?mode=ro", uri=True, timeout=30
+            ) as database:
                 return database.execute(sql).fetchall()
         except sqlite3.OperationalError:
             return []
@@ -113,7 +126,9 @@ class Home:
     def datasets(self) -> dict[str, bytes]:
         """Return the data files of the only dataset version, by name."""
         (folder,) = (self.folder / "home" / "runs").glob("*/datasets/*")
-        return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.name not in ("manifest.json", "README.md")}
+        return {
+            p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.name not in ("manifest.json", "README.md")
+        }
 
 
 def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 120) -> Any:
