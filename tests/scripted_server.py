@@ -63,7 +63,7 @@ class ScriptedServer:
         failures: what happens to the first requests, in the order they arrive; ``ok`` for an answer.
         fail_when: a text, and what happens to every request that contains it.
         keys: the accepted API keys; ``None`` accepts all. A rejected key gets a 401.
-        models: what ``/models`` lists.
+        models: what ``/models`` lists; where it is empty there is no such list, and every model is taken.
         answer: takes the request's body and returns the answer's text; the scripted answers where it is not given.
         log: a file that every request and every answer sent is appended to, a JSON object a line, flushed at once.
         port: 0 for a free one.
@@ -136,10 +136,14 @@ class ScriptedServer:
     async def _list_models(self, request: web.Request) -> web.Response:
         if not self._accepts(_bearer(request)):
             return _error(401, "Incorrect API key provided")
+        if not self.models:
+            return _error(404, "no list of models")
         return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        if "messages" not in body:
+            return _error(400, "messages are missing")
         key = _bearer(request)
         outcome = self._outcome(body, key)
         seen = Seen(request_hash(body), body, key, time.time(), outcome)
@@ -160,7 +164,7 @@ class ScriptedServer:
     def _outcome(self, body: dict[str, Any], key: str) -> str:
         if not self._accepts(key):
             return "401"
-        if body["model"] not in self.models:
+        if self.models and body["model"] not in self.models:
             return "404"
         text = json.dumps(body["messages"], ensure_ascii=False)
         for mark, outcome in self.fail_when.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import time
 from functools import lru_cache
@@ -78,7 +79,8 @@ def _has(models: tuple[str, ...], model: str, host: str) -> bool:
 async def _transport(spec: Endpoint, settings: Settings) -> HttpTransport | EmbeddedTransport:
     tracing = settings.langsmith_tracing
     if spec.base_url != EMBEDDED:
-        return _http(spec.base_url, settings.api_keys, tracing)
+        # In a thread: the first one reads the trusted certificates from disk.
+        return await asyncio.to_thread(_http, spec.base_url, settings.api_keys, tracing)
     if spec.model != MODEL:
         raise BadInput(f"the embedded endpoint has the one model {MODEL!r}, not {spec.model!r}; set base_url too")
     return _embedded(await embedded_urls(), tracing)

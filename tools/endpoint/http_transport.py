@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import ssl
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import certifi
 
 from state.errors import BadInput, EndpointError, EndpointRefused, EndpointUnreachable
 from tools.endpoint.chat import ChatCall
@@ -25,6 +28,7 @@ from tools.endpoint.transport import Reply, chat_body
 
 BYTES_A_TOKEN = 4
 """Used only where a server does not count its tokens: the usual figure for English."""
+NOT_THERE = (404, 405, 501)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -48,6 +52,7 @@ class HttpTransport:
         self.host = parts.hostname or ""
         self.keys = tuple(keys)
         self.proxy = _proxy(parts.scheme, self.host)
+        self._tls = trusted() if parts.scheme == "https" else True
         self._turn = itertools.count()
         self._post = traced(self._post_with_keys) if tracing else self._post_with_keys
 
@@ -65,15 +70,23 @@ class HttpTransport:
         return read_completion(await self._post(body, timeout), body, self.base_url)
 
     async def models(self, timeout: float = 10.0) -> list[str] | None:
-        """Return the names that the server lists at ``/models``, or ``None`` where it has no such list.
+        """Return the names that the server lists at ``/models``, or ``None`` where it has no list but does take chats.
 
         Raises:
             TryAgain: the server fails or limits at the moment.
             EndpointError: no connection, or a key that is refused.
         """
-        status, text, headers = await self._exchange("GET", "/models", None, (*self.keys, "")[0], timeout)
-        if status in (404, 405, 501):
-            return None
+        for number, key in enumerate(self.keys or ("",), start=1):
+            status, text, headers = await self._exchange("GET", "/models", None, key, timeout)
+            if status in (401, 403) and len(self.keys) > 1:
+                raise EndpointRefused(f"{self.base_url} refuses key {number} of {len(self.keys)} in OPENAI_API_KEY.")
+        if status in NOT_THERE:
+            # An empty request costs nothing: where chats are taken, it is refused as such.
+            status, text, headers = await self._exchange("POST", "/chat/completions", {}, key, timeout)
+            if status in (400, 422):
+                return None
+        if status in NOT_THERE:
+            raise _no_api(self.base_url)
         if status != 200:
             raise failure(status, text, headers, url=self.base_url, model="", keys=len(self.keys))
         try:
@@ -103,7 +116,13 @@ class HttpTransport:
             async with (
                 asyncio.timeout(timeout),
                 session.request(
-                    method, self.base_url + path, json=body, headers=headers, proxy=self.proxy, allow_redirects=False
+                    method,
+                    self.base_url + path,
+                    json=body,
+                    headers=headers,
+                    proxy=self.proxy,
+                    ssl=self._tls,
+                    allow_redirects=False,
                 ) as response,
             ):
                 return response.status, await response.text(errors="replace"), response.headers
@@ -117,6 +136,14 @@ class HttpTransport:
             raise EndpointRefused(f"{self.base_url} shows a certificate that cannot be trusted: {error}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise TryAgain(unreachable(self.base_url, error)) from error
+
+
+@lru_cache(maxsize=1)
+def trusted() -> ssl.SSLContext:
+    """Return a context that trusts the system's certificates and, for systems that have none, certifi's."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
 
 
 def read_completion(answer: dict[str, Any], body: dict[str, Any], url: str) -> Reply:

@@ -6,14 +6,12 @@ Asyncio's objects belong to one loop, and a process may have several (CrewAI's s
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import aiohttp
-import certifi
 
 from state.records import Call
 
@@ -80,26 +78,19 @@ async def shared() -> Shared:
     """Return what the running loop's endpoints share; it is closed when the loop ends."""
     loop = asyncio.get_running_loop()
     if loop not in _shared:
-        context = await asyncio.to_thread(_tls)
-        if loop not in _shared:
-            life = _life(loop, context)
-            _shared[loop] = (await anext(life), life)
+        life = _life(loop)
+        # This never yields to another task, so the first asker has made it before the second looks.
+        _shared[loop] = (await anext(life), life)
     return _shared[loop][0]
 
 
-async def _life(loop: asyncio.AbstractEventLoop, context: ssl.SSLContext) -> AsyncGenerator[Shared]:
+async def _life(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Shared]:
     # A generator, since a loop that ends closes every async generator that it started: connections are never left open,
     # and nobody has to remember to close them.
-    connector = aiohttp.TCPConnector(limit=0, ssl=context, ttl_dns_cache=300)
+    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
     timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=CONNECT_SECONDS)
     try:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             yield Shared(session)
     finally:
         _shared.pop(loop, None)
-
-
-def _tls() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context

@@ -1,0 +1,43 @@
+"""A ledger in memory, for tests of what stands in front of a ledger."""
+
+from __future__ import annotations
+
+import asyncio
+
+from state.records import Call
+
+
+class MemoryLedger:
+    """Keeps calls and uses in dictionaries, and counts the writes.
+
+    Args:
+        cap: dollars that every run may spend; ``None`` for no cap.
+        delay: seconds that each write takes.
+    """
+
+    def __init__(self, cap: float | None = None, delay: float = 0.0) -> None:
+        self.calls: dict[str, Call] = {}
+        self.uses: set[tuple[str, str, str]] = set()
+        self.limit = cap
+        self.delay = delay
+        self.writes = 0
+
+    async def get(self, key: str) -> Call | None:
+        await asyncio.sleep(0)
+        return self.calls.get(key)
+
+    async def put(self, call: Call) -> None:
+        await asyncio.sleep(self.delay)
+        self.writes += 1
+        kept = self.calls.get(call.key)
+        if kept is None or kept.status == "failed":
+            self.calls[call.key] = call
+
+    async def use(self, run_id: str, key: str, purpose: str) -> None:
+        self.uses.add((run_id, key, purpose))
+
+    async def spent(self, run_id: str) -> float:
+        return sum(call.cost for call in self.calls.values() if call.run_id == run_id)
+
+    async def cap(self, run_id: str) -> float | None:
+        return self.limit

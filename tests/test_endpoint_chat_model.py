@@ -1,0 +1,70 @@
+"""Any LangChain chat model behind the ledger: langchain-openai over real loopback HTTP."""
+
+import pytest
+from langchain_core.language_models import FakeListChatModel
+from langchain_openai import ChatOpenAI
+from pydantic import BaseModel, SecretStr
+
+from state.errors import BadInput, EndpointRefused, EndpointUnreachable
+from state.request import Endpoint
+from tests.memory_ledger import MemoryLedger
+from tests.scripted_server import MODEL, ScriptedServer
+from tools.endpoint import client
+from tools.endpoint.chat import ChatCall
+from tools.endpoint.chat_model import ChatModelTransport
+from tools.endpoint.client import LedgeredEndpoint
+
+CALL = ChatCall(purpose="test", messages=({"role": "user", "content": "What is a river?"},), max_tokens=40, seed=3)
+
+
+class Grade(BaseModel):
+    score: int
+
+
+@pytest.fixture(autouse=True)
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "BACKOFF", lambda state: 0.0)
+
+
+def plugged(server: ScriptedServer, ledger: MemoryLedger) -> LedgeredEndpoint:
+    model = ChatOpenAI(model=MODEL, base_url=server.url, api_key=SecretStr("sk-test"), max_retries=0)
+    spec = Endpoint(base_url=server.url, model=MODEL, attempts=3, input_price=1.0)
+    return LedgeredEndpoint(ChatModelTransport(model), ledger, spec, "run")
+
+
+async def test_a_plugged_model_is_asked_and_recorded_like_any_other() -> None:
+    ledger = MemoryLedger()
+    with ScriptedServer(failures=["500", "429:0"]) as server:
+        first = await plugged(server, ledger).complete(CALL.model_copy(update={"stop": ("zzz",)}))
+        again = await plugged(server, ledger).complete(CALL.model_copy(update={"stop": ("zzz",)}))
+    assert len(server.requests) == 3 and again.from_ledger and again.text == first.text
+    body = server.requests[2].body
+    assert (body["seed"], body["temperature"], body["top_p"], body["stop"]) == (3, 1.0, 1.0, ["zzz"])
+    assert 40 in (body.get("max_tokens"), body.get("max_completion_tokens"))
+    assert first.prompt_tokens == 4 and first.completion_tokens > 0 and first.cost == 4e-6
+    assert ledger.calls[first.key].attempts == 3
+
+
+async def test_a_plugged_model_answers_by_schema() -> None:
+    with ScriptedServer() as server:
+        grade, _ = await plugged(server, MemoryLedger()).complete_as(Grade, CALL)
+    assert isinstance(grade.score, int)
+    assert server.requests[0].body["response_format"]["json_schema"]["strict"] is True
+
+
+@pytest.mark.parametrize(("failure", "kind"), [("401", EndpointRefused), ("drop", EndpointUnreachable)])
+async def test_its_errors_become_ours(failure: str, kind: type[Exception]) -> None:
+    with ScriptedServer(failures=[failure] * 3) as server:
+        with pytest.raises(kind, match="ChatOpenAI"):
+            await plugged(server, MemoryLedger()).complete(CALL)
+
+
+async def test_any_other_chat_model_works_too() -> None:
+    transport = ChatModelTransport(FakeListChatModel(responses=["A river is water on its way."]))
+    made = await LedgeredEndpoint(transport, MemoryLedger(), Endpoint(model="fake"), "run").complete(CALL)
+    assert (made.text, made.finish_reason) == ("A river is water on its way.", "stop")
+
+
+def test_a_model_that_retries_by_itself_is_refused() -> None:
+    with pytest.raises(BadInput, match="max_retries=0"):
+        ChatModelTransport(ChatOpenAI(model=MODEL, api_key=SecretStr("x")))
