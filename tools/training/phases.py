@@ -98,6 +98,8 @@ def _train_phase(
         seal(part, summary=summary)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(part, target)
+        for spent in work.glob("checkpoint-*"):
+            shutil.rmtree(spent, ignore_errors=True)
     return summary
 
 
