@@ -1,9 +1,9 @@
 """What a small model's probabilities say of an answer, where what it writes says nothing.
 
-Two measures, from one pass over the conversation and one over the answer alone:
+Two measures:
 
-* ``yes``: log P(Yes) - log P(No) after the model has seen prompt and answer and is asked whether the answer is correct
-  and helpful;
+* ``yes``: log P(Yes) - log P(No), where the model is shown prompt and answer and asked whether that is correct and
+  helpful;
 * ``gain``: how much likelier a token of the answer is for having seen the prompt (pointwise mutual information, mean
   over the answer's tokens).
 
@@ -24,7 +24,7 @@ from typing import Any
 from state.records import Record
 from state.request import EMBEDDED
 
-QUESTION = "Is this answer correct and helpful? Reply Yes or No."
+QUESTION = "Is this answer correct and helpful?"
 YES, NO = ("Yes", "yes", " Yes", " yes"), ("No", "no", " No", " no")
 MOST_CORES = 8
 _lock = threading.Lock()
@@ -63,35 +63,33 @@ class Weights:
             answer: what was answered; any text.
         """
         told = self._tokens(answer)[:ANSWER_TOKENS]
-        asked = self._chat(self._tokenizer.decode(self._tokens(prompt)[-PROMPT_TOKENS:]))
-        after = self._log_probabilities(asked + told + self._tokens(self._turn()))
-        alone = self._log_probabilities(self._chat("") + told)
-        start, blank = len(asked) - 1, len(alone) - 1 - len(told)
-        gains = [float(after[start + i, token] - alone[blank + i, token]) for i, token in enumerate(told)]
-        last = after[-1]
+        asked = self._tokenizer.decode(self._tokens(prompt)[-PROMPT_TOKENS:])
+        shown = f"Instruction: {asked}\n\nResponse: {self._tokenizer.decode(told)}\n\n{QUESTION}"
+        reply = self._log_probabilities(self._chat(shown), last=1)[-1]
+        gains = (self._told(asked, told) - self._told("", told)).tolist()
         return Likelihoods(
-            yes=float(last[self._yes].logsumexp(0) - last[self._no].logsumexp(0)),
+            yes=float(reply[self._yes].logsumexp(0) - reply[self._no].logsumexp(0)),
             gain=math.fsum(gains) / len(gains) if gains else 0.0,
         )
 
-    def _log_probabilities(self, tokens: list[int]) -> Any:
+    def _told(self, prompt: str, answer: list[int]) -> Any:
+        """Return the log-probability of each of the answer's tokens after a prompt."""
+        import torch
+
+        tokens = self._chat(prompt) + answer
+        after = self._log_probabilities(tokens, last=len(answer) + 1)[:-1]
+        return after[torch.arange(len(answer)), torch.tensor(answer, dtype=torch.long)]
+
+    def _log_probabilities(self, tokens: list[int], last: int) -> Any:
+        """Return the log-probabilities of what follows each of the last tokens, a row each."""
         import torch
 
         with torch.inference_mode():
-            return self._model(torch.tensor([tokens])).logits[0].float().log_softmax(-1)
+            return self._model(torch.tensor([tokens]), logits_to_keep=last).logits[0].float().log_softmax(-1)
 
     def _chat(self, prompt: str) -> list[int]:
-        return self._tokens(self._rendered([{"role": "user", "content": prompt}]))
-
-    def _turn(self) -> str:
-        """Return what stands between an answer and the reply to the question about it, in the model's own template."""
-        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-        whole = self._rendered([*turns, {"role": "user", "content": QUESTION}])
-        return whole[len(self._rendered(turns[:1])) + 1 :]
-
-    def _rendered(self, turns: list[dict[str, str]]) -> str:
-        text: str = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        return text
+        turns = [{"role": "user", "content": prompt}]
+        return self._tokens(self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
 
     def _tokens(self, text: str) -> list[int]:
         tokens: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids

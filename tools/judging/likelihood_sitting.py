@@ -21,16 +21,19 @@ from tools.judging.verdict import capped_reason
 from tools.judging.verdicts import ExpertVerdict, Opinion
 
 NAME = "likelihood judge"
-YES, GAIN = NormalDist(0.0, 1.0), NormalDist(1.0, 1.0)
+YES, GAIN = NormalDist(0.45, 0.85), NormalDist(1.08, 1.01)
 """How the two measures are spread over answers to real instructions, in nats: mean and deviation over the 200 answers
-of LLMBar's natural set."""
+of LLMBar's natural set (Zeng et al. 2024)."""
+YES_SHARE = 0.25
+"""What ``yes`` counts beside ``gain``. On LLMBar's 100 pairs ``yes`` chose as people did in 0.55 and ``gain`` in 0.64;
+half and half gave 0.53, a quarter 0.61. On 20 plain pairs of a right and a wrong answer: 0.65, 0.90, 0.90."""
 STARS = (30.0, 50.0, 65.0, 80.0)
 """Overall scores from which an answer has two, three, four and five stars."""
 
 
 def likelihood_parts() -> list[object]:
     """Return what the judge's word depends on beside model and weights, for its identity."""
-    return [QUESTION, [(d.mean, d.stdev) for d in (YES, GAIN)], STARS]
+    return [QUESTION, [(d.mean, d.stdev) for d in (YES, GAIN)], YES_SHARE, STARS]
 
 
 def shares(found: Likelihoods) -> tuple[float, float]:
@@ -41,15 +44,16 @@ def shares(found: Likelihoods) -> tuple[float, float]:
 def own_score(dimension: str, found: Likelihoods, checks: Sequence[CheckResult]) -> float:
     """Return a seat's score before caps, 0 to 100.
 
-    The two likelihoods count alike. Where checks apply, the share of them that passed is the whole of compliance and
-    half of every other dimension: it is what carries a judge of this size.
+    Where checks apply, the share of them that passed is the whole of compliance and half of every other dimension: it
+    is what carries a judge of this size.
 
     Args:
         dimension: the seat's.
         found: the answer's likelihoods.
         checks: what was verified; rules of a policy count only where they failed, since most hold for any text.
     """
-    likely = 100 * sum(shares(found)) / 2
+    by_yes, by_gain = shares(found)
+    likely = 100 * (YES_SHARE * by_yes + (1 - YES_SHARE) * by_gain)
     telling = [c for c in checks if c.passed is False or (c.passed and not c.kind.startswith("policy:"))]
     if not telling:
         return round(likely, 1)
