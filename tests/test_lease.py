@@ -55,9 +55,9 @@ def kill(process: "subprocess.Popen[str]") -> None:
         process.stdout.close()
 
 
-async def until(row: Callable[[], Awaitable[bool]]) -> None:
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(10):
-        while not await row():
+        while not await condition():
             await asyncio.sleep(0.01)
 
 
@@ -120,6 +120,10 @@ async def _held(database: Database) -> bool:
 
 async def _free(database: Database) -> bool:
     return not await _held(database)
+
+
+async def _renewed(database: Database, first: float) -> bool:
+    return await lease_until(database) > first
 
 
 async def test_the_lease_of_a_killed_process_is_free_at_once(database: Database, database_url: str) -> None:
@@ -209,7 +213,7 @@ def _dead_pid() -> int:
 
 
 async def test_one_that_is_not_renewed_runs_out(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state.lease, "LEASE_SECONDS", 0.2)
+    monkeypatch.setattr(state.lease, "LEASE_SECONDS", 1.0)
     await Leases(database, ELSEWHERE)._take("run")
     mine = Leases(database)
     with pytest.raises(RunBusy, match="another-machine"):
@@ -220,11 +224,10 @@ async def test_one_that_is_not_renewed_runs_out(database: Database, monkeypatch:
 
 
 async def test_one_that_is_held_is_renewed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state.lease, "LEASE_SECONDS", 0.6)
+    monkeypatch.setattr(state.lease, "LEASE_SECONDS", 3.0)
     async with Leases(database, ELSEWHERE).hold("run"):
         first = await lease_until(database)
-        await asyncio.sleep(0.9)
-        assert await lease_until(database) > first
+        await until(lambda: _renewed(database, first))
         with pytest.raises(RunBusy):
             await Leases(database)._take("run")
 
@@ -244,8 +247,6 @@ async def test_a_renewal_that_fails_once_is_tried_again(database: Database, monk
             yield
 
         monkeypatch.setattr(database, "writing", locked)
-        async with asyncio.timeout(10):
-            while await lease_until(database) == first:
-                await asyncio.sleep(0.02)
+        await until(lambda: _renewed(database, first))
         assert failures == 1
     assert await mine.holder("run") is None
