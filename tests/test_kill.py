@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,27 +28,33 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def unkilled(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Home:
+def server() -> Iterator[ScriptedServer]:
+    """One server for all runs: its URL is a part of the ledger's keys."""
+    with ScriptedServer(latency=0.02) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def unkilled(tmp_path_factory: pytest.TempPathFactory, base: Path, server: ScriptedServer) -> Home:
     folder = tmp_path_factory.mktemp("unkilled")
-    with ScriptedServer() as server:
-        home = Home.make(folder, request_of(server.url, base, write_prompts(folder / "prompts.jsonl")))
-        home.corral("run", str(home.config), "--run-id", RUN)
+    home = Home.make(folder, request_of(server.url, base, write_prompts(folder / "prompts.jsonl")))
+    home.corral("run", str(home.config), "--run-id", RUN)
     return home
 
 
 @pytest.mark.parametrize("step", AT)
-def test_killed_run_goes_on(step: str, tmp_path: Path, base: Path, unkilled: Home) -> None:
-    with ScriptedServer(latency=0.02) as server:
-        home = Home.make(tmp_path, request_of(server.url, base, write_prompts(tmp_path / "prompts.jsonl")))
-        process = home.start("run", str(home.config), "--run-id", RUN)
-        wait_until(lambda: AT[step](home), process)
-        process.kill()
-        process.wait()
-        recorded = [json.loads(body) for (body,) in home.query("SELECT body FROM calls WHERE status = 'answered'")]
-        (standing,) = json.loads(home.corral("runs", "--json"))
-        assert (standing["standing"], standing["step"]) == ("stopped", step)
-        home.corral("resume", RUN)
-        asked = Counter(seen.hash for seen in server.answered)
+def test_killed_run_goes_on(step: str, tmp_path: Path, base: Path, server: ScriptedServer, unkilled: Home) -> None:
+    before = len(server.answered)
+    home = Home.make(tmp_path, request_of(server.url, base, write_prompts(tmp_path / "prompts.jsonl")))
+    process = home.start("run", str(home.config), "--run-id", RUN)
+    wait_until(lambda: AT[step](home), process)
+    process.kill()
+    process.wait()
+    recorded = [json.loads(body) for (body,) in home.query("SELECT body FROM calls WHERE status = 'answered'")]
+    (standing,) = json.loads(home.corral("runs", "--json"))
+    assert (standing["standing"], standing["step"]) == ("stopped", step)
+    home.corral("resume", RUN)
+    asked = Counter(seen.hash for seen in server.answered[before:])
 
     assert home.datasets() == unkilled.datasets()
     paid = [request_hash(call["request"]) for call in recorded]
