@@ -227,12 +227,14 @@ def test_what_the_embedded_model_wrote() -> None:
         " Say which is heavier.\n5. Input:\na stone; a feather\n6. Output:\nThe stone.\n###\n"
         "5. Instruction: Pick a flower.\n5. Output:\n2. To your left\n6. To your right\n"
         "6. Instructions: To what do you go?\n1. Input:\n<noinput>\nNobody knows.\n\n"
+        "6. Instruction: How do you make a rainbow?\n6. Input:\n<noininput>\n6. Output:\nI use a light.\n"
         "7. Instruction: What is it?\n7. Output:\nIt.\n7. Output:\nIt.\n"
     )
     parsed = parse(text, truncated=False)
     assert rows(parsed) == [
         ("Say which is heavier.", "a stone; a feather", "The stone."),
         ("Pick a flower.", "", "2. To your left\n6. To your right"),
+        ("How do you make a rainbow?", "", "I use a light."),
     ]
     assert reasons(parsed) == ["no_output", "repeated_part"]
 

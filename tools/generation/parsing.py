@@ -14,8 +14,10 @@ from tools.endpoint.chat import ChatCall, Completion
 from tools.generation.blocks import Block, read_label, split_blocks
 from tools.generation.jsontasks import holds_json_tasks, json_tasks
 from tools.generation.parts import FailureReason, ParsedTask, ParseFailure, finish
+from tools.generation.prompting import NO_INPUT
 
 SPECIAL_TOKEN = re.compile(r"<\|[a-z_]{1,20}\|>")
+MISSPELT_NO_INPUT = re.compile(r"<no\w{0,6}put>", re.IGNORECASE)
 
 
 class ParsedTasks(Record):
@@ -45,6 +47,7 @@ def parse_tasks(text: str, *, first_number: int, truncated: bool) -> ParsedTasks
         truncated: whether the text ended at the length limit; its last block is then dropped, and counted.
     """
     text = SPECIAL_TOKEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = MISSPELT_NO_INPUT.sub(NO_INPUT, text)
     results: list[ParsedTask | ParseFailure]
     if holds_json_tasks(text) and not _has_instruction_label(text):
         results = json_tasks(text, truncated=truncated)

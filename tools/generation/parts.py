@@ -6,12 +6,12 @@ import re
 from typing import Literal
 
 from state.records import Record
+from tools.gates.content import is_missing_input
 
 RAW_HEAD = 200
 FailureReason = Literal[
     "cut_off", "repeated_part", "no_instruction", "no_output", "unstorable", "broken_json", "no_task"
 ]
-NO_INPUT = re.compile(r"\W{0,3}(?:no ?input(?: (?:is )?(?:needed|required))?|none|n/?a)\W{0,3}", re.IGNORECASE)
 
 
 class ParsedTask(Record):
@@ -50,7 +50,7 @@ def finish(
         reason = _missing(instruction, input, output)
     if reason is not None:
         return failure(reason, raw)
-    return ParsedTask(instruction=instruction, input="" if NO_INPUT.fullmatch(input) else input, output=output)
+    return ParsedTask(instruction=instruction, input="" if is_missing_input(input) else input, output=output)
 
 
 def _missing(instruction: str, input: str, output: str) -> FailureReason | None:
