@@ -15,7 +15,7 @@ from tests.builders import candidate, sample
 from tests.judging_support import FunctionEndpoint, ledgered, number_in, verdict
 from tests.scripted_server import ScriptedServer
 from tools.endpoint.chat import ChatCall
-from tools.judging import CrewJudge, judge
+from tools.judging import CrewJudge, pool
 
 SAMPLE = sample("Name three rivers of Europe, in at most ten words.", checks=(Check(kind="max_words", value=10),))
 CANDIDATE = candidate(SAMPLE)
@@ -205,7 +205,7 @@ async def test_a_cancelled_judgement_leaves_nothing_running_and_drops_its_crew()
     endpoint = FunctionEndpoint(verdict())
     endpoint.latency = 30
     crew = CrewJudge(endpoint, Judging())
-    before = sum(map(len, judge._idle.values()))
+    before = sum(map(len, pool._idle.values()))
     task = asyncio.create_task(crew.judge(SAMPLE, CANDIDATE))
     while len(endpoint.calls) < 5:
         await asyncio.sleep(0.01)
@@ -215,7 +215,7 @@ async def test_a_cancelled_judgement_leaves_nothing_running_and_drops_its_crew()
     await asyncio.sleep(0.01)
     gc.collect()
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert endpoint.ended == 0 and sum(map(len, judge._idle.values())) <= before
+    assert endpoint.ended == 0 and sum(map(len, pool._idle.values())) <= before
 
 
 async def test_a_judgement_is_known_by_its_candidate_and_its_judge() -> None:

@@ -19,10 +19,10 @@ from state.request import DIMENSIONS
 from tools.judging.quiet import unobserved
 from tools.judging.sitting import Sitting
 from tools.judging.subject import shield
-from tools.judging.verdicts import DimensionVerdict, Draw, ExpertVerdict, Opinion
+from tools.judging.verdicts import DimensionVerdict, Draw, ExpertVerdict, Opinion, PairChoice
 from tools.judging.wording import Wording
 
-EXPERT = "expert"
+EXPERT, PAIR = "expert", "pair"
 
 
 class _Seat(BaseLLM):  # type: ignore[misc]  # crewai carries no usable types
@@ -119,6 +119,29 @@ class Table:
             output = await self._crew.akickoff(inputs={"subject": shield(subject)})
         *opinions, expert = (task.pydantic for task in output.tasks_output)
         return Draw(opinions=tuple(opinions), expert=expert)
+
+
+class PairTable:
+    """The expert alone, as a crew of one that compares two answers; never shared by two kickoffs at once.
+
+    Args:
+        task_type: picks the expert.
+        wording: as for ``Table``.
+    """
+
+    def __init__(self, task_type: str, wording: Wording) -> None:
+        self._seat = _Seat(model="corral", member=PAIR)
+        agent = _agent(wording, f"expert_{task_type}", self._seat)
+        task = _task(wording, PAIR, agent, PairChoice, PairChoice, context=[])
+        self._crew = _Crew(agents=[agent], tasks=[task], memory=False, tracing=False)
+
+    async def judge(self, subject: str, sitting: Sitting) -> PairChoice:
+        """Kick the crew off once over two answers in one order."""
+        self._seat._sitting = sitting
+        with unobserved():
+            output = await self._crew.akickoff(inputs={"subject": shield(subject)})
+        choice: PairChoice = output.pydantic
+        return choice
 
 
 def _agent(wording: Wording, entry: str, seat: _Seat) -> _Agent:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import Any
 
-from state.errors import BadInput, BudgetExceeded, EndpointRefused, EndpointUnreachable
+from state.errors import BadInput, BudgetExceeded, CorralError, EndpointRefused, EndpointUnreachable
 from state.records import Candidate, CheckResult, Judgement, Sample, content_hash
 from state.request import Judging
 from tools.checks import inferred_checks, run_checks
@@ -16,25 +15,18 @@ from tools.endpoint.embedded import MODEL as EMBEDDED_MODEL
 from tools.judging.likelihood import measure
 from tools.judging.likelihood_sitting import NAME as LIKELIHOOD
 from tools.judging.likelihood_sitting import LikelihoodSitting, likelihood_parts
-from tools.judging.quiet import load_crew
+from tools.judging.pool import sit
+from tools.judging.preference import Preference, by_rating, in_both_orders
 from tools.judging.sitting import EndpointSitting, Sitting
-from tools.judging.subject import subject
+from tools.judging.subject import pair_subject, subject
 from tools.judging.verdict import failed_judgement, judgement
-from tools.judging.verdicts import DimensionVerdict, Draw, ExpertVerdict
+from tools.judging.verdicts import DimensionVerdict, ExpertVerdict, PairChoice
 from tools.judging.wording import load_wording
 
-if TYPE_CHECKING:
-    from tools.judging.crew import Table
-
-CREWS = 64
-"""Crews at work at a time in one event loop: more would hold memory and only wait for the endpoint."""
 SUBJECT_TOKENS = 6000
 """About how many tokens the judged text may take: prompts, opinions and answer then fit a window of 8,192."""
 PROPAGATED = (BudgetExceeded, EndpointUnreachable, EndpointRefused)
 """Errors that no other text would escape, so they end the step instead of failing one row."""
-
-_idle: dict[str, list[Table]] = {}
-_room: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 class CrewJudge:
@@ -77,13 +69,39 @@ class CrewJudge:
             return failed_judgement(id, candidate.id, self.identity, {"checks": error})
         text = subject(sample.prompt, candidate.text, checks, context, SUBJECT_TOKENS)
         sittings = self._sittings(sample.prompt, candidate.text, checks)
-        draws = await self._sit(text, sittings)
-        errors = {who: error for sitting in sittings for who, error in sitting.errors.items()}
-        if errors:
-            raise_if_common(errors.values())
+        draws = await sit("Table", self._settings.task_type, [(text, sitting) for sitting in sittings])
+        if errors := kept_errors(sittings):
             return failed_judgement(id, candidate.id, self.identity, errors)
         doubt = max(sitting.doubt for sitting in sittings)
         return judgement(id, candidate.id, self.identity, draws, checks, self._settings, doubt)
+
+    async def prefer(
+        self, sample: Sample, first: Candidate, second: Candidate, context: Mapping[str, Any] | None = None
+    ) -> Preference:
+        """Let the expert choose between two answers, once in each order.
+
+        The likelihood judge reads one answer at a time, so it has no order to be swayed by: it rates both instead.
+
+        Returns:
+            The choice that stands in both orders. Errors as for ``judge``; an unusable answer is in the result.
+        """
+        if self._by_likelihood:
+            return by_rating(*[await self.judge(sample, answer, context) for answer in (first, second)])
+        try:
+            checks = [await asyncio.to_thread(self._verify, sample, answer, context) for answer in (first, second)]
+        except BadInput as error:
+            return Preference(error=str(error))
+        texts = (first.text, second.text)
+        subjects = [
+            pair_subject(sample.prompt, texts, checks, context, SUBJECT_TOKENS),
+            pair_subject(sample.prompt, texts[::-1], checks[::-1], context, SUBJECT_TOKENS),
+        ]
+        sittings = [self._sitting((), 0) for _ in subjects]
+        choices: list[PairChoice] = await sit(
+            "PairTable", self._settings.task_type, list(zip(subjects, sittings, strict=True))
+        )
+        errors = kept_errors(sittings)
+        return Preference(error="; ".join(map(str, errors.values()))) if errors else in_both_orders(*choices)
 
     def _verify(
         self, sample: Sample, candidate: Candidate, context: Mapping[str, Any] | None
@@ -96,42 +114,24 @@ class CrewJudge:
         if self._by_likelihood:
             # Likelihoods are not drawn: a second sitting would find the same.
             return [LikelihoodSitting(measure, prompt, answer, checks, settings.weights)]
-        return [
-            EndpointSitting(self._endpoint, checks, draw=draw, seed=self._seed + draw, max_tokens=settings.max_tokens)
-            for draw in range(settings.draws)
-        ]
+        return [self._sitting(checks, draw) for draw in range(settings.draws)]
 
-    async def _sit(self, text: str, sittings: Sequence[Sitting]) -> list[Draw]:
-        try:
-            return await asyncio.gather(*(_at_a_table(self._settings.task_type, text, s) for s in sittings))
-        except BaseException:
-            for sitting in sittings:
-                sitting.close()
-            raise
+    def _sitting(self, checks: Sequence[CheckResult], draw: int) -> EndpointSitting:
+        tokens = self._settings.max_tokens
+        return EndpointSitting(self._endpoint, checks, draw=draw, seed=self._seed + draw, max_tokens=tokens)
 
 
-async def _at_a_table(task_type: str, text: str, sitting: Sitting) -> Draw:
-    crew = await load_crew()
-    loop = asyncio.get_running_loop()
-    async with _room.setdefault(loop, asyncio.Semaphore(CREWS)):
-        idle = _idle.setdefault(task_type, [])
-        # Building one touches folders, which an event loop must not do.
-        table = idle.pop() if idle else await asyncio.to_thread(crew.Table, task_type, load_wording())
-        draw: Draw = await table.judge(text, sitting)
-        # Only after success: a crew that failed or was cancelled may still have tasks of its own running.
-        idle.append(table)
-        return draw
-
-
-def raise_if_common(errors: Any) -> None:
-    """Raise the first error that no other text would escape.
+def kept_errors(sittings: Sequence[Sitting]) -> dict[str, CorralError]:
+    """Return the errors that sittings kept, by member.
 
     Raises:
-        BudgetExceeded, EndpointUnreachable, EndpointRefused: as it was kept.
+        BudgetExceeded, EndpointUnreachable, EndpointRefused: one of these is among them.
     """
-    for error in errors:
+    errors = {who: error for sitting in sittings for who, error in sitting.errors.items()}
+    for error in errors.values():
         if isinstance(error, PROPAGATED):
             raise error
+    return errors
 
 
 def judge_identity(model: str, settings: Judging) -> str:

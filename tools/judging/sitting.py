@@ -18,10 +18,17 @@ from tools.checks import cap
 from tools.endpoint.chat import ChatCall, ChatEndpoint
 from tools.judging.subject import shield, unshield
 from tools.judging.verdict import capped_reason
-from tools.judging.verdicts import DimensionVerdict, ExpertVerdict, Opinion
+from tools.judging.verdicts import DimensionVerdict, ExpertVerdict, Opinion, PairChoice
 
 TEMPERATURE = 0.2
 """Low, so that a judge is steady; above 0, so that repeated draws can disagree."""
+
+
+_EMPTY: dict[str, BaseModel] = {
+    "expert": ExpertVerdict(stars=1, strength="", weakness=""),
+    "pair": PairChoice(better="tie", reason=""),
+}
+"""What members answer after an error, by member; the five judges have an opinion without a word."""
 
 
 class Sitting(Protocol):
@@ -33,7 +40,7 @@ class Sitting(Protocol):
     """How far the sitting itself doubts its verdict, 0 to 1."""
 
     async def ask(self, member: str, prompt: str) -> BaseModel:
-        """Answer for one member: an ``Opinion`` for a dimension, an ``ExpertVerdict`` for ``expert``."""
+        """Answer for one member: an ``Opinion`` for a dimension, or what ``expert`` or ``pair`` must give."""
         ...
 
     def close(self) -> None:
@@ -75,18 +82,15 @@ class EndpointSitting:
             self._asking.discard(task)
 
     async def _answer(self, member: str, prompt: str) -> BaseModel:
-        is_expert = member == "expert"
         if not self.errors:
             call = self._call(member, prompt)
             try:
-                if is_expert:
-                    return (await self._endpoint.complete_as(ExpertVerdict, call))[0]
+                if member in _EMPTY:
+                    return (await self._endpoint.complete_as(type(_EMPTY[member]), call))[0]
                 return self._opinion(member, (await self._endpoint.complete_as(DimensionVerdict, call))[0])
             except CorralError as error:
                 self.errors[member] = error
-        if is_expert:
-            return ExpertVerdict(stars=1, strength="", weakness="")
-        return Opinion(dimension=member, score=0, own=0, reason="")
+        return _EMPTY.get(member) or Opinion(dimension=member, score=0, own=0, reason="")
 
     def _call(self, member: str, prompt: str) -> ChatCall:
         return ChatCall(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from state.records import CheckResult
 
-_TAGS = re.compile(r"<(?=\s*/?\s*(?:task|answer|context|checks)\b)", re.IGNORECASE)
+_TAGS = re.compile(r"<(?=\s*/?\s*(?:task|answer|context|checks|first|second)\b)", re.IGNORECASE)
 _PIECES = re.compile(r"[A-Za-z]+|\s+|[\x00-\x7f]|[^\x00-\x7f]")
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _SHIELD = str.maketrans({"{": _OPEN, "}": _CLOSE, _OPEN: "\ufffd", _CLOSE: "\ufffd"})
@@ -78,13 +78,44 @@ def subject(
     Returns:
         Tagged blocks. Tags inside the untrusted texts are broken, so that no text can close its own block.
     """
-    blocks = [("task", fit(prompt, tokens // 4)), ("answer", fit(answer, tokens // 2))]
-    if context:
-        facts = json.dumps(dict(context), ensure_ascii=False, default=str, sort_keys=True)
-        blocks.insert(1, ("context", fit(facts, tokens // 8)))
-    if evidence := [f"{'ok' if c.passed else 'FAILED'}: {c.evidence}" for c in _by_weight(checks)]:
-        blocks.append(("checks", fit("\n".join(evidence), tokens // 8)))
-    return "\n".join(f"<{tag}>\n{_TAGS.sub('<_', text.strip())}\n</{tag}>" for tag, text in blocks)
+    return _tagged(
+        task=fit(prompt, tokens // 4),
+        context=fit(_facts(context), tokens // 8),
+        answer=fit(answer, tokens // 2),
+        checks=fit(_evidence(checks), tokens // 8),
+    )
+
+
+def pair_subject(
+    prompt: str,
+    answers: Sequence[str],
+    checks: Sequence[Iterable[CheckResult]],
+    context: Mapping[str, Any] | None,
+    tokens: int,
+) -> str:
+    """Render two answers to one prompt, in the order they are to be read; arguments as for ``subject``, by answer."""
+    return _tagged(
+        task=fit(prompt, tokens // 4),
+        context=fit(_facts(context), tokens // 8),
+        first=fit(answers[0], tokens // 4),
+        first_checks=fit(_evidence(checks[0]), tokens // 16),
+        second=fit(answers[1], tokens // 4),
+        second_checks=fit(_evidence(checks[1]), tokens // 16),
+    )
+
+
+def _tagged(**blocks: str) -> str:
+    texts = ((tag, _TAGS.sub("<_", text.strip())) for tag, text in blocks.items())
+    needed = ("task", "answer", "first", "second")
+    return "\n".join(f"<{tag}>\n{text}\n</{tag}>" for tag, text in texts if text or tag in needed)
+
+
+def _facts(context: Mapping[str, Any] | None) -> str:
+    return json.dumps(dict(context), ensure_ascii=False, default=str, sort_keys=True) if context else ""
+
+
+def _evidence(checks: Iterable[CheckResult]) -> str:
+    return "\n".join(f"{'ok' if check.passed else 'FAILED'}: {check.evidence}" for check in _by_weight(checks))
 
 
 def _by_weight(checks: Iterable[CheckResult]) -> list[CheckResult]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 REASON_CHARS = 120
@@ -25,6 +27,15 @@ class ExpertVerdict(BaseModel):
     stars: int = Field(ge=1, le=5)
     strength: str = Field(max_length=NOTE_CHARS)
     weakness: str = Field(max_length=NOTE_CHARS)
+
+
+class PairChoice(BaseModel):
+    """The expert's answer about two answers, as the model must give it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    better: Literal["first", "second", "tie"]
+    reason: str = Field(max_length=REASON_CHARS)
 
 
 class Opinion(BaseModel):

@@ -1,0 +1,46 @@
+"""Which of two answers is better, asked in both orders. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from state.records import Judgement, Outcome, Record
+from tools.judging.verdicts import PairChoice
+
+
+class Preference(Record):
+    """A choice between two answers."""
+
+    better: Literal[0, 1, 2] = 0
+    """1 or 2; 0 for a tie, also where the two orders contradict each other."""
+    flipped: bool = False
+    """Whether swapping the order swapped the winner."""
+    reason: str = ""
+    error: str = ""
+    """Why there is no choice."""
+
+
+def in_both_orders(straight: PairChoice, swapped: PairChoice) -> Preference:
+    """Return the choice that stands in both orders.
+
+    Args:
+        straight: the choice where the first answer came first.
+        swapped: the choice where it came second.
+    """
+    ahead: dict[str, Literal[0, 1, 2]] = {"first": 1, "second": 2, "tie": 0}
+    behind: dict[str, Literal[0, 1, 2]] = {"first": 2, "second": 1, "tie": 0}
+    one, other = ahead[straight.better], behind[swapped.better]
+    if one == other:
+        return Preference(better=one, reason=straight.reason)
+    flipped = 0 not in (one, other)
+    reason = "the choice changed with the order" if flipped else "one of the two orders gave a tie"
+    return Preference(better=0, flipped=flipped, reason=reason)
+
+
+def by_rating(first: Judgement, second: Judgement) -> Preference:
+    """Return the choice that follows from two judgements' overall scores."""
+    failed = [judgement for judgement in (first, second) if judgement.outcome == Outcome.FAILED]
+    if failed:
+        return Preference(error="; ".join(failed[0].reasons))
+    better: Literal[0, 1, 2] = 0 if first.overall == second.overall else 1 if first.overall > second.overall else 2
+    return Preference(better=better, reason=f"overall {first.overall:g} against {second.overall:g}")
