@@ -15,9 +15,9 @@ from rich.table import Table
 
 from corral.ask import ask
 from corral.files import gate
-from corral.tables import print_accounts, print_paths, print_runs, print_scoreboard
+from corral.tables import print_accounts, print_estimate, print_paths, print_runs, print_scoreboard
 from corral.watch import watch
-from graph.accounts import account
+from graph.accounts import account, expected_cost
 from graph.runs import Runs, how_to_answer, open_runs
 from state.errors import BadInput, CorralError
 from tools.config import load_request
@@ -73,6 +73,7 @@ def run(config: Config = None, set_: Set = None, unattended: Unattended = False,
     async def start(runs: Runs) -> int:
         name = await runs.create(request, run_id)
         console.print(f"run {name}", highlight=False)
+        print_estimate(console, await asyncio.to_thread(expected_cost, request))
         return await _advance(runs, name)
 
     _with_runs(start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from graph.accounts import Accounts
 from graph.runs import RunStatus
 from state.pipeline import PipelineState
 from tools.evaluation.scoreboard import Scoreboard
+from tools.generation.costing import CostEstimate, StageComparison
 
 OUTCOMES = ("accepted", "rejected", "waiting", "pending", "failed")
 
@@ -38,6 +40,7 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
         figures = (used.answered, used.failed, used.from_ledger, used.prompt_tokens, used.completion_tokens)
         calls.add_row(used.purpose, *(f"{figure:,}" for figure in figures), f"{used.cost:.4f}")
     console.print(calls)
+    print_costs(console, accounts.costs)
     for round_ in accounts.rounds:
         console.print(
             f"round {round_.round}: {round_.accepted} of {round_.offered} accepted, novelty {round_.novelty:.2f}, "
@@ -47,6 +50,34 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
         )
     cap = "no cap" if accounts.cap is None else f"cap ${accounts.cap:.4f}"
     console.print(f"spent ${accounts.spent:.4f}, {cap}", highlight=False)
+
+
+def print_costs(console: Console, costs: Sequence[StageComparison]) -> None:
+    """Print the estimate of each stage, with the truth beside it."""
+    table = Table("stage", "calls expected", "made", "tokens expected", "used", "$ expected", "paid", box=None)
+    for cost in costs:
+        expected, actual = cost.estimated, cost.actual
+        table.add_row(
+            cost.stage,
+            f"{expected.calls:,}",
+            f"{actual.calls:,}",
+            f"{expected.prompt_tokens + expected.completion_tokens:,}",
+            f"{actual.prompt_tokens + actual.completion_tokens:,}",
+            f"{expected.dollars:.4f}",
+            f"{actual.dollars:.4f}",
+        )
+    console.print(table)
+
+
+def print_estimate(console: Console, expected: CostEstimate) -> None:
+    """Print what a run is expected to cost at most, in one line."""
+    total = expected.total
+    stages = ", ".join(f"{stage.stage} {stage.calls:,}" for stage in expected.stages)
+    console.print(
+        f"estimate: at most about {total.calls:,} calls ({stages}), {total.prompt_tokens:,} tokens in, "
+        f"{total.completion_tokens:,} out, ${total.dollars:.4f}",
+        highlight=False,
+    )
 
 
 def print_scoreboard(console: Console, path: Path) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from pathlib import Path
 
 from graph.services import Services
 from state.calls import PurposeTally
 from state.records import Candidate, GenerationRound, Outcome, Record, Sample
+from state.request import RunRequest
+from tools.checks.prompts import load_prompts
+from tools.generation.costing import CostEstimate, StageComparison, compare, estimate
+from tools.generation.seeds import load_seed_tasks
 
 REASONS = 8
 """Reasons shown for each kind of row, the most frequent first."""
@@ -37,6 +43,8 @@ class Accounts(Record):
     rows: list[Tally]
     calls: list[PurposeTally]
     rounds: list[GenerationRound]
+    costs: list[StageComparison]
+    """Estimate and truth of each stage, and of all of them, last."""
     spent: float
     """Dollars this run paid."""
     cap: float | None
@@ -53,13 +61,24 @@ async def account(services: Services, run_id: str) -> Accounts:
         "generated instructions": [s for s in samples if s.origin == "generated" and s.split == "train"],
         "candidates": candidates,
     }
+    used = await services.calls.tally(run_id)
+    expected = await asyncio.to_thread(expected_cost, await services.store.request_of(run_id))
     return Accounts(
         rows=[tally(kind, rows) for kind, rows in kinds.items()],
-        calls=await services.calls.tally(run_id),
+        calls=used,
+        costs=compare(expected, used),
         rounds=sorted(await services.store.find(run_id, GenerationRound), key=lambda r: r.round),
         spent=await services.calls.spent(run_id),
         cap=await services.calls.cap(run_id),
     )
+
+
+def expected_cost(request: RunRequest) -> CostEstimate:
+    """Return what a run of this request should cost, before anything is spent."""
+    seeds = load_seed_tasks(Path(request.sources.seeds))
+    path = request.sources.prompts
+    prompts = load_prompts(Path(path), request.evaluate.heldout_share) if path else []
+    return estimate(request, seeds, sum(p.split == "train" for p in prompts))
 
 
 def tally(kind: str, rows: list[Sample] | list[Candidate]) -> Tally:

@@ -39,7 +39,8 @@ def make_gate(store: RecordStore, calls: CallStore) -> Node:
         )
         novelty = round_diversity(decisions)
         spent, cap = await calls.spent(run_id), await calls.cap(run_id)
-        facts = generation_facts(state, offered=len(offered), accepted=kept, novelty=novelty)
+        answered = len({s.call for s in generated})
+        facts = generation_facts(state, offered=len(offered), accepted=kept, answered=answered, novelty=novelty)
         facts = facts.model_copy(update={"budget_left": None if cap is None else cap - spent})
         choice = decide(facts)
         if round_:
@@ -83,22 +84,23 @@ def round_record(round_: int, decisions: Sequence[GateDecision], novelty: float,
     )
 
 
-def generation_facts(state: PipelineState, *, offered: int, accepted: int, novelty: float) -> GenerationFacts:
+def generation_facts(
+    state: PipelineState, *, offered: int, accepted: int, answered: int, novelty: float
+) -> GenerationFacts:
     """Return what the decision about the next round depends on."""
     settings, spec = state["request"].generation, state["request"].models.generator
-    round_, made = state["round"], state.get("round_calls", 0)
     return GenerationFacts(
         accepted=accepted,
         target=settings.target,
-        rounds_done=round_,
+        rounds_done=state["round"],
         rounds=settings.rounds,
         batch_size=settings.tasks_per_call,
         demonstrations=settings.demonstrations,
         completion_tokens=settings.max_tokens,
         input_price=spec.input_price,
         output_price=spec.output_price,
-        calls=made,
-        accepted_per_call=accepted / (made * round_) if made else None,
+        calls=state.get("round_calls", 0),
+        accepted_per_call=accepted / answered if answered else None,
         offered=offered,
         novelty=novelty if offered else None,
         min_diversity=state["request"].gates.min_diversity,

@@ -9,14 +9,14 @@ from pathlib import Path
 from state.errors import AnswerInvalid, RateLimited
 from state.pipeline import NextRound, Node, PipelineState
 from state.records import Outcome, Sample, content_hash
-from state.request import RunRequest
+from state.request import EMBEDDED, RunRequest
 from state.store import RecordStore
 from tools.batch import for_each
 from tools.checks.prompts import load_prompts
 from tools.endpoint.chat import ChatCall, Completion, OpenEndpoint
 from tools.gates import categorise
 from tools.generation.deciding import GenerationFacts, decide
-from tools.generation.parsing import parse_tasks
+from tools.generation.parsing import answered_tasks
 from tools.generation.prompting import generation_call
 from tools.generation.seeds import load_seed_tasks
 from tools.progress import report
@@ -103,21 +103,15 @@ async def round_calls(
             seed=request.seed,
             accepted_by_category=by_category,
             batch_size=plan.batch_size,
+            prefill=request.models.generator.base_url == EMBEDDED,
         )
         for index in range(plan.calls)
     ]
 
 
-def next_number(call: ChatCall) -> int:
-    """Return the number of the first task that the model is to write: the prompt ends with its head."""
-    return int(call.messages[-1]["content"].rsplit("\n", 1)[-1].split(".")[0])
-
-
 def samples_of(call: ChatCall, completion: Completion, round_: int) -> list[Sample]:
     """Return a pending sample for each task in a completion, and a failed one for each block that is none."""
-    parsed = parse_tasks(
-        completion.text, first_number=next_number(call), truncated=completion.finish_reason == "length"
-    )
+    parsed = answered_tasks(call, completion)
     rows = [
         Sample(
             id=content_hash(completion.key, place, task.instruction, task.input, task.output),
