@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from state.calls import CallStore
 from state.database import Database
+from state.errors import AnswerInvalid
 from state.request import Endpoint
 from tools.endpoint.chat import ChatCall, Completion
 from tools.endpoint.client import LedgeredEndpoint
@@ -53,7 +54,10 @@ class FunctionEndpoint:
 
     async def complete_as(self, schema: type[T], call: ChatCall) -> tuple[T, Completion]:
         completion = await self.complete(call)
-        return schema.model_validate_json(completion.text), completion
+        try:
+            return schema.model_validate_json(completion.text), completion
+        except ValidationError as error:
+            raise AnswerInvalid("twice wrong") from error
 
 
 def verdict(score: int = 80, stars: int = 4) -> Callable[[ChatCall], dict[str, Any]]:

@@ -14,6 +14,7 @@ from tools.endpoint import open_endpoint
 from tools.endpoint.chat import ChatEndpoint
 from tools.judging.items import Item
 from tools.judging.judge import CrewJudge
+from tools.judging.preference import Preference
 from tools.settings import load_settings
 
 LEDGER_NAME = "judging"
@@ -21,13 +22,19 @@ LEDGER_NAME = "judging"
 
 
 class Judge(Protocol):
-    """Whatever judges one candidate; ``CrewJudge`` does."""
+    """Whatever judges answers; ``CrewJudge`` does."""
 
     identity: str
     """What it is known by, in records and calibrations."""
 
     async def judge(self, sample: Sample, candidate: Candidate, context: Mapping[str, Any] | None = None) -> Judgement:
         """Judge one candidate; see ``CrewJudge.judge``."""
+        ...
+
+    async def prefer(
+        self, sample: Sample, first: Candidate, second: Candidate, context: Mapping[str, Any] | None = None
+    ) -> Preference:
+        """Choose between two answers, asked in both orders; see ``CrewJudge.prefer``."""
         ...
 
 

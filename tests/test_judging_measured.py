@@ -1,0 +1,311 @@
+"""Agreement against known examples, labels, calibration, reports and comparisons, with judges that are functions."""
+
+import json
+import random
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from state.errors import BadInput
+from state.records import Candidate, CheckResult, DimensionScore, Judgement, Outcome, Sample, content_hash
+from state.request import DIMENSIONS
+from tests.judging_support import number_in
+from tools.judging import Item, calibrate, compare, find_calibration, judge_quality, read_items, read_labels
+from tools.judging.agreement import bootstrap, cohens_kappa, krippendorffs_alpha
+from tools.judging.calibration import Calibration
+from tools.judging.comparing import matched
+from tools.judging.curve import confidence_curve
+from tools.judging.feedback import SyntheticFeedback
+from tools.judging.labels import ChosenPair, RatedItem, checked_labels
+from tools.judging.length import longer_share, rank_correlation
+from tools.judging.monitor import RLHFMonitor
+from tools.judging.preference import Preference, in_both_orders
+from tools.judging.trust import save_calibration, trust_note, trust_refusal
+from tools.judging.verdicts import PairChoice
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data" / "llmbar_natural.json"
+
+
+class ScriptedJudge:
+    """Rates an answer by the number in it; text with ``broken`` cannot be judged."""
+
+    identity = "scripted judge"
+
+    def __init__(self, flips: bool = False, confidence: float = 0.8) -> None:
+        self.flips, self.confidence = flips, confidence
+
+    async def judge(self, sample: Sample, candidate: Candidate, context: Mapping[str, Any] | None = None) -> Judgement:
+        broken = "broken" in candidate.text
+        worth = 0 if broken else number_in(candidate.text)
+        failed = CheckResult(kind="max_words", passed=False, evidence="too long") if worth < 50 else None
+        return Judgement(
+            id=content_hash(candidate.id),
+            candidate_id=candidate.id,
+            judge=self.identity,
+            scores=() if broken else tuple(DimensionScore(dimension=d, score=worth, reason="so") for d in DIMENSIONS),
+            overall=worth,
+            stars=1 + min(4, worth // 20),
+            confidence=self.confidence,
+            checks=(failed,) if failed else (),
+            outcome=Outcome.FAILED if broken else Outcome.ACCEPTED if worth >= 70 else Outcome.REJECTED,
+            reasons=("no JSON",) if broken else (),
+        )
+
+    async def prefer(
+        self, sample: Sample, first: Candidate, second: Candidate, context: Mapping[str, Any] | None = None
+    ) -> Preference:
+        if self.flips:
+            return in_both_orders(PairChoice(better="first", reason=""), PairChoice(better="first", reason=""))
+        ahead = number_in(first.text) > number_in(second.text)
+        return in_both_orders(
+            PairChoice(better="first" if ahead else "second", reason=""),
+            PairChoice(better="second" if ahead else "first", reason=""),
+        )
+
+
+def item(worth: int, prompt: str = "Why?", more: str = "") -> Item:
+    return Item(prompt=prompt, output=f"It is worth {worth}. {more}")
+
+
+def test_cohens_kappa_of_the_textbook_table() -> None:
+    ours = [1] * 20 + [1] * 5 + [0] * 10 + [0] * 15
+    theirs = [1] * 20 + [0] * 5 + [1] * 10 + [0] * 15
+    assert cohens_kappa(ours, theirs) == pytest.approx(0.4)
+    assert cohens_kappa([1, 2, 3], [1, 2, 3], "interval") == 1
+    assert cohens_kappa([1, 1], [1, 1]) == 0
+
+
+def test_krippendorffs_alpha_of_his_example_with_gaps() -> None:
+    a = [None, None, None, None, None, 3, 4, 1, 2, 1, 1, 3, 3, None, 3]
+    b = [1, None, 2, 1, 3, 3, 4, 3, None, None, None, None, None, None, None]
+    c = [None, None, 2, 1, 3, 4, 4, None, 2, 1, 1, 3, 3, None, 4]
+    assert krippendorffs_alpha([a, b, c], "nominal") == pytest.approx(0.691, abs=1e-3)
+    assert krippendorffs_alpha([a, b, c], "interval") == pytest.approx(0.811, abs=1e-3)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=30))
+def test_agreement_is_symmetric_and_at_most_one(pairs: list[tuple[int, int]]) -> None:
+    ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
+    for level in ("nominal", "interval"):
+        kappa = cohens_kappa(ours, theirs, level)  # type: ignore[arg-type]  # both are levels
+        assert kappa <= 1 and kappa == pytest.approx(cohens_kappa(theirs, ours, level))  # type: ignore[arg-type]  # as above
+        alpha = krippendorffs_alpha([ours, theirs], level)  # type: ignore[arg-type]  # as above
+        assert alpha <= 1 and alpha == pytest.approx(krippendorffs_alpha([theirs, ours], level))  # type: ignore[arg-type]  # as above
+    assert cohens_kappa(ours, ours) == (1 if len(set(ours)) > 1 else 0)
+
+
+def test_random_raters_agree_by_chance_alone() -> None:
+    draw = random.Random(2)
+    ours, theirs = ([draw.randint(1, 2) for _ in range(400)] for _ in range(2))
+    found = bootstrap(cohens_kappa, ours, theirs, resamples=300)
+    assert found.low < 0 < found.high and found == bootstrap(cohens_kappa, ours, theirs, resamples=300)
+
+
+def test_a_preference_for_length_is_seen() -> None:
+    texts = [("long" * n, "s") for n in range(1, 9)]
+    assert longer_share([1] * 8, texts) == 1.0
+    assert longer_share([1, 2] * 4, texts) == 0.5
+    assert longer_share([0] * 8, texts) is None
+    assert rank_correlation([1, 2, 3], ["a", "aaaa", "aaaaaaaaa"]) == 1.0
+    assert rank_correlation([3, 1, 1], ["a", "aa", "aaa"]) == pytest.approx(-0.866, abs=1e-3)
+    assert rank_correlation([2, 2], ["a", "aa"]) is None
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40))
+def test_a_curve_holds_every_row_once_in_order(rows: list[tuple[float, bool]]) -> None:
+    curve = confidence_curve([c for c, _ in rows], [r for _, r in rows])
+    assert sum(part.rows for part in curve) == len(rows)
+    assert [part.confidence for part in curve] == sorted(part.confidence for part in curve)
+
+
+def test_an_order_that_changes_the_choice_is_a_flip_and_a_tie() -> None:
+    first, second, tie = (PairChoice(better=b, reason="") for b in ("first", "second", "tie"))  # type: ignore[arg-type]  # all three are
+    assert in_both_orders(first, second).better == 1 and in_both_orders(second, first).better == 2
+    assert in_both_orders(first, first) == in_both_orders(second, second)
+    assert (in_both_orders(first, first).better, in_both_orders(first, first).flipped) == (0, True)
+    assert (in_both_orders(first, tie).better, in_both_orders(first, tie).flipped) == (0, False)
+
+
+async def test_a_judge_that_agrees_with_people_is_measured_so() -> None:
+    draw = random.Random(0)
+    labels = [ChosenPair(first=item(90), second=item(10), label=1), ChosenPair(first=item(5), second=item(60), label=2)]
+    found = await calibrate(ScriptedJudge(), labels * 10)
+    assert (found.kappa.value, found.kappa.low, found.agreement.value, found.alpha.value) == (1, 1, 1, 1)
+    assert found.flips is not None and found.flips.high == 0 and found.failed == 0
+    rated = [RatedItem(item=item(w), rating=1 + min(4, w // 20)) for w in draw.choices(range(100), k=40)]
+    stars = await calibrate(ScriptedJudge(), rated)
+    assert (stars.kind, stars.kappa.value, stars.alpha.value) == ("ratings", 1, 1)
+
+
+async def test_flips_and_failures_are_counted_apart() -> None:
+    labels = [ChosenPair(first=item(90), second=item(10), label=1 + n % 2) for n in range(8)]
+    labels.append(ChosenPair(first=Item(prompt="Why?", output="broken"), second=item(1), label=2))
+    found = await calibrate(ScriptedJudge(flips=True), labels)
+    assert (found.labels, found.failed) == (9, 1)
+    assert found.flips is not None and found.flips.value == 1
+    assert found.asked_agreement is not None and found.asked_agreement.value == 0
+    assert found.agreement.value == 0.5 and sum(part.rows for part in found.curve) == 8
+
+
+async def test_labels_that_nothing_can_be_measured_on_are_refused() -> None:
+    one_sided = [ChosenPair(first=item(1), second=item(2), label=1)] * 3
+    same = [RatedItem(item=item(1), rating=4)] * 2
+    for labels in ([], one_sided, same, [*one_sided, *same]):
+        with pytest.raises(BadInput):
+            checked_labels(labels, "labels.jsonl")
+    broken = Item(prompt="Why?", output="broken")
+    with pytest.raises(BadInput, match="none of the 2 rows"):
+        await calibrate(ScriptedJudge(), [RatedItem(item=broken, rating=1), RatedItem(item=broken, rating=5)])
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "no rows"),
+        ("{nonsense", "line 1: no JSON"),
+        ("[]", "no rows"),
+        ("3\n", "a row is a JSON object, not int"),
+        ('{"prompt": "p", "output": "o"}', "line 1: unrated"),
+        ('{"prompt": "p", "output": "o", "rating": 9}', "rating"),
+        ('{"prompt": "p", "rating": 3}', "there is no 'output'"),
+        ('{"output": "o", "rating": 3}', "there is no 'prompt'"),
+        ('{"prompt": "p", "output_1": "x", "output_2": "y", "label": 3}', "'label' is 1, 2 or 0"),
+        ('{"prompt": "p", "output_1": "x", "label": 1}', "output_2: there is no 'output'"),
+        ('{"prompt": "p", "output": "o", "rating": 3}\n{"prompt": "p", "output": "o", "rating": 3}', "one-sided"),
+    ],
+)
+def test_a_broken_label_file_is_refused_by_its_line(text: str, fault: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=fault):
+        read_labels(path)
+
+
+def test_labels_are_read_in_every_spelling(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "p", "output_1": "x", "output_2": "y", "label": "A"},
+        {"input": "p", "output_1": "x", "output_2": "y", "label": 2},
+        {"instruction": "p", "input": "q", "output_1": "x\u2028y", "output_2": "", "label": "tie"},
+    ]
+    path = tmp_path / "labels.jsonl"
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+    labels = read_labels(path)
+    assert [label.label for label in labels if isinstance(label, ChosenPair)] == [1, 2, 0]
+    assert isinstance(labels[2], ChosenPair) and labels[2].first.prompt == "p\n\nq"
+    path.write_text(json.dumps(rows))
+    assert read_labels(path) == labels
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the shared labels are not here")
+def test_llmbar_is_read_as_it_is() -> None:
+    labels = read_labels(SHARED)
+    assert len(labels) == 100 and all(isinstance(label, ChosenPair) for label in labels)
+
+
+async def test_what_was_measured_is_found_again_and_decides_on_training(tmp_path: Path) -> None:
+    labels = [ChosenPair(first=item(90), second=item(10), label=1 + (n % 4 == 0)) for n in range(40)]
+    found = await calibrate(ScriptedJudge(), labels)
+    assert find_calibration("scripted judge", tmp_path) is None
+    assert "never measured" in trust_note("scripted judge", None)
+    save_calibration(found, tmp_path)
+    again = find_calibration("scripted judge", tmp_path)
+    assert again == found and find_calibration("another", tmp_path) is None
+    assert "75% of 40 pairs" in trust_note("scripted judge", again)
+    assert trust_refusal("scripted judge", None, None) is None
+    assert "never measured" in (trust_refusal("scripted judge", None, 0.1) or "")
+    assert "kappa" in (trust_refusal("scripted judge", found, 0.9) or "")
+    assert trust_refusal("scripted judge", found, -1) is None
+
+
+def test_a_calibration_reads_back_from_its_json() -> None:
+    one = {"value": 0.5, "low": 0.1, "high": 0.9}
+    fields = {"judge": "j", "kind": "pairs", "labels": 2, "failed": 0, "agreement": one, "kappa": one, "alpha": one}
+    made = Calibration.model_validate(
+        fields | {"curve": [], "labels_hash": "h", "seconds": 1, "made_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    )
+    assert Calibration.model_validate_json(made.model_dump_json()) == made
+
+
+async def test_a_report_adds_up_and_names_what_falls_short() -> None:
+    rows = [item(90), item(75), item(60), item(20), Item(prompt="Why?", output="broken")]
+    report = await judge_quality(ScriptedJudge(), rows)
+    assert report.accepted + report.waiting + report.rejected + report.failed == len(report.rows) == 5
+    assert [row.row for row in report.short(70)] == [3, 4, 5]
+    assert report.mean_overall == 61.25 and report.failed_checks == {"max_words": 1}
+    assert set(report.dimensions) == set(DIMENSIONS)
+
+
+async def test_a_report_where_nothing_could_be_judged_has_no_means() -> None:
+    report = await judge_quality(ScriptedJudge(), [Item(prompt="Why?", output="broken")])
+    assert (report.failed, report.mean_overall, report.dimensions) == (1, None, {})
+
+
+async def test_the_better_of_two_is_named_with_its_interval() -> None:
+    a = [item(30, f"p{n}") for n in range(20)]
+    b = [item(80, f"p{n}") for n in reversed(range(20))] + [item(1, "only here")]
+    found = await compare(ScriptedJudge(), a, b)
+    assert (found.winner, found.wins_b, found.win_rate.low, found.difference.value) == ("b", 20, 1.0, 50.0)
+    assert found.unmatched == 1 and found.summary.startswith("B is better")
+    assert found.wins_a + found.wins_b + found.ties + found.failed == found.pairs
+
+
+async def test_no_difference_is_said_where_none_is_shown() -> None:
+    draw = random.Random(3)
+    a, b = ([item(draw.randint(0, 99), f"p{n}") for n in range(12)] for _ in range(2))
+    found = await compare(ScriptedJudge(), a, b)
+    assert found.winner == "none" and found.summary.startswith("no difference shown")
+    swayed = await compare(ScriptedJudge(flips=True), a, b)
+    assert (swayed.ties, swayed.flips, swayed.winner) == (12, 12, "none")
+
+
+def test_answers_to_other_prompts_cannot_be_compared() -> None:
+    with pytest.raises(BadInput, match="no prompt is in both"):
+        matched([item(1, "p")], [item(1, "q")])
+    pairs = matched([item(1, "p"), item(2, "p")], [item(3, "p"), item(4, "p")])
+    assert [(number_in(x.output), number_in(y.output)) for x, y in pairs] == [(1, 3), (2, 4)]
+
+
+def test_items_carry_checks_and_context(tmp_path: Path) -> None:
+    row = {"prompt": "p", "model_output": "o", "checks": [{"kind": "max_words", "value": 3}], "context": {"brand": "x"}}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n\n")
+    read = read_items(tmp_path / "rows.jsonl")[0]
+    assert read.checks[0].value == 3 and read.context == {"brand": "x"}
+    assert read.candidate.id != read.model_copy(update={"context": {}}).candidate.id
+    with pytest.raises(BadInput, match="there is no file"):
+        read_items(tmp_path / "missing.jsonl")
+
+
+def feedback(rating: int | None) -> SyntheticFeedback:
+    fields: dict[str, Any] = {
+        "overall_rating": rating,
+        "is_chosen": (rating or 0) >= 4,
+        "confidence": 0.5,
+        "judge": "j",
+    }
+    return SyntheticFeedback.model_validate(fields | {"reasons": (), "strengths": (), "weaknesses": ()})
+
+
+def test_a_low_mean_raises_an_alert() -> None:
+    monitor = RLHFMonitor()
+    good = monitor.track_feedback_quality([feedback(4), feedback(5), feedback(2), feedback(None)])
+    assert (good.alert, good.unjudged, good.ratings) == (None, 1, {2: 1, 4: 1, 5: 1})
+    assert monitor.track_feedback_quality([feedback(3), feedback(3)]).alert == "the mean rating 3.00 is under 3.5"
+    assert "could be judged" in (monitor.track_feedback_quality([feedback(None)]).alert or "")
+    assert len(monitor.history) == 3
+    with pytest.raises(BadInput):
+        monitor.track_feedback_quality([])
+
+
+def test_two_versions_are_compared_with_an_interval() -> None:
+    monitor = RLHFMonitor()
+    better = monitor.compare_model_versions([feedback(2)] * 20, [feedback(5)] * 15)
+    assert (better.winner, better.difference.value) == ("b", 3.0)
+    mixed = [feedback(r) for r in (1, 3, 5, 4, 2)]
+    assert monitor.compare_model_versions(mixed, mixed[::-1]).winner == "none"
+    with pytest.raises(BadInput, match="version b"):
+        monitor.compare_model_versions(mixed, [feedback(None)])

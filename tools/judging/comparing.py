@@ -1,0 +1,122 @@
+"""``corral compare``: two files of answers to the same prompts, judged against each other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+from state.errors import BadInput
+from state.records import Record
+from tools.judging.agreement import Estimate, bootstrap
+from tools.judging.items import Item
+from tools.judging.opening import Judge
+from tools.judging.pairwise import JudgedPair, judge_pairs
+
+
+class ABComparison(Record):
+    """A against B. Wins, ties and failures add up to the pairs."""
+
+    judge: str
+    pairs: int
+    unmatched: int
+    """Rows whose prompt the other file does not have; they count in no figure."""
+    wins_a: int
+    """Pairs where A was chosen in both orders."""
+    wins_b: int
+    ties: int
+    """Ties, and choices that changed with the order."""
+    flips: int
+    """Ties of the second kind."""
+    failed: int
+    """Pairs that could not be judged."""
+    overall_a: float
+    """Mean overall score, 0 to 100."""
+    overall_b: float
+    difference: Estimate
+    """Mean overall score of B less that of A, over the pairs."""
+    win_rate: Estimate
+    """Share of judged pairs that B won, a tie counting half."""
+    winner: Literal["a", "b", "none"]
+    """Whose win rate's interval leaves out one half."""
+    summary: str
+    """One line for a person."""
+
+
+async def compare(judge: Judge, a: Sequence[Item], b: Sequence[Item], *, seed: int = 0) -> ABComparison:
+    """Judge two sets of answers against each other.
+
+    Args:
+        judge: who judges.
+        a: answers; several to one prompt are taken in their order.
+        b: answers to the same prompts, in any order.
+        seed: of the bootstrap.
+
+    Raises:
+        BadInput: no prompt is in both, or no pair could be judged.
+        BudgetExceeded, EndpointUnreachable, EndpointRefused: as for ``CrewJudge.judge``.
+    """
+    pairs = matched(a, b)
+    return comparison(
+        judge.identity, await judge_pairs(judge, pairs), unmatched=len(a) + len(b) - 2 * len(pairs), seed=seed
+    )
+
+
+def matched(a: Sequence[Item], b: Sequence[Item]) -> list[tuple[Item, Item]]:
+    """Return answers to the same prompt side by side, in A's order.
+
+    Raises:
+        BadInput: no prompt is in both.
+    """
+    waiting: defaultdict[str, list[Item]] = defaultdict(list)
+    for item in b:
+        waiting[item.prompt].append(item)
+    pairs = [(item, waiting[item.prompt].pop(0)) for item in a if waiting[item.prompt]]
+    if not pairs:
+        raise BadInput(f"no prompt is in both files ({len(a)} and {len(b)} rows); they are matched by their whole text")
+    return pairs
+
+
+def comparison(judge: str, judged: Sequence[JudgedPair], *, unmatched: int = 0, seed: int = 0) -> ABComparison:
+    """Put judged pairs together: A's answer is the first of each.
+
+    Raises:
+        BadInput: none of them could be judged.
+    """
+    good = [pair for pair in judged if not pair.error]
+    if not good:
+        raise BadInput(f"none of the {len(judged)} pairs could be judged; the first: {judged[0].error}")
+    points = [{1: 0.0, 0: 0.5, 2: 1.0}[pair.asked.better] for pair in good]
+    scores_a = [pair.first.overall for pair in good]
+    scores_b = [pair.second.overall for pair in good]
+    rate = bootstrap(_mean, points, seed=seed)
+    difference = bootstrap(lambda x, y: _mean(y) - _mean(x), scores_a, scores_b, seed=seed)
+    winner: Literal["a", "b", "none"] = "b" if rate.low > 0.5 else "a" if rate.high < 0.5 else "none"
+    return ABComparison(
+        judge=judge,
+        pairs=len(judged),
+        unmatched=unmatched,
+        wins_a=points.count(0.0),
+        wins_b=points.count(1.0),
+        ties=points.count(0.5),
+        flips=sum(pair.asked.flipped for pair in good),
+        failed=len(judged) - len(good),
+        overall_a=round(_mean(scores_a), 2),
+        overall_b=round(_mean(scores_b), 2),
+        difference=difference,
+        win_rate=rate,
+        winner=winner,
+        summary=_in_words(winner, rate, difference, len(good)),
+    )
+
+
+def _in_words(winner: str, rate: Estimate, difference: Estimate, pairs: int) -> str:
+    figures = (
+        f"B wins {rate.value:.0%} of {pairs} pairs (95% interval {rate.low:.0%} to {rate.high:.0%}), "
+        f"{difference.value:+.1f} points of 100 on average"
+    )
+    return f"no difference shown: {figures}" if winner == "none" else f"{winner.upper()} is better: {figures}"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
