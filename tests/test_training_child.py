@@ -93,5 +93,5 @@ async def test_lines_are_clean_and_a_failure_has_its_reason(tmp_path: Path) -> N
     command = [sys.executable, "-c", LEAF]
     assert [list(line) async for line in stream_child([*command, "end"], tmp_path / "log", 1)] == [["pid"]]
     assert "noise" in (tmp_path / "log").read_text()
-    with pytest.raises(TrainingError, match="code 1.*the reason"):
+    with pytest.raises(TrainingError, match=r"code 1.*the reason"):
         [line async for line in stream_child([*command, "fail"], tmp_path / "log", 1)]

@@ -1,6 +1,8 @@
 """Rows of training: read with clear refusals, ordered with every row once an epoch."""
 
+import errno
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +14,10 @@ from hypothesis import strategies as st
 from state.errors import BadInput
 from tools.training.answering import shares
 from tools.training.job import TrainingJob, base_fingerprint
-from tools.training.rows import IGNORED, read_rows, tokenise, training_order
+from tools.training.rows import IGNORED, TOKENS_AT_ONCE, read_rows, rows_at_once, tokenise, training_order
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
 from tools.training.tripwires import GRADIENT_BY, tripped
+from tools.training.worker import storage_trouble
 
 PROMPT = [{"role": "user", "content": "Name a colour."}]
 ANSWER = [{"role": "assistant", "content": "Blue."}]
@@ -33,6 +36,15 @@ def test_a_part_of_an_epoch_takes_its_share_of_the_rows(lengths: list[int], epoc
     order = training_order(lengths, epochs, 4, 0)
     assert len(order) == max(1, round(len(lengths) * epochs))
     assert max(Counter(order).values()) <= int(epochs) + 1
+
+
+@given(st.integers(1, 64), st.sampled_from([1, 2]), st.integers(1, 5000), st.booleans())
+def test_a_step_is_cut_into_equal_parts_that_fit(batch: int, sequences: int, longest: int, on_cpu: bool) -> None:
+    together = rows_at_once(batch, sequences, longest, on_cpu)
+    assert batch % together == 0
+    assert together == 1 or together * sequences * longest <= TOKENS_AT_ONCE[on_cpu]
+    larger = [rows for rows in range(together + 1, batch + 1) if batch % rows == 0]
+    assert all(rows * sequences * longest > TOKENS_AT_ONCE[on_cpu] for rows in larger)
 
 
 def test_batches_hold_rows_of_like_length() -> None:
@@ -173,6 +185,14 @@ def test_missing_rows_are_refused(tmp_path: Path) -> None:
         TrainingJob(base="b", recipe="sft", sft_file=str(tmp_path / "no"), out="o").rows_file("sft")
     with pytest.raises(BadInput, match="config"):
         base_fingerprint(tmp_path)
+
+
+def test_a_full_disk_is_told_from_other_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert "No space left" in (storage_trouble(full, tmp_path) or "")
+    assert storage_trouble(RuntimeError("shapes differ"), tmp_path) is None
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    assert "disk is full" in (storage_trouble(RuntimeError("file write failed"), tmp_path) or "")
 
 
 def test_the_attention_follows_the_rows() -> None:

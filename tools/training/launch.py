@@ -97,5 +97,7 @@ def _handle(line: dict[str, Any], on_progress: Callable[[TrainingProgress], None
         on_progress(TrainingProgress.model_validate(line))
     elif event == "refused":
         raise BadInput(line["reason"])
+    elif event == "storage":
+        raise StorageError(line["reason"])
     elif event == "stopped":
         raise TrainingError(line["reason"])

@@ -16,12 +16,12 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, SFTConfig
 
-from state.errors import TrainingError
+from state.errors import BadInput
 from state.records import content_hash
 from tools.training.base_model import file_hash
 from tools.training.job import Phase, TrainingJob
 from tools.training.quicken import attention_for
-from tools.training.rows import read_rows, tokenise
+from tools.training.rows import read_rows, rows_at_once, tokenise
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
 from tools.training.trainers import OrderedDPO, OrderedSFT, Reporter
 from tools.training.weights import compute_dtype
@@ -67,7 +67,7 @@ def _train_phase(
         tokenizer.pad_token = tokenizer.eos_token
     rows, lengths, dropped = _rows(job, phase, tokenizer)
     reporter = Reporter(phase, emit, dropped, work)
-    arguments = _arguments(job, phase, work)
+    arguments = _arguments(job, phase, work, max(lengths))
     attention = attention_for(max(lengths), arguments.use_cpu)
     model = AutoModelForCausalLM.from_pretrained(job.base, dtype=compute_dtype(), attn_implementation=attention)
     fresh = LoraConfig(
@@ -116,20 +116,24 @@ def _rows(job: TrainingJob, phase: Phase, tokenizer: Any) -> tuple[Dataset, list
             kept.append(tokens[0]._asdict() if phase == "sft" else row)
             lengths.append(longest)
     if not kept:
-        raise TrainingError(f"all {len(found)} {phase} rows are longer than train.max_length")
+        limit = job.settings.max_length
+        raise BadInput(f"all {len(found)} {phase} rows are longer than train.max_length ({limit} tokens); raise it")
     # Sorted by length, so that the pass that scores DPO's reference pads little.
     by_length = sorted(range(len(kept)), key=lambda row: lengths[row])
     return Dataset.from_list([kept[row] for row in by_length]), sorted(lengths), len(found) - len(kept)
 
 
-def _arguments(job: TrainingJob, phase: Phase, work: Path) -> SFTConfig | DPOConfig:
+def _arguments(job: TrainingJob, phase: Phase, work: Path, longest: int) -> SFTConfig | DPOConfig:
     settings = job.settings
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     on_cpu = not torch.cuda.is_available()
+    rows = max(1, settings.batch_size // processes)
+    together = rows_at_once(rows, 1 if phase == "sft" else 2, longest, on_cpu)
     shared = {
         "output_dir": str(work),
         "seed": job.seed,
-        "per_device_train_batch_size": max(1, settings.batch_size // processes),
+        "per_device_train_batch_size": together,
+        "gradient_accumulation_steps": rows // together,
         "num_train_epochs": 1,
         "learning_rate": job.learning_rate_scale
         * (settings.learning_rate if phase == "sft" else settings.dpo_learning_rate),

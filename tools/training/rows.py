@@ -16,6 +16,11 @@ WINDOW = 8
 """Batches whose rows are sorted by length together: little padding, and still a random order."""
 
 
+TOKENS_AT_ONCE = {True: 2048, False: 16384}
+"""Padded tokens of one forward pass at most, on a CPU and on a GPU: activations and logits of SmolLM2-135M then stay
+under about 3 GB."""
+
+
 class TokenRow(NamedTuple):
     """One tokenised row of SFT."""
 
@@ -78,6 +83,25 @@ def tokenise(tokenizer: Any, prompt: list[dict[str, str]], completion: list[dict
     while after[-1] != tokenizer.eos_token_id:
         after.pop()
     return TokenRow(before + after, [IGNORED] * len(before) + after)
+
+
+def rows_at_once(batch_size: int, sequences: int, longest: int, on_cpu: bool) -> int:
+    """Return how many rows of an optimiser step go through the model together, a divisor of ``batch_size``.
+
+    The rest of the step follows by gradient accumulation, so memory does not grow with the batch.
+
+    Args:
+        batch_size: rows of a step in this process.
+        sequences: token sequences of a row: 1 for SFT, 2 for DPO.
+        longest: tokens of the longest sequence.
+        on_cpu: where it runs.
+    """
+    fitting = (
+        rows
+        for rows in range(batch_size, 0, -1)
+        if batch_size % rows == 0 and rows * sequences * longest <= TOKENS_AT_ONCE[on_cpu]
+    )
+    return next(fitting, 1)
 
 
 def training_order(lengths: Sequence[int], epochs: float, batch_size: int, seed: int) -> list[int]:

@@ -41,7 +41,7 @@ class _Ordered:
 
     def fix_order(self, lengths: Sequence[int], epochs: float, seed: int) -> None:
         """Fix the order of all epochs. Must be called before ``train``."""
-        batch = self.args.per_device_train_batch_size * self.args.world_size
+        batch = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         self._order = training_order(lengths, epochs, batch, seed)
 
     def quicken(self) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import sys
 from pathlib import Path
 
 from state.errors import BadInput, TrainingError
 from tools.training.child import JsonLines, die_with_parent
 from tools.training.job import TrainingJob
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+ALMOST_FULL = 2**20
+"""Free bytes under which any failure is put down to the disk."""
 
 
 def main(job_file: Path) -> int:
@@ -36,7 +42,24 @@ def main(job_file: Path) -> int:
     except TrainingError as error:
         emit(event="stopped", reason=str(error))
         return 1
+    except Exception as error:
+        if (reason := storage_trouble(error, job_file.parent)) is None:
+            raise
+        emit(event="storage", reason=reason)
+        return 1
     return 0
+
+
+def storage_trouble(error: Exception, folder: Path) -> str | None:
+    """Return one line about a disk that is full or read-only where that is what ``error`` comes from, else ``None``.
+
+    The libraries that write weights wrap the system's error in ones of their own, so the disk itself is asked too.
+    """
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return f"the training could not write into {folder}: {error.strerror}"
+    if shutil.disk_usage(folder).free < ALMOST_FULL:
+        return f"the training could not write into {folder}: the disk is full; free some space and resume"
+    return None
 
 
 if __name__ == "__main__":
