@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -31,9 +31,19 @@ CHECKPOINTED = (
 Saver = BaseCheckpointSaver[Any]
 
 
-def serializer() -> JsonPlusSerializer:
-    """Return the msgpack serializer of checkpoints: no pickle, and only the types in ``CHECKPOINTED``."""
-    return JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=CHECKPOINTED)
+class ClosedSerializer(JsonPlusSerializer):
+    """Msgpack without pickle, for LangGraph's own types and those in ``CHECKPOINTED``; no more can be added.
+
+    LangGraph would add every type that a state's annotations mention, on a copy of the checkpointer; the server's
+    wrapper around a checkpointer cannot be copied.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(pickle_fallback=False, allowed_msgpack_modules=CHECKPOINTED)
+
+    def with_msgpack_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> JsonPlusSerializer:
+        """Return this serializer, as it is."""
+        return self
 
 
 @asynccontextmanager
@@ -60,7 +70,7 @@ async def open_checkpointer(database: Database) -> AsyncIterator[Saver]:
 async def _open_sqlite(database: Database) -> AsyncIterator[Saver]:
     connection = await aiosqlite.connect(database.place, timeout=BUSY_SECONDS)
     try:
-        saver = AsyncSqliteSaver(connection, serde=serializer())
+        saver = AsyncSqliteSaver(connection, serde=ClosedSerializer())
         await saver.setup()
         yield saver
     finally:
@@ -70,7 +80,7 @@ async def _open_sqlite(database: Database) -> AsyncIterator[Saver]:
 @asynccontextmanager
 async def _open_postgres(database: Database) -> AsyncIterator[Saver]:
     url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    async with AsyncPostgresSaver.from_conn_string(url, serde=serializer()) as saver:
+    async with AsyncPostgresSaver.from_conn_string(url, serde=ClosedSerializer()) as saver:
         await saver.setup()
         yield saver
 

@@ -10,7 +10,7 @@ from langgraph.graph import END, START, StateGraph
 from pydantic import BaseModel
 from sqlalchemy import func, select, text
 
-from state.checkpoints import CHECKPOINTED, Saver, open_checkpointer, prune, serializer
+from state.checkpoints import CHECKPOINTED, ClosedSerializer, Saver, open_checkpointer, prune
 from state.database import Database
 from state.errors import StorageError
 from state.pipeline import AdapterRef, Approval, DatasetRef, NextRound, Overspend, PipelineState, RunInput
@@ -76,12 +76,12 @@ def test_every_model_in_the_state_may_be_revived() -> None:
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_a_value_comes_back_as_its_own_type(value: BaseModel) -> None:
-    back = serializer().loads_typed(serializer().dumps_typed(value))
+    back = ClosedSerializer().loads_typed(ClosedSerializer().dumps_typed(value))
     assert type(back) is type(value) and back == value
 
 
 def test_no_other_type_is_revived_and_nothing_is_pickled() -> None:
-    kept = serializer()
+    kept = ClosedSerializer()
     assert not isinstance(kept.loads_typed(kept.dumps_typed(sample())), Sample)
     with pytest.raises(TypeError):
         kept.dumps_typed(object())
