@@ -19,7 +19,7 @@ from corral.tables import print_accounts, print_estimate, print_paths, print_run
 from corral.watch import watch
 from graph.accounts import account, expected_cost
 from graph.runs import Runs, how_to_answer, open_runs
-from state.errors import BadInput, CorralError
+from state.errors import BadInput, CorralError, RunBusy
 from tools.config import load_request
 from tools.dataset.files import ALPACA, DPO, SFT
 from tools.doctor import examine
@@ -224,6 +224,8 @@ async def _advance(runs: Runs, name: str, answer: Any = None) -> int:
 
 async def _answer(runs: Runs, name: str, command: str, given: Any, repeat: bool = False) -> int:
     status = await runs.status(name)
+    if status.standing == "running":
+        raise RunBusy(f"run {name} is being worked on {status.detail}; wait for it to end or to ask")
     if status.standing != "waiting":
         raise BadInput(f"run {name} does not wait for a person; it is {status.standing}")
     if (command == "review") != (status.step == "review"):

@@ -37,7 +37,7 @@ class RunStatus(Record):
     step: str
     """The step that runs, waits or failed; empty when done."""
     detail: str = ""
-    """The error of a failed run, or what a waiting one asks."""
+    """The error of a failed run, what a waiting one asks, or who works on a running one."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,10 @@ class Runs:
         errors = [str(task.error) for task in snapshot.tasks if task.error]
         step = snapshot.next[0] if snapshot.next else ""
         detail = errors[0] if errors else ""
-        if await self.services.leases.holder(run_id) not in (None, self.services.leases.owner):
+        holder = await self.services.leases.holder(run_id)
+        if holder not in (None, self.services.leases.owner):
             standing: Standing = "running"
+            detail = f"by {holder} (host:process)"
         elif not snapshot.values:
             standing = "new"
         elif snapshot.interrupts:

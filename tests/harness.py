@@ -60,7 +60,7 @@ def request_of(url: str, base: Path, prompts: Path, **sections: Any) -> dict[str
         "evaluate": {"max_tokens": 12, "batch_size": 4, "resamples": 200},
     }
     for name, values in sections.items():
-        request[name] = {**request[name], **values} if isinstance(values, dict) else values
+        request[name] = {**request.get(name, {}), **values} if isinstance(values, dict) else values
     return request
 
 

@@ -1,0 +1,201 @@
+"""The command line in this process: bad input is one line and exit 2; a waiting run is exit 3 and can be answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from corral import cli
+from graph.services import open_services
+from state.lease import Leases
+from tests.harness import request_of, write_prompts
+from tests.scripted_server import ScriptedServer
+from tools.settings import load_settings
+
+Corral = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def corral(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Corral:
+    """Run the command line; returns exit code, standard output, standard error."""
+    monkeypatch.setenv("CORRAL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CORRAL_REVIEWER", "tester")
+    monkeypatch.setenv("OPENAI_API_KEY", "good-key")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["corral", *arguments])
+        try:
+            cli.main()
+            code: Any = 0
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer(keys=["good-key"]) as server:
+        yield server
+
+
+@pytest.fixture
+def config(tmp_path: Path, server: ScriptedServer) -> Callable[..., str]:
+    """Write a config with these sections over the usual ones, and return its path."""
+
+    def write(**sections: Any) -> str:
+        prompts = write_prompts(tmp_path / "prompts.jsonl")
+        request = request_of(server.url, tmp_path / "no-model", prompts, **sections)
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(request))
+        return str(tmp_path / "config.yaml")
+
+    return write
+
+
+def refused(result: tuple[int, str, str], *words: str) -> None:
+    code, _, error = result
+    assert code == 2, result
+    assert error.count("\n") == 1, error
+    assert all(word in error for word in words), error
+
+
+def test_config_that_is_missing_or_malformed(corral: Corral, tmp_path: Path) -> None:
+    refused(corral("run", str(tmp_path / "none.yaml")), "none.yaml")
+    (tmp_path / "bad.yaml").write_text("train: [1,\n")
+    refused(corral("run", str(tmp_path / "bad.yaml")), "bad.yaml", "line")
+
+
+def test_unknown_key_names_the_nearest(corral: Corral, config: Callable[..., str]) -> None:
+    refused(corral("run", config(), "--set", "train.epoch=3"), "train.epoch", "train.epochs")
+
+
+def test_thresholds_in_the_wrong_order(corral: Corral, config: Callable[..., str]) -> None:
+    refused(corral("run", config(judge={"review": 90, "accept": 70})), "judge.review", "judge.accept")
+
+
+def test_seed_file_with_a_broken_line(corral: Corral, config: Callable[..., str], tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds.jsonl"
+    seeds.write_text('{"instruction": "Say hello.", "instances": [{"output": "Hello."}]}\n{"instruction": \n')
+    refused(corral("run", config(sources={"seeds": str(seeds)})), "seeds.jsonl", "line 2")
+
+
+def test_unreachable_endpoint_and_wrong_key(
+    corral: Corral, config: Callable[..., str], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = {"base_url": "http://127.0.0.1:9/v1", "model": "scripted"}
+    refused(corral("run", config(models={"judge": lost})), "127.0.0.1:9")
+    monkeypatch.setenv("OPENAI_API_KEY", "wrong-key")
+    result = corral("run", config())
+    refused(result, "key")
+    assert "wrong-key" not in "".join(map(str, result))
+    assert server.requests == []
+
+
+def test_disk_that_cannot_be_written(
+    corral: Corral, config: Callable[..., str], monkeypatch: pytest.MonkeyPatch, server: ScriptedServer
+) -> None:
+    monkeypatch.setenv("CORRAL_HOME", "/proc/corral")
+    refused(corral("run", config()), "/proc/corral")
+    assert server.requests == []
+
+
+def test_full_disk_is_refused_before_anything_is_spent(
+    corral: Corral, config: Callable[..., str], monkeypatch: pytest.MonkeyPatch, server: ScriptedServer
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage())
+    refused(corral("run", config()), "GB left")
+    assert server.requests == []
+
+
+class _Usage:
+    total, used, free = 10**9, 10**9, 10**6
+
+
+def test_unknown_run_names_the_nearest(corral: Corral) -> None:
+    refused(corral("show", "nobody"), "nobody")
+    refused(corral("resume", "nobody"), "nobody")
+    refused(corral("export", "nobody", "--format", "sft"), "nobody")
+
+
+def test_run_waits_for_a_person_and_is_answered(
+    corral: Corral, config: Callable[..., str], server: ScriptedServer
+) -> None:
+    path = config(unattended=False)
+    code, out, _ = corral("run", path, "--run-id", "mine")
+    assert code == 3 and "corral review mine" in out
+    spent = len(server.requests)
+
+    refused(corral("run", path, "--run-id", "mine"), "waits for a person", "corral review mine")
+    refused(corral("resume", "mine"), "waits for a person")
+    refused(corral("approve", "mine"), "corral review mine")
+    (status,) = json.loads(corral("runs", "--json")[1])
+    assert (status["standing"], status["step"]) == ("waiting", "review")
+    assert len(server.requests) == spent
+
+    # There is no model to train, so the run fails behind the review: what people decided stays decided.
+    code, _, error = corral("review", "mine", "--all", "reject")
+    assert code != 3 and "no-model" in error
+    shown = json.loads(corral("show", "mine", "--json")[1])
+    assert shown["status"]["standing"] == "failed" and shown["status"]["step"] == "train"
+    assert all(row["waiting"] == row["pending"] == 0 for row in shown["accounts"]["rows"])
+    assert len(server.requests) == spent
+
+    code, out, _ = corral("export", "mine", "--format", "dpo")
+    assert code == 0 and all({"prompt", "chosen", "rejected"} == set(json.loads(line)) for line in out.splitlines())
+
+
+def test_run_that_is_running_elsewhere(corral: Corral, config: Callable[..., str]) -> None:
+    corral("run", config(unattended=False), "--run-id", "mine")
+
+    async def from_elsewhere() -> tuple[int, str, str]:
+        async with open_services(load_settings()) as services:
+            other = Leases(services.database, owner="another-host:1:0.00")
+            async with other.hold("mine"):
+                return await asyncio.to_thread(corral, "review", "mine", "--all", "approve")
+
+    refused(asyncio.run(from_elsewhere()), "mine", "another-host")
+
+
+def test_budget_stops_the_run_and_can_be_raised(
+    corral: Corral, config: Callable[..., str], server: ScriptedServer
+) -> None:
+    priced = {"base_url": server.url, "model": "scripted", "input_price": 1000.0, "output_price": 1000.0}
+    models = {"generator": priced, "policy": priced, "judge": priced}
+    code, out, _ = corral("run", config(models=models, budget={"dollars": 2.0}), "--run-id", "dear")
+    assert code == 3 and "corral approve dear" in out
+    first = json.loads(corral("show", "dear", "--json")[1])["accounts"]
+    assert first["spent"] <= 2.0
+
+    code, *_ = corral("approve", "dear", "--budget", "4.0")
+    second = json.loads(corral("show", "dear", "--json")[1])["accounts"]
+    assert code == 3 and 2.0 < second["cap"] == 4.0 and first["spent"] <= second["spent"] <= 4.0
+
+    asked = len(server.requests)
+    corral("approve", "dear", "--reject")
+    rows = json.loads(corral("show", "dear", "--json")[1])["accounts"]["rows"]
+    assert len(server.requests) == asked, "no call may be made once the budget is final"
+    assert all(row["pending"] == 0 for row in rows) and any(row["failed"] for row in rows)
+
+
+def test_doctor_says_what_to_do(corral: Corral, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    code, out, _ = corral("doctor", "--json")
+    findings = {finding["what"]: finding for finding in json.loads(out)}
+    assert set(findings) == {"endpoint", "model file", "database", "GPU", "disk"}
+    assert code == 0 and all(f["ok"] or f["advice"] for f in findings.values())
+
+
+def test_help_is_a_page_of_the_manual(corral: Corral) -> None:
+    code, out, _ = corral("--help")
+    assert code == 0
+    for command in ("run", "resume", "runs", "show", "review", "approve", "export", "doctor", "gate"):
+        assert f" {command} " in out
+    assert "Exit codes" in out
