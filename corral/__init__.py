@@ -18,17 +18,22 @@ from graph.runs import Runs, RunStatus, open_runs
 from state.errors import CorralError
 from state.request import RunRequest
 from tools.config import load_request
+from tools.judging import DPODatasetBuilder, MultiAgentRLHF, RLHFMonitor, SyntheticFeedbackGenerator
 from tools.progress import Progress
 from tools.settings import Settings, load_settings
 
 __all__ = [
     "Accounts",
     "CorralError",
+    "DPODatasetBuilder",
+    "MultiAgentRLHF",
     "Progress",
+    "RLHFMonitor",
     "RunRequest",
     "RunStatus",
     "Runs",
     "Settings",
+    "SyntheticFeedbackGenerator",
     "account",
     "load_request",
     "load_settings",

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from corral.ask import ask
 from corral.files import gate
+from corral.judging import calibrate, compare, judge
 from corral.tables import print_accounts, print_estimate, print_paths, print_runs, print_scoreboard
 from corral.watch import watch
 from graph.accounts import account, expected_cost
@@ -180,7 +181,8 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-app.command()(gate)
+for command in (gate, judge, compare, calibrate):
+    app.command()(command)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from state.errors import TrainingError
@@ -12,15 +13,17 @@ from state.request import RunRequest
 from state.store import RecordStore
 from tools.dataset.files import write_dataset
 from tools.dataset.pairing import pair_all
+from tools.judging import find_calibration, trust_note, trust_refusal
 from tools.progress import report
 
 
-def make_assemble(store: RecordStore, runs_folder: Path) -> Node:
+def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
     """Return the node.
 
     Args:
         store: the record store.
         runs_folder: each run has a folder of its name in it.
+        home: where judges' calibrations are kept.
     """
 
     async def assemble(state: PipelineState) -> PipelineState:
@@ -35,7 +38,8 @@ def make_assemble(store: RecordStore, runs_folder: Path) -> Node:
         dataset = await asyncio.to_thread(write_dataset, folder, samples, pairs, run_id)
         report("assemble", len(samples), note=f"{dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs")
         demand_rows(dataset, state["request"])
-        return {"dataset": dataset}
+        notes = await asyncio.to_thread(judge_trust, judgements, state["request"], home)
+        return {"dataset": dataset, "warnings": [note for note in notes if note not in state.get("warnings", [])]}
 
     return assemble
 
@@ -53,3 +57,17 @@ def demand_rows(dataset: DatasetRef, request: RunRequest) -> None:
             f"{dataset.dpo_rows} DPO pairs came out (see {dataset.folder}). Start a run with more prompts, more "
             "sampling.candidates, or a lower judge.accept."
         )
+
+
+def judge_trust(judgements: Sequence[Judgement], request: RunRequest, home: Path) -> list[str]:
+    """Return what is on record of each judge of the run, a line each, for its scoreboard.
+
+    Raises:
+        TrainingError: the request demands a kappa that a judge was not shown to have.
+    """
+    judges = sorted({judgement.judge for judgement in judgements})
+    records = {judge: find_calibration(judge, home) for judge in judges}
+    for judge, calibration in records.items():
+        if refusal := trust_refusal(judge, calibration, request.judge.min_kappa):
+            raise TrainingError(f"not trained: {refusal}")
+    return [trust_note(judge, calibration) for judge, calibration in records.items()]

@@ -59,6 +59,7 @@ def make_evaluate(store: RecordStore, runs_folder: Path, cache: Path) -> Node:
         base = await answers_of(state, samples, None)
         adapter = await answers_of(state, samples, Path(state["adapter"].folder))
         board = await asyncio.to_thread(score_answers, samples, base, adapter, request.evaluate, request.seed)
+        board = board.model_copy(update={"notes": tuple(state.get("warnings", ()))})
         place = runs_folder / run_id / "evaluation" / f"scoreboard-{state['adapter'].id[:8]}.json"
 
         await asyncio.to_thread(write_file, place, (board.model_dump_json(indent=1) + "\n").encode())

@@ -283,7 +283,7 @@ async def test_assemble_takes_accepted_training_samples_alone(tmp_path: Path) ->
     await store.add("run", [train, held, refused])
     await store.add("run", drawn)
     await store.add("run", [judgement(c, 5) for c in drawn])
-    made = await make_assemble(store, tmp_path / "runs")({"run_id": "run", "request": RunRequest()})
+    made = await make_assemble(store, tmp_path / "runs", tmp_path)({"run_id": "run", "request": RunRequest()})
     dataset = made["dataset"]
     assert Path(dataset.folder).parent == tmp_path / "runs" / "run" / "datasets"
     assert [row["prompt"][0]["content"] for row in lines(Path(dataset.folder) / SFT)] == ["T."]

@@ -67,6 +67,8 @@ class Scoreboard(Record):
     """The verdict as a sentence."""
     seed: int
     resamples: int
+    notes: tuple[str, ...] = ()
+    """What a reader should know of the run, such as how far its judge was measured."""
 
     def comparison(self, metric: str) -> Comparison:
         """Return one metric's comparison.
