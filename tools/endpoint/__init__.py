@@ -83,7 +83,7 @@ async def _transport(spec: Endpoint, settings: Settings) -> HttpTransport | Embe
         return await asyncio.to_thread(_http, spec.base_url, settings.api_keys, tracing)
     if spec.model != MODEL:
         raise BadInput(f"the embedded endpoint has the one model {MODEL!r}, not {spec.model!r}; set base_url too")
-    return _embedded(await embedded_urls(), tracing)
+    return await asyncio.to_thread(_embedded, await embedded_urls(), tracing)
 
 
 # One transport for each place, since it knows whose turn it is among keys and servers.

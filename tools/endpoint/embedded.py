@@ -1,4 +1,7 @@
-"""The embedded endpoint: llama.cpp serves SmolLM2-135M-Instruct from this process, with no key and no network."""
+"""The embedded endpoint: llama.cpp serves SmolLM2-135M-Instruct from this process, with no key and no network.
+
+What a call does not set is llama.cpp's own: ``top_k`` 40 and ``min_p`` 0.05, which keep so small a model from rambling.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,14 @@ MOST_SERVERS = 4
 """One server for each core up to this; each holds its own copy of the model, about 170 MB."""
 SLOT_TOKENS = 2048
 """Prompt and completion of one call together."""
-ERRORS_ONLY = -1
-"""Below llama.cpp's lowest level: it says nothing at all, and failures come back as answers."""
+PROMPT_CACHE_MIB = 128
+"""Memory of each server for prompts that may come back; llama.cpp's own limit is 8 GB."""
+IDLE_SECONDS = 60
+"""After so long without a call a server gives its memory back, for the training to use; it wakes up in about a second."""
+SILENT = -1
+"""Below llama.cpp's lowest log level; failures come back as answers."""
+PATIENCE = 3600.0
+"""Seconds for one answer. The server is in this process and cannot be lost, so a busy machine is merely waited for."""
 
 _lock = threading.Lock()
 _servers: list[Any] = []
@@ -48,6 +57,8 @@ def embedded_model() -> Path:
 class EmbeddedTransport:
     """This process's embedded servers as one; a call goes to the one with the fewest in flight.
 
+    The timeout of a call is not shorter than ``PATIENCE``.
+
     Args:
         servers: transports to each of them.
     """
@@ -65,7 +76,7 @@ class EmbeddedTransport:
         least = self._in_flight.index(min(self._in_flight))
         self._in_flight[least] += 1
         try:
-            return await self.servers[least].send(call, model, timeout)
+            return await self.servers[least].send(call, model, max(timeout, PATIENCE))
         finally:
             self._in_flight[least] -= 1
 
@@ -102,7 +113,9 @@ def _start(model: Path, slots: int) -> Any:
     parameters.cpuparams.n_threads = 1
     parameters.cpuparams_batch.n_threads = 1
     parameters.n_gpu_layers = 0
-    parameters.verbosity = ERRORS_ONLY
+    parameters.cache_ram_mib = PROMPT_CACHE_MIB
+    parameters.sleep_idle_seconds = IDLE_SECONDS
+    parameters.verbosity = SILENT
     parameters.ui = False
     try:
         return Server(parameters)

@@ -130,5 +130,7 @@ def foreign(error: Exception, *, url: str, model: str) -> TryAgain | EndpointErr
 
 def unreachable(url: str, error: Exception) -> EndpointUnreachable:
     """Return the error for a connection that cannot be made or breaks."""
-    cause = " ".join(str(error).split())[:DETAIL] or type(error).__name__
+    # aiohttp wraps the system's own words in a description of its connection.
+    told = getattr(error, "os_error", error)
+    cause = " ".join((getattr(told, "strerror", None) or str(told)).split())[:DETAIL] or type(error).__name__
     return EndpointUnreachable(f"no connection to {url}: {cause}. Is the server up, and the URL right?")
