@@ -12,9 +12,9 @@ from state.errors import CorralError
 from state.records import Record
 from state.request import Endpoint
 from tools.endpoint import probe
+from tools.endpoint.embedded import embedded_model
 from tools.files import storage_errors
 from tools.settings import Settings
-from tools.endpoint.embedded import embedded_model
 
 FREE_BYTES = 5_000_000_000
 """Room for the converted base, the trainer's checkpoints and a few runs of the embedded model."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from state.records import Record, content_hash
+from state.request import Endpoint
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -77,4 +78,12 @@ class ChatEndpoint(Protocol):
             EndpointError: as for ``complete``.
             BudgetExceeded: as for ``complete``.
         """
+        ...
+
+
+class OpenEndpoint(Protocol):
+    """Opens a request's endpoint for one run."""
+
+    async def __call__(self, spec: Endpoint, run_id: str) -> ChatEndpoint:
+        """Return the endpoint; nothing is asked of it yet."""
         ...

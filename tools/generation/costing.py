@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from state.calls import PurposeTally
 from state.records import Record
-from state.request import DIMENSIONS, Endpoint, Generation, RunRequest
+from state.request import DIMENSIONS, EMBEDDED, Endpoint, Generation, RunRequest
 from tools.generation.deciding import ASSUMED_SHARE
 from tools.generation.prompting import generation_call
 from tools.generation.seeds import SeedTask
@@ -64,7 +64,10 @@ def estimate_tokens(text: str) -> int:
 
 
 def estimate(request: RunRequest, seeds: Sequence[SeedTask], prompts_count: int) -> CostEstimate:
-    """Estimate a run's calls, tokens and dollars. Training and evaluation run on this machine and cost no calls.
+    """Estimate a run's calls, tokens and dollars.
+
+    Training and evaluation run on this machine and cost no calls, and so does the embedded judge, which reads
+    likelihoods.
 
     Args:
         request: the run's request; prices are those of its endpoints.
@@ -89,7 +92,7 @@ def estimate(request: RunRequest, seeds: Sequence[SeedTask], prompts_count: int)
         _stage(
             "judge",
             request.models.judge,
-            calls=candidates * JUDGES * request.judge.draws,
+            calls=0 if request.models.judge.base_url == EMBEDDED else candidates * JUDGES * request.judge.draws,
             prompt=RUBRIC_TOKENS + question + answer + 2 * MESSAGE_TOKENS,
             completion=request.judge.max_tokens,
         ),

@@ -89,7 +89,7 @@ def outcome_of(overall: float, settings: Judging) -> tuple[Outcome, tuple[str, .
         return Outcome.ACCEPTED, ()
     if overall >= settings.review:
         return Outcome.WAITING, (f"overall {overall:g} lies between {settings.review:g} and {settings.accept:g}",)
-    return Outcome.REJECTED, (f"overall {overall:g} is under {settings.review:g}",)
+    return Outcome.REJECTED, (f"low overall score: {overall:g}, under {settings.review:g}",)
 
 
 def _feedback(scores: Sequence[DimensionScore], draw: Draw, stars: int) -> str:
