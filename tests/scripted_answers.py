@@ -15,6 +15,7 @@ from typing import Any
 QUALITY = {"splendidly": (0.76, 0.97), "passably": (0.57, 0.69), "shabbily": (0.08, 0.42)}
 """The betraying word, and the range of its scores as a share of the schema's range."""
 
+NUMBERED = re.compile(r"^\s*(\d+)\. ?Instruction:", re.MULTILINE)
 VERBS = "Explain Describe Compare Rewrite Summarise List Suggest Classify Translate Plan Estimate Justify".split()
 MANNERS = ["in plain words", "for a beginner", "step by step", "with two examples", "in a friendly tone", "as a table"]
 OBJECTS = (
@@ -53,7 +54,7 @@ def answer_to(body: dict[str, Any]) -> str:
     schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
     if schema is not None:
         return json.dumps(fill(schema, draw, quality_of(text, draw), schema.get("$defs", {})))
-    return tasks(text, draw) if len(re.findall(r"Instruction:", text)) > 1 else plain(text, draw)
+    return tasks(text, draw) if NUMBERED.search(text) else plain(text, draw)
 
 
 def plain(text: str, draw: random.Random) -> str:
@@ -66,7 +67,7 @@ def plain(text: str, draw: random.Random) -> str:
 
 def tasks(text: str, draw: random.Random) -> str:
     """Return numbered tasks in Alpaca's format, going on from the last number of the prompt."""
-    numbers = [int(n) for n in re.findall(r"^\s*(\d+)\. ?Instruction:", text, re.MULTILINE)]
+    numbers = [int(n) for n in NUMBERED.findall(text)]
     first = max(numbers, default=0) + (not text.rstrip().endswith("Instruction:"))
     blocks = [_task(n, draw) for n in range(first, 21)]
     whole = "\n###\n".join(blocks)

@@ -29,7 +29,7 @@ SLOT_TOKENS = 2048
 PROMPT_CACHE_MIB = 128
 """Memory of each server for prompts that may come back; llama.cpp's own limit is 8 GB."""
 IDLE_SECONDS = 60
-"""After so long without a call a server gives its memory back, for the training to use; it wakes up in about a second."""
+"""Without a call for so long, a server gives its memory back, for the training to use; it wakes up in a second."""
 SILENT = -1
 """Below llama.cpp's lowest log level; failures come back as answers."""
 PATIENCE = 3600.0
