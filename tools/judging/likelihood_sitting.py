@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from state.errors import CorralError
 from state.records import CheckResult
-from tools.checks import cap
+from tools.checks import KINDS, cap
 from tools.judging.likelihood import QUESTION, Likelihoods
 from tools.judging.subject import shield
 from tools.judging.verdict import capped_reason
@@ -50,11 +50,12 @@ def own_score(dimension: str, found: Likelihoods, checks: Sequence[CheckResult])
     Args:
         dimension: the seat's.
         found: the answer's likelihoods.
-        checks: what was verified; rules of a policy count only where they failed, since most hold for any text.
+        checks: what was verified. What nobody asked for, such as a policy's rules or readability, counts only where it
+            failed: that it holds says little of an answer, and it applies to some answers only.
     """
     by_yes, by_gain = shares(found)
     likely = 100 * (YES_SHARE * by_yes + (1 - YES_SHARE) * by_gain)
-    telling = [c for c in checks if c.passed is False or (c.passed and not c.kind.startswith("policy:"))]
+    telling = [c for c in checks if c.passed is False or (c.passed and c.kind in KINDS)]
     if not telling:
         return round(likely, 1)
     passed = 100 * sum(bool(c.passed) for c in telling) / len(telling)

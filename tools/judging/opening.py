@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel
 
 from state.calls import CallStore
 from state.database import Database
 from state.records import Candidate, Judgement, Sample
-from state.request import Endpoint, Judging
+from state.request import EMBEDDED, Endpoint, Judging
 from tools.endpoint import open_endpoint
-from tools.endpoint.chat import ChatEndpoint
+from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion
+from tools.endpoint.embedded import MODEL as EMBEDDED_MODEL
 from tools.judging.items import Item
 from tools.judging.judge import CrewJudge
 from tools.judging.preference import Preference
 from tools.settings import load_settings
 
+T = TypeVar("T", bound=BaseModel)
 LEDGER_NAME = "judging"
 """What the ledger books such calls under, in place of a run."""
 
@@ -41,6 +45,20 @@ class Judge(Protocol):
 _open: dict[asyncio.AbstractEventLoop, tuple[CallStore, AsyncGenerator[CallStore]]] = {}
 
 
+class NoCalls:
+    """Stands where an endpoint would, for the likelihood judge: the embedded servers need not start for it."""
+
+    model = EMBEDDED_MODEL
+
+    async def complete(self, call: ChatCall) -> Completion:
+        """Refuse: there is no server behind it."""
+        raise RuntimeError("the likelihood judge makes no calls")
+
+    async def complete_as(self, schema: type[T], call: ChatCall) -> tuple[T, Completion]:
+        """Refuse: there is no server behind it."""
+        raise RuntimeError("the likelihood judge makes no calls")
+
+
 async def open_judged_endpoint(spec: Endpoint) -> ChatEndpoint:
     """Return an endpoint over the ledger of the settings' database; it is closed with the running loop.
 
@@ -48,6 +66,8 @@ async def open_judged_endpoint(spec: Endpoint) -> ChatEndpoint:
         BadInput: the settings or the endpoint are wrong.
         StorageError: the database cannot be used.
     """
+    if spec.base_url == EMBEDDED and spec.model == EMBEDDED_MODEL:
+        return NoCalls()
     loop = asyncio.get_running_loop()
     settings = await asyncio.to_thread(load_settings)
     if loop not in _open:

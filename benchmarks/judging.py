@@ -1,0 +1,226 @@
+"""How fast is the crew, against the same calls made by langchain-openai without any crew?
+
+    python benchmarks/judging.py
+
+Both ask one local OpenAI-compatible server, in a process of its own, that answers each call after 200 ms. An item is
+five judgements at once and then one by the expert who reads them: six calls. The concurrency is the number of calls in
+flight, which is the request's own setting. The crew has everything on that a run has: checks, prompts by CrewAI,
+the ledger in SQLite, the budget, retries. langchain-openai gets the same six prompts, ready-made, from
+``with_structured_output``, and keeps nothing. The two take turns, and the median of their turns is reported.
+
+Then 2,000 items by the crew alone: CPU milliseconds and memory must stay flat. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from state.calls import CallStore
+from state.database import Database
+from state.records import Candidate, Check, Outcome, Sample
+from state.request import Endpoint, Judging
+from tools.endpoint.client import LedgeredEndpoint
+from tools.endpoint.http_transport import HttpTransport
+from tools.judging import CrewJudge
+from tools.judging.verdicts import DimensionVerdict, ExpertVerdict
+
+LATENCY = 0.2
+WARM_UP = 80
+"""Items before the clock starts: every crew is built, every connection open."""
+MEBIBYTE = 1 << 20
+SAMPLE = Sample(
+    id="bench",
+    instruction="Explain to a beginner how rain forms, in at most 80 words.",
+    checks=(Check(kind="max_words", value=80),),
+)
+TEXT = (
+    "The sun warms the sea, and some of its water rises as vapour. High up the air is cold, so the vapour turns into "
+    "tiny drops that hang together as a cloud. When the drops meet they grow, and once they are too heavy for the air "
+    "to carry they fall to the ground as rain. Number {number} of the day fell on the old harbour wall."
+)
+
+
+def serve(latency: float) -> None:
+    """Answer every chat completion after ``latency`` seconds; the first line printed is the base URL."""
+    from aiohttp import web
+
+    async def chat(request: web.Request) -> web.Response:
+        body = await request.json()
+        await asyncio.sleep(latency)
+        expert = "stars" in body["response_format"]["json_schema"]["schema"]["properties"]
+        answer = {"stars": 4, "strength": "plain and right", "weakness": "a little short"}
+        text = json.dumps(answer if expert else {"score": 82, "reason": "it does what was asked"})
+        message = {"role": "assistant", "content": text, "refusal": None}
+        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+        usage = {"prompt_tokens": 300, "completion_tokens": 20, "total_tokens": 320}
+        whole = {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice]}
+        return web.json_response(whole | {"usage": usage})
+
+    async def main() -> None:
+        app = web.Application()
+        app.add_routes([web.post("/v1/chat/completions", chat)])
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        print(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", flush=True)
+        await asyncio.Event().wait()
+
+    asyncio.run(main())
+
+
+def candidate(number: int) -> Candidate:
+    """Return an answer that no other number has, so that the ledger never has it."""
+    return Candidate(id=f"c{number}", sample_id=SAMPLE.id, draw=0, text=TEXT.format(number=number), ended=True)
+
+
+class Recorder:
+    """Takes down the six prompts of one item."""
+
+    model = "bench"
+
+    def __init__(self) -> None:
+        self.prompts: list[str] = []
+
+    async def complete(self, call: Any) -> Any:
+        """Refuse."""
+        raise RuntimeError("the crew asks for structured answers only")
+
+    async def complete_as(self, schema: Any, call: Any) -> Any:
+        """Note the prompt and answer as the server does."""
+        self.prompts.append(call.messages[0]["content"])
+        if schema is ExpertVerdict:
+            return ExpertVerdict(stars=4, strength="plain and right", weakness="a little short"), None
+        return DimensionVerdict(score=82, reason="it does what was asked"), None
+
+
+async def timed(work: Callable[[int], Awaitable[None]], numbers: range) -> float:
+    """Return items a second."""
+    started = time.perf_counter()
+    await asyncio.gather(*(work(number) for number in numbers))
+    return len(numbers) / (time.perf_counter() - started)
+
+
+def by_crew(url: str, ledger: CallStore, concurrency: int) -> Callable[[int], Awaitable[None]]:
+    """Return what judges one item by the crew."""
+    spec = Endpoint(base_url=url, model="bench", concurrency=concurrency)
+    crew = CrewJudge(LedgeredEndpoint(HttpTransport(url), ledger, spec, f"bench-{concurrency}"), Judging())
+
+    async def judge(number: int) -> None:
+        made = await crew.judge(SAMPLE, candidate(number))
+        if made.outcome != Outcome.ACCEPTED or made.overall != 82:
+            raise RuntimeError(f"an unexpected judgement: {made.outcome}, {made.reasons}")
+
+    return judge
+
+
+async def by_langchain(url: str, concurrency: int) -> Callable[[int], Awaitable[None]]:
+    """Return what makes the same six calls of one item by langchain-openai."""
+    from langchain_openai import ChatOpenAI
+
+    recorder = Recorder()
+    await CrewJudge(recorder, Judging()).judge(SAMPLE, candidate(0))
+    *judges, expert = recorder.prompts
+    model = ChatOpenAI(base_url=url, api_key="none", model="bench", temperature=0.2, max_tokens=160, max_retries=0)
+    scored = model.with_structured_output(DimensionVerdict, method="json_schema", strict=True)
+    starred = model.with_structured_output(ExpertVerdict, method="json_schema", strict=True)
+    room = asyncio.Semaphore(concurrency)
+
+    async def ask(chain: Any, prompt: str, number: int) -> Any:
+        async with room:
+            return await chain.ainvoke(prompt.replace("Number 0", f"Number {number}"))
+
+    async def judge(number: int) -> None:
+        scores = await asyncio.gather(*(ask(scored, prompt, number) for prompt in judges))
+        stars = await ask(starred, expert, number)
+        if [score.score for score in scores] != [82] * 5 or stars.stars != 4:
+            raise RuntimeError("an unexpected answer")
+
+    return judge
+
+
+async def race(url: str, ledger: CallStore, concurrency: int, items: int, turns: int) -> tuple[float, float]:
+    """Return items a second by the crew and by langchain-openai, the medians of turns that alternate."""
+    crew, plain = by_crew(url, ledger, concurrency), await by_langchain(url, concurrency)
+    await asyncio.gather(timed(crew, range(-WARM_UP, 0)), timed(plain, range(-WARM_UP, 0)))
+    rates: tuple[list[float], list[float]] = ([], [])
+    for turn in range(turns):
+        numbers = range(turn * items, (turn + 1) * items)
+        for found, work in zip(rates, (crew, plain), strict=True):
+            found.append(await timed(work, numbers))
+    ours, theirs = (statistics.median(found) for found in rates)
+    print(f"{concurrency} calls in flight: crew {ours:.2f} items/s, langchain-openai {theirs:.2f}", flush=True)
+    return ours, theirs
+
+
+async def endure(url: str, ledger: CallStore, items: int) -> tuple[float, float]:
+    """Return CPU milliseconds an item, and how many MiB the process grew after the first quarter."""
+    crew, process = by_crew(url, ledger, 64), psutil.Process()
+    quarter, cpu, memory = items // 4, [], []
+    for part in range(4):
+        before = time.process_time()
+        start = 1_000_000 + part * quarter
+        await timed(crew, range(start, start + quarter))
+        cpu.append(1000 * (time.process_time() - before) / quarter)
+        memory.append(process.memory_info().rss / MEBIBYTE)
+        print(f"{(part + 1) * quarter} items: {cpu[-1]:.1f} ms CPU an item, {memory[-1]:.0f} MiB", flush=True)
+    return statistics.mean(cpu), memory[-1] - memory[0]
+
+
+async def measure(url: str, items: int, turns: int, long: int) -> dict[str, float]:
+    """Run both races and the long run."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(f"sqlite:///{folder}/bench.db")
+        await database.create()
+        ledger = CallStore(database)
+        crew_16, plain_16 = await race(url, ledger, 16, items, turns)
+        crew_64, plain_64 = await race(url, ledger, 64, 2 * items, turns)
+        cpu, growth = await endure(url, ledger, long)
+        await database.close()
+    return {
+        "items_per_second_16": round(crew_16, 2),
+        "items_per_second_64": round(crew_64, 2),
+        "ratio_langchain_16": round(crew_16 / plain_16, 3),
+        "ratio_langchain_64": round(crew_64 / plain_64, 3),
+        "cpu_ms_per_item": round(cpu, 2),
+        "rss_growth_mb": round(growth, 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The crew's speed, beside bare langchain-openai.")
+    parser.add_argument("--items", type=int, default=200, help="items of one turn at 16 calls in flight")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--long", type=int, default=2000, help="items of the long run")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        return serve(LATENCY)
+    os.environ["LANGSMITH_TRACING"] = "false"
+    command = [sys.executable, __file__, "--serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None  # it was asked for
+            url = server.stdout.readline().strip()
+            found = asyncio.run(measure(url, options.items, options.turns, options.long))
+        finally:
+            server.terminate()
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
