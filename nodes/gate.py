@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from state.calls import CallStore
-from state.pipeline import NextRound, Node, PipelineState
+from state.pipeline import NextRound, Node, PipelineState, RateLimits
 from state.records import GenerationRound, Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
@@ -89,6 +89,7 @@ def generation_facts(
 ) -> GenerationFacts:
     """Return what the decision about the next round depends on."""
     settings, spec = state["request"].generation, state["request"].models.generator
+    limits = state.get("limits", RateLimits())
     return GenerationFacts(
         accepted=accepted,
         target=settings.target,
@@ -105,6 +106,9 @@ def generation_facts(
         novelty=novelty if offered else None,
         min_diversity=state["request"].gates.min_diversity,
         failed_rounds=state.get("failed_rounds", 0),
+        requests_left=limits.requests,
+        tokens_left=limits.tokens,
+        reset_seconds=limits.reset_seconds,
     )
 
 

@@ -58,6 +58,7 @@ def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
             "round": round_,
             "round_calls": len(calls),
             "failed_rounds": 0 if answered else state.get("failed_rounds", 0) + 1,
+            "limits": endpoint.limits,
             "overspend": overspend,
         }
 

@@ -25,6 +25,7 @@ CHECKPOINTED = (
     pipeline.Approval,
     pipeline.NextRound,
     pipeline.Overspend,
+    pipeline.RateLimits,
 )
 """Every type of ours that a checkpoint holds; nothing else of ours is revived from one."""
 

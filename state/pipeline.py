@@ -79,6 +79,15 @@ class NextRound(Record):
     wait_seconds: float = Field(0.0, ge=0)
 
 
+class RateLimits(Record):
+    """What an endpoint's server last said is left of its limits; ``None`` where it does not tell."""
+
+    requests: int | None = Field(None, ge=0)
+    tokens: int | None = Field(None, ge=0)
+    reset_seconds: float | None = Field(None, ge=0)
+    """Until the window begins anew."""
+
+
 class Overspend(Record):
     """A call that was not made because it would have passed the cap."""
 
@@ -113,6 +122,8 @@ class PipelineState(TypedDict, total=False):
     """Calls of the last round."""
     failed_rounds: int
     """Rounds in a row, up to the last, in which no call was answered."""
+    limits: RateLimits
+    """What the generator's server had left after the last round."""
     next_round: NextRound
     """Whether another round of generation follows, and of what size."""
     waiting: int

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
+from state.pipeline import RateLimits
 from state.records import Record, content_hash
 from state.request import Endpoint
 
@@ -60,6 +61,10 @@ class ChatEndpoint(Protocol):
     """A model behind the ledger, bound to one run."""
 
     model: str
+    @property
+    def limits(self) -> RateLimits:
+        """What the server last said is left of its rate limits."""
+        ...
 
     async def complete(self, call: ChatCall) -> Completion:
         """Answer a call, from the ledger where it was answered before.

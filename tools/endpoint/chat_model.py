@@ -9,6 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 
 from state.errors import BadInput, EndpointError, EndpointUnreachable
+from state.pipeline import RateLimits
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.failures import TryAgain, foreign
 from tools.endpoint.transport import Reply, chat_body
@@ -28,6 +29,7 @@ class ChatModelTransport:
     """
 
     def __init__(self, chat_model: BaseChatModel) -> None:
+        self.limits = RateLimits()
         if getattr(chat_model, "max_retries", 0) != 0:
             raise BadInput(f"{type(chat_model).__name__}: build it with max_retries=0; Corral retries, and counts it")
         self.chat_model = chat_model

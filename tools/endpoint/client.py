@@ -11,6 +11,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from tenacity.wait import wait_exponential_jitter
 
 from state.errors import AnswerInvalid, BudgetExceeded, EndpointError
+from state.pipeline import RateLimits
 from state.records import Call
 from state.request import Endpoint
 from tools.endpoint.budget import Account, most_it_can_cost, price
@@ -48,6 +49,11 @@ class LedgeredEndpoint:
         self.spec = spec
         self.run_id = run_id
         self.model = spec.model
+
+    @property
+    def limits(self) -> RateLimits:
+        """What the server last said is left of its rate limits."""
+        return self.transport.limits
 
     async def complete(self, call: ChatCall) -> Completion:
         """Answer a call, from the ledger where it was answered before; see ``ChatEndpoint.complete``."""

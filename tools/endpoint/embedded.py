@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from state.errors import BadInput, EndpointUnreachable
+from state.pipeline import RateLimits
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.http_transport import HttpTransport
 from tools.endpoint.transport import Reply
@@ -65,6 +66,7 @@ class EmbeddedTransport:
 
     def __init__(self, servers: Sequence[HttpTransport]) -> None:
         self.servers = tuple(servers)
+        self.limits = RateLimits()
         self._in_flight = [0] * len(self.servers)
 
     def body(self, call: ChatCall, model: str) -> dict[str, Any]:

@@ -20,8 +20,10 @@ import aiohttp
 import certifi
 
 from state.errors import BadInput, EndpointError, EndpointRefused, EndpointUnreachable
+from state.pipeline import RateLimits
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.failures import TryAgain, failure, unreachable
+from tools.endpoint.limits import read_limits
 from tools.endpoint.loop import shared
 from tools.endpoint.tracing import traced
 from tools.endpoint.transport import Reply, chat_body
@@ -40,6 +42,9 @@ class HttpTransport:
         keys: API keys, used in turn; a key that is limited or refused gives way to the next at once.
         tracing: whether calls are traced to LangSmith.
 
+    Attributes:
+        limits: what the last answer to a chat said is left.
+
     Raises:
         BadInput: the URL carries a password, which would end in records and logs.
     """
@@ -53,6 +58,7 @@ class HttpTransport:
         self.keys = tuple(keys)
         self.proxy = _proxy(parts.scheme, self.host)
         self._tls = trusted() if parts.scheme == "https" else True
+        self.limits = RateLimits()
         self._turn = itertools.count()
         self._post = traced(self._post_with_keys) if tracing else self._post_with_keys
 
@@ -125,6 +131,8 @@ class HttpTransport:
                     allow_redirects=False,
                 ) as response,
             ):
+                if method == "POST":
+                    self.limits = read_limits(response.headers)
                 return response.status, await response.text(errors="replace"), response.headers
         except TimeoutError:
             raise TryAgain(

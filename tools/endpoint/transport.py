@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from pydantic import Field
 
+from state.pipeline import RateLimits
 from state.records import Record
 from tools.endpoint.chat import ChatCall
 
@@ -23,6 +24,9 @@ class Reply(Record):
 
 class Transport(Protocol):
     """A way to a chat model."""
+
+    limits: RateLimits
+    """What the server last said is left of its rate limits; empty where it does not tell."""
 
     def body(self, call: ChatCall, model: str) -> dict[str, Any]:
         """Return the request as it is sent, without secrets; the ledger keeps it."""

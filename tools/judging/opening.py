@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from state.calls import CallStore
 from state.database import Database
+from state.pipeline import RateLimits
 from state.records import Candidate, Judgement, Sample
 from state.request import EMBEDDED, Endpoint, Judging
 from tools.endpoint import open_endpoint
@@ -49,6 +50,7 @@ class NoCalls:
     """Stands where an endpoint would, for the likelihood judge: the embedded servers need not start for it."""
 
     model = EMBEDDED_MODEL
+    limits = RateLimits()
 
     async def complete(self, call: ChatCall) -> Completion:
         """Refuse: there is no server behind it."""
