@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from state.errors import BadInput, StorageError
@@ -19,8 +20,13 @@ FREE_BYTES = 1_000_000_000
 """A run of the embedded model leaves about 100 MB; its trainer's checkpoints need several times that for a while."""
 
 
-async def preflight(request: RunRequest, settings: Settings) -> None:
+async def preflight(request: RunRequest, settings: Settings, plugged: Collection[str] = ()) -> None:
     """Check all that can be checked for nothing: sources, disk, endpoints.
+
+    Args:
+        request: the run's.
+        settings: the environment's.
+        plugged: names of models that stand for themselves, without a server.
 
     Raises:
         BadInput: a source is missing or broken, or would leave nothing to train on or to evaluate with.
@@ -31,7 +37,8 @@ async def preflight(request: RunRequest, settings: Settings) -> None:
     await asyncio.to_thread(check_disk, settings.home)
     endpoints = {request.models.generator, request.models.policy, request.models.judge}
     for spec in sorted(endpoints, key=lambda e: e.base_url):
-        await probe(spec, settings)
+        if spec.model not in plugged:
+            await probe(spec, settings)
 
 
 def check_sources(request: RunRequest) -> None:

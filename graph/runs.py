@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, Interrupt
 from pydantic import ValidationError
@@ -66,7 +67,7 @@ class Runs:
         """
         if run_id is not None:
             await self._refuse_known(run_id)
-        await preflight(request, self.services.settings)
+        await preflight(request, self.services.settings, self.services.plugged)
         run_id = run_id or f"{request.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         await self.services.store.open_run(run_id, request)
         return run_id
@@ -170,9 +171,14 @@ class Runs:
 
 
 @asynccontextmanager
-async def open_runs(settings: Settings) -> AsyncIterator[Runs]:
-    """Yield the runs of the settings' database."""
-    async with open_services(settings) as services, open_checkpointer(services.database) as saver:
+async def open_runs(settings: Settings, chat_models: Mapping[str, BaseChatModel] | None = None) -> AsyncIterator[Runs]:
+    """Yield the runs of the settings' database.
+
+    Args:
+        settings: the environment's.
+        chat_models: LangChain chat models to plug in, by the name that a request's ``models.*.model`` gives them.
+    """
+    async with open_services(settings, chat_models) as services, open_checkpointer(services.database) as saver:
         yield Runs(services=services, saver=saver, pipeline=build_pipeline(services, saver))
 
 

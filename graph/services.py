@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from langchain_core.language_models import BaseChatModel
 
 from state.calls import CallStore
 from state.database import Database
 from state.lease import Leases
 from state.request import Endpoint
 from state.store import RecordStore
-from tools.endpoint import open_endpoint
+from tools.endpoint import LedgeredEndpoint, open_endpoint
 from tools.endpoint.chat import ChatEndpoint, OpenEndpoint
+from tools.endpoint.chat_model import ChatModelTransport
 from tools.settings import Settings
 
 
@@ -27,6 +30,8 @@ class Services:
     calls: CallStore
     leases: Leases
     open_endpoint: OpenEndpoint
+    plugged: frozenset[str]
+    """Names of models that the program brought itself."""
 
     @property
     def runs_folder(self) -> Path:
@@ -44,12 +49,21 @@ class Services:
         return self.settings.cache
 
 
-def make_services(settings: Settings) -> Services:
-    """Return services over the settings' database; nothing is opened before it is used."""
+def make_services(settings: Settings, chat_models: Mapping[str, BaseChatModel] | None = None) -> Services:
+    """Return services over the settings' database; nothing is opened before it is used.
+
+    Args:
+        settings: the environment's.
+        chat_models: LangChain chat models that answer in place of a server, by the name that a request's
+            ``models.*.model`` gives them. Ledger, budget, limits and retries stand before them as before a server.
+    """
+    plugged = dict(chat_models or {})
     database = Database(settings.database_url)
     calls = CallStore(database)
 
     async def open_for_run(spec: Endpoint, run_id: str) -> ChatEndpoint:
+        if spec.model in plugged:
+            return LedgeredEndpoint(ChatModelTransport(plugged[spec.model]), calls, spec, run_id)
         return await open_endpoint(spec, calls, run_id, settings)
 
     return Services(
@@ -59,13 +73,16 @@ def make_services(settings: Settings) -> Services:
         calls=calls,
         leases=Leases(database),
         open_endpoint=open_for_run,
+        plugged=frozenset(plugged),
     )
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    """Yield services whose tables exist, and close them at the end."""
-    services = make_services(settings)
+async def open_services(
+    settings: Settings, chat_models: Mapping[str, BaseChatModel] | None = None
+) -> AsyncIterator[Services]:
+    """Yield services whose tables exist, and close them at the end; the arguments are ``make_services``'s."""
+    services = make_services(settings, chat_models)
     await services.database.create()
     try:
         yield services

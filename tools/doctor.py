@@ -11,8 +11,8 @@ from state.database import Database
 from state.errors import CorralError
 from state.records import Record
 from state.request import Endpoint
+from tools.embedded_model import embedded_model
 from tools.endpoint import probe
-from tools.endpoint.embedded import embedded_model
 from tools.files import storage_errors
 from tools.settings import Settings
 

