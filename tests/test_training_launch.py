@@ -96,7 +96,7 @@ async def test_killed_in_both_phases_and_resumed_it_is_the_same_adapter(job: Tra
     seen: list[TrainingProgress] = []
     adapter = await train(job, work, seen.append)
     assert not [progress for progress in seen if progress.phase == "sft"]
-    dpo = [progress.step for progress in seen if progress.phase == "dpo"]
+    dpo = [progress.step for progress in seen if progress.phase == "dpo" and progress.step]
     assert dpo[0] > 4 and dpo[-1] == seen[-2].total == 15
     summary = json.loads((Path(job.out) / "summary.json").read_text())
     assert [(phase["steps"], phase["resumed"]) for phase in summary["phases"]] == [(15, True), (15, True)]

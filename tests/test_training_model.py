@@ -132,8 +132,9 @@ def test_the_score_of_completions_is_the_full_models(base: Path) -> None:
 def test_sft_teaches_the_rows_and_drops_the_long_one(base: Path, rows: Path, tmp_path: Path) -> None:
     out = tmp_path / "adapter"
     lines = _run(_job(base, rows, out, "sft"), tmp_path / "work")
-    steps = [line for line in lines if line["phase"] == "sft"]
-    assert [line["step"] for line in steps] == [1, 2, 3, 4, 5]
+    assert lines[0] == {"event": "progress", "phase": "sft"}
+    steps = lines[1:-1]
+    assert [(line["phase"], line["step"]) for line in steps] == [("sft", number) for number in range(1, 6)]
     assert {(line["total"], line["dropped"]) for line in steps} == {(5, 1)}
     summary = json.loads((out / "summary.json").read_text())["phases"][0]
     assert (summary["rows"], summary["dropped"], summary["steps"]) == (10, 1, 5)
@@ -163,8 +164,8 @@ def test_dpo_after_sft_starts_from_the_sft_adapter_and_gives_one_adapter(
 ) -> None:
     out = tmp_path / "adapter"
     lines = _run(_job(base, rows, out, "sft+dpo"), tmp_path / "work")
-    assert [line["phase"] for line in lines] == ["sft"] * 5 + ["dpo"] * 5 + ["save"]
-    assert lines[5]["loss"] == pytest.approx(math.log(2), abs=1e-3)
+    assert [line["phase"] for line in lines] == ["sft"] * 6 + ["dpo"] * 6 + ["save"]
+    assert lines[7]["loss"] == pytest.approx(math.log(2), abs=1e-3)
     assert sorted(path.name for path in out.iterdir()) == [
         "adapter_config.json", "adapter_model.safetensors", "sealed.json", "summary.json"
     ]  # fmt: skip

@@ -122,7 +122,16 @@ def _checked(folder: Path) -> Path:
     ]
     if missing:
         raise BadInput(f"models.base: {folder} is not a complete model folder: no {', no '.join(missing)}")
+    if not (folder / "chat_template.jinja").is_file() and not _has_template(folder / "tokenizer_config.json"):
+        raise BadInput(f"models.base: {folder} has no chat template; choose a model tuned to follow instructions")
     return folder
+
+
+def _has_template(config: Path) -> bool:
+    try:
+        return bool(json.loads(config.read_text(encoding="utf-8")).get("chat_template"))
+    except (OSError, ValueError):
+        return False
 
 
 def _from_hub(name: str) -> Path:

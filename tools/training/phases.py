@@ -27,6 +27,7 @@ from tools.training.trainers import OrderedDPO, OrderedSFT, Reporter
 from tools.training.weights import compute_dtype
 
 Emit = Callable[..., None]
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate")
 
 
@@ -62,6 +63,7 @@ def _train_phase(
     job: TrainingJob, phase: Phase, start: Path | None, work: Path, target: Path, emit: Emit
 ) -> dict[str, Any]:
     """Train one phase from ``start`` (an adapter, or ``None`` for a fresh one) into ``target``; return its summary."""
+    emit(event="progress", phase=phase)
     tokenizer = AutoTokenizer.from_pretrained(job.base)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -90,17 +92,26 @@ def _train_phase(
     checkpoint = last_whole_checkpoint(work)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     summary = reporter.summary(trainer.state.log_history, rows=len(rows), resumed=checkpoint is not None)
+    _keep_adapter(trainer, work, target, summary)
+    return summary
+
+
+def _keep_adapter(trainer: Any, work: Path, target: Path, summary: dict[str, Any]) -> None:
+    """Save the trained adapter alone into ``target``, sealed; its checkpoints have served their time."""
+    saved = work / "saved"
+    trainer.save_model(str(saved))  # by all processes: sharded weights are gathered here
     if trainer.is_world_process_zero():
         part = target.with_name("adapter.part")
         shutil.rmtree(part, ignore_errors=True)
-        trainer.accelerator.unwrap_model(trainer.model).save_pretrained(part, selected_adapters=["default"])
-        (part / "README.md").unlink(missing_ok=True)
+        part.mkdir()
+        for name in ADAPTER_FILES:
+            shutil.move(saved / name, part / name)
         seal(part, summary=summary)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(part, target)
-        for spent in work.glob("checkpoint-*"):
+        for spent in [saved, *work.glob("checkpoint-*")]:
             shutil.rmtree(spent, ignore_errors=True)
-    return summary
+    trainer.accelerator.wait_for_everyone()
 
 
 def _rows(job: TrainingJob, phase: Phase, tokenizer: Any) -> tuple[Dataset, list[int], int]:
