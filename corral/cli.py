@@ -69,7 +69,8 @@ def run(config: Config = None, set_: Set = None, unattended: Unattended = False,
 
     Everything it makes lies in a folder of its own, and a killed run goes on with 'corral resume'.
     """
-    request = load_request(config, [*(set_ or []), *(["unattended=true"] if unattended else [])])
+    given = [*(set_ or []), *(["unattended=true"] if unattended else [])]
+    request = load_request(config, given, openai_base_url=_settings().openai_base_url)
 
     async def start(runs: Runs) -> int:
         name = await runs.create(request, run_id)
@@ -221,6 +222,9 @@ async def _advance(runs: Runs, name: str, answer: Any = None) -> int:
     if status.standing == "waiting":
         console.print(f"waiting for a person: {how_to_answer(status)}", style="bold", highlight=False)
         return WAITING
+    if "dataset" not in await runs.state(name):
+        errors.print("stopped: no prompt was accepted, so there is nothing to answer", style="red", highlight=False)
+        return 1
     return 0
 
 

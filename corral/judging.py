@@ -31,7 +31,7 @@ def judge(
     """Judge any outputs: scores, stars, failed checks, and what falls short."""
     from tools.judging import judge_quality, open_judge, read_items
 
-    request, items = load_request(config), read_items(file)
+    request, items = _request(config), read_items(file)
 
     async def work() -> Any:
         return await judge_quality(await open_judge(request.models.judge, request.judge, seed=request.seed), items)
@@ -67,7 +67,11 @@ def compare(
     from tools.judging import compare as compare_items
     from tools.judging import open_judge, read_items
 
-    request, items_a, items_b = load_request(config), read_items(a), read_items(b)
+    request, items_a, items_b = (
+        _request(config),
+        read_items(a),
+        read_items(b),
+    )
 
     async def work() -> Any:
         judge_ = await open_judge(request.models.judge, request.judge, seed=request.seed)
@@ -93,7 +97,7 @@ def calibrate(
     from tools.judging import calibrate as measure
     from tools.judging import open_judge, read_labels, save_calibration
 
-    request: RunRequest = load_request(config)
+    request: RunRequest = _request(config)
     rows, home = read_labels(labels), load_settings().home
 
     async def work() -> Any:
@@ -128,6 +132,10 @@ def calibrate(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _request(config: Path | None) -> RunRequest:
+    return load_request(config, openai_base_url=load_settings().openai_base_url)
 
 
 def _wait(what: str, work: Coroutine[Any, Any, T]) -> T:

@@ -103,12 +103,14 @@ class CallStore:
             batch, self._queue = self._queue, []
             try:
                 await self._commit([item for item, _ in batch])
-            except BaseException as error:
+            except asyncio.CancelledError:
+                for _, written in batch:
+                    written.cancel()
+                raise
+            except Exception as error:
                 for _, written in batch:
                     if not written.done():
                         written.set_exception(error)
-                if not isinstance(error, Exception):
-                    raise
             else:
                 for _, written in batch:
                     if not written.done():

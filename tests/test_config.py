@@ -228,3 +228,12 @@ def test_the_request_is_immutable_and_survives_the_store() -> None:
     with pytest.raises(ValueError, match="frozen"):
         RunRequest().name = "other"  # type: ignore[misc]  # the refusal is what is tested
     assert RunRequest.model_validate(RunRequest().model_dump(mode="json")) == RunRequest()
+
+
+def test_a_model_without_a_url_is_on_the_named_server(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("models: {judge: {model: gpt-4o-mini}, policy: {model: mine, base_url: 'http://here/v1'}}\n")
+    models = load_request(config, openai_base_url="http://there/v1").models
+    assert models.judge.base_url == "http://there/v1"
+    assert models.policy.base_url == "http://here/v1"
+    assert models.generator.base_url == "embedded"

@@ -14,12 +14,13 @@ from state.errors import BadInput
 from state.request import RunRequest
 
 
-def load_request(path: Path | None, settings: Sequence[str] = ()) -> RunRequest:
+def load_request(path: Path | None, settings: Sequence[str] = (), *, openai_base_url: str | None = None) -> RunRequest:
     """Return the request of a file, with single settings over it.
 
     Args:
         path: a YAML file with the sections of ``RunRequest``; ``None`` for the defaults.
         settings: ``section.key=value``, the value in YAML.
+        openai_base_url: the server of an endpoint that names a model and no ``base_url``; ``None`` leaves it embedded.
 
     Raises:
         BadInput: the file is missing or no YAML, a key is unknown, or a value out of bounds.
@@ -29,6 +30,8 @@ def load_request(path: Path | None, settings: Sequence[str] = ()) -> RunRequest:
         _apply(values, setting)
     where = str(path) if path else "the request"
     _known_keys(values, RunRequest, "", where)
+    if openai_base_url:
+        _fill_urls(values, openai_base_url)
     try:
         return RunRequest.model_validate(values)
     except ValidationError as error:
@@ -72,6 +75,13 @@ def _apply(values: dict[str, Any], setting: str) -> None:
             raise BadInput(f"--set {key}: {section!r} is a value, not a section")
         place = inner
     place[last] = value
+
+
+def _fill_urls(values: dict[str, Any], url: str) -> None:
+    models = values.get("models")
+    for endpoint in models.values() if isinstance(models, dict) else ():
+        if isinstance(endpoint, dict) and "model" in endpoint:
+            endpoint.setdefault("base_url", url)
 
 
 def _known_keys(values: dict[str, Any], model: type[BaseModel], prefix: str, where: str) -> None:

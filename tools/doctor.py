@@ -31,9 +31,12 @@ class Finding(Record):
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Look at the endpoint, the model file, the database, the GPU and the disk. Nothing is spent."""
+    """Look at the endpoints, the model file, the database, the GPU and the disk. Nothing is spent."""
+    endpoints = [Endpoint()]
+    if settings.openai_api_key is not None:
+        endpoints.append(Endpoint(base_url=settings.openai_base_url))
     return [
-        await _endpoint(settings),
+        *[await _endpoint(spec, settings) for spec in endpoints],
         await asyncio.to_thread(_model_file),
         await _database(settings),
         await asyncio.to_thread(_gpu),
@@ -41,11 +44,9 @@ async def examine(settings: Settings) -> list[Finding]:
     ]
 
 
-async def _endpoint(settings: Settings) -> Finding:
-    own = settings.openai_api_key is not None
-    spec = Endpoint(base_url=settings.openai_base_url, model="gpt-4o-mini") if own else Endpoint()
+async def _endpoint(spec: Endpoint, settings: Settings) -> Finding:
     try:
-        result = await probe(spec, settings)
+        result = await probe(spec, settings, any_model=True)
     except CorralError as error:
         return Finding(what="endpoint", ok=False, found=spec.base_url, advice=str(error))
     return Finding(what="endpoint", ok=True, found=f"{spec.base_url}: {result.detail}")

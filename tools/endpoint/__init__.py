@@ -48,8 +48,13 @@ async def open_endpoint(spec: Endpoint, ledger: CallLedger, run_id: str, setting
     return LedgeredEndpoint(await _transport(spec, settings), ledger, spec, run_id)
 
 
-async def probe(spec: Endpoint, settings: Settings) -> ProbeResult:
+async def probe(spec: Endpoint, settings: Settings, *, any_model: bool = False) -> ProbeResult:
     """Ask an endpoint for its models; nothing is spent.
+
+    Args:
+        spec: the endpoint.
+        settings: for its keys.
+        any_model: whether the server alone is meant, whatever models it has.
 
     Raises:
         BadInput: as for ``open_endpoint``.
@@ -65,7 +70,7 @@ async def probe(spec: Endpoint, settings: Settings) -> ProbeResult:
     except TryAgain as again:
         raise again.error from again
     models = tuple(sorted(listed or ()))
-    if models and not _has(models, spec.model, server.host):
+    if models and not any_model and not _has(models, spec.model, server.host):
         near = difflib.get_close_matches(spec.model, models, n=3, cutoff=0.0)
         raise EndpointRefused(f"{spec.base_url} has no model {spec.model!r}; the nearest it has: {', '.join(near)}")
     return ProbeResult(url=server.base_url, models=models, seconds=time.monotonic() - started)

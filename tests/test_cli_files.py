@@ -1,0 +1,87 @@
+"""The commands over files: gate, judge, compare, calibrate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.scripted_server import ScriptedServer
+from tests.test_cli import Corral, corral, refused
+
+__all__ = ["corral"]
+
+GOOD, BAD = "It answers splendidly: first mix, then bake.", "It answers shabbily, and then stops."
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Iterator[str]:
+    """A config whose judge is the scripted server, which gives good answers high scores."""
+    with ScriptedServer() as server:
+        judge = {"base_url": server.url, "model": "scripted"}
+        (tmp_path / "judge.yaml").write_text(yaml.safe_dump({"models": {"judge": judge}}))
+        yield str(tmp_path / "judge.yaml")
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def outputs(path: Path, output: str) -> str:
+    return write(path, [{"prompt": f"How do I bake bread number {n}?", "output": f"{output} ({n})"} for n in range(6)])
+
+
+def test_gate_accounts_for_every_row(corral: Corral, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"instruction": "Explain why bread dough rises when it rests.", "input": "", "output": "Yeast makes gas."},
+        {"instruction": "Explain why bread dough rises when it rests.", "input": "", "output": "Yeast makes gas."},
+        {"instruction": "Name three uses of an empty glass jar.", "input": "", "output": ""},
+        {"instruction": "No output field here at all."},
+    ]
+    code, out, _ = corral("gate", write(tmp_path / "rows.jsonl", rows), "--out", str(tmp_path / "gated"))
+    assert code == 0 and "4 rows = 1 accepted + 0 for review + 2 rejected + 1 unreadable" in out
+    assert "empty_output" in out and "row 4" in out
+    report = json.loads((tmp_path / "gated" / "report.json").read_text())
+    assert report["rows"] == report["accepted"] + report["waiting"] + report["rejected"] + report["unreadable"]
+
+
+def test_gate_refuses_a_file_with_nothing_usable(corral: Corral, tmp_path: Path) -> None:
+    (tmp_path / "none.json").write_text("not json")
+    refused(corral("gate", str(tmp_path / "none.json"), "--out", str(tmp_path / "gated")), "none.json")
+    refused(corral("gate", str(tmp_path / "missing.json"), "--out", str(tmp_path / "gated")), "missing.json")
+
+
+def test_judge_reports_and_fails_under(corral: Corral, tmp_path: Path, config: str) -> None:
+    file = outputs(tmp_path / "bad.jsonl", BAD)
+    code, out, _ = corral("judge", file, "--config", config)
+    assert code == 0 and "6 rows = " in out
+    code, _, error = corral("judge", file, "--config", config, "--fail-under", "70")
+    assert code == 1 and "6 of 6" in error
+    code, _, _ = corral("judge", outputs(tmp_path / "good.jsonl", GOOD), "--config", config, "--fail-under", "70")
+    assert code == 0
+
+
+def test_compare_names_the_winner_or_none(corral: Corral, tmp_path: Path, config: str) -> None:
+    good, bad = outputs(tmp_path / "good.jsonl", GOOD), outputs(tmp_path / "bad.jsonl", BAD)
+    found = json.loads(corral("compare", bad, good, "--config", config, "--json")[1])
+    assert found["overall_b"] > found["overall_a"]
+    assert found["wins_a"] + found["wins_b"] + found["ties"] + found["failed"] == found["pairs"] == 6
+    same = json.loads(corral("compare", good, good, "--config", config, "--json")[1])
+    assert same["winner"] == "none"
+
+
+def test_calibrate_measures_and_refuses_one_sided_labels(corral: Corral, tmp_path: Path, config: str) -> None:
+    rated: list[dict[str, object]] = [
+        {"prompt": f"How do I bake bread number {n}?", "output": f"{text} ({n})", "rating": rating}
+        for n, (text, rating) in enumerate([(GOOD, 5), (BAD, 1)] * 4)
+    ]
+    code, out, _ = corral("calibrate", write(tmp_path / "labels.jsonl", rated), "--config", config)
+    assert code == 0 and "Cohen's kappa" in out and "Krippendorff's alpha" in out
+    assert list((tmp_path / "home" / "calibrations").glob("*.json"))
+    one_sided = [row | {"rating": 5} for row in rated]
+    refused(corral("calibrate", write(tmp_path / "same.jsonl", one_sided), "--config", config), "same.jsonl")
+    refused(corral("calibrate", write(tmp_path / "empty.jsonl", []), "--config", config), "empty.jsonl")
