@@ -169,11 +169,12 @@ def test_likelihoods_are_the_models_own(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from tests.tiny_model import tiny_model
+    from tools.training.weights import compute_dtype
 
     folder = tiny_model(tmp_path)
     weights = Weights(folder)
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
-    model = model.to(torch.bfloat16)
+    model = model.to(compute_dtype())
 
     def loss(prompt: str, answer: str) -> float:
         turns = [{"role": "user", "content": prompt}]
