@@ -1,7 +1,8 @@
-"""What makes TRL several times faster on a CPU, without changing what is computed.
+"""What makes TRL more than twice as fast on a CPU, without changing what is computed.
 
-Measured with SmolLM2-135M in bfloat16, LoRA r=32 on all linear layers, rows of 116 tokens of which 75 are completion:
-TRL 1.16 as it is reaches about 63 tokens a CPU-second, this about 340, and the same model with no adapter at all 356.
+Measured with SmolLM2-135M in bfloat16, LoRA r=32 on all linear layers, steps of 8 rows of 116 tokens of which 75 are
+completion, one thread: TRL 1.16 with gradient checkpointing off reaches 125 tokens a CPU-second at a peak of 3.9 GB,
+this 280 at 2.6 GB (``rows_at_once`` has its part in the memory). Forward and backward without any adapter reach 356.
 
 - TRL scores every position by the LM head where there is no Triton. Here only completion tokens are scored, which is
   half of the work for a model with a small body and 49,152 tokens.
