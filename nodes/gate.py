@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from state.calls import CallStore
@@ -11,13 +11,15 @@ from state.pipeline import NextRound, Node, PipelineState, RateLimits
 from state.records import GenerationRound, Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
+from tools.endpoint.chat import OpenEndpoint
 from tools.gates import GateDecision, GatePipeline, round_diversity
+from tools.gates.opinion import ask_opinions
 from tools.generation.deciding import GenerationFacts, decide
 from tools.generation.seeds import load_seed_tasks
 from tools.progress import report
 
 
-def make_gate(store: RecordStore, calls: CallStore) -> Node:
+def make_gate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpoint) -> Node:
     """Return the node.
 
     Its index of kept instructions is not kept between rounds: it is rebuilt from the store, so that a resumed run
@@ -30,7 +32,10 @@ def make_gate(store: RecordStore, calls: CallStore) -> Node:
         offered = [s for s in generated if s.round == round_ and s.outcome != Outcome.FAILED]
         earlier = [s for s in generated if s.round < round_ and s.outcome in (Outcome.ACCEPTED, Outcome.WAITING)]
         report("gate", total=len(offered))
-        decisions = await asyncio.to_thread(judge_samples, request, earlier, offered)
+        opinions: dict[str, tuple[float, str]] = {}
+        if request.gates.opinion and offered:
+            opinions = await ask_opinions(await open_endpoint(request.models.judge, run_id), offered)
+        decisions = await asyncio.to_thread(judge_samples, request, earlier, offered, opinions)
         await store.settle(run_id, [judged(s, d) for s, d in zip(offered, decisions, strict=True)])
         report("gate", len(offered))
         accepted = await store.ids(run_id, Sample, tag="train", outcome=Outcome.ACCEPTED)
@@ -56,12 +61,18 @@ def make_gate(store: RecordStore, calls: CallStore) -> Node:
     return gate
 
 
-def judge_samples(request: RunRequest, earlier: Sequence[Sample], offered: Sequence[Sample]) -> list[GateDecision]:
+def judge_samples(
+    request: RunRequest,
+    earlier: Sequence[Sample],
+    offered: Sequence[Sample],
+    opinions: Mapping[str, tuple[float, str]],
+) -> list[GateDecision]:
     """Judge one round against the seeds and what earlier rounds kept, in the order of the samples' ids."""
     if not offered:
         return []
     seeds = [task.instruction for task in load_seed_tasks(Path(request.sources.seeds))]
-    return GatePipeline(request.gates, [*seeds, *(s.instruction for s in earlier)]).judge(offered)
+    kept = [*seeds, *(s.instruction for s in earlier)]
+    return GatePipeline(request.gates, kept, opinion=lambda sample: opinions.get(sample.id)).judge(offered)
 
 
 def judged(sample: Sample, decision: GateDecision) -> Sample:

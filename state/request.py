@@ -95,6 +95,8 @@ class Gates(Section):
     review: float = Field(0.6, ge=0, le=1)
     min_diversity: float = Field(0.3, ge=0, le=1)
     """Below this share of novel rows among those offered in a round, the round counts as too alike."""
+    opinion: bool = False
+    """Ask the judge's model, too, whether instruction, input and output agree: one call a row."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
