@@ -14,7 +14,8 @@ def compute_dtype() -> torch.dtype:
     """Return bfloat16 where the hardware computes in it, else float32."""
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    has = torch.cpu.get_capabilities()
+    fast = has.get("avx512_bf16") or has.get("amx_bf16")
     return torch.bfloat16 if fast else torch.float32
 
 
