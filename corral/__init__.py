@@ -16,7 +16,7 @@ asyncio.run(main())
 from graph.accounts import Accounts, account
 from graph.runs import Runs, RunStatus, open_runs
 from state.errors import CorralError
-from state.request import RunRequest
+from state.request import Endpoint, RunRequest
 from tools.config import load_request
 from tools.judging import DPODatasetBuilder, MultiAgentRLHF, RLHFMonitor, SyntheticFeedbackGenerator
 from tools.progress import Progress
@@ -26,6 +26,7 @@ __all__ = [
     "Accounts",
     "CorralError",
     "DPODatasetBuilder",
+    "Endpoint",
     "MultiAgentRLHF",
     "Progress",
     "RLHFMonitor",
