@@ -187,7 +187,7 @@ class Evaluation(Section):
     limit: int | None = Field(None, ge=1)
     """Held-out prompts at most."""
     max_tokens: int = Field(144, ge=8, le=32_768)
-    batch_size: int = Field(16, ge=1, le=1024)
+    batch_size: int = Field(32, ge=1, le=1024)
     primary: Literal["guarded", "checks", "rougeL"] = "guarded"
     """The metric of the verdict, fixed before training. ``guarded``: the checks pass, the text does not repeat
     itself and it ended by itself."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging
 
 
 def compute_dtype() -> torch.dtype:
@@ -25,6 +26,8 @@ def load_model(base: Path, adapter: Path | None) -> Any:
     An adapter is merged into the base in float32 and rounded once: that generates faster than two more products for
     each layer.
     """
+    # Its own bar for a file that loads in a second would break into the run's progress.
+    logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32 if adapter else compute_dtype())
     if adapter is not None:
         model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().to(compute_dtype())
