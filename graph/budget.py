@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import wraps
 
 from langgraph.types import interrupt
@@ -26,30 +27,37 @@ def budget_action(overspend: Overspend) -> Action:
 
 
 def new_cap(answer: HumanAnswer, overspend: Overspend) -> float | None:
-    """Return the cap in dollars that a person set, or ``None`` where the budget stays as it is."""
+    """Return the cap in dollars that a person set, or ``None`` where the budget stays as it is.
+
+    Raises:
+        ValueError: the edited sum is no number above the cap.
+    """
     decision = answer.decisions[0]
     if decision.type == "reject":
         return None
     asked = budget_action(overspend).args | (decision.edited_action.args if decision.edited_action else {})
-    try:
-        dollars = float(asked["dollars"])
-    except (TypeError, ValueError):
-        return None
-    return dollars if dollars > overspend.cap else None
+    dollars = float(str(asked["dollars"]))
+    if not overspend.cap < dollars < math.inf:
+        raise ValueError(f"the new cap must be above {overspend.cap}, not {dollars}")
+    return dollars
 
 
 async def ask_for_budget(services: Services, run_id: str, overspend: Overspend) -> bool:
-    """Wait for a person's word on the budget, and follow it.
+    """Wait for a person's word on the budget, and follow it; a sum that does not raise the cap is asked for again.
 
     Returns:
         Whether the cap is final: what cannot be paid for fails from here on.
     """
     actions = [budget_action(overspend)]
-    cap = new_cap(interrupt(question(actions), response_schema=answer_schema(actions)), overspend)
-    if cap is None:
-        return True
-    await services.calls.raise_cap(run_id, cap)
-    return False
+    while True:
+        answer = interrupt(question(actions), response_schema=answer_schema(actions))
+        try:
+            cap = new_cap(answer, overspend)
+        except ValueError:
+            continue
+        if cap is not None:
+            await services.calls.raise_cap(run_id, cap)
+        return cap is None
 
 
 def paying(node: Node, services: Services) -> Node:

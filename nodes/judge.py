@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from tools.judging import CrewJudge
-
 from state.errors import BudgetExceeded
 from state.pipeline import BatchNode, BatchState, Pending, PipelineState
 from state.records import Candidate, Judgement, Outcome, Sample, content_hash
 from state.store import RecordStore
 from tools.batch import for_each
 from tools.endpoint.chat import OpenEndpoint
+from tools.judging import CrewJudge
 from tools.progress import report
 
 
@@ -42,7 +41,8 @@ def make_judge(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
             await store.settle(run_id, [judged_candidate(candidate, judgement)])
             report("judge", 1)
 
-        return {"overspend": await for_each(candidates, judge_one)}
+        overspend = await for_each(candidates, judge_one)
+        return {"overspend": overspend} if overspend else {}
 
     return judge
 

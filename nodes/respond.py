@@ -43,7 +43,8 @@ def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
             report("respond", 1)
 
         samples = await store.find(run_id, Sample, ids=state["ids"])
-        return {"overspend": await for_each(samples, answer)}
+        overspend = await for_each(samples, answer)
+        return {"overspend": overspend} if overspend else {}
 
     return respond
 

@@ -129,9 +129,10 @@ def test_the_answer_sets_the_cap() -> None:
     assert new_cap(said({"type": "reject"}), SPENT) is None
 
 
-@pytest.mark.parametrize("dollars", [1.0, 0.5, -3, 0, None, "much", [], float("nan"), "nan"])
-def test_a_cap_that_pays_for_nothing_more_or_is_no_sum_leaves_it_as_it_is(dollars: object) -> None:
-    assert new_cap(edited(dollars), SPENT) is None
+@pytest.mark.parametrize("dollars", [1.0, 0.5, -3, 0, None, "much", [], float("nan"), "nan", "inf"])
+def test_a_cap_that_pays_for_nothing_more_or_is_no_sum_is_asked_for_again(dollars: object) -> None:
+    with pytest.raises(ValueError):
+        new_cap(edited(dollars), SPENT)
 
 
 # The sums of a run
