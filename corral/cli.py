@@ -60,6 +60,8 @@ Dollars = Annotated[
 ]
 Format = Annotated[Literal["alpaca", "sft", "dpo"], typer.Option("--format", help="Which file.")]
 Out = Annotated[Path | None, typer.Option(help="Where to write it; standard output if left out.")]
+Version = Annotated[str, typer.Argument(help="A version in the registry.")]
+Registry = Annotated[Path | None, typer.Option(help="The registry, where the run named one of its own.")]
 RESULTS = ("dataset", "adapter", "verdict", "approval", "deployed", "warnings")
 
 
@@ -149,11 +151,15 @@ def export(name: RunName, format_: Format, out: Out = None) -> None:
         dataset = state.get("dataset")
         if dataset is None:
             raise BadInput(f"run {name} has no dataset yet; it is {status.standing} at {status.step or 'its start'}")
-        data = (Path(dataset.folder) / {"alpaca": ALPACA, "sft": SFT, "dpo": DPO}[format_]).read_bytes()
+        try:
+            data = (Path(dataset.folder) / {"alpaca": ALPACA, "sft": SFT, "dpo": DPO}[format_]).read_bytes()
+            if out is not None:
+                out.write_bytes(data)
+        except OSError as error:
+            raise BadInput(f"{error.filename}: {error.strerror}; name another place with --out") from error
         if out is None:
             sys.stdout.buffer.write(data)
         else:
-            out.write_bytes(data)
             console.print(f"{out}: {len(data):,} bytes", highlight=False)
         return 0
 
@@ -161,9 +167,9 @@ def export(name: RunName, format_: Format, out: Out = None) -> None:
 
 
 @app.command()
-def rollback(version: Annotated[str, typer.Argument(help="A version in the registry.")]) -> None:
+def rollback(version: Version, registry: Registry = None) -> None:
     """Point the registry's current adapter at another version."""
-    registry = _settings().home / "registry"
+    registry = registry or _settings().home / "registry"
     point(registry, version)
     console.print(f"{registry / 'current'} -> {version}", highlight=False)
 

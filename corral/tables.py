@@ -105,7 +105,7 @@ def print_paths(console: Console, state: PipelineState, run_folder: Path, regist
     if verdict := state.get("verdict"):
         rows["scoreboard"] = verdict.scoreboard
     if deployed := state.get("deployed"):
-        rows["deployed"] = str(registry / deployed)
+        rows["deployed"] = str(Path(state["request"].deploy.registry or registry) / deployed)
     for what, where in rows.items():
         console.print(f"{what:11} {where}", highlight=False, markup=False, soft_wrap=True)
     if approval := state.get("approval"):

@@ -1,13 +1,16 @@
-"""The question that a run asks when its budget is used up."""
+"""The question that a run asks when its budget is used up, and the step that asks it."""
 
 from __future__ import annotations
 
 import math
-from functools import wraps
+from typing import Any, Literal
 
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import interrupt
 
 from graph.services import Services
+from graph.steps import step
 from state.pipeline import Node, Overspend, PipelineState
 from tools.hitl import Action, HumanAnswer, answer_schema, question
 
@@ -18,6 +21,7 @@ def budget_action(overspend: Overspend) -> Action:
     return Action(
         name="raise_budget",
         args={"dollars": proposed},
+        editable="dollars",
         description=(
             f"The budget is used up: ${overspend.spent:.4f} of ${overspend.cap:.4f} is spent, and the next call would "
             f"pass it. Approve to set the cap to ${proposed:.4f}, edit 'dollars' to set another cap, or reject to go "
@@ -60,21 +64,34 @@ async def ask_for_budget(services: Services, run_id: str, overspend: Overspend) 
         return cap is None
 
 
-def paying(node: Node, services: Services) -> Node:
-    """Return a node that asks for money when its budget ends, and goes on where it stopped.
+def paying(name: str, work: Node, services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """Return a step that asks for money when its budget ends, and goes on where it stopped; drawn as one node.
 
-    What was paid for is in the ledger, so that asking again costs nothing. A fanned-out step asks between its waves
-    instead, once for all batches.
+    Asking is a task of its own, so that an answer is read once: a task that asked twice would read its first answer
+    again for its second question. What was paid for is in the ledger, so that working again costs nothing. A fanned-out
+    step asks between its waves instead, once for all batches.
+
+    Args:
+        name: the step's name.
+        work: does the step's work; returns ``overspend`` where the budget ended first.
+        services: the process's services.
     """
 
-    @wraps(node)
-    async def paid(state: PipelineState) -> PipelineState:
-        while True:
-            result = await node(state)
-            overspend = result.get("overspend")
-            if overspend is None or state.get("capped"):
-                return {**result, "overspend": None}
-            if await ask_for_budget(services, state["run_id"], overspend):
-                return {**result, "overspend": None, "capped": True}
+    async def ask(state: PipelineState) -> PipelineState:
+        overspend = state.get("overspend")
+        if overspend is None or state.get("capped"):
+            return {"overspend": None}
+        return {"overspend": None, "capped": await ask_for_budget(services, state["run_id"], overspend)}
 
-    return paid
+    paid = StateGraph(PipelineState)
+    paid.add_node("ask", step(ask, services))
+    paid.add_node(name, step(work, services))
+    paid.add_edge(START, "ask")
+    paid.add_edge("ask", name)
+    paid.add_conditional_edges(name, after_work, {"unpaid": "ask", "done": END})
+    return paid.compile()
+
+
+def after_work(state: PipelineState) -> Literal["unpaid", "done"]:
+    """Ask where the budget ended before the work did, unless a person has said that it is final."""
+    return "unpaid" if state.get("overspend") and not state.get("capped") else "done"

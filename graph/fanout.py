@@ -43,7 +43,7 @@ def fan_out(name: str, pending: Pending, work: BatchNode, services: Services) ->
 
     async def next_wave(state: PipelineState) -> Command[Literal["__end__"]]:
         update: PipelineState = {}
-        if overspend := state.get("overspend"):
+        if (overspend := state.get("overspend")) and not state.get("capped"):
             update = {"overspend": None, "capped": await ask_for_budget(services, state["run_id"], overspend)}
         ids = await pending(state)
         report(name, total=len(ids))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
 from state.errors import BadInput, StorageError
-from state.request import RunRequest
+from state.request import EMBEDDED, RunRequest
 from tools.checks.prompts import load_prompts
 from tools.endpoint import probe
 from tools.files import storage_errors
 from tools.generation.seeds import load_seed_tasks
 from tools.settings import Settings
+from tools.training.base_model import base_folder
 
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 FREE_BYTES = 1_000_000_000
 """A run of the embedded model leaves about 100 MB; its trainer's checkpoints need several times that for a while."""
 
@@ -35,6 +38,7 @@ async def preflight(request: RunRequest, settings: Settings, plugged: Collection
     """
     await asyncio.to_thread(check_sources, request)
     await asyncio.to_thread(check_disk, settings.home)
+    await asyncio.to_thread(check_training, request, settings.cache)
     endpoints = {request.models.generator, request.models.policy, request.models.judge}
     for spec in sorted(endpoints, key=lambda e: e.base_url):
         if spec.model not in plugged:
@@ -54,6 +58,18 @@ def check_sources(request: RunRequest) -> None:
             'there is nothing to evaluate with: sources.prompts needs prompts with "split": "heldout", '
             "or evaluate.heldout_share above 0"
         )
+
+
+def check_training(request: RunRequest, cache: Path) -> None:
+    """Demand the weights to train where they should lie on this machine, and the file for accelerate.
+
+    The embedded model is unpacked, and a model on the hub fetched, when training begins.
+    """
+    base, config = request.models.base, request.train.accelerate_config
+    if base != EMBEDDED and (Path(base).exists() or not HUB_NAME.fullmatch(base)):
+        base_folder(base, cache)
+    if config is not None and not Path(config).is_file():
+        raise BadInput(f"train.accelerate_config: there is no file {config}")
 
 
 def check_disk(home: Path) -> None:

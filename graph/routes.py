@@ -8,10 +8,10 @@ from state.pipeline import PipelineState
 
 
 def after_gate(state: PipelineState) -> Literal["again", "enough", "nothing"]:
-    """Generate again while the gate said so; go on with what was accepted; stop where that is nothing."""
+    """Generate again while the gate said so; go on with what was accepted or may yet be; stop where that is nothing."""
     if state["next_round"].calls or state["next_round"].wait_seconds:
         return "again"
-    return "enough" if state["accepted"] else "nothing"
+    return "enough" if state["accepted"] or state.get("waiting") else "nothing"
 
 
 def after_review(state: PipelineState) -> Literal["waiting", "settled"]:

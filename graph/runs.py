@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -66,6 +67,8 @@ class Runs:
             StorageError: there is no room or no right to write.
         """
         if run_id is not None:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", run_id):
+                raise BadInput(f"the run name {run_id!r} may hold letters, digits, '.', '_' and '-' alone")
             await self._refuse_known(run_id)
         await preflight(request, self.services.settings, self.services.plugged)
         run_id = run_id or f"{request.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

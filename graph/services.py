@@ -30,7 +30,7 @@ class Services:
     calls: CallStore
     leases: Leases
     open_endpoint: OpenEndpoint
-    plugged: frozenset[str]
+    plugged: frozenset[str] = frozenset()
     """Names of models that the program brought itself."""
 
     @property

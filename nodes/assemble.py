@@ -39,7 +39,7 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
         report("assemble", len(samples), note=f"{dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs")
         demand_rows(dataset, state["request"])
         notes = await asyncio.to_thread(judge_trust, judgements, state["request"], home)
-        return {"dataset": dataset, "warnings": [note for note in notes if note not in state.get("warnings", [])]}
+        return {"dataset": dataset, "warnings": notes}
 
     return assemble
 

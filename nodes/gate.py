@@ -53,6 +53,7 @@ def make_gate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpoint)
         ended = choice.action == "stop"
         return {
             "accepted": len(accepted),
+            "waiting": len(await store.ids(run_id, Sample, tag="train", outcome=Outcome.WAITING)),
             "novelty": novelty,
             "next_round": choice,
             "warnings": shortfall(request, kept, choice) if ended else [],

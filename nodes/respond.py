@@ -16,12 +16,14 @@ from tools.progress import report
 
 
 def prompts_to_answer(store: RecordStore) -> Pending:
-    """Return what tells which samples still lack candidates."""
+    """Return what tells which samples still lack candidates; one that waits for a person is answered meanwhile."""
 
     async def pending(state: PipelineState) -> list[str]:
-        accepted = await store.ids(state["run_id"], Sample, tag="train", outcome=Outcome.ACCEPTED)
-        drawn = await store.children(state["run_id"], Candidate)
-        return [sample for sample in accepted if drawn[sample] < state["request"].sampling.candidates]
+        run_id = state["run_id"]
+        usable = await store.ids(run_id, Sample, tag="train", outcome=Outcome.ACCEPTED)
+        usable += await store.ids(run_id, Sample, tag="train", outcome=Outcome.WAITING)
+        drawn = await store.children(run_id, Candidate)
+        return [sample for sample in usable if drawn[sample] < state["request"].sampling.candidates]
 
     return pending
 

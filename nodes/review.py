@@ -44,13 +44,15 @@ class Borderline(Record):
 def make_review(store: RecordStore) -> Node:
     """Return the node.
 
-    It holds one page of items at a time; the edge after it comes back while more wait.
+    It holds one page of items at a time; the edge after it comes back while more wait. Which items a page holds
+    follows from the state alone: a review that was killed after it was written shows the same page again, and the
+    decisions that were written first count.
     """
 
     async def review(state: PipelineState) -> PipelineState:
-        run_id, request = state["run_id"], state["request"]
-        waiting = await borderline_items(store, run_id)
-        page = waiting if request.unattended else waiting[: request.review.page]
+        run_id, request, done = state["run_id"], state["request"], state.get("reviewed", 0)
+        items = await borderline_items(store, run_id)
+        page = items[done:] if request.unattended else items[done : done + request.review.page]
         if page:
             report("review", total=len(page))
             actions = review_actions(page, request)
@@ -61,20 +63,21 @@ def make_review(store: RecordStore) -> Node:
             )
             await settle(store, run_id, page, apply_review(page, answer, datetime.now(UTC)))
             report("review", len(page))
-        return {"waiting": len(waiting) - len(page)}
+        return {"reviewed": done + len(page), "waiting": len(items) - done - len(page)}
 
     return review
 
 
 async def borderline_items(store: RecordStore, run_id: str) -> list[Borderline]:
-    """Return what waits for a person: instructions, then completions."""
-    samples = await store.find(run_id, Sample, outcome=Outcome.WAITING)
-    candidates = await store.find(run_id, Candidate, outcome=Outcome.WAITING)
-    judged = await store.find(run_id, Judgement, parents=[c.id for c in candidates])
-    asked = await store.find(run_id, Sample, ids=[c.sample_id for c in candidates])
-    by_candidate, by_id = {j.candidate_id: j for j in judged}, {s.id: s for s in asked}
-    return [Borderline(sample=s) for s in samples] + [
-        Borderline(sample=by_id[c.sample_id], candidate=c, judgement=by_candidate.get(c.id)) for c in candidates
+    """Return all that ever waited for a person in this run, decided or not: instructions, then completions."""
+    reviews = await store.find(run_id, Review)
+    decided = await store.find(run_id, Sample, ids=[r.item_id for r in reviews if r.kind == "instruction"])
+    samples = {s.id: s for s in [*await store.find(run_id, Sample, outcome=Outcome.WAITING), *decided]}
+    judged = {j.candidate_id: j for j in await store.find(run_id, Judgement, outcome=Outcome.WAITING)}
+    candidates = await store.find(run_id, Candidate, ids=list(judged))
+    asked = {s.id: s for s in await store.find(run_id, Sample, ids=[c.sample_id for c in candidates])}
+    return [Borderline(sample=samples[id_]) for id_ in sorted(samples)] + [
+        Borderline(sample=asked[c.sample_id], candidate=c, judgement=judged[c.id]) for c in candidates
     ]
 
 
@@ -88,12 +91,13 @@ def _action(item: Borderline, request: RunRequest) -> Action:
     if item.candidate is None or item.judgement is None:
         args = {"instruction": item.sample.instruction, "input": item.sample.input, "output": item.sample.output}
         why = f"The gates gave {item.score:.2f}, between {low:g} and {high:g}: {'; '.join(item.sample.reasons)}"
-        return Action(name="review_instruction", args=args | {"comment": ""}, description=why)
+        return Action(name="review_instruction", args=args | {"comment": ""}, description=why, editable="instruction")
     scores = ", ".join(f"{s.dimension} {s.score:.0f}" for s in item.judgement.scores)
     checks = "; ".join(f"{c.kind}: {c.evidence}" for c in item.judgement.checks if c.passed is not None)
     return Action(
         name="review_completion",
         args={"prompt": item.sample.prompt, "completion": item.candidate.text, "comment": ""},
+        editable="completion",
         description=(
             f"The crew gave {item.score:.0f} of 100, between {low:g} and {high:g}, and {item.judgement.stars} stars "
             f"(confidence {item.judgement.confidence:.2f}).\nScores: {scores}\nChecks: {checks or 'none apply'}\n"
@@ -121,7 +125,7 @@ def apply_review(items: Sequence[Borderline], answer: HumanAnswer, now: datetime
         before = item.candidate.text if item.candidate else item.sample.instruction
         args = decision.edited_action.args if decision.edited_action else {}
         given = args.get(EDITABLE[kind])
-        text = given.strip() if isinstance(given, str) else ""
+        text = "" if given is None else str(given).strip()
         edited = decision.type == "edit" and text != before and bool(text)
         reviews.append(
             Review(
@@ -145,21 +149,37 @@ async def settle(store: RecordStore, run_id: str, items: Sequence[Borderline], r
     """
     await store.add(run_id, reviews)
     written = {r.id: r for r in await store.find(run_id, Review, ids=[r.id for r in reviews])}
-    samples, candidates, edited = [], [], []
+    samples, rewritten, candidates, edited = [], [], [], []
     for item, review in zip(items, (written[r.id] for r in reviews), strict=True):
         reason = (f"{review.decision} by {review.reviewer}" + (f": {review.comment}" if review.comment else ""),)
         outcome = Outcome.ACCEPTED if review.decision == "approve" else Outcome.REJECTED
         if item.candidate is None:
-            text = review.text or item.sample.instruction
-            kept = Outcome.REJECTED if review.decision == "reject" else Outcome.ACCEPTED
-            samples.append(item.sample.model_copy(update={"outcome": kept, "reasons": reason, "instruction": text}))
+            samples.append(item.sample.model_copy(update={"outcome": outcome, "reasons": reason}))
+            if review.decision == "edit":
+                rewritten.append(edited_sample(item.sample, review, reason))
             continue
         candidates.append(item.candidate.model_copy(update={"outcome": outcome, "reasons": reason}))
         if review.decision == "edit":
             edited.append(edited_candidate(item.candidate, review, reason))
+    await store.add(run_id, rewritten)
     await store.add(run_id, edited)
     await store.settle(run_id, samples)
     await store.settle(run_id, candidates)
+
+
+def edited_sample(sample: Sample, review: Review, reason: tuple[str, ...]) -> Sample:
+    """Return the instruction in the person's words, for the output that it now fits.
+
+    It is a sample of its own: the candidates of the model's instruction answer that one.
+    """
+    return sample.model_copy(
+        update={
+            "id": content_hash("edited", sample.id, review.text),
+            "instruction": review.text,
+            "outcome": Outcome.ACCEPTED,
+            "reasons": reason,
+        }
+    )
 
 
 def edited_candidate(candidate: Candidate, review: Review, reason: tuple[str, ...]) -> Candidate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
@@ -88,6 +87,11 @@ class RateLimits(Record):
     """Until the window begins anew."""
 
 
+def each_once(current: list[str], new: list[str]) -> list[str]:
+    """Reduce the ``warnings`` channel: a step that is a small graph hands back what it was given, too."""
+    return [*current, *(line for line in dict.fromkeys(new) if line not in current)]
+
+
 class Overspend(Record):
     """A call that was not made because it would have passed the cap."""
 
@@ -126,6 +130,8 @@ class PipelineState(TypedDict, total=False):
     """What the generator's server had left after the last round."""
     next_round: NextRound
     """Whether another round of generation follows, and of what size."""
+    reviewed: int
+    """Borderline items decided so far, in the order in which they are shown."""
     waiting: int
     """Borderline candidates waiting for a person."""
     dataset: DatasetRef
@@ -140,7 +146,7 @@ class PipelineState(TypedDict, total=False):
     """Set where the budget stopped a step; its question is still to be answered."""
     capped: bool
     """A person would not raise the budget: what cannot be paid for fails with that reason."""
-    warnings: Annotated[list[str], operator.add]
+    warnings: Annotated[list[str], each_once]
     """What a person should know before trusting the run; a line each."""
 
 

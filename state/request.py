@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 EMBEDDED = "embedded"
 """The name, in place of a URL or a model folder, of the SmolLM2-135M that comes with the installation."""
@@ -36,6 +37,13 @@ class Endpoint(Section):
     """Seconds to wait for one answer."""
     attempts: int = Field(5, ge=1, le=20)
     """Tries of one call over rate limits, server errors and broken connections."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _parses(cls, url: str) -> str:
+        if url != EMBEDDED and not urlsplit(url).hostname:
+            raise ValueError(f"{url!r} names no host")
+        return url
 
 
 class Sources(Section):

@@ -53,7 +53,7 @@ def config(tmp_path: Path, server: ScriptedServer) -> Callable[..., str]:
 
     def write(**sections: Any) -> str:
         prompts = write_prompts(tmp_path / "prompts.jsonl")
-        request = request_of(server.url, tmp_path / "no-model", prompts, **sections)
+        request = request_of(server.url, Path("nobody/no-model"), prompts, **sections)
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(request))
         return str(tmp_path / "config.yaml")
 
@@ -148,6 +148,7 @@ def test_run_waits_for_a_person_and_is_answered(
     assert all(row["waiting"] == row["pending"] == 0 for row in shown["accounts"]["rows"])
     assert len(server.requests) == spent
 
+    refused(corral("export", "mine", "--format", "dpo", "--out", "/proc/none/x"), "/proc/none/x")
     code, out, _ = corral("export", "mine", "--format", "dpo")
     assert code == 0 and all({"prompt", "chosen", "rejected"} == set(json.loads(line)) for line in out.splitlines())
 
@@ -184,6 +185,39 @@ def test_budget_stops_the_run_and_can_be_raised(
     rows = json.loads(corral("show", "dear", "--json")[1])["accounts"]["rows"]
     assert len(server.requests) == asked, "no call may be made once the budget is final"
     assert all(row["pending"] == 0 for row in rows) and any(row["failed"] for row in rows)
+
+
+def test_answers_given_one_after_the_other_are_each_read_once(
+    corral: Corral, config: Callable[..., str], server: ScriptedServer
+) -> None:
+    """The generator's budget ends several times in one step; every approval doubles the cap that was shown."""
+    priced = {"base_url": server.url, "model": "scripted", "input_price": 20.0, "output_price": 20.0}
+    written = config(models={"generator": priced}, budget={"dollars": 0.03}, generation={"target": 60})
+    code, *_ = corral("run", written, "--run-id", "dear")
+    cap = 0.03
+    for _ in range(3):
+        assert code == 3
+        status = json.loads(corral("show", "dear", "--json")[1])
+        if status["status"]["step"] != "generate":
+            break
+        code, *_ = corral("approve", "dear")
+        cap *= 2
+        assert json.loads(corral("show", "dear", "--json")[1])["accounts"]["cap"] == pytest.approx(cap)
+    assert cap > 0.03
+
+
+def test_run_name_cannot_leave_the_home(corral: Corral, config: Callable[..., str]) -> None:
+    refused(corral("run", config(), "--run-id", "../../evil"), "../../evil")
+
+
+def test_what_training_needs_is_looked_for_first(
+    corral: Corral, config: Callable[..., str], server: ScriptedServer, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    refused(corral("run", config(), "--set", f"models.base={tmp_path / 'empty'}"), "empty")
+    refused(corral("run", config(), "--set", "train.accelerate_config=none.yaml"), "none.yaml")
+    refused(corral("run", config(), "--set", "models.policy.base_url=http://[bad"), "base_url")
+    assert server.requests == []
 
 
 def test_doctor_says_what_to_do(corral: Corral, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,9 @@ ROOT = Path(__file__).parent.parent
 async def test_a_plugged_chat_model_answers_and_is_accounted_for(tmp_path: Path) -> None:
     with ScriptedServer(models=("scripted", "mine")) as server:
         plugged = ChatOpenAI(model="mine", base_url=server.url, api_key=SecretStr("key"), max_retries=0)
-        written = request_of(server.url, tmp_path / "none", write_prompts(tmp_path / "prompts.jsonl"), unattended=False)
+        written = request_of(
+            server.url, Path("nobody/no-model"), write_prompts(tmp_path / "prompts.jsonl"), unattended=False
+        )
         written["models"]["policy"] = {"base_url": "http://nowhere.invalid/v1", "model": "mine"}
         async with open_runs(Settings(home=tmp_path / "home"), {"mine": plugged}) as runs:
             run_id = await runs.create(RunRequest.model_validate(written))

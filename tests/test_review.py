@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from nodes.approve import POLICY, apply_approval, approval_action, make_approve, unattended_approval, verdict_in_words
 from nodes.review import (
@@ -38,9 +39,9 @@ def completion(overall: float = 60.0, text: str = "The Rhine.", draw: int = 0) -
     return Borderline(sample=sample(), candidate=made, judgement=judgement(made, 3, overall))
 
 
-def answer(*decisions: dict[str, Any] | str, reviewer: str = "ada") -> HumanAnswer:
+def answer(*decisions: dict[str, Any] | str, reviewer: str = "ada", items: Sequence[Borderline] = ()) -> HumanAnswer:
     full = [{"type": d} if isinstance(d, str) else d for d in decisions]
-    schema = answer_schema(review_actions([completion()] * len(full), REQUEST))
+    schema = answer_schema(review_actions(items or [completion()] * len(full), REQUEST))
     return schema.model_validate({"decisions": full, "reviewer": reviewer})
 
 
@@ -49,7 +50,7 @@ def edit(**args: Any) -> dict[str, Any]:
 
 
 def decide(item: Borderline, decision: dict[str, Any] | str) -> Review:
-    (made,) = apply_review([item], answer(decision), NOON)
+    (made,) = apply_review([item], answer(decision, items=[item]), NOON)
     return made
 
 
@@ -101,20 +102,25 @@ def test_an_instructions_own_text_is_what_an_edit_changes() -> None:
     assert (made.decision, made.text) == ("edit", "Name a long river.")
 
 
-@pytest.mark.parametrize("args", [{}, {"completion": "The Rhine."}, {"completion": "  The Rhine.\n"}, {"prompt": "x"}])
+@pytest.mark.parametrize("args", [{"completion": "The Rhine."}, {"completion": "  The Rhine.\n", "prompt": "x"}])
 def test_an_edit_without_a_changed_text_is_an_approval(args: dict[str, Any]) -> None:
     made = decide(completion(), edit(comment="fine", **args))
     assert (made.decision, made.text, made.comment) == ("approve", "", "fine")
 
 
-@pytest.mark.parametrize("text", ["", "   ", "\n"])
-def test_an_edit_to_nothing_is_an_approval_of_what_was_there(text: str) -> None:
-    assert decide(completion(), edit(completion=text)).decision == "approve"
+BLANK: list[dict[str, Any]] = [
+    {},
+    {"text": "Mine."},
+    {"completion": None},
+    {"completion": ["a"]},
+    {"completion": " \n"},
+]
 
 
-@pytest.mark.parametrize("text", [None, 7, ["a"]])
-def test_an_edit_that_is_no_text_does_not_become_one(text: Any) -> None:
-    assert decide(completion(), edit(completion=text)).text == ""
+@pytest.mark.parametrize("args", BLANK)
+def test_an_edit_without_its_text_is_refused(args: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="completion"):
+        decide(completion(), edit(**args))
 
 
 def test_deciding_the_same_item_again_gives_the_same_row_id() -> None:
@@ -196,7 +202,7 @@ async def test_an_approved_completion_is_accepted_and_a_rejected_one_rejected(st
         bad.id: (Outcome.REJECTED, ("reject by ada: dull",)),
     }
     assert {r.item_id for r in await store.find("run", Review)} == {good.id, bad.id}
-    assert await borderline_items(store, "run") == []
+    assert [item.id for item in await borderline_items(store, "run")] == sorted([good.id, bad.id])
 
 
 async def test_an_edited_completion_stands_beside_the_models_which_is_rejected(store: RecordStore) -> None:
@@ -231,9 +237,20 @@ async def test_an_instruction_is_kept_edited_or_rejected(
     item = instruction()
     await fill(store, [item])
     await decided(store, item, decision)
-    (found,) = await store.find("run", Sample)
-    assert (found.outcome, found.instruction, found.id) == (outcome, text, item.id)
-    assert found.reasons[0].endswith(" by ada")
+    found = await store.find("run", Sample)
+    last = next(row for row in found if row.instruction == text)
+    assert (last.outcome, last.output) == (outcome, item.sample.output)
+    assert [row.id for row in found if row.outcome != Outcome.REJECTED or row is last] == [last.id]
+    assert (last.id == item.id) == (text == item.sample.instruction)
+    assert last.reasons[0].endswith(" by ada")
+
+
+async def test_a_review_killed_after_it_was_written_shows_the_same_page_again(store: RecordStore) -> None:
+    items = [completion(50 + number, draw=number) for number in range(4)]
+    await fill(store, items)
+    before = await borderline_items(store, "run")
+    await decided(store, before[0], "reject")
+    assert [item.id for item in await borderline_items(store, "run")] == [item.id for item in before]
 
 
 async def test_settling_again_changes_nothing(store: RecordStore) -> None:
@@ -269,15 +286,16 @@ async def test_an_unattended_run_reviews_all_at_once(store: RecordStore) -> None
     await fill(store, items)
     request = RunRequest.model_validate({"unattended": True, "review": {"page": 10, "unattended": "midpoint"}})
     state = await make_review(store)({"run_id": "run", "request": request})
-    assert state == {"waiting": 0}
+    assert state == {"reviewed": 26, "waiting": 0}
     assert len(await store.find("run", Review)) == len(items)
     outcomes = await store.tally("run", Candidate)
     assert outcomes == {("", "accepted"): 12, ("", "rejected"): 13}
-    assert await make_review(store)({"run_id": "run", "request": request}) == {"waiting": 0}
+    again = await make_review(store)({"run_id": "run", "request": request, "reviewed": 26})
+    assert again == {"reviewed": 26, "waiting": 0}
 
 
 async def test_nothing_to_review_is_no_question(store: RecordStore) -> None:
-    assert await make_review(store)({"run_id": "run", "request": REQUEST}) == {"waiting": 0}
+    assert await make_review(store)({"run_id": "run", "request": REQUEST}) == {"reviewed": 0, "waiting": 0}
 
 
 # Signing

@@ -23,6 +23,8 @@ class Action(BaseModel):
     args: dict[str, Any]
     description: str
     allowed: tuple[Kind, ...] = ("approve", "edit", "reject")
+    editable: str = ""
+    """The argument that an edit must carry, not blank; empty where any will do."""
 
 
 class EditedAction(BaseModel):
@@ -55,6 +57,7 @@ class HumanAnswer(BaseModel):
 
     count: ClassVar[int] = 1
     allowed: ClassVar[tuple[tuple[Kind, ...], ...]] = ()
+    editable: ClassVar[tuple[str, ...]] = ()
     decisions: list[Decision]
     reviewer: str = Field("unnamed", min_length=1)
     """Who decided."""
@@ -75,6 +78,10 @@ class HumanAnswer(BaseModel):
         for number, (decision, allowed) in enumerate(zip(self.decisions, self.allowed, strict=False), 1):
             if decision.type not in allowed:
                 raise ValueError(f"decision {number} must be one of {', '.join(allowed)}, not {decision.type}")
+        for number, (decision, name) in enumerate(zip(self.decisions, self.editable, strict=False), 1):
+            given = decision.edited_action.args.get(name) if decision.edited_action and name else "as asked"
+            if not isinstance(given, str | int | float) or not str(given).strip():
+                raise ValueError(f"decision {number} is an edit, so its args must hold {name!r}, and not a blank one")
         return self
 
 
@@ -94,7 +101,12 @@ def answer_schema(actions: list[Action]) -> type[HumanAnswer]:
     It also takes a bare ``"approve"`` or ``"reject"`` for all actions, and Agent Inbox's list of
     ``{"type": "accept" | "edit" | "ignore" | "response", "args": ...}``.
     """
-    limits = {"count": len(actions), "allowed": tuple(a.allowed for a in actions), "__module__": __name__}
+    limits = {
+        "count": len(actions),
+        "allowed": tuple(a.allowed for a in actions),
+        "editable": tuple(a.editable for a in actions),
+        "__module__": __name__,
+    }
     return type("HumanAnswer", (HumanAnswer,), limits | {"__annotations__": {}})
 
 
