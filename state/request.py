@@ -165,26 +165,49 @@ class Reviewing(Section):
 
 
 class Training(Section):
-    """SFT and DPO with a LoRA adapter."""
+    """SFT and DPO with a LoRA adapter.
+
+    The defaults were found on the embedded model of 135M parameters and a CPU. Alpaca's, for a full fine-tune of 7B, are
+    3 epochs, batches of 128, a learning rate of 2e-5 and 512 tokens; ``seeds/large.yaml`` has what of them fits LoRA.
+    """
 
     recipe: Literal["sft", "dpo", "sft+dpo"] = "sft"
+    """``sft`` imitates the chosen answers, ``dpo`` turns from rejected ones to chosen ones, ``sft+dpo`` does the one
+    after the other into one adapter. On the small model SFT on guarded answers did best, and DPO on top undid some."""
     rounds: int = Field(2, ge=1, le=10)
     """Trainings at most: one that came out worse than the base is tried again with half the learning rate."""
     epochs: float = Field(2.0, gt=0, le=100)
+    """Passes over the rows, in each phase; a part of one is a part of the rows. Alpaca took 3 for 7B."""
     batch_size: int = Field(8, ge=1, le=1024)
+    """Rows of one optimiser step, over all processes. What does not fit into memory together follows by gradient
+    accumulation. 8 was best for the 135M model and a few hundred rows; Alpaca took 128 for 7B and 52,000 rows."""
     learning_rate: float = Field(8e-4, gt=0, lt=1)
-    """Peak of the SFT, for a LoRA adapter on a small model."""
+    """Peak of the SFT, for a LoRA adapter on a small model: it rises over the first tenth of the steps, then falls by a
+    cosine. LoRA on 7B takes about 2e-4, Alpaca's full fine-tune took 2e-5."""
     dpo_learning_rate: float = Field(5e-5, gt=0, lt=1)
+    """Peak of the DPO, of the same course. At 3e-4 the small model learned to repeat itself."""
     dpo_beta: float = Field(0.1, gt=0, le=10)
+    """How strongly DPO holds the adapter to its reference: the factor on the log-probability ratios. The paper's 0.1."""
     lora_rank: int = Field(32, ge=1, le=512)
+    """Inner width of the adapter's two matrices on every linear layer; its size is in proportion."""
     lora_alpha: int = Field(64, ge=1, le=1024)
+    """The adapter's product is scaled by ``lora_alpha / lora_rank``: twice, by default."""
     lora_dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the adapter's inputs that are dropped at each training step."""
     max_length: int = Field(512, ge=32, le=131_072)
     """Tokens of prompt and completion together; longer rows are refused by the trainer with a count."""
     save_steps: int = Field(10, ge=1)
     """Optimiser steps between checkpoints."""
     accelerate_config: str | None = None
-    """A file for ``accelerate launch --config_file``; ``null`` for one process on this machine."""
+    """``gpu``, ``cpu``, ``cpus``, ``fsdp`` or ``zero3`` for a config that comes with Corral, or a file for
+    ``accelerate launch --config_file``; ``null`` for one process, on the GPU where there is one."""
+    quantise: Literal["none", "4bit"] = "none"
+    """``4bit``: QLoRA, the frozen base in NF4 with double quantisation, computing in bfloat16. Needs a GPU and the
+    package bitsandbytes."""
+    max_hours: float | None = Field(None, gt=0)
+    """A training that is estimated to take longer is not begun; ``null`` for no limit."""
+    wait_minutes: float = Field(60.0, ge=0, le=10_080)
+    """How long an unattended run waits for resources that are taken by others, before it fails and can be resumed."""
 
 
 class Evaluation(Section):

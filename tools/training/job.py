@@ -59,7 +59,7 @@ class TrainingJob(Record):
     def identity(self) -> str:
         """Return a hash of everything that decides the adapter: weights, rows, seed and settings, but no path."""
         rows = [file_hash(self.rows_file(phase)) for phase in self.phases()]
-        settings = self.settings.model_dump(mode="json", exclude={"save_steps", "rounds"})
+        settings = self.settings.model_dump(mode="json", exclude={"save_steps", "rounds", "max_hours", "wait_minutes"})
         return content_hash(
             self.recipe, self.seed, self.learning_rate_scale, settings, rows, base_fingerprint(Path(self.base))
         )
