@@ -159,6 +159,8 @@ class Answer(Record):
     sample_id: str
     model: str
     """``base``, or the adapter's id."""
+    draw: int = Field(0, ge=0)
+    """0 for the greedy answer; from 1 for the sampled ones."""
     text: str
     ended: bool
     tokens: int = Field(0, ge=0)

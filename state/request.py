@@ -224,6 +224,11 @@ class Evaluation(Section):
     itself and it ended by itself."""
     resamples: int = Field(10_000, ge=100, le=1_000_000)
     """Draws of the paired bootstrap."""
+    sampled_draws: int = Field(1, ge=0, le=64)
+    """Answers drawn for each prompt beside the greedy one, at the temperature of ``sampling``; 0 for none."""
+    judged_pairs: int = Field(24, ge=0, le=100_000)
+    """Prompts whose two greedy answers the judge compares, in both orders; 0 for none. They are paid for like every
+    other call of the judge; the embedded judge needs about 1.3 CPU-seconds for each."""
 
 
 class Deployment(Section):
