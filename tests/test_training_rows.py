@@ -16,7 +16,6 @@ from tools.training.answering import shares
 from tools.training.job import TrainingJob, base_fingerprint
 from tools.training.rows import IGNORED, TOKENS_AT_ONCE, read_rows, rows_at_once, tokenise, training_order
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
-from tools.training.tripwires import GRADIENT_BY, tripped
 from tools.training.worker import storage_trouble
 
 PROMPT = [{"role": "user", "content": "Name a colour."}]
@@ -138,28 +137,6 @@ def test_a_seal_breaks_with_any_file(tmp_path: Path) -> None:
     assert record is not None and record["job"] == "x"
     (tmp_path / "a").unlink()
     assert read_seal(tmp_path) is None
-
-
-NAN, INF = float("nan"), float("inf")
-
-
-@pytest.mark.parametrize(
-    ("phase", "step", "figures", "highest", "reason"),
-    [
-        ("sft", 7, {"loss": NAN, "grad_norm": 1.0}, 1.0, "loss is nan"),
-        ("sft", 7, {"loss": 1.0, "grad_norm": INF}, 1.0, "gradient is inf"),
-        ("sft", GRADIENT_BY, {"loss": 1.0, "grad_norm": 0.0}, 0.0, "still 0"),
-        ("sft", GRADIENT_BY, {"loss": 1.0, "grad_norm": 0.0}, 0.1, None),
-        ("dpo", 1, {"loss": 0.6931, "grad_norm": 1.0, "rewards/margins": 0.0}, 1.0, None),
-        ("dpo", 1, {"loss": 0.9, "grad_norm": 1.0, "rewards/margins": 0.0}, 1.0, "reference"),
-        ("dpo", 1, {"loss": 0.6931, "grad_norm": 1.0, "rewards/margins": 0.3}, 1.0, "reference"),
-        ("dpo", 2, {"loss": 0.5, "grad_norm": 1.0, "rewards/margins": 0.3}, 1.0, None),
-        ("sft", 1, {"loss": 4.0, "grad_norm": 1.0}, 1.0, None),
-    ],
-)
-def test_tripwires(phase: str, step: int, figures: dict[str, float], highest: float, reason: str | None) -> None:
-    found = tripped(phase, step, figures, highest)  # type: ignore[arg-type]
-    assert (found is None) if reason is None else (found is not None and reason in found)
 
 
 def test_a_job_is_known_by_content_and_not_by_path(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from state.errors import BadInput
 from state.records import content_hash
 from tools.training.base_model import file_hash
 from tools.training.job import Phase, TrainingJob
+from tools.training.probe import Probe
 from tools.training.quicken import attention_for
-from tools.training.rows import read_rows, rows_at_once, tokenise
+from tools.training.rows import IGNORED, read_rows, rows_at_once, tokenise
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
 from tools.training.trainers import OrderedDPO, OrderedSFT, Reporter
 from tools.training.weights import compute_dtype
@@ -67,8 +68,8 @@ def _train_phase(
     tokenizer = AutoTokenizer.from_pretrained(job.base)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    rows, lengths, dropped = _rows(job, phase, tokenizer)
-    reporter = Reporter(phase, emit, dropped, work)
+    rows, lengths, dropped, asked = _rows(job, phase, tokenizer)
+    reporter = Reporter(phase, emit, dropped, work, job.settings.dpo_beta)
     arguments = _arguments(job, phase, work, max(lengths))
     attention = attention_for(max(lengths), arguments.use_cpu)
     model = AutoModelForCausalLM.from_pretrained(job.base, dtype=compute_dtype(), attn_implementation=attention)
@@ -86,7 +87,7 @@ def _train_phase(
         train_dataset=rows,
         processing_class=tokenizer,
         peft_config=fresh if start is None else None,
-        callbacks=[reporter],
+        callbacks=[Probe(tokenizer, asked), reporter],
     )
     trainer.fix_order(lengths, job.settings.epochs, job.seed)
     checkpoint = last_whole_checkpoint(work)
@@ -114,24 +115,26 @@ def _keep_adapter(trainer: Any, work: Path, target: Path, summary: dict[str, Any
     trainer.accelerator.wait_for_everyone()
 
 
-def _rows(job: TrainingJob, phase: Phase, tokenizer: Any) -> tuple[Dataset, list[int], int]:
-    """Return the phase's rows for TRL, the tokens of each, and how many were too long."""
+def _rows(job: TrainingJob, phase: Phase, tokenizer: Any) -> tuple[Dataset, list[int], int, list[list[int]]]:
+    """Return the phase's rows for TRL, the length of each, how many were too long, and the prompts' tokens."""
     keys = ("prompt", "completion") if phase == "sft" else ("prompt", "chosen", "rejected")
     found = read_rows(job.rows_file(phase), keys)
     kept: list[dict[str, Any]] = []
     lengths: list[int] = []
+    asked: list[list[int]] = []
     for row in found:
         tokens = [tokenise(tokenizer, row["prompt"], row[key]) for key in keys[1:]]
         longest = max(len(token_row.input_ids) for token_row in tokens)
         if longest <= job.settings.max_length:
             kept.append(tokens[0]._asdict() if phase == "sft" else row)
             lengths.append(longest)
+            asked.append(tokens[0].input_ids[: tokens[0].labels.count(IGNORED)])
     if not kept:
         limit = job.settings.max_length
         raise BadInput(f"all {len(found)} {phase} rows are longer than train.max_length ({limit} tokens); raise it")
     # Sorted by length, so that the pass that scores DPO's reference pads little.
     by_length = sorted(range(len(kept)), key=lambda row: lengths[row])
-    return Dataset.from_list([kept[row] for row in by_length]), sorted(lengths), len(found) - len(kept)
+    return Dataset.from_list([kept[row] for row in by_length]), sorted(lengths), len(found) - len(kept), asked
 
 
 def _arguments(job: TrainingJob, phase: Phase, work: Path, longest: int) -> SFTConfig | DPOConfig:
@@ -178,7 +181,8 @@ def _publish(adapter: Path, out: Path, identity: str, summaries: list[dict[str, 
     config["target_modules"] = sorted(config["target_modules"])
     (part / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    summary = {"phases": summaries, "versions": versions}
+    flags = [flag for phase in summaries for flag in phase.get("flags", [])]
+    summary = {"phases": summaries, "flags": flags, "versions": versions}
     (part / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     del config["base_model_name_or_path"]
     seal(part, job=identity, adapter=content_hash(file_hash(part / "adapter_model.safetensors"), config))

@@ -13,10 +13,21 @@ from trl import DPOTrainer, SFTTrainer
 
 from state.errors import TrainingError
 from tools.training.job import Phase
+from tools.training.probe import DISTINCT, STEP
 from tools.training.quicken import score_completions_only, skip_input_casts
 from tools.training.rows import training_order
 from tools.training.sealing import seal
-from tools.training.tripwires import tripped
+from tools.training.tripwires import Figures, flags, tripped
+
+SERIES: dict[Phase, dict[str, str]] = {"sft": {"losses": "loss", "gradient_norms": "grad_norm"}}
+"""The series of a summary, a figure for each step, and what TRL calls it. Margins are rewards: beta times nats. The
+log-probabilities are means over the batch of whole answers, in nats."""
+SERIES["dpo"] = SERIES["sft"] | {
+    "margins": "rewards/margins",
+    "accuracies": "rewards/accuracies",
+    "chosen_logps": "logps/chosen",
+    "rejected_logps": "logps/rejected",
+}
 
 
 class FixedOrder(Sampler[int]):
@@ -80,16 +91,17 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
         emit: called with the fields of a JSON line.
         dropped: rows left out as too long.
         folder: where the checkpoints are.
+        beta: of DPO.
     """
 
-    def __init__(self, phase: Phase, emit: Callable[..., None], dropped: int, folder: Path) -> None:
+    def __init__(self, phase: Phase, emit: Callable[..., None], dropped: int, folder: Path, beta: float) -> None:
         self._phase = phase
         self._emit = emit
         self._dropped = dropped
         self._folder = folder
+        self._beta = beta
         self._began = time.monotonic()
         self._first_step = 0
-        self._highest_gradient = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock that the pace is taken from."""
@@ -104,8 +116,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
         """
         if not logs or "loss" not in logs:
             return
-        self._highest_gradient = max(self._highest_gradient, logs.get("grad_norm", 0.0))
-        reason = tripped(self._phase, state.global_step, logs, self._highest_gradient)
+        reason = tripped(self._phase, steps_of(state.log_history), self._beta)
         if reason is not None:
             raise TrainingError(reason)
         pace = (time.monotonic() - self._began) / max(1, state.global_step - self._first_step)
@@ -125,22 +136,32 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
         if state.is_world_process_zero:
             seal(self._folder / f"checkpoint-{state.global_step}")
 
-    def summary(self, history: list[dict[str, float]], rows: int, resumed: bool) -> dict[str, Any]:
-        """Return what the phase did, from the trainer's log.
+    def summary(self, history: Sequence[dict[str, float]], rows: int, resumed: bool) -> dict[str, Any]:
+        """Return what the phase did, from the trainer's log: figures, one of each series for a step, and flags.
 
         Args:
-            history: one entry for each step, steps before a resume among them.
+            history: the log's entries, those before a resume among them.
             rows: rows trained on.
             resumed: whether this process went on from a checkpoint; ``seconds`` then counts from there.
         """
-        steps = [entry for entry in history if "loss" in entry]
+        steps = steps_of(history)
+        probes = [entry for entry in history if DISTINCT in entry]
+        distinct = [round(entry[DISTINCT], 4) for entry in probes]
         return {
             "phase": self._phase,
             "rows": rows,
             "dropped": self._dropped,
             "steps": len(steps),
-            "losses": [round(entry["loss"], 6) for entry in steps],
             "tokens": int(steps[-1].get("num_tokens", 0)) if steps else 0,
             "seconds": round(time.monotonic() - self._began, 1),
             "resumed": resumed,
+            **{name: [round(step[key], 6) for step in steps] for name, key in SERIES[self._phase].items()},
+            "probe_steps": [entry[STEP] for entry in probes],
+            "probe_distinct3": distinct,
+            "flags": flags(self._phase, steps, distinct),
         }
+
+
+def steps_of(history: Sequence[dict[str, float]]) -> list[Figures]:
+    """Return the entries of a trainer's log that are the figures of one optimiser step."""
+    return [entry for entry in history if "loss" in entry]

@@ -1,0 +1,88 @@
+"""Whether a model comes to repeat itself while it is trained: short greedy answers to a few prompts of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from state.records import content_hash
+from tools.checks.guard import distinct_n
+from tools.training.decoding import decode_greedily, end_tokens
+
+PROMPTS = 8
+"""Prompts of a probe at most."""
+TOKENS = 48
+"""Tokens of an answer at most. With four probes in a training, that is 1,536 tokens in all, however long it is."""
+AFTER = (1 / 3, 2 / 3, 1.0)
+"""Shares of the steps after which the probe is taken again."""
+STEP, DISTINCT = "step", "probe/distinct3"
+"""Keys of a probe in the trainer's log, which a checkpoint keeps."""
+
+
+class Probe(TrainerCallback):  # type: ignore[misc]  # transformers has no types
+    """Measures distinct-3 of greedy answers at the start of a training and after each third of it.
+
+    It draws nothing at random and leaves the model as it was, so the training is the same with it and without. With
+    several processes nothing is measured: each may hold but a share of the weights.
+
+    Args:
+        tokenizer: of the model.
+        asked: tokens of each row's prompt, as the model is asked.
+    """
+
+    def __init__(self, tokenizer: Any, asked: Sequence[Sequence[int]]) -> None:
+        self._tokenizer = tokenizer
+        self._prompts = probe_prompts(asked)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Measure the model before the first step; a resumed training has that in its log."""
+        if state.global_step == 0:
+            self._measure(args, state, model)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Measure at the steps of ``probe_steps``, before the step's checkpoint is written."""
+        if state.global_step in probe_steps(state.max_steps):
+            self._measure(args, state, model)
+
+    def _measure(self, args: Any, state: Any, model: Any) -> None:
+        if args.world_size > 1:
+            return
+        model.eval()
+        try:
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=args.bf16):
+                distinct = mean_distinct(model, self._tokenizer, self._prompts)
+        finally:
+            model.train()
+        state.log_history.append({STEP: state.global_step, DISTINCT: distinct})
+
+
+def probe_prompts(asked: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return ``PROMPTS`` different prompts, or as many as there are, chosen by a hash so that any rows may come."""
+    distinct = {content_hash(list(tokens)): list(tokens) for tokens in asked}
+    return [distinct[key] for key in sorted(distinct)[:PROMPTS]]
+
+
+def probe_steps(total: int) -> set[int]:
+    """Return the steps, of ``total``, after which the probe is taken; the last one is among them."""
+    return {max(1, round(share * total)) for share in AFTER}
+
+
+def mean_distinct(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]]) -> float:
+    """Return the mean distinct-3 over greedy answers to ``prompts``, in [0, 1].
+
+    Of words and of tokens the lower counts: a row of commas has no words, and a loop may vary its commas. An answer
+    with nothing in it counts 0.
+    """
+    width = max(map(len, prompts))
+    padded = [[tokenizer.pad_token_id] * (width - len(tokens)) + list(tokens) for tokens in prompts]
+    mask = [[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in prompts]
+    ids, attention = (torch.tensor(rows, device=model.device) for rows in (padded, mask))
+    shares = []
+    for found in decode_greedily(model, ids, attention, end_tokens(model, tokenizer), TOKENS):
+        text = tokenizer.decode(found.tokens, skip_special_tokens=True)
+        of_tokens = distinct_n(" ".join(map(str, found.tokens)), 3)
+        shares.append(min(distinct_n(text, 3), of_tokens) if text.strip() else 0.0)
+    return sum(shares) / len(shares)
