@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -90,6 +92,17 @@ class CallStore:
         async with self.database.reading() as connection:
             rows = list(await connection.execute(query))
         return [_tally(purpose, run_id, rows) for purpose in sorted({row.purpose for row in rows})]
+
+    async def times(self, run_id: str) -> AsyncIterator[tuple[str, datetime, datetime]]:
+        """Yield purpose, start and end of every call that the run itself made, in no order."""
+        query = (
+            select(call_uses.c.purpose, calls.c.body["started_at"], calls.c.body["finished_at"])
+            .join(calls, calls.c.key == call_uses.c.key)
+            .where((call_uses.c.run_id == run_id) & (calls.c.run_id == run_id))
+        )
+        async with self.database.reading() as connection, connection.stream(query) as rows:
+            async for purpose, started, finished in rows:
+                yield purpose, datetime.fromisoformat(started), datetime.fromisoformat(finished)
 
     async def _write(self, item: Call | tuple[str, str, str]) -> None:
         written = asyncio.get_running_loop().create_future()

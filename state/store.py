@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -146,6 +146,33 @@ class RecordStore:
         )
         async with self.database.reading() as connection:
             return Counter({(row.tag, row.outcome): row.n for row in await connection.execute(query)})
+
+    async def scan(
+        self, run_id: str, kind: type[Record], *fields: str, tag: str | None = None
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        """Yield these fields of all records, as JSON values, in no order; a million rows are never held at once.
+
+        Args:
+            run_id: the run.
+            kind: the record type.
+            *fields: names of the record's fields, two or more.
+            tag: only this split (samples) or model (answers).
+        """
+        table = TABLES[kind]
+        query = select(*(table.c.body[name] for name in fields)).where(table.c.run_id == run_id)
+        if tag is not None:
+            query = query.where(table.c.tag == tag)
+        async with self.database.reading() as connection, connection.stream(query) as rows:
+            async for row in rows:
+                yield tuple(row)
+
+    async def childless(self, run_id: str, kind: type[Record], child: type[Record]) -> Counter[str]:
+        """Return how many records there are, by outcome, that no record of the type ``child`` belongs to."""
+        table, below = TABLES[kind], TABLES[child]
+        belongs = select(below.c.id).where((below.c.run_id == run_id) & (below.c.parent == table.c.id)).exists()
+        query = select(table.c.outcome, func.count().label("n")).where((table.c.run_id == run_id) & ~belongs)
+        async with self.database.reading() as connection:
+            return Counter({row.outcome: row.n for row in await connection.execute(query.group_by(table.c.outcome))})
 
     async def children(self, run_id: str, kind: type[Record]) -> Counter[str]:
         """Return how many records of ``kind`` each parent has."""
