@@ -7,8 +7,9 @@ policy rules, brand terms, tone, readability), ``cap`` lowers a judge's score wh
 
 from tools.checks.caps import CAPS, cap
 from tools.checks.demands import contradiction, demand
+from tools.checks.ifeval import IFEVAL
 from tools.checks.inferred import inferred_checks
 from tools.checks.kinds import KINDS, Kind
 from tools.checks.run import run_checks
 
-__all__ = ["CAPS", "KINDS", "Kind", "cap", "contradiction", "demand", "inferred_checks", "run_checks"]
+__all__ = ["CAPS", "IFEVAL", "KINDS", "Kind", "cap", "contradiction", "demand", "inferred_checks", "run_checks"]

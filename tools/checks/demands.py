@@ -8,7 +8,8 @@ from itertools import combinations
 
 from state.errors import BadInput
 from state.records import Check
-from tools.checks.kinds import KINDS, Kind, as_phrases, counted
+from tools.checks.ifeval import IFEVAL
+from tools.checks.kinds import KINDS, RELATIONS, Kind, as_phrases, counted
 from tools.checks.text import count_phrase, quoted_list, words
 
 _EXCLUSIVE = frozenset(
@@ -36,6 +37,14 @@ _EXCLUSIVE = frozenset(
 _WORDS_EACH = {"min_sentences": 1, "bullets": 1, "numbered": 1, "paragraphs": 1, "lines": 1, "placeholders": 1}
 """Kinds whose count needs at least so many words a piece."""
 
+_PARTS = {
+    "relation": " or ".join(f"'{relation}'" for relation in RELATIONS),
+    "count": "a whole number of at least 1",
+    "nth": "a whole number of at least 1",
+    "letter": "one character",
+    "phrase": "some text",
+}
+
 
 def kind_of(check: Check) -> Kind:
     """Return the kind of a check.
@@ -43,10 +52,11 @@ def kind_of(check: Check) -> Kind:
     Raises:
         BadInput: there is no such kind; the nearest right one is named.
     """
-    if check.kind in KINDS:
-        return KINDS[check.kind]
-    near = get_close_matches(check.kind.casefold().replace("-", "_").replace(" ", "_"), KINDS, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"the kinds are {', '.join(KINDS)}"
+    known = IFEVAL if ":" in check.kind else KINDS
+    if check.kind in known:
+        return known[check.kind]
+    near = get_close_matches(check.kind.casefold().replace("-", "_").replace(" ", "_"), known, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"the kinds are {', '.join(known)}"
     raise BadInput(f"unknown kind of check '{check.kind}': {hint}")
 
 
@@ -63,6 +73,7 @@ def demand(check: Check) -> str:
         "phrase": isinstance(value, str) and bool(value.strip()),
         "phrases": isinstance(value, str | tuple) and bool(value) and all(item.strip() for item in as_phrases(value)),
         "none": value is None,
+        "parts": isinstance(value, tuple) and len(value) == len(kind.parts) and all(map(_fits, kind.parts, value)),
     }
     if not fits[kind.argument]:
         needs = {
@@ -70,22 +81,35 @@ def demand(check: Check) -> str:
             "phrase": "one phrase",
             "phrases": "one phrase or a list of phrases",
             "none": "no value",
+            "parts": f"a list of {', '.join(f'{part} ({_PARTS[part]})' for part in kind.parts)}",
         }
         raise BadInput(f"check '{check.kind}' takes {needs[kind.argument]}, not {value!r}")
+    if kind.argument == "parts" and isinstance(value, tuple):
+        return kind.demand.format(**dict(zip(kind.parts, value, strict=True)))
     if isinstance(value, int):
         return kind.demand.format(value=counted(value, kind.unit))
     return kind.demand.format(value=quoted_list(as_phrases(value))) if value else kind.demand
 
 
+def _fits(part: str, value: str) -> bool:
+    """Whether one string of an argument of several parts is what it has to be."""
+    if part in ("count", "nth"):
+        return value.isascii() and value.isdigit() and int(value) >= 1
+    return value in RELATIONS if part == "relation" else len(value) == 1 if part == "letter" else bool(value.strip())
+
+
 def contradiction(checks: Sequence[Check]) -> str | None:
     """Return why no text can pass these checks together, or ``None`` where nothing speaks against it.
+
+    IFEval's kinds are left out: its prompts bound a count from both sides by two instructions of one kind.
 
     Raises:
         BadInput: a check is wrong in itself.
     """
     for check in checks:
         demand(check)
-    for first, second in combinations(checks, 2):
+    ours = [check for check in checks if check.kind in KINDS]
+    for first, second in combinations(ours, 2):
         if reason := _clash(first, second) or _clash(second, first):
             return reason
     return None

@@ -35,6 +35,10 @@ from tools.checks.text import (
 
 Finding = tuple[bool, str]
 """Whether the demand is met, and the evidence."""
+RELATIONS: Mapping[str, Callable[[int, int], bool]] = MappingProxyType(
+    {"at least": operator.ge, "less than": operator.lt}
+)
+"""How a count may be bounded in an argument of several parts; ``less than`` leaves the number itself out."""
 
 _TITLE = re.compile(r"<<([^<>\n]*\w[^<>\n]*)>>")
 _POSTSCRIPT = re.compile(r"^[\s*_]*P\.?[ ]?S\b\.?[\s:,*_–—-]*\w", re.MULTILINE)
@@ -55,15 +59,18 @@ class Kind:
     Attributes:
         demand: what it asks, in words; ``{value}`` stands for the argument.
         argument: ``count`` for an integer of at least 1, ``phrase`` for one string, ``phrases`` for one
-            string or several, ``none`` for no argument.
+            string or several, ``none`` for no argument, ``parts`` for a fixed number of strings.
         decide: the checker.
         unit: what a count counts, in the singular.
+        parts: what each string of a ``parts`` argument is: ``relation`` (one of ``RELATIONS``), ``count`` or ``nth``
+            (digits of a number of at least 1), ``letter`` (one character) or ``phrase``. The demand names them.
     """
 
     demand: str
-    argument: Literal["count", "phrase", "phrases", "none"]
+    argument: Literal["count", "phrase", "phrases", "none", "parts"]
     decide: Callable[[str, Any], Finding]
     unit: str = ""
+    parts: tuple[str, ...] = ()
 
 
 def counted(number: int, unit: str) -> str:

@@ -3,7 +3,8 @@
     {"prompt": "Explain tides in at most 40 words.", "checks": [{"kind": "max_words", "value": 40}],
      "split": "heldout", "reference": "The moon's pull ...", "category": "science", "input": "", "id": "tides-1"}
 
-Only ``prompt`` is needed. ``id`` is for the reader of the file; a record's id is the hash of its content.
+Only ``prompt`` is needed. ``id`` is for the reader of the file; a record's id is the hash of its content. Rows in
+IFEval's own format are read too, see ``tools.checks.ifeval_rows``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from state.errors import BadInput
 from state.records import Check, Sample, content_hash
 from tools.checks.demands import contradiction
+from tools.checks.ifeval_rows import MARK, as_prompt_row
 
 Split = Literal["train", "heldout"]
 
@@ -48,7 +50,7 @@ def load_prompts(path: Path, heldout_share: float) -> list[Sample]:
 
     Args:
         path: a UTF-8 file with one JSON object a line; empty lines do not count.
-        heldout_share: share in [0, 1) of the rows without a stated split that is held out.
+        heldout_share: share in [0, 1] of the rows without a stated split that is held out. IFEval's rows always are.
 
     Raises:
         BadInput: the file cannot be read or holds no prompt; or a line is broken, has an unknown field or kind of
@@ -100,7 +102,7 @@ def _sample(row: _Row, checks: tuple[Check, ...], stated: dict[str, tuple[Split,
 def _hashed_split(key: str, share: float) -> Split:
     """Return the split that a prompt falls into by its own text: the first 64 bits of its SHA-256 as a fraction."""
     fraction = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
-    return "heldout" if fraction < share else "train"
+    return "heldout" if fraction < share or share == 1 else "train"
 
 
 def _rows(path: Path) -> Iterator[tuple[int, _Row, tuple[Check, ...]]]:
@@ -141,7 +143,7 @@ def _row(line: bytes) -> _Row:
     if "\\u0000" in text or "\x00" in text:
         raise BadInput("a NUL character in a string, which no database takes")
     try:
-        return _Row.model_validate(value)
+        return _Row.model_validate(as_prompt_row(value) if MARK in value else value)
     except ValidationError as error:
         raise BadInput(_first_fault(error, list(_Row.model_fields))) from error
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from state.records import Check, CheckResult
 from tools.checks.demands import demand, kind_of
+from tools.checks.kinds import KINDS
 from tools.checks.text import normal, without_fence
 
 
@@ -15,8 +16,9 @@ def run_checks(checks: Sequence[Check], text: str, *, loose: bool = False) -> tu
     Args:
         checks: demands, as written in a prompts file.
         text: the completion; white space around it does not count. An empty text passes nothing.
-        loose: also accept a check that holds once the first line, the last line, emphasis marks or a code fence are
-            taken away, as IFEval's loose accuracy does: models like to say "Sure, here it is:" first.
+        loose: also accept a check that holds once the first line, the last line or both, emphasis marks, or these
+            together are taken away: the eight forms of IFEval's loose accuracy, since models like to say "Sure, here
+            it is:" first. Corral's own kinds also forgive a code fence.
 
     Returns:
         One result for each check, in order.
@@ -24,8 +26,10 @@ def run_checks(checks: Sequence[Check], text: str, *, loose: bool = False) -> tu
     Raises:
         BadInput: a check of unknown kind, or with an argument that does not fit.
     """
-    forms = _forms(normal(text)) if loose else [normal(text)]
-    return tuple(_first_passed(check, forms) for check in checks)
+    plain = normal(text)
+    forms = _forms(plain) if loose else [plain]
+    ours = [*forms, without_fence(plain).strip()] if loose else forms
+    return tuple(_first_passed(check, ours if check.kind in KINDS else forms) for check in checks)
 
 
 def _first_passed(check: Check, forms: Sequence[str]) -> CheckResult:
@@ -44,5 +48,5 @@ def _forms(text: str) -> list[str]:
     """Return the text as it stands, then the forms in which a well-meant answer may be wrapped."""
     rows = text.split("\n")
     cut = [text, *("\n".join(part).strip() for part in (rows[1:], rows[:-1], rows[1:-1]))]
-    every = cut + [form.replace("*", "").strip() for form in cut] + [without_fence(text).strip()]
+    every = cut + [form.replace("*", "").strip() for form in cut]
     return list(dict.fromkeys(form for form in every if form)) or [text]
