@@ -33,7 +33,7 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
         judgements = await store.find(run_id, Judgement)
         reviews = await store.find(run_id, Review)
         report("assemble", total=len(samples))
-        pairs = await asyncio.to_thread(pair_all, samples, candidates, judgements, reviews)
+        pairs = await asyncio.to_thread(pair_all, samples, candidates, judgements, reviews, state["request"].train)
         folder = runs_folder / run_id / "datasets"
         dataset = await asyncio.to_thread(write_dataset, folder, samples, pairs, run_id)
         report("assemble", len(samples), note=f"{dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs")

@@ -1,10 +1,15 @@
-"""respond: the policy answers each training prompt k times, every draw with its own seed."""
+"""respond: the policy answers each training prompt k times, every draw with its own seed.
+
+A prompt with checks that no draw passes gets more: draws with examples of the asked form before the prompt, and texts
+of its own that are put right. Where a completion came from is its provenance.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
-from state.errors import AnswerInvalid, BudgetExceeded, RateLimited
+from state.errors import BudgetExceeded, CallFailed
 from state.pipeline import BatchNode, BatchState, Pending, PipelineState
 from state.records import Candidate, Outcome, Sample, content_hash
 from state.request import RunRequest
@@ -13,6 +18,7 @@ from tools.batch import for_each
 from tools.checks.guard import guard
 from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion, Message, OpenEndpoint
 from tools.progress import report
+from tools.rescue import copied, fit_to_imitate, repair, scaffold
 
 
 def prompts_to_answer(store: RecordStore) -> Pending:
@@ -35,12 +41,14 @@ def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
         run_id, request = state["run_id"], state["request"]
         endpoint = await open_endpoint(request.models.policy, run_id)
         there = await store.find(run_id, Candidate, parents=state["ids"])
-        drawn = {(c.sample_id, c.draw) for c in there}
 
         async def answer(sample: Sample) -> None:
-            draws = [d for d in range(request.sampling.candidates) if (sample.id, d) not in drawn]
+            drawn = {c.draw: c for c in there if c.sample_id == sample.id and c.provenance == "sampled"}
+            draws = [d for d in range(request.sampling.candidates) if d not in drawn]
             capped = state.get("capped", False)
             done = await asyncio.gather(*(draw_candidate(endpoint, sample, d, request, capped) for d in draws))
+            done += await rescued(endpoint, sample, [*drawn.values(), *done], request, capped)
+            # All at once: a sample with its draws in the store is never looked at again.
             await store.add(run_id, done)
             report("respond", 1)
 
@@ -51,6 +59,21 @@ def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
     return respond
 
 
+async def rescued(
+    endpoint: ChatEndpoint, sample: Sample, plain: Sequence[Candidate], request: RunRequest, capped: bool
+) -> list[Candidate]:
+    """Return further candidates for a prompt whose checks no plain draw passes; none for every other prompt.
+
+    The arguments and errors are those of ``draw_candidate``, with the plain draws in place of one's number.
+    """
+    if not sample.checks or any(fit_to_imitate(sample, c.text, c.ended) for c in plain):
+        return []
+    first = request.sampling.candidates
+    more = range(first, first + request.sampling.scaffold_draws)
+    scaffolded = await asyncio.gather(*(draw_candidate(endpoint, sample, d, request, capped) for d in more))
+    return [*scaffolded, *repaired_candidates(sample, [*plain, *scaffolded], request.sampling.repairs)]
+
+
 async def draw_candidate(
     endpoint: ChatEndpoint, sample: Sample, draw: int, request: RunRequest, capped: bool
 ) -> Candidate:
@@ -59,7 +82,7 @@ async def draw_candidate(
     Args:
         endpoint: the policy.
         sample: the prompt.
-        draw: which of its draws.
+        draw: which of its draws; those beyond the request's number of candidates have examples before the prompt.
         request: the run's.
         capped: whether the budget is final, so that a draw it does not allow fails.
 
@@ -69,20 +92,22 @@ async def draw_candidate(
     """
     try:
         completion = await endpoint.complete(candidate_call(sample, draw, request))
-    except (AnswerInvalid, RateLimited) as error:
+    except CallFailed as error:
         return failed_candidate(sample, draw, f"{type(error).__name__}: {error}")
     except BudgetExceeded as error:
         if not capped:
             raise
         return failed_candidate(sample, draw, f"not made: {error.spent:.4f} of {error.cap:.4f} dollars are spent")
-    return new_candidate(sample, draw, completion)
+    return new_candidate(sample, draw, completion, scaffolded=draw >= request.sampling.candidates)
 
 
 def candidate_call(sample: Sample, draw: int, request: RunRequest) -> ChatCall:
     """Return the call for one draw."""
+    shown = scaffold(sample, draw) if draw >= request.sampling.candidates else ()
+    examples = (m for asked, told in shown for m in (_turn("user", asked), _turn("assistant", told)))
     return ChatCall(
         purpose="respond",
-        messages=(Message(role="user", content=sample.prompt),),
+        messages=(*examples, _turn("user", sample.prompt)),
         temperature=request.sampling.temperature,
         top_p=request.sampling.top_p,
         max_tokens=request.sampling.max_tokens,
@@ -91,20 +116,50 @@ def candidate_call(sample: Sample, draw: int, request: RunRequest) -> ChatCall:
     )
 
 
-def new_candidate(sample: Sample, draw: int, completion: Completion) -> Candidate:
-    """Return the candidate; one that the guard calls degenerate is rejected here, before judges are paid for it."""
+def _turn(role: str, content: str) -> Message:
+    return Message(role=role, content=content)
+
+
+def new_candidate(sample: Sample, draw: int, completion: Completion, scaffolded: bool) -> Candidate:
+    """Return the candidate; one that can never be chosen is rejected here, before judges are paid for it."""
     text, ended = completion.text.strip(), completion.finish_reason == "stop"
     reasons = guard(sample.prompt, text, ended)
+    if scaffolded and copied(sample, text):
+        reasons += ("it speaks of the example that stood before the prompt",)
+    elif scaffolded and not reasons and not fit_to_imitate(sample, text, ended):
+        reasons = ("the examples before the prompt did not help: a check fails, or it hardly keeps to the matter",)
     return Candidate(
         id=content_hash(sample.id, draw, text),
         sample_id=sample.id,
         draw=draw,
         text=text,
         ended=ended,
+        provenance="scaffolded" if scaffolded else "sampled",
         call=completion.key,
         outcome=Outcome.REJECTED if reasons else Outcome.PENDING,
         reasons=reasons,
     )
+
+
+def repaired_candidates(sample: Sample, candidates: Sequence[Candidate], most: int) -> list[Candidate]:
+    """Return up to ``most`` candidates made of others' texts, each of another text."""
+    texts = dict.fromkeys(c.text for c in candidates)
+    made: dict[str, Candidate] = {}
+    for candidate in candidates:
+        text = repair(sample, candidate.text) if candidate.outcome != Outcome.FAILED else None
+        if text is None or text in texts or text in made or len(made) == most:
+            continue
+        made[text] = candidate.model_copy(
+            update={
+                "id": content_hash(sample.id, candidate.draw, text),
+                "text": text,
+                "ended": True,
+                "provenance": "repaired",
+                "outcome": Outcome.PENDING,
+                "reasons": (),
+            }
+        )
+    return list(made.values())
 
 
 def failed_candidate(sample: Sample, draw: int, reason: str) -> Candidate:

@@ -98,7 +98,9 @@ class Candidate(Record):
     text: str
     ended: bool
     """Whether the model ended by itself, rather than at the token limit."""
-    provenance: Literal["sampled", "edited"] = "sampled"
+    provenance: Literal["sampled", "scaffolded", "repaired", "edited"] = "sampled"
+    """``scaffolded``: drawn with examples before the prompt, which training leaves out. ``repaired``: another
+    candidate's text, cut and put into the asked form. ``edited``: a person's."""
     call: str = ""
     outcome: Outcome = Outcome.PENDING
     reasons: tuple[str, ...] = ()

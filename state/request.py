@@ -121,6 +121,10 @@ class Sampling(Section):
     temperature: float = Field(0.7, ge=0, le=2)
     top_p: float = Field(0.9, gt=0, le=1)
     max_tokens: int = Field(144, ge=8, le=32_768)
+    scaffold_draws: int = Field(2, ge=0, le=64)
+    """More draws, with examples of the asked form before the prompt, where no candidate passes the prompt's checks."""
+    repairs: int = Field(2, ge=0, le=64)
+    """Candidates of such a prompt, at most, that are cut to whole sentences and put into the asked form."""
 
 
 class Judging(Section):
@@ -174,6 +178,11 @@ class Training(Section):
     recipe: Literal["sft", "dpo", "sft+dpo"] = "sft"
     """``sft`` imitates the chosen answers, ``dpo`` turns from rejected ones to chosen ones, ``sft+dpo`` does the one
     after the other into one adapter. On the small model SFT on guarded answers did best, and DPO on top undid some."""
+    completions: int = Field(2, ge=1, le=64)
+    """Good completions of one prompt, at most, that SFT imitates."""
+    length_ratio: float = Field(2.0, ge=1, le=100)
+    """The longer completion of a DPO pair has at most so many times the words of the other, or length is what is
+    learned (Singhal et al. 2023)."""
     rounds: int = Field(2, ge=1, le=10)
     """Trainings at most: one that came out worse than the base is tried again with half the learning rate."""
     epochs: float = Field(2.0, gt=0, le=100)

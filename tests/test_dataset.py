@@ -31,6 +31,7 @@ DEGENERATE = (
 )
 FAILING = ("The Danube, the Po and the Ebro.", "Tagus.")
 QUESTION = "Name three rivers of Europe, the Rhine among them."
+TRAINING = Training(length_ratio=100)
 CHECKS = (Check(kind="must_include", value=("Rhine",)), Check(kind="max_words", value=80))
 
 Rows = tuple[list[Sample], list[Candidate], list[Judgement], list[Review]]
@@ -49,7 +50,7 @@ def rows(draw: st.DrawFn) -> Rows:
                 draw=number,
                 ended=draw(st.sampled_from([True, True, False])),
                 outcome=draw(st.sampled_from([Outcome.ACCEPTED, *Outcome])),
-                provenance=draw(st.sampled_from(["sampled", "sampled", "edited"])),
+                provenance=draw(st.sampled_from(["sampled", "sampled", "scaffolded", "repaired", "edited"])),
             )
             candidates.append(made)
             if draw(st.integers(0, 4)):
@@ -73,7 +74,7 @@ def test_what_is_degenerate_or_fails_a_check_or_was_turned_down_is_never_chosen(
     of, judged = {s.id: s for s in samples}, {j.candidate_id: j for j in judgements}
     turned_down = {r.item_id for r in reviews if r.decision != "approve"}
     approved = {r.item_id for r in reviews if r.decision == "approve"}
-    for found in pair_all(samples, candidates, judgements, reviews):
+    for found in pair_all(samples, candidates, judgements, reviews, TRAINING):
         if found.chosen is None:
             assert found.rejected is None
             continue
@@ -81,20 +82,24 @@ def test_what_is_degenerate_or_fails_a_check_or_was_turned_down_is_never_chosen(
         assert guard(of[chosen.sample_id].prompt, chosen.text, chosen.ended) == ()
         assert all(result.passed for result in run_checks(of[chosen.sample_id].checks, chosen.text))
         assert chosen.outcome == Outcome.ACCEPTED and chosen.sample_id == found.sample.id
-        if chosen.provenance == "sampled":
+        if chosen.provenance != "edited":
             assert chosen.id not in turned_down
             assert judged[chosen.id].outcome != Outcome.FAILED
             assert judged[chosen.id].stars >= 4 or chosen.id in approved
         if found.rejected:
             rejected = found.rejected.candidate
-            assert rejected.text != chosen.text and rejected.sample_id == chosen.sample_id
+            assert (
+                rejected.provenance == "sampled"
+                and rejected.text != chosen.text
+                and rejected.sample_id == chosen.sample_id
+            )
             assert judged[rejected.id].stars <= 2 or rejected.id in turned_down
 
 
 @given(rows(), st.randoms(use_true_random=False))
 def test_the_same_records_in_any_order_give_the_same_bytes(given_rows: Rows, shuffle: random.Random) -> None:
     def files(of: Rows) -> dict[str, bytes]:
-        return dataset_files(of[0], pair_all(*of))
+        return dataset_files(of[0], pair_all(*of, TRAINING))
 
     mixed = tuple(shuffle.sample(records, len(records)) for records in given_rows)
     assert files(mixed) == files(given_rows)  # type: ignore[arg-type]  # a tuple of the same four lists
@@ -105,8 +110,10 @@ def one(stars: int, text: str = GOOD[0], number: int = 0, **changes: Any) -> tup
     return made, judgement(made, stars, overall=stars * 20.0)
 
 
-def paired(rated: list[tuple[Candidate, Judgement]], reviews: list[Review] | None = None) -> Pair:
-    (found,) = pair_all([sample(QUESTION)], [c for c, _ in rated], [j for _, j in rated], reviews or [])
+def paired(
+    rated: list[tuple[Candidate, Judgement]], reviews: list[Review] | None = None, settings: Training = TRAINING
+) -> Pair:
+    (found,) = pair_all([sample(QUESTION)], [c for c, _ in rated], [j for _, j in rated], reviews or [], settings)
     return found
 
 
@@ -114,6 +121,32 @@ def test_the_best_is_chosen_and_the_worst_rejected() -> None:
     found = paired([one(4, GOOD[0], 0), one(5, GOOD[1], 1), one(2, "Rome.", 2), one(1, "Mars.", 3)])
     assert found.chosen is not None and found.chosen.candidate.text == GOOD[1]
     assert found.rejected is not None and found.rejected.candidate.text == "Mars."
+
+
+def test_sft_imitates_as_many_good_completions_of_different_text_as_the_request_says() -> None:
+    rated = [one(5, GOOD[0], 0), one(5, GOOD[0], 1), one(4, GOOD[1], 2), one(4, GOOD[2], 3), one(1, "Mars.", 4)]
+    found = paired(rated, settings=Training(completions=2))
+    assert [r.candidate.text for r in found.imitated] == [GOOD[0], GOOD[1]]
+    assert len(paired(rated, settings=Training(completions=9)).imitated) == 3
+    files = dataset_files([sample(QUESTION)], [found])
+    behind = [json.loads(line) for line in files[LINEAGE].splitlines()]
+    assert [row["chosen"] for row in behind] == [rated[0][0].id, rated[2][0].id]
+    assert [row["margin"] for row in behind] == [None, None], "Mars. is too short to be set against them"
+
+
+def test_the_lengths_of_a_pair_are_of_one_order() -> None:
+    rated = [one(5, GOOD[1], 0), one(1, "Mars.", 1), one(2, "Europe has the Moon and Mars.", 2)]
+    found = paired(rated, settings=Training(length_ratio=2))
+    assert found.rejected is not None and found.rejected.candidate.text == "Europe has the Moon and Mars."
+    assert found.margin == 60.0
+    closer = paired(rated, settings=Training(length_ratio=1))
+    assert closer.rejected is None and closer.margin is None
+
+
+@pytest.mark.parametrize("provenance", ["scaffolded", "repaired", "edited"])
+def test_only_a_plain_draw_is_turned_away_from(provenance: Any) -> None:
+    assert paired([one(5), one(1, "Mars.", 1)]).rejected is not None
+    assert paired([one(5), one(1, "Mars.", 1, provenance=provenance)]).rejected is None
 
 
 def test_three_stars_are_neither() -> None:
@@ -136,7 +169,7 @@ def test_a_persons_own_text_is_chosen_over_all_and_set_against_the_models() -> N
     drawn = one(4, GOOD[0], 0, outcome=Outcome.REJECTED)
     own = candidate(sample(QUESTION), GOOD[1], provenance="edited")
     (found,) = pair_all(
-        [sample(QUESTION)], [drawn[0], own, one(5, GOOD[2], 1)[0]], [drawn[1]], [review(drawn[0].id, "edit")]
+        [sample(QUESTION)], [drawn[0], own, one(5, GOOD[2], 1)[0]], [drawn[1]], [review(drawn[0].id, "edit")], TRAINING
     )
     assert found.chosen is not None and (found.chosen.candidate, found.chosen.stars) == (own, 5)
     assert found.rejected is not None and found.rejected.candidate == drawn[0]
@@ -153,7 +186,7 @@ def written(folder: Path, text: str = ODD) -> tuple[DatasetRef, list[Sample], li
     drawn = [candidate(full, text), candidate(full, "Bad. Very.", draw=1), candidate(single)]
     judged = [judgement(c, stars) for c, stars in zip(drawn, (5, 1, 4), strict=True)]
     samples = [full, single, bare]
-    pairs = pair_all(samples, drawn, judged, [])
+    pairs = pair_all(samples, drawn, judged, [], TRAINING)
     return write_dataset(folder, [*samples, left_out], pairs, "run-1"), samples, pairs
 
 
@@ -210,7 +243,7 @@ def test_the_manifest_tells_the_truth(tmp_path: Path) -> None:
         assert entry["rows"] == (len(json.loads(data)) if name == ALPACA else len(lines(folder / name)))
     counts = {"offered": 3, "with a chosen completion": 2, "with a pair": 1}
     assert manifest["prompts"] == counts and len(pairs) == 3
-    assert manifest["provenance of chosen"] == {"sampled": 2}
+    assert manifest["provenance of SFT rows"] == {"sampled": 2}
     card = (folder / "README.md").read_text()
     assert ref.version in card and all(entry["sha256"][:16] in card for entry in manifest["files"].values())
 

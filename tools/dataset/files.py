@@ -29,11 +29,11 @@ def alpaca_rows(samples: Sequence[Sample], pairs: Sequence[Pair]) -> list[dict[s
 
 
 def sft_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Return TRL's conversational prompt-completion rows, one for each prompt with a chosen completion."""
+    """Return TRL's conversational prompt-completion rows, one for each completion to imitate."""
     return [
-        {"prompt": _turn("user", p.sample.prompt), "completion": _turn("assistant", p.chosen.candidate.text)}
+        {"prompt": _asked(p.sample), "completion": _turn("assistant", rated.candidate.text)}
         for p in pairs
-        if p.chosen
+        for rated in p.imitated
     ]
 
 
@@ -41,7 +41,7 @@ def dpo_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     """Return TRL's conversational preference rows, one for each prompt with a chosen and a rejected completion."""
     return [
         {
-            "prompt": _turn("user", p.sample.prompt),
+            "prompt": _asked(p.sample),
             "chosen": _turn("assistant", p.chosen.candidate.text),
             "rejected": _turn("assistant", p.rejected.candidate.text),
         }
@@ -51,20 +51,24 @@ def dpo_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
 
 
 def lineage_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Return where each row came from: the ids that ``corral show`` and the record store know."""
+    """Return where each SFT row came from: the ids that ``corral show`` and the record store know.
+
+    The first row of a prompt that gave a pair names the rejected completion, too.
+    """
     return [
         {
             "sample": p.sample.id,
             "origin": p.sample.origin,
-            "chosen": p.chosen.candidate.id,
-            "provenance": p.chosen.candidate.provenance,
-            "chosen_stars": p.chosen.stars,
-            "rejected": p.rejected.candidate.id if p.rejected else None,
-            "rejected_stars": p.rejected.stars if p.rejected else None,
-            "margin": p.chosen.overall - p.rejected.overall if p.rejected else None,
+            "chosen": rated.candidate.id,
+            "provenance": rated.candidate.provenance,
+            "chosen_stars": rated.stars,
+            "rejected": against.candidate.id if against else None,
+            "rejected_stars": against.stars if against else None,
+            "margin": p.margin if against else None,
         }
         for p in pairs
-        if p.chosen
+        for rank, rated in enumerate(p.imitated)
+        for against in [None if rank else p.rejected]
     ]
 
 
@@ -111,6 +115,12 @@ def write_dataset(folder: Path, samples: Sequence[Sample], pairs: Sequence[Pair]
     )
 
 
+def _asked(sample: Sample) -> list[dict[str, str]]:
+    """Return the user's turn; the input in it is named again, for Alpaca's format sets it apart."""
+    (turn,) = _turn("user", sample.prompt)
+    return [turn | {"input": _whole(sample.input)} if sample.input else turn]
+
+
 def _turn(role: str, content: str) -> list[dict[str, str]]:
     return [{"role": role, "content": _whole(content)}]
 
@@ -146,7 +156,7 @@ def _manifest(
             "with a chosen completion": len(with_chosen),
             "with a pair": sum(p.rejected is not None for p in with_chosen),
         },
-        "provenance of chosen": dict(Counter(p.chosen.candidate.provenance for p in with_chosen if p.chosen)),
+        "provenance of SFT rows": dict(Counter(r.candidate.provenance for p in pairs for r in p.imitated)),
     }
 
 

@@ -1,4 +1,9 @@
-"""Which completions are chosen and rejected. Pure: the same records give the same rows."""
+"""Which completions are chosen and rejected. Pure: the same records give the same rows.
+
+What a small model learns first from preferences is to repeat itself, to run on, or to be long or short. So a degenerate
+text is never chosen, a pair's lengths are of one order, and what is turned away from is the policy's own plain draw:
+that is what it would say.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from state.records import Candidate, Judgement, Outcome, Record, Review, Sample
+from state.request import Training
 from tools.checks import run_checks
 from tools.checks.guard import guard
+from tools.checks.text import words
 
 CHOSEN_STARS = 4
 """Stars from which a completion may be chosen."""
@@ -37,16 +44,27 @@ class Rated(Record):
 
     @property
     def may_be_rejected(self) -> bool:
-        """Whether training may turn away from it: one or two stars."""
-        return self.stars <= REJECTED_STARS
+        """Whether training may turn away from it: one or two stars, and drawn as the policy is asked."""
+        return self.stars <= REJECTED_STARS and self.candidate.provenance == "sampled"
 
 
 class Pair(Record):
     """What one prompt gives to the datasets."""
 
     sample: Sample
-    chosen: Rated | None
+    imitated: tuple[Rated, ...]
+    """What SFT imitates: good completions of different text, best first."""
     rejected: Rated | None
+
+    @property
+    def chosen(self) -> Rated | None:
+        """The best completion, where there is a good one."""
+        return self.imitated[0] if self.imitated else None
+
+    @property
+    def margin(self) -> float | None:
+        """Overall score of the chosen less that of the rejected completion, where there are both."""
+        return self.chosen.overall - self.rejected.overall if self.chosen and self.rejected else None
 
 
 def rate(
@@ -75,15 +93,29 @@ def rate(
     )
 
 
-def pair(sample: Sample, rated: Iterable[Rated]) -> Pair:
-    """Choose the best completion of a prompt, and the worst to set against it."""
+def pair(sample: Sample, rated: Iterable[Rated], settings: Training) -> Pair:
+    """Choose the best completions of a prompt, and the worst of like length to set against the best.
+
+    Args:
+        sample: the prompt.
+        rated: its rated candidates, in any order.
+        settings: how many completions SFT imitates, and how far the lengths of a pair may lie apart.
+    """
     ordered = sorted(rated, key=lambda r: (-r.stars, -r.overall, r.candidate.draw, r.candidate.id))
-    chosen = next((r for r in ordered if r.may_be_chosen), None)
-    rejected = next(
-        (r for r in reversed(ordered) if r.may_be_rejected and chosen and r.candidate.text != chosen.candidate.text),
-        None,
+    good = {r.candidate.text: r for r in reversed(ordered) if r.may_be_chosen}
+    imitated = tuple(r for r in ordered if good.get(r.candidate.text) is r)[: settings.completions]
+    rejected = next((r for r in reversed(ordered) if imitated and _opposes(imitated[0], r, settings)), None)
+    return Pair(sample=sample, imitated=imitated, rejected=rejected)
+
+
+def _opposes(chosen: Rated, other: Rated, settings: Training) -> bool:
+    """Whether a completion may be set against the chosen one."""
+    lengths = sorted(len(words(r.candidate.text)) for r in (chosen, other))
+    return (
+        other.may_be_rejected
+        and other.candidate.text != chosen.candidate.text
+        and lengths[1] <= settings.length_ratio * max(1, lengths[0])
     )
-    return Pair(sample=sample, chosen=chosen, rejected=rejected)
 
 
 def pair_all(
@@ -91,6 +123,7 @@ def pair_all(
     candidates: Iterable[Candidate],
     judgements: Iterable[Judgement],
     reviews: Iterable[Review],
+    settings: Training,
 ) -> list[Pair]:
     """Pair the completions of all accepted training samples, in the order of the samples' ids."""
     by_candidate: Mapping[str, Judgement] = {j.candidate_id: j for j in judgements}
@@ -105,5 +138,5 @@ def pair_all(
             for c in by_sample[sample.id]
             if c.outcome != Outcome.FAILED
         )
-        pairs.append(pair(sample, [r for r in rated if r is not None]))
+        pairs.append(pair(sample, [r for r in rated if r is not None], settings))
     return pairs
