@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
-from state.errors import AnswerInvalid, RateLimited
+from state.errors import CallFailed
 from state.pipeline import NextRound, Node, PipelineState
 from state.records import Outcome, Sample, content_hash
 from state.request import EMBEDDED, RunRequest
@@ -45,7 +45,7 @@ def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
         async def ask(call: ChatCall) -> None:
             try:
                 completion = await endpoint.complete(call)
-            except (AnswerInvalid, RateLimited):
+            except CallFailed:
                 pass  # the ledger has it as a failed call, and the next round makes up for it
             else:
                 rows = await asyncio.to_thread(samples_of, call, completion, round_)

@@ -7,15 +7,22 @@
     │   └── RunWaiting                   a new input for a run that waits for a person
     ├── StorageError            exit 2   disk full, read-only, or the database is out of reach
     ├── EndpointError           exit 1   a model endpoint did not give a usable answer
-    │   ├── EndpointUnreachable exit 2   no connection, or a server that keeps failing
-    │   ├── EndpointRefused     exit 2   wrong key, unknown model, or a request it will not take
-    │   ├── RateLimited         exit 1   still limited after every retry
-    │   └── AnswerInvalid       exit 1   not the asked JSON, twice
+    │   ├── EndpointUnreachable exit 2   no connection, or a server that answers no call any more
+    │   ├── EndpointRefused     exit 2   wrong key, unknown model, no such path
+    │   └── CallFailed          exit 1   this one call, after its tries; another may well be answered
+    │       ├── EndpointFailing exit 1   a server error, no answer in time, or a broken one
+    │       ├── RateLimited     exit 1   still limited after every retry
+    │       ├── CallRefused     exit 1   the server will not take this request
+    │       └── AnswerInvalid   exit 1   not the asked JSON, twice
     ├── BudgetExceeded          exit 3   the next call would pass the cap; a person may raise it
     └── TrainingError           exit 1   the training process failed
 
 Foreign errors are wrapped where they enter (the store, the endpoint client, the training launcher), so code above
 never catches a library's own. A message says what was wrong, where, and what to do.
+
+An endpoint's error is one of two sorts. ``CallFailed`` fails the row that the call was for, and the others go on.
+``EndpointUnreachable`` and ``EndpointRefused`` would meet every other row too, so they end the step, which is resumed
+when their cause is gone.
 """
 
 
@@ -54,22 +61,34 @@ class EndpointError(CorralError):
 
 
 class EndpointUnreachable(EndpointError):
-    """No connection to the endpoint, or it kept failing."""
+    """No connection to the endpoint, or so many calls in a row failed that it answers none."""
 
     exit_code = 2
 
 
 class EndpointRefused(EndpointError):
-    """The endpoint will never take this call: wrong key, unknown model, malformed request."""
+    """The endpoint takes no call of ours: wrong key, no credit, unknown model, no such path."""
 
     exit_code = 2
 
 
-class RateLimited(EndpointError):
+class CallFailed(EndpointError):
+    """One call failed after its tries, which says nothing of others."""
+
+
+class EndpointFailing(CallFailed):
+    """The server was there, and gave an error, no answer in time, or a broken one, every time."""
+
+
+class RateLimited(CallFailed):
     """The endpoint still limits us after every retry."""
 
 
-class AnswerInvalid(EndpointError):
+class CallRefused(CallFailed):
+    """The endpoint will not take this request: too long, filtered, or malformed."""
+
+
+class AnswerInvalid(CallFailed):
     """The answer did not fit the asked JSON schema, twice."""
 
 

@@ -5,7 +5,7 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
-from state.errors import BadInput, EndpointRefused, EndpointUnreachable
+from state.errors import BadInput, EndpointFailing, EndpointRefused, EndpointUnreachable
 from state.request import Endpoint
 from tests.memory_ledger import MemoryLedger
 from tests.scripted_server import MODEL, ScriptedServer
@@ -52,11 +52,18 @@ async def test_a_plugged_model_answers_by_schema() -> None:
     assert server.requests[0].body["response_format"]["json_schema"]["strict"] is True
 
 
-@pytest.mark.parametrize(("failure", "kind"), [("401", EndpointRefused), ("drop", EndpointUnreachable)])
+@pytest.mark.parametrize(("failure", "kind"), [("401", EndpointRefused), ("drop", EndpointFailing)])
 async def test_its_errors_become_ours(failure: str, kind: type[Exception]) -> None:
     with ScriptedServer(failures=[failure] * 3) as server:
         with pytest.raises(kind, match="ChatOpenAI"):
             await plugged(server, MemoryLedger()).complete(CALL)
+
+
+async def test_a_server_that_is_gone_is_out_of_reach() -> None:
+    with ScriptedServer() as server:
+        asker = plugged(server, MemoryLedger())
+    with pytest.raises(EndpointUnreachable, match="ChatOpenAI"):
+        await asker.complete(CALL)
 
 
 async def test_any_other_chat_model_works_too() -> None:

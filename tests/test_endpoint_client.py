@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
-from state.errors import AnswerInvalid, BudgetExceeded, EndpointRefused, EndpointUnreachable, RateLimited
+from state.errors import AnswerInvalid, BudgetExceeded, CallRefused, EndpointFailing, EndpointRefused, RateLimited
 from state.request import Endpoint
 from tests.memory_ledger import MemoryLedger
 from tests.scripted_server import MODEL, ScriptedServer
@@ -104,8 +104,8 @@ async def test_a_server_that_asks_for_an_hour_is_left_alone() -> None:
     ("failure", "kind", "requests"),
     [
         ("429:0", RateLimited, 3),
-        ("500", EndpointUnreachable, 3),
-        ("400", EndpointRefused, 1),
+        ("500", EndpointFailing, 3),
+        ("400", CallRefused, 1),
         ("401", EndpointRefused, 1),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from state.errors import BadInput, EndpointRefused
+from state.errors import BadInput, CallRefused
 from state.request import Endpoint
 from tests.memory_ledger import MemoryLedger
 from tools.embedded_model import embedded_model
@@ -60,7 +60,7 @@ async def test_the_real_model_answers_in_json_by_seed_and_through_the_ledger() -
     found = await probe(Endpoint(), Settings())
     assert found.models == (MODEL,) and found.url == urls[0]
 
-    with pytest.raises(EndpointRefused, match="2048"):
+    with pytest.raises(CallRefused, match="2048"):
         await endpoint.complete(CALL.model_copy(update={"messages": ({"role": "user", "content": "word " * 3000},)}))
 
 

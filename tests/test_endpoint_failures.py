@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.errors import EndpointError, EndpointRefused, EndpointUnreachable, RateLimited
+from state.errors import CallRefused, EndpointError, EndpointFailing, EndpointRefused, EndpointUnreachable, RateLimited
 from tools.endpoint.failures import TryAgain, failure, foreign, retry_after, said_by_server
 
 URL = "https://models.example/v1"
@@ -27,9 +27,9 @@ def answered(status: int) -> httpx.Response:
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 500, 502, 503, 504, 529])
-def test_passing_troubles_are_tried_again_and_end_as_unreachable(status: int) -> None:
+def test_passing_troubles_are_tried_again_and_end_as_failing(status: int) -> None:
     failed = means(status)
-    assert isinstance(failed, TryAgain) and type(failed.error) is EndpointUnreachable
+    assert isinstance(failed, TryAgain) and type(failed.error) is EndpointFailing
     assert URL in str(failed.error) and str(status) in str(failed.error)
 
 
@@ -41,13 +41,17 @@ def test_a_rate_limit_is_tried_again_and_ends_as_rate_limited() -> None:
 
 def test_an_empty_account_is_no_rate_limit() -> None:
     failed = means(429, '{"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}')
-    assert type(failed) is EndpointRefused and "credit" in str(failed)
+    assert type(failed) is type(means(402)) is EndpointRefused and "credit" in str(failed)
 
 
-@pytest.mark.parametrize("status", [301, 308, 400, 401, 403, 404, 405, 413, 422])
-def test_what_will_never_pass_is_refused(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(status, EndpointRefused) for status in (301, 308, 401, 403, 404, 405)]
+    + [(status, CallRefused) for status in (400, 413, 422, 451)],
+)
+def test_what_will_never_pass_is_refused(status: int, kind: type[EndpointError]) -> None:
     failed = means(status, Location="https://new.example")
-    assert type(failed) is EndpointRefused
+    assert type(failed) is kind
     assert URL in str(failed) and "\n" not in str(failed)
 
 
@@ -107,15 +111,14 @@ def test_retry_after_never_fails(value: str) -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (openai.APITimeoutError(REQUEST), EndpointUnreachable),
-        (openai.APIConnectionError(request=REQUEST), EndpointUnreachable),
-        (httpx.ReadTimeout("slow"), EndpointUnreachable),
+        (openai.APITimeoutError(REQUEST), EndpointFailing),
+        (openai.APIConnectionError(request=REQUEST), EndpointFailing),
+        (httpx.ReadTimeout("slow"), EndpointFailing),
+        (httpx.ConnectTimeout("slow"), EndpointUnreachable),
         (httpx.ConnectError("refused"), EndpointUnreachable),
-        (ConnectionResetError("reset"), EndpointUnreachable),
-        (
-            openai.InternalServerError("x", response=answered(500), body=None),
-            EndpointUnreachable,
-        ),
+        (ConnectionRefusedError("refused"), EndpointUnreachable),
+        (ConnectionResetError("reset"), EndpointFailing),
+        (openai.InternalServerError("x", response=answered(500), body=None), EndpointFailing),
         (openai.RateLimitError("x", response=answered(429), body=None), RateLimited),
         (httpx.HTTPStatusError("x", request=REQUEST, response=answered(429)), RateLimited),
     ],
@@ -128,18 +131,27 @@ def test_foreign_errors_that_may_pass(error: Exception, kind: type[EndpointError
 @pytest.mark.parametrize(
     "kind",
     [
-        (openai.BadRequestError, 400),
-        (openai.AuthenticationError, 401),
-        (openai.PermissionDeniedError, 403),
-        (openai.NotFoundError, 404),
-        (openai.UnprocessableEntityError, 422),
+        (openai.BadRequestError, 400, CallRefused),
+        (openai.AuthenticationError, 401, EndpointRefused),
+        (openai.PermissionDeniedError, 403, EndpointRefused),
+        (openai.NotFoundError, 404, EndpointRefused),
+        (openai.UnprocessableEntityError, 422, CallRefused),
     ],
 )
-def test_foreign_errors_that_will_never_pass(kind: tuple[type[openai.APIStatusError], int]) -> None:
+def test_foreign_errors_that_will_never_pass(
+    kind: tuple[type[openai.APIStatusError], int, type[EndpointError]],
+) -> None:
     error = kind[0]("x", response=answered(kind[1]), body=None)
-    assert type(foreign(error, url=URL, model="m")) is EndpointRefused
+    assert type(foreign(error, url=URL, model="m")) is kind[2]
 
 
 def test_an_unknown_foreign_error_is_named_and_not_tried_again() -> None:
     failed = foreign(KeyError("choices"), url=URL, model="m")
-    assert type(failed) is EndpointError and "KeyError" in str(failed)
+    assert type(failed) is EndpointFailing and "KeyError" in str(failed)
+
+
+def test_a_connection_that_was_never_made_is_known_by_what_the_error_was_raised_from() -> None:
+    error = openai.APIConnectionError(request=REQUEST)
+    error.__cause__ = httpx.ConnectError("refused")
+    failed = foreign(error, url=URL, model="m")
+    assert isinstance(failed, TryAgain) and type(failed.error) is EndpointUnreachable

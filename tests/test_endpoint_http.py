@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from state.errors import BadInput, EndpointError, EndpointRefused, EndpointUnreachable, RateLimited
+from state.errors import (
+    BadInput,
+    CallRefused,
+    EndpointError,
+    EndpointFailing,
+    EndpointRefused,
+    EndpointUnreachable,
+    RateLimited,
+)
 from state.request import Endpoint
 from tests.memory_ledger import MemoryLedger
 from tests.scripted_server import MODEL, ScriptedServer
@@ -95,18 +103,22 @@ async def test_a_limited_key_gives_way_to_the_next_at_once() -> None:
     assert type(caught.value.error) is RateLimited
 
 
-@pytest.mark.parametrize("failed", ["500", "503:1", "408", "409", "drop"])
+@pytest.mark.parametrize("failed", ["500", "503:1", "408", "409", "drop", "garbage"])
 async def test_failures_that_may_pass(failed: str) -> None:
     with ScriptedServer(failures=[failed]) as server:
         with pytest.raises(TryAgain) as caught:
             await HttpTransport(server.url).send(CALL, MODEL, 5)
-        assert type(caught.value.error) is EndpointUnreachable and server.url in str(caught.value.error)
+        assert type(caught.value.error) is EndpointFailing and server.url in str(caught.value.error)
 
 
-@pytest.mark.parametrize("failed", ["400", "403", "404", "422", "302", "garbage"])
-async def test_failures_that_never_pass(failed: str) -> None:
+@pytest.mark.parametrize(
+    ("failed", "kind"),
+    [(status, EndpointRefused) for status in ("403", "404", "302")]
+    + [(status, CallRefused) for status in ("400", "422")],
+)
+async def test_failures_that_never_pass(failed: str, kind: type[EndpointError]) -> None:
     with ScriptedServer(failures=[failed]) as server:
-        with pytest.raises(EndpointRefused) as caught:
+        with pytest.raises(kind) as caught:
             await HttpTransport(server.url).send(CALL, MODEL, 5)
         assert server.url in str(caught.value)
         assert len(server.requests) == 1
@@ -114,14 +126,16 @@ async def test_failures_that_never_pass(failed: str) -> None:
 
 async def test_no_answer_in_time() -> None:
     with ScriptedServer(failures=["timeout"]) as server:
-        with pytest.raises(TryAgain, match=r"no answer in 0\.2 s"):
+        with pytest.raises(TryAgain, match=r"no answer in 0\.2 s") as caught:
             await HttpTransport(server.url).send(CALL, MODEL, 0.2)
+    assert type(caught.value.error) is EndpointFailing
 
 
 async def test_no_server_there() -> None:
     url = f"http://127.0.0.1:{unused_port()}/v1"
     with pytest.raises(TryAgain) as caught:
         await HttpTransport(url).send(CALL, MODEL, 5)
+    assert type(caught.value.error) is EndpointUnreachable
     assert str(caught.value.error).startswith(f"no connection to {url}: ")
 
 
@@ -149,9 +163,15 @@ async def test_a_refusal_and_an_empty_answer_are_answers() -> None:
         {"choices": [{"message": {"content": 3}}]},
     ],
 )
-def test_json_that_is_no_completion_is_refused(answer: dict[str, Any]) -> None:
-    with pytest.raises(EndpointRefused, match="OpenAI-compatible"):
+def test_json_that_is_no_completion_is_a_broken_answer(answer: dict[str, Any]) -> None:
+    with pytest.raises(TryAgain, match="OpenAI-compatible") as caught:
         read_completion(answer, {"messages": []}, "http://x/v1")
+    assert type(caught.value.error) is EndpointFailing
+
+
+def test_an_error_in_place_of_a_completion_is_told() -> None:
+    with pytest.raises(TryAgain, match="It says: provider is overloaded"):
+        read_completion({"error": {"message": "provider is overloaded"}}, {"messages": []}, "http://x/v1")
 
 
 def test_tokens_are_estimated_where_the_server_does_not_count() -> None:

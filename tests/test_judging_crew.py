@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from state.errors import AnswerInvalid, BudgetExceeded, EndpointRefused, EndpointUnreachable
-from state.records import Check, Outcome
+from state.records import Check, Judgement, Outcome
 from state.request import DIMENSIONS, Judging
 from tests.builders import candidate, sample
 from tests.judging_support import FunctionEndpoint, ledgered, number_in, verdict
@@ -167,13 +167,30 @@ async def test_an_endless_rate_limit_fails_the_row_without_crewais_own_retries(t
     assert len(server.requests) == 10  # five judges, two attempts each
 
 
-@pytest.mark.parametrize(("kind", "error"), [("500", EndpointUnreachable), ("timeout", EndpointUnreachable)])
-async def test_a_server_that_keeps_failing_ends_the_step(kind: str, error: type[Exception], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["500", "timeout", "drop", "garbage", "400"])
+async def test_a_text_that_breaks_the_server_fails_alone(kind: str, tmp_path: Path) -> None:
+    texts = [candidate(SAMPLE, text) for text in ("Po, Rhine, Don.", "Poison, Rhine, Don.", "Seine, Rhone, Elbe.")]
+    with ScriptedServer(fail_when={"Poison": kind}) as server:
+        async with ledgered(server.url, tmp_path, attempts=2, timeout=0.5) as endpoint:
+            crew = CrewJudge(endpoint, Judging())
+            made = await asyncio.gather(*(crew.judge(SAMPLE, text) for text in texts))
+    assert [judgement.outcome == Outcome.FAILED for judgement in made] == [False, True, False]
+    kinds = {reason.split(": ")[1] for reason in made[1].reasons}
+    assert kinds == {"CallRefused" if kind == "400" else "EndpointFailing"}
+    assert len(made[1].reasons) == 5 and len(server.requests) == 12 + (5 if kind == "400" else 10)
+
+
+@pytest.mark.parametrize("kind", ["500", "timeout"])
+async def test_a_server_that_is_down_for_good_ends_the_step(kind: str, tmp_path: Path) -> None:
+    texts = [candidate(SAMPLE, f"Po, Rhine, Don {number}.") for number in range(30)]
     with ScriptedServer(fail_when={"": kind}) as server:
-        async with ledgered(server.url, tmp_path, attempts=1, timeout=0.2) as endpoint:
-            with pytest.raises(error):
-                await CrewJudge(endpoint, Judging()).judge(SAMPLE, CANDIDATE)
-    assert len(server.requests) == 5
+        async with ledgered(server.url, tmp_path, attempts=1, timeout=0.2, concurrency=5) as endpoint:
+            crew = CrewJudge(endpoint, Judging())
+            made = await asyncio.gather(*(crew.judge(SAMPLE, text) for text in texts), return_exceptions=True)
+    ended = [type(end) for end in made]
+    assert set(ended) == {Judgement, EndpointUnreachable} and ended.count(EndpointUnreachable) > 20
+    assert all(end.outcome == Outcome.FAILED for end in made if isinstance(end, Judgement))
+    assert len(server.requests) < 30, "those that waited for their turn were not asked"
 
 
 @pytest.mark.parametrize("error", [BudgetExceeded(1.0, 1.0), EndpointRefused("wrong key"), EndpointUnreachable("gone")])

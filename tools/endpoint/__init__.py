@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from pydantic import Field
 
-from state.errors import BadInput, EndpointRefused
+from state.errors import BadInput, EndpointFailing, EndpointRefused, EndpointUnreachable
 from state.records import Record
 from state.request import EMBEDDED, Endpoint
 from tools.endpoint.client import LedgeredEndpoint
@@ -68,6 +68,8 @@ async def probe(spec: Endpoint, settings: Settings, *, any_model: bool = False) 
     try:
         listed = await server.models()
     except TryAgain as again:
+        if isinstance(again.error, EndpointFailing):
+            raise EndpointUnreachable(str(again.error)) from again
         raise again.error from again
     models = tuple(sorted(listed or ()))
     if models and not any_model and not _has(models, spec.model, server.host):

@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 
-from state.errors import BadInput, EndpointError, EndpointUnreachable
+from state.errors import BadInput, EndpointError, EndpointFailing
 from state.pipeline import RateLimits
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.failures import TryAgain, foreign
@@ -47,7 +47,7 @@ class ChatModelTransport:
             async with asyncio.timeout(timeout):
                 message = await self.chat_model.ainvoke(messages, **parameters)
         except TimeoutError:
-            raise TryAgain(EndpointUnreachable(f"{where} gave no answer in {timeout:g} s.")) from None
+            raise TryAgain(EndpointFailing(f"{where} gave no answer in {timeout:g} s.")) from None
         except EndpointError:
             raise
         # The libraries share no base class; asyncio's cancellation is no Exception and passes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -10,13 +11,14 @@ from pydantic import BaseModel
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
-from state.errors import AnswerInvalid, BudgetExceeded, EndpointError
+from state.errors import AnswerInvalid, BudgetExceeded, CallFailed, EndpointError, EndpointUnreachable
 from state.pipeline import RateLimits
 from state.records import Call
 from state.request import Endpoint
 from tools.endpoint.budget import Account, most_it_can_cost, price
 from tools.endpoint.chat import ChatCall, Completion
 from tools.endpoint.failures import TryAgain
+from tools.endpoint.health import IN_A_ROW, Health
 from tools.endpoint.ledger import CallLedger
 from tools.endpoint.loop import Flight, Shared, shared
 from tools.endpoint.schema import read_answer, second_question, strict_schema
@@ -121,16 +123,24 @@ class LedgeredEndpoint:
         body = self.transport.body(call, self.model)
         most = most_it_can_cost(self.spec, body, call.max_tokens)
         account = self._account(share)
-        async with share.limit(self.spec.base_url, self.spec.concurrency):
-            await account.reserve(most)
-            cost = 0.0
-            try:
+        health = share.health(self.spec.base_url, self.model)
+        reserved, cost = False, 0.0
+        try:
+            async with share.limit(self.spec.base_url, self.spec.concurrency):
+                await account.reserve(most)
+                reserved = True
+                began = time.monotonic()
+                if health.resting(began):
+                    raise EndpointUnreachable(health.why)
                 flight.sent = True
-                made, error = await self._ask(flight, call, key, body)
+                made, error = await self._ask(flight, health, call, key, body)
                 flight.arrived = True
-                cost = made.cost
-                await self.ledger.put(made)
-            finally:
+                error = noted(health, error, began, before=recorded is not None)
+            # The next call need not wait for this one's write; the money stays reserved until it is written.
+            cost = made.cost
+            await self.ledger.put(made)
+        finally:
+            if reserved:
                 account.settle(most, cost)
         if error is not None:
             raise error
@@ -143,14 +153,16 @@ class LedgeredEndpoint:
         return share.accounts.setdefault(slot, account)
 
     async def _ask(
-        self, flight: Flight, call: ChatCall, key: str, body: dict[str, Any]
+        self, flight: Flight, health: Health, call: ChatCall, key: str, body: dict[str, Any]
     ) -> tuple[Call, EndpointError | None]:
         """Return the record of a call, made with retries, and its error where every try failed."""
         started = datetime.now(UTC)
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self.spec.attempts),
             wait=seconds_to_wait,
-            retry=retry_if_exception(lambda error: worth_another_try(error) and flight.waiters > 0),
+            retry=retry_if_exception(
+                lambda error: worth_another_try(error) and flight.waiters > 0 and not health.resting(time.monotonic())
+            ),
             reraise=True,
         )
         reply, failed = Reply(text="", finish_reason=""), None
@@ -179,6 +191,33 @@ class LedgeredEndpoint:
             finished_at=datetime.now(UTC),
         )
         return made, failed
+
+
+def noted(health: Health, error: EndpointError | None, began: float, *, before: bool) -> EndpointError | None:
+    """Note how a call ended, and return its error.
+
+    Args:
+        health: of the call's endpoint.
+        error: the last try's; ``None`` for an answer.
+        began: when the first try began, in monotonic seconds.
+        before: whether the call had failed on an earlier visit too.
+
+    Returns:
+        The error itself, or ``EndpointUnreachable`` where so many calls failed in a row that the server must be down.
+    """
+    now = time.monotonic()
+    if error is None:
+        health.answered(now)
+    elif isinstance(error, EndpointUnreachable):
+        health.rest(now, str(error))
+    elif isinstance(error, CallFailed):
+        if health.failed(began, before=before):
+            health.rest(
+                now, f"{IN_A_ROW} calls in a row failed; resume when the server is well again. The last: {error}"
+            )
+        if health.resting(now):
+            return EndpointUnreachable(health.why)
+    return error
 
 
 def worth_another_try(error: BaseException) -> bool:

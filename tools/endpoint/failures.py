@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from state.errors import EndpointError, EndpointRefused, EndpointUnreachable, RateLimited
+from state.errors import CallRefused, EndpointError, EndpointFailing, EndpointRefused, EndpointUnreachable, RateLimited
 
 AGAIN = frozenset({408, 409, 425, 429})
 """Client errors that may pass; every status from 500 may too."""
@@ -17,6 +17,8 @@ DETAIL = 240
 """Characters kept of what a server says about its error."""
 OUT_OF_CREDIT = "insufficient_quota"
 """OpenAI's code on a 429 that no waiting cures."""
+NOT_REACHED = ("ConnectError", "ConnectTimeout", "ConnectorError", "ConnectionTimeout", "ConnectionRefused", "gaierror")
+"""Parts of the names of exceptions that say a connection was never made."""
 
 
 class TryAgain(Exception):
@@ -73,26 +75,26 @@ def failure(
     """
     said = said_by_server(body)
     tail = f" It says: {said}" if said else ""
-    if status == 429 and OUT_OF_CREDIT in body:
-        return EndpointRefused(f"the account at {url} has no credit left (429). Add credit, or another key.{tail}")
+    if status == 402 or (status == 429 and OUT_OF_CREDIT in body):
+        return EndpointRefused(f"the account at {url} has no credit left ({status}). Add credit, or another key.{tail}")
     if status == 429:
         limited = RateLimited(f"{url} still limits the rate (429). Lower the endpoint's concurrency, or resume later.")
         return TryAgain(limited, retry_after(headers), limited=True)
     if status in AGAIN or status >= 500:
-        failing = EndpointUnreachable(f"{url} keeps failing with status {status}; resume when it is well again.{tail}")
+        failing = EndpointFailing(f"{url} failed with status {status}, each time it was asked.{tail}")
         return TryAgain(failing, retry_after(headers) if status == 503 else None)
     if status in (401, 403):
         hint = "Check OPENAI_API_KEY." if keys else "It wants a key: set OPENAI_API_KEY."
         # The server's text is left out: servers quote parts of the key.
         return EndpointRefused(f"{url} refuses the key ({status}). {hint}")
-    if status == 404:
+    if status in (404, 405):
         return EndpointRefused(
-            f"{url} knows no model {model!r}, or has no chat completions at this path (404). "
+            f"{url} knows no model {model!r}, or has no chat completions at this path ({status}). "
             f"Check the model's name, and that base_url ends as the server says (often /v1).{tail}"
         )
     if 300 <= status < 400:
         return EndpointRefused(f"{url} has moved to {headers.get('Location', 'another place')}. Set base_url to it.")
-    return EndpointRefused(f"{url} will not take this request to {model!r} ({status}).{tail}")
+    return CallRefused(f"{url} will not take this request to {model!r} ({status}).{tail}")
 
 
 def said_by_server(body: str) -> str:
@@ -120,17 +122,35 @@ def foreign(error: Exception, *, url: str, model: str) -> TryAgain | EndpointErr
     if isinstance(status, int):
         body = getattr(response, "text", "") or str(error)
         return failure(status, body, getattr(response, "headers", {}), url=url, model=model, keys=1)
-    names = " ".join(kind.__name__ for kind in type(error).__mro__)
-    if "Timeout" in names:
-        return TryAgain(EndpointUnreachable(f"{url} gave no answer in time, several times."))
-    if "Connect" in names or isinstance(error, OSError):
+    names = " ".join(kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__)
+    if any(name in names for name in NOT_REACHED):
         return TryAgain(unreachable(url, error))
-    return EndpointError(f"{model!r} failed: {type(error).__name__}: {said_by_server(str(error))}")
+    if "Timeout" in names:
+        return TryAgain(EndpointFailing(f"{url} gave no answer in time, several times."))
+    if "Connect" in names or "OSError" in names:
+        return TryAgain(broken_off(url, error))
+    return EndpointFailing(f"{model!r} failed: {type(error).__name__}: {said_by_server(str(error))}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, what it was raised from, and so on: openai's own connection error does not tell its cause."""
+    told: BaseException | None = error
+    while told is not None:
+        yield told
+        told = told.__cause__
 
 
 def unreachable(url: str, error: Exception) -> EndpointUnreachable:
-    """Return the error for a connection that cannot be made or breaks."""
+    """Return the error for a connection that cannot be made."""
+    return EndpointUnreachable(f"no connection to {url}: {_cause(error)}. Is the server up, and the URL right?")
+
+
+def broken_off(url: str, error: Exception) -> EndpointFailing:
+    """Return the error for a connection that was made, and broke before the answer was here."""
+    return EndpointFailing(f"{url} broke the connection before its answer was here: {_cause(error)}.")
+
+
+def _cause(error: Exception) -> str:
     # aiohttp wraps the system's own words in a description of its connection.
     told = getattr(error, "os_error", error)
-    cause = " ".join((getattr(told, "strerror", None) or str(told)).split())[:DETAIL] or type(error).__name__
-    return EndpointUnreachable(f"no connection to {url}: {cause}. Is the server up, and the URL right?")
+    return " ".join((getattr(told, "strerror", None) or str(told)).split())[:DETAIL] or type(error).__name__

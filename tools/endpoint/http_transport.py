@@ -19,10 +19,10 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import certifi
 
-from state.errors import BadInput, EndpointError, EndpointRefused, EndpointUnreachable
+from state.errors import BadInput, EndpointError, EndpointFailing, EndpointRefused
 from state.pipeline import RateLimits
 from tools.endpoint.chat import ChatCall
-from tools.endpoint.failures import TryAgain, failure, unreachable
+from tools.endpoint.failures import TryAgain, broken_off, failure, said_by_server, unreachable
 from tools.endpoint.limits import read_limits
 from tools.endpoint.loop import shared
 from tools.endpoint.tracing import traced
@@ -134,16 +134,20 @@ class HttpTransport:
                 if method == "POST":
                     self.limits = read_limits(response.headers)
                 return response.status, await response.text(errors="replace"), response.headers
+        except aiohttp.ConnectionTimeoutError as error:
+            raise TryAgain(unreachable(self.base_url, error)) from error
         except TimeoutError:
             raise TryAgain(
-                EndpointUnreachable(f"{self.base_url} gave no answer in {timeout:g} s. Raise the endpoint's timeout?")
+                EndpointFailing(f"{self.base_url} gave no answer in {timeout:g} s. Raise the endpoint's timeout?")
             ) from None
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
             raise EndpointRefused(f"{self.base_url} is no URL that can be asked: {error}") from error
         except aiohttp.ClientConnectorCertificateError as error:
             raise EndpointRefused(f"{self.base_url} shows a certificate that cannot be trusted: {error}") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except aiohttp.ClientConnectorError as error:
             raise TryAgain(unreachable(self.base_url, error)) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise TryAgain(broken_off(self.base_url, error)) from error
 
 
 @lru_cache(maxsize=1)
@@ -158,7 +162,7 @@ def read_completion(answer: dict[str, Any], body: dict[str, Any], url: str) -> R
     """Return the reply in a chat completion.
 
     Raises:
-        EndpointRefused: it is none.
+        TryAgain: it is none.
     """
     try:
         choice = answer["choices"][0]
@@ -173,7 +177,7 @@ def read_completion(answer: dict[str, Any], body: dict[str, Any], url: str) -> R
             completion_tokens=usage["completion_tokens"] if "completion_tokens" in usage else _estimate(text),
         )
     except (KeyError, IndexError, TypeError, AttributeError, ValueError):
-        raise _no_api(url) from None
+        raise _no_completion(url, json.dumps(answer)) from None
 
 
 def _estimate(text: str) -> int:
@@ -184,10 +188,16 @@ def _parsed(text: str, url: str) -> dict[str, Any]:
     try:
         answer = json.loads(text)
     except ValueError:
-        raise _no_api(url) from None
+        raise _no_completion(url, text) from None
     if not isinstance(answer, dict):
-        raise _no_api(url)
+        raise _no_completion(url, text)
     return answer
+
+
+def _no_completion(url: str, text: str) -> TryAgain:
+    # A gateway answers so for one call when what stands behind it breaks, a server of another kind for all.
+    said = said_by_server(text)
+    return TryAgain(EndpointFailing(f"{_no_api(url)}{f' It says: {said}' if said else ''}"))
 
 
 def _no_api(url: str) -> EndpointRefused:

@@ -1,4 +1,4 @@
-"""What all endpoints of one event loop share: connections, limits on calls in flight, accounts, and calls under way.
+"""What all endpoints of one event loop share: connections, limits, accounts, calls under way, and how they fared.
 
 Asyncio's objects belong to one loop, and a process may have several (CrewAI's sync calls, the server, tests).
 """
@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 import aiohttp
 
 from state.records import Call
+from tools.endpoint.health import Health
 
 if TYPE_CHECKING:
     from tools.endpoint.budget import Account
@@ -42,10 +43,15 @@ class Shared:
     limits: dict[tuple[str, int], asyncio.Semaphore] = field(default_factory=dict)
     accounts: WeakValueDictionary[tuple[int, str], Account] = field(default_factory=WeakValueDictionary)
     flights: dict[tuple[int, str], Flight] = field(default_factory=dict)
+    healths: dict[tuple[str, str], Health] = field(default_factory=dict)
 
     def limit(self, url: str, concurrency: int) -> asyncio.Semaphore:
         """Return the limit on calls in flight to a URL; whoever names the same two shares it."""
         return self.limits.setdefault((url, concurrency), asyncio.Semaphore(concurrency))
+
+    def health(self, url: str, model: str) -> Health:
+        """Return how the calls to a model at a URL have gone, whoever made them."""
+        return self.healths.setdefault((url, model), Health())
 
     def start(self, slot: tuple[int, str], fly: Callable[[Flight], Coroutine[Any, Any, tuple[Call, bool]]]) -> Flight:
         """Start a call and keep it under way until it is done."""

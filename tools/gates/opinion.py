@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
-from state.errors import AnswerInvalid, BudgetExceeded, RateLimited
+from state.errors import BudgetExceeded, CallFailed
 from state.records import Sample
 from tools.endpoint.chat import ChatCall, ChatEndpoint, Message
 
@@ -22,8 +22,8 @@ class CoherenceOpinion(BaseModel):
 async def ask_opinions(endpoint: ChatEndpoint, samples: Sequence[Sample]) -> dict[str, tuple[float, str]]:
     """Ask about every sample at once.
 
-    An opinion is a help, never a condition: a sample without one, because the answer was unusable, the endpoint
-    limits us or the budget is used up, is judged without it.
+    An opinion is a help, never a condition: a sample without one, because its call failed or the budget is used
+    up, is judged without it.
 
     Returns:
         A score in [0, 1] and a reason for each sample's id that has one.
@@ -35,7 +35,7 @@ async def ask_opinions(endpoint: ChatEndpoint, samples: Sequence[Sample]) -> dic
     async def ask(sample: Sample) -> tuple[float, str] | None:
         try:
             opinion, _ = await endpoint.complete_as(CoherenceOpinion, opinion_call(sample))
-        except (AnswerInvalid, RateLimited, BudgetExceeded):
+        except (CallFailed, BudgetExceeded):
             return None
         return opinion.score / 10, opinion.reason
 

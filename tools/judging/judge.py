@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from state.errors import BadInput, BudgetExceeded, CorralError, EndpointRefused, EndpointUnreachable
+from state.errors import BadInput, CallFailed, CorralError
 from state.records import Candidate, CheckResult, Judgement, Sample, content_hash
 from state.request import Judging
 from tools.checks import inferred_checks, run_checks
@@ -25,8 +25,6 @@ from tools.judging.wording import load_wording
 
 SUBJECT_TOKENS = 6000
 """About how many tokens the judged text may take: prompts, opinions and answer then fit a window of 8,192."""
-PROPAGATED = (BudgetExceeded, EndpointUnreachable, EndpointRefused)
-"""Errors that no other text would escape, so they end the step instead of failing one row."""
 
 
 class CrewJudge:
@@ -55,12 +53,14 @@ class CrewJudge:
             context: brand and readers; shown to the judges and read by the style checks.
 
         Returns:
-            The judgement; outcome ``failed`` with the error as its reason where a check or an answer was unusable.
+            The judgement; outcome ``failed`` with the error as its reason where a check or an answer was unusable, or a
+            call failed after all its tries.
 
         Raises:
             BudgetExceeded: the next call would pass the cap.
-            EndpointUnreachable: nothing answers.
-            EndpointRefused: the endpoint will take no such call.
+            EndpointUnreachable: nothing answers there, or so many calls in a row failed that nothing will.
+            EndpointRefused: the endpoint takes no call of ours.
+            StorageError: the ledger cannot be written, or the embedded model not be unpacked.
         """
         id = content_hash(candidate.id, self.identity)
         try:
@@ -122,14 +122,14 @@ class CrewJudge:
 
 
 def kept_errors(sittings: Sequence[Sitting]) -> dict[str, CorralError]:
-    """Return the errors that sittings kept, by member.
+    """Return the errors of single calls that sittings kept, by member.
 
     Raises:
-        BudgetExceeded, EndpointUnreachable, EndpointRefused: one of these is among them.
+        CorralError: one that another text would meet as well, so that it ends the step instead of failing one row.
     """
     errors = {who: error for sitting in sittings for who, error in sitting.errors.items()}
     for error in errors.values():
-        if isinstance(error, PROPAGATED):
+        if not isinstance(error, CallFailed):
             raise error
     return errors
 
