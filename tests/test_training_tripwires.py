@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.training.tripwires import FORGOTTEN_NATS, GRADIENT_BY, WINDOW, flags, recorded_flags, tripped
+from tools.training.tripwires import FORGOTTEN_NATS, GRADIENT_BY, START, WINDOW, flags, recorded_flags, tripped
 
 NAN, INF = float("nan"), float("inf")
 LN2 = math.log(2)
@@ -45,9 +45,9 @@ def test_a_broken_step_stops_a_training(phase: str, steps: list[dict[str, float]
 
 
 def test_a_loss_that_climbs_stops_a_training_and_one_bad_batch_does_not() -> None:
-    calm = [step(2.0)] * WINDOW
+    calm = [step(2.0)] * START
     found = tripped("sft", [*calm, *[step(3.1)] * WINDOW], 0.1)
-    assert found is not None and "the loss climbs, from 2.000 over the first 5 steps to 3.100" in found
+    assert found is not None and "the loss climbs, from 2.000 over the first 2 steps to 3.100" in found
     assert tripped("sft", [*calm, *[step(2.9)] * WINDOW], 0.1) is None
     assert tripped("sft", [*calm, *[step(2.0)] * (WINDOW - 1), step(6.0)], 0.1) is None
     assert tripped("sft", [*calm, *[step(9.0)] * (WINDOW - 1)], 0.1) is None

@@ -22,6 +22,8 @@ GRADIENT_BY = 3
 """The step by which some gradient must have been above 0. The first step's learning rate is 0, by the warm-up."""
 START_TOLERANCE = 0.02
 """How far the first DPO loss may be from ln 2, and beta times the margin from 0: rounding of bfloat16, and no more."""
+START = 2
+"""Steps whose mean loss stands for the model at the start: their learning rate is 0 and little, by the warm-up."""
 WINDOW = 5
 """Steps whose mean is judged: one batch alone is too noisy to stop a training for."""
 DIVERGED = 1.0
@@ -102,14 +104,14 @@ def _wrong_start(first: Figures) -> str | None:
 
 
 def _diverged(phase: Phase, steps: Sequence[Figures]) -> str | None:
-    if len(steps) < 2 * WINDOW:
+    if len(steps) < START + WINDOW:
         return None
-    start, now = (_mean([figures["loss"] for figures in part]) for part in (steps[:WINDOW], steps[-WINDOW:]))
+    start, now = (_mean([figures["loss"] for figures in part]) for part in (steps[:START], steps[-WINDOW:]))
     if now - start <= DIVERGED:
         return None
     return (
-        f"{phase} step {len(steps)}: the loss climbs, from {start:.3f} over the first {WINDOW} steps to {now:.3f} over "
-        "the last; lower train.learning_rate"
+        f"{phase} step {len(steps)}: the loss climbs, from {start:.3f} over the first {START} steps to {now:.3f} over "
+        f"the last {WINDOW}; lower train.learning_rate"
     )
 
 
