@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from corral.ask import ask
+from corral.evaluating import evaluate
 from corral.files import gate
 from corral.judging import calibrate, compare, judge
 from corral.tables import print_accounts, print_estimate, print_paths, print_runs, print_scoreboard
@@ -188,7 +189,7 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-for command in (gate, judge, compare, calibrate):
+for command in (gate, judge, compare, calibrate, evaluate):
     app.command()(command)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -97,8 +98,15 @@ class Meter:
 
 async def watch(runs: Runs, run_id: str, events: AsyncIterator[Progress], console: Console) -> None:
     """Show a run's progress until it ends or waits."""
+    with open_view(console) as view:
+        await _follow(runs, run_id, events, view)
+
+
+@contextmanager
+def open_view(console: Console) -> Iterator[View]:
+    """Show progress as bars on a terminal, as lines elsewhere."""
     if not console.is_terminal:
-        await _follow(runs, run_id, events, PlainView(console))
+        yield PlainView(console)
         return
     columns = (
         TextColumn("{task.description:10}"),
@@ -109,7 +117,7 @@ async def watch(runs: Runs, run_id: str, events: AsyncIterator[Progress], consol
         TextColumn("{task.fields[note]} {task.fields[spent]}", style="dim"),
     )
     with Bars(*columns, console=console) as bars:
-        await _follow(runs, run_id, events, TerminalView(bars))
+        yield TerminalView(bars)
 
 
 async def _follow(runs: Runs, run_id: str, events: AsyncIterator[Progress], view: View) -> None:
