@@ -46,10 +46,10 @@ def test_a_broken_step_stops_a_training(phase: str, steps: list[dict[str, float]
 
 def test_a_loss_that_climbs_stops_a_training_and_one_bad_batch_does_not() -> None:
     calm = [step(2.0)] * START
-    found = tripped("sft", [*calm, *[step(3.1)] * WINDOW], 0.1)
-    assert found is not None and "the loss climbs, from 2.000 over the first 2 steps to 3.100" in found
-    assert tripped("sft", [*calm, *[step(2.9)] * WINDOW], 0.1) is None
-    assert tripped("sft", [*calm, *[step(2.0)] * (WINDOW - 1), step(6.0)], 0.1) is None
+    found = tripped("sft", [*calm, *[step(4.1)] * WINDOW], 0.1)
+    assert found is not None and "the loss climbs, from 2.000 over the first 2 steps to 4.100" in found
+    assert tripped("sft", [*calm, *[step(3.9)] * WINDOW], 0.1) is None
+    assert tripped("sft", [*calm, *[step(2.0)] * (WINDOW - 1), step(11.0)], 0.1) is None
     assert tripped("sft", [*calm, *[step(9.0)] * (WINDOW - 1)], 0.1) is None
 
 
@@ -78,7 +78,7 @@ def test_a_dpo_that_lowers_its_loss_and_keeps_its_chosen_answers_is_never_stoppe
 
 def test_a_loss_that_does_not_fall_is_flagged() -> None:
     noisy = [step(2.0 + 0.1 * (number % 3)) for number in range(24)]
-    assert flags("sft", noisy, []) == ["sft: the loss did not fall: 2.100 in the first quarter, 2.100 in the last"]
+    assert flags("sft", noisy, []) == ["sft: the loss did not fall: 2.100 over the first half, 2.100 over the second"]
     falling = [step(2.0 + 0.1 * (number % 3) - 0.02 * number) for number in range(24)]
     assert flags("sft", falling, []) == []
     assert flags("sft", [step(2.0)] * 7, []) == []
