@@ -17,6 +17,8 @@ from tools.files import storage_errors
 from tools.generation.seeds import load_seed_tasks
 from tools.settings import Settings
 from tools.training.base_model import base_folder
+from tools.training.configs import config_file
+from tools.training.quantise import demand_quantisation
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 FREE_BYTES = 1_000_000_000
@@ -61,15 +63,15 @@ def check_sources(request: RunRequest) -> None:
 
 
 def check_training(request: RunRequest, cache: Path) -> None:
-    """Demand the weights to train where they should lie on this machine, and the file for accelerate.
+    """Demand the weights to train where they should lie on this machine, a config for accelerate, and QLoRA's needs.
 
     The embedded model is unpacked, and a model on the hub fetched, when training begins.
     """
-    base, config = request.models.base, request.train.accelerate_config
+    base = request.models.base
     if base != EMBEDDED and (Path(base).exists() or not HUB_NAME.fullmatch(base)):
         base_folder(base, cache)
-    if config is not None and not Path(config).is_file():
-        raise BadInput(f"train.accelerate_config: there is no file {config}")
+    config_file(request.train.accelerate_config)
+    demand_quantisation(request.train.quantise)
 
 
 def check_disk(home: Path) -> None:

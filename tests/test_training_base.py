@@ -1,6 +1,5 @@
 """The base model: unpacked once and whole, checked on reuse, and really the model it says it is."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -74,10 +73,7 @@ def test_folders_and_names_are_checked(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "tiny")
     assert base_folder(str(model), tmp_path) == model
     (model / "chat_template.jinja").unlink()
-    with pytest.raises(BadInput, match="no chat template"):
-        base_folder(str(model), tmp_path)
-    (model / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
-    assert base_folder(str(model), tmp_path) == model
+    assert base_folder(str(model), tmp_path) == model, "such a base is trained in Alpaca's format"
     (model / "model.safetensors").unlink()
     with pytest.raises(BadInput, match=r"no weights"):
         base_folder(str(model), tmp_path)
@@ -91,7 +87,7 @@ def test_the_embedded_model_answers(tmp_path: Path) -> None:
     """The unpacked weights, tokenizer and chat template belong together: it knows the capital of France, and ends."""
     from transformers import AutoConfig, AutoTokenizer
 
-    from tools.training.answerer import answers
+    from tools.training.answerer import results
     from tools.training.answering import AnsweringJob
 
     folder = base_folder("embedded", load_settings().cache)
@@ -100,7 +96,7 @@ def test_the_embedded_model_answers(tmp_path: Path) -> None:
     assert tokenizer.eos_token_id == tokenizer.pad_token_id == AutoConfig.from_pretrained(folder).eos_token_id
     assert not hasattr(AutoConfig.from_pretrained(folder), "quantization_config")
     prompts = (("a", "What is the capital of France?"), ("b", "Say hello."))
-    found = list(answers(AnsweringJob(base=str(folder), adapter=None, prompts=prompts, max_tokens=40, batch_size=2)))
+    found = list(results(AnsweringJob(base=str(folder), adapter=None, prompts=prompts, max_tokens=40, batch_size=2)))
     text = {given.id: given for given in found}
     assert "Paris" in text["a"].text and text["a"].ended
     assert "<|" not in text["a"].text + text["b"].text

@@ -26,7 +26,7 @@ RECORD = "source.json"
 
 
 def base_folder(name: str, cache: Path) -> Path:
-    """Return a local Hugging Face folder with the weights, tokenizer and chat template of ``name``.
+    """Return a local Hugging Face folder with the weights and tokenizer of ``name``.
 
     The first call for ``embedded`` takes about 20 s of CPU in a child process, later ones about a second (hashing).
     It blocks: inside an event loop, call it by ``asyncio.to_thread``.
@@ -122,16 +122,7 @@ def _checked(folder: Path) -> Path:
     ]
     if missing:
         raise BadInput(f"models.base: {folder} is not a complete model folder: no {', no '.join(missing)}")
-    if not (folder / "chat_template.jinja").is_file() and not _has_template(folder / "tokenizer_config.json"):
-        raise BadInput(f"models.base: {folder} has no chat template; choose a model tuned to follow instructions")
     return folder
-
-
-def _has_template(config: Path) -> bool:
-    try:
-        return bool(json.loads(config.read_text(encoding="utf-8")).get("chat_template"))
-    except (OSError, ValueError):
-        return False
 
 
 def _from_hub(name: str) -> Path:

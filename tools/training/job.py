@@ -38,6 +38,8 @@ class TrainingJob(Record):
     settings: Training = Training()
     learning_rate_scale: float = Field(1.0, gt=0, le=1000)
     """Factor on both learning rates, such as 0.5 for a second try."""
+    use_cpu: bool = False
+    """Keep to the CPU, also where there is a GPU; the launcher sets it from ``settings.accelerate_config``."""
 
     def phases(self) -> tuple[Phase, ...]:
         """Return the recipe's phases in order."""

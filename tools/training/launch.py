@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,11 +12,10 @@ from typing import Any
 from state.errors import BadInput, StorageError, TrainingError
 from state.pipeline import AdapterRef
 from tools.training.child import stream_child
+from tools.training.configs import config_file, launch_options, uses_cpu
 from tools.training.job import TrainingJob, TrainingProgress
+from tools.training.resources import cores
 from tools.training.sealing import read_seal
-
-ONE_PROCESS = Path(__file__).with_name("one_process.yaml")
-"""Passed always: without a file accelerate would read the user's own default configuration."""
 
 
 async def train(job: TrainingJob, folder: Path, on_progress: Callable[[TrainingProgress], None]) -> AdapterRef:
@@ -41,7 +39,7 @@ async def train(job: TrainingJob, folder: Path, on_progress: Callable[[TrainingP
     if finished is not None:
         return finished
     command = await asyncio.to_thread(_prepare, job, folder, identity)
-    async with contextlib.aclosing(stream_child(command, log, _threads())) as lines:
+    async with contextlib.aclosing(stream_child(command, log, cores())) as lines:
         async for line in lines:
             _handle(line, on_progress)
     _, finished = await asyncio.to_thread(_standing, job)
@@ -63,9 +61,8 @@ def _standing(job: TrainingJob) -> tuple[str, AdapterRef | None]:
 
 def _prepare(job: TrainingJob, folder: Path, identity: str) -> Sequence[str]:
     """Write the worker's job file; return the command that starts it."""
-    config = Path(job.settings.accelerate_config or ONE_PROCESS)
-    if not config.is_file():
-        raise BadInput(f"train.accelerate_config: {config} is not there")
+    config = config_file(job.settings.accelerate_config)
+    job = job.model_copy(update={"use_cpu": uses_cpu(config)})
     job_file = folder / f"job-{identity[:12]}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,13 +70,8 @@ def _prepare(job: TrainingJob, folder: Path, identity: str) -> Sequence[str]:
         job_file.write_text(job.model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise StorageError(f"the training folder {folder} cannot be written: {error.strerror}") from error
-    launcher = ["--config_file", str(config.resolve()), "--num_cpu_threads_per_process", str(_threads())]
     worker = ["-m", "tools.training.worker", str(job_file.resolve())]
-    return [sys.executable, "-m", "accelerate.commands.launch", *launcher, *worker]
-
-
-def _threads() -> int:
-    return max(1, (os.cpu_count() or 1))
+    return [sys.executable, "-m", "accelerate.commands.launch", *launch_options(config, cores()), *worker]
 
 
 def _absolute(job: TrainingJob) -> TrainingJob:

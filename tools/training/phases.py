@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from trl import DPOConfig, SFTConfig
 
 from state.errors import BadInput
@@ -21,9 +21,11 @@ from state.records import content_hash
 from tools.training.base_model import file_hash
 from tools.training.job import Phase, TrainingJob
 from tools.training.probe import Probe
+from tools.training.quantise import quantisation
 from tools.training.quicken import attention_for
 from tools.training.rows import IGNORED, read_rows, rows_at_once, tokenise
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
+from tools.training.template import load_tokenizer
 from tools.training.trainers import OrderedDPO, OrderedSFT, Reporter
 from tools.training.weights import compute_dtype
 
@@ -65,14 +67,14 @@ def _train_phase(
 ) -> dict[str, Any]:
     """Train one phase from ``start`` (an adapter, or ``None`` for a fresh one) into ``target``; return its summary."""
     emit(event="progress", phase=phase)
-    tokenizer = AutoTokenizer.from_pretrained(job.base)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer = load_tokenizer(Path(job.base))
     rows, lengths, dropped, asked = _rows(job, phase, tokenizer)
     reporter = Reporter(phase, emit, dropped, work, job.settings.dpo_beta)
     arguments = _arguments(job, phase, work, max(lengths))
     attention = attention_for(max(lengths), arguments.use_cpu)
-    model = AutoModelForCausalLM.from_pretrained(job.base, dtype=compute_dtype(), attn_implementation=attention)
+    model = AutoModelForCausalLM.from_pretrained(
+        job.base, dtype=compute_dtype(), attn_implementation=attention, **quantisation(job.settings.quantise)
+    )
     fresh = LoraConfig(
         task_type="CAUSAL_LM",
         target_modules="all-linear",

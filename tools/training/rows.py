@@ -12,6 +12,8 @@ from state.errors import BadInput
 
 IGNORED = -100
 """The label that PyTorch's cross-entropy leaves out."""
+TURN = ("role", "content", "input")
+"""The keys of a chat turn. ``input`` is the end of a user's content where Alpaca's format sets it apart."""
 WINDOW = 8
 """Batches whose rows are sorted by length together: little padding, and still a random order."""
 
@@ -30,7 +32,7 @@ class TokenRow(NamedTuple):
 
 
 def read_rows(path: Path, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Read a JSONL file of conversational rows, and keep ``keys`` of each.
+    """Read a JSONL file of conversational rows, and keep ``keys`` of each, and of their turns what ``TURN`` names.
 
     Raises:
         BadInput: a line is no JSON object, or a key is missing or no list of chat turns; or there is no row.
@@ -54,11 +56,14 @@ def _row(line: str, keys: Sequence[str], where: str) -> dict[str, Any]:
         turns = row.get(key) if isinstance(row, dict) else None
         if not (isinstance(turns, list) and turns and all(_is_turn(turn) for turn in turns)):
             raise BadInput(f"{where}: {key!r} must be a list of chat turns with role and content")
-    return {key: [{"role": turn["role"], "content": turn["content"]} for turn in row[key]] for key in keys}
+    return {
+        key: [{name: turn[name] for name in TURN if turn.get(name) is not None} for turn in row[key]] for key in keys
+    }
 
 
 def _is_turn(turn: Any) -> bool:
-    return isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
+    texts = [turn.get("role"), turn.get("content"), turn.get("input") or ""] if isinstance(turn, dict) else [None]
+    return all(isinstance(text, str) for text in texts)
 
 
 def tokenise(tokenizer: Any, prompt: list[dict[str, str]], completion: list[dict[str, str]]) -> TokenRow:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch.distributed import barrier
 from torch.utils.data import Sampler
 from transformers import TrainerCallback
 from trl import DPOTrainer, SFTTrainer
@@ -77,10 +78,13 @@ class OrderedSFT(_Ordered, SFTTrainer):  # type: ignore[misc]  # TRL has no type
 class OrderedDPO(_Ordered, DPOTrainer):  # type: ignore[misc]  # TRL has no types
     """DPO on conversational pairs. Its reference is the model it starts from: the base, or base and SFT adapter."""
 
-    def _precompute_ref_logps(self, *args: Any) -> Any:
+    def _precompute_ref_logps(self, dataset: Any, *args: Any) -> Any:
         # TRL calls this inside its constructor, and the reference must be scored by the head that trains.
         self.quicken()
-        return super()._precompute_ref_logps(*args)
+        # For rows in memory each process would make up a file of its own, and all but the writer's would be missing.
+        folder = Path(self.args.output_dir)
+        dataset._get_cache_file_path = lambda fingerprint: str(folder / f"reference-{fingerprint}.arrow")
+        return super()._precompute_ref_logps(dataset, *args)
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no types
@@ -133,6 +137,8 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Seal the checkpoint just written, so that a torn one is never resumed from."""
+        if args.world_size > 1:
+            barrier()  # each process has written a file of its own into it
         if state.is_world_process_zero:
             seal(self._folder / f"checkpoint-{state.global_step}")
 

@@ -32,10 +32,13 @@ def main(job_file: Path) -> int:
             lines.write(**fields)
 
     emit(event="progress", phase="start")
+    job = TrainingJob.model_validate_json(job_file.read_text())
+    if job.use_cpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     from tools.training.phases import run
 
     try:
-        run(TrainingJob.model_validate_json(job_file.read_text()), job_file.parent, emit)
+        run(job, job_file.parent, emit)
     except BadInput as error:
         emit(event="refused", reason=str(error))
         return 1

@@ -1,0 +1,72 @@
+"""The files that ``accelerate launch`` reads: those that come with Corral, by name, and anybody's own."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from state.errors import BadInput
+from tools.training.resources import gpu_count
+
+FOLDER = Path(__file__).with_name("accelerate")
+DEFAULT = "gpu"
+"""Passed where the request names none: without a file accelerate would read the user's own default configuration."""
+
+
+def shipped() -> dict[str, Path]:
+    """Return the configs that come with Corral, by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
+
+
+def config_file(name: str | None) -> Path:
+    """Return the file that a request's ``train.accelerate_config`` means.
+
+    Raises:
+        BadInput: there is no such file, it cannot be read, or this machine lacks what it needs.
+    """
+    path = shipped().get(name or DEFAULT) or Path(str(name)).expanduser()
+    if not path.is_file():
+        raise BadInput(f"train.accelerate_config: {name} is not there; give a file, or one of {', '.join(shipped())}")
+    kind = _read(path).get("distributed_type")
+    if kind in ("FSDP", "DEEPSPEED") and not gpu_count():
+        raise BadInput(f"train.accelerate_config: {name} shards over GPUs, and this machine has none")
+    if kind == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
+        raise BadInput(f"train.accelerate_config: {name} needs the package deepspeed (pip install deepspeed)")
+    return path
+
+
+def uses_cpu(path: Path) -> bool:
+    """Return whether a config keeps to the CPU, also where there is a GPU."""
+    return bool(_read(path).get("use_cpu"))
+
+
+def processes(path: Path) -> int:
+    """Return how many processes a config starts on this machine: what it says, or one for each GPU."""
+    config = _read(path)
+    stated = config.get("num_processes")
+    return max(1, int(stated) // int(config.get("num_machines") or 1)) if stated else max(1, gpu_count())
+
+
+def launch_options(path: Path, cores: int) -> list[str]:
+    """Return the options of ``accelerate launch`` for a config.
+
+    Args:
+        path: the config.
+        cores: of this machine; the processes share them.
+    """
+    count = processes(path)
+    options = ["--config_file", str(path.resolve()), "--num_cpu_threads_per_process", str(max(1, cores // count))]
+    return options if "num_processes" in _read(path) else [*options, "--num_processes", str(count)]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BadInput(f"train.accelerate_config: {path} cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(config, dict) or "distributed_type" not in config:
+        raise BadInput(f"train.accelerate_config: {path} is no config of accelerate: it states no distributed_type")
+    return config

@@ -1,0 +1,48 @@
+"""QLoRA: the frozen base in four bits, where the machine can compute with it."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any, Literal
+
+from state.errors import BadInput
+from tools.training.resources import gpu_count
+
+Quantise = Literal["none", "4bit"]
+
+
+def demand_quantisation(quantise: Quantise) -> None:
+    """Demand what the setting needs of this machine, without loading it.
+
+    Raises:
+        BadInput: 4 bits are asked for, and there is no GPU or no bitsandbytes.
+    """
+    if quantise == "none":
+        return
+    if not gpu_count():
+        raise BadInput(f"train.quantise: {quantise} needs an NVIDIA GPU, and this machine has none; set it to none")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise BadInput(f"train.quantise: {quantise} needs the package bitsandbytes (pip install bitsandbytes)")
+
+
+def quantisation(quantise: Quantise) -> dict[str, Any]:
+    """Return what ``from_pretrained`` takes to load the base so; nothing where it is not quantised.
+
+    The figures are QLoRA's (Dettmers et al. 2023): NF4, double quantisation, products in bfloat16.
+
+    Raises:
+        BadInput: as ``demand_quantisation``.
+    """
+    demand_quantisation(quantise)
+    if quantise == "none":
+        return {}
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}

@@ -1,0 +1,120 @@
+"""What a training finds on this machine: memory, cores, disk, GPUs, and whether another training of ours runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from pydantic import Field
+
+from state.records import Record
+
+CGROUPS = Path("/sys/fs/cgroup")
+LOCK = "training.lock"
+
+
+class Gpu(Record):
+    """One GPU."""
+
+    name: str
+    total: int = Field(ge=0)
+    """Bytes."""
+    free: int = Field(ge=0)
+    """Bytes that nobody has taken."""
+
+
+class Resources(Record):
+    """A machine as it is now."""
+
+    cores: int = Field(ge=1)
+    """That this process may use."""
+    memory_total: int = Field(ge=0)
+    """Bytes, of the machine or of the container around us."""
+    memory_free: int = Field(ge=0)
+    """Bytes that can be had without swapping."""
+    disk_free: int = Field(ge=0)
+    """Bytes, where the training is kept."""
+    gpus: tuple[Gpu, ...] = ()
+    training_elsewhere: bool = False
+    """Another run of the same home is training."""
+
+
+def measure(folder: Path, gpus: tuple[Gpu, ...] = (), training_elsewhere: bool = False) -> Resources:
+    """Return what there is now.
+
+    Args:
+        folder: where the training is kept; it exists.
+        gpus: as CUDA tells them; looking needs torch, which is for a child process.
+        training_elsewhere: whether another run of the same home is training.
+    """
+    memory = psutil.virtual_memory()
+    total, free = memory.total, memory.available
+    if (limits := container_memory(CGROUPS)) is not None:
+        total, free = min(total, limits[0]), min(free, limits[1])
+    return Resources(
+        cores=cores(),
+        memory_total=total,
+        memory_free=max(0, free),
+        disk_free=shutil.disk_usage(folder).free,
+        gpus=gpus,
+        training_elsewhere=training_elsewhere,
+    )
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def gpu_count() -> int:
+    """Return how many NVIDIA GPUs the system shows, without loading CUDA."""
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def container_memory(groups: Path) -> tuple[int, int] | None:
+    """Return limit and free bytes of the container's memory (cgroup v2), or ``None`` where it has no limit.
+
+    What the kernel keeps of files that are not in use counts as free: it is given back when memory is asked for.
+
+    Args:
+        groups: the root of the control groups, as the process sees it.
+    """
+    try:
+        limit = int((groups / "memory.max").read_text())
+        used = int((groups / "memory.current").read_text())
+        lines = (line.split() for line in (groups / "memory.stat").read_text().splitlines())
+        cached = next((int(value) for name, value in lines if name == "inactive_file"), 0)
+    except (OSError, ValueError):  # no control groups, or "max"
+        return None
+    return limit, limit - used + cached
+
+
+@contextmanager
+def training_lock(home: Path) -> Iterator[None]:
+    """Hold the mark that a training of this home runs. Somebody else's mark does not stop us: it is a sign, no gate.
+
+    The system takes it back when this process ends, in whatever way.
+    """
+    with (home / LOCK).open("a") as mark:
+        _take(mark.fileno())
+        yield
+
+
+def training_elsewhere(home: Path) -> bool:
+    """Return whether another run of this home is training."""
+    with (home / LOCK).open("a") as mark:
+        return not _take(mark.fileno())
+
+
+def _take(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
