@@ -78,7 +78,7 @@ def test_a_dpo_that_lowers_its_loss_and_keeps_its_chosen_answers_is_never_stoppe
 
 def test_a_loss_that_does_not_fall_is_flagged() -> None:
     noisy = [step(2.0 + 0.1 * (number % 3)) for number in range(24)]
-    assert flags("sft", noisy, []) == ["sft: the loss did not fall: 2.100 over the first half, 2.100 over the second"]
+    assert flags("sft", noisy, []) == ["sft: the loss did not fall: 2.100 in the first half, 2.100 in the second"]
     falling = [step(2.0 + 0.1 * (number % 3) - 0.02 * number) for number in range(24)]
     assert flags("sft", falling, []) == []
     assert flags("sft", [step(2.0)] * 7, []) == []

@@ -77,9 +77,7 @@ def flags(phase: Phase, steps: Sequence[Figures], distinct: Sequence[float]) -> 
         half = len(losses) // 2
         first, second = _mean(losses[:half]), _mean(losses[-half:])
         if second >= first:
-            found.append(
-                f"{phase}: the loss did not fall: {first:.3f} over the first half, {second:.3f} over the second"
-            )
+            found.append(f"{phase}: the loss did not fall: {first:.3f} in the first half, {second:.3f} in the second")
     if len(distinct) > 1 and distinct[0] - distinct[-1] >= REPETITION:
         found.append(
             f"{phase}: answers repeat themselves more than before: the share of distinct 3-grams on the probe prompts "
