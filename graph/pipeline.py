@@ -47,7 +47,7 @@ def build_pipeline(services: Services, checkpointer: Saver | None = None) -> Pip
     graph.add_node("review", step(make_review(store), services))
     graph.add_node("assemble", step(make_assemble(store, runs_folder, services.settings.home), services))
     graph.add_node("train", step(make_train(runs_folder, cache), services))
-    graph.add_node("evaluate", step(make_evaluate(store, runs_folder, cache), services))
+    graph.add_node("evaluate", step(make_evaluate(store, runs_folder, cache, services.open_endpoint), services))
     graph.add_node("approve", step(make_approve(), services))
     graph.add_node("deploy", step(make_deploy(services.registry), services))
 

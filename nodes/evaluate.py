@@ -1,4 +1,4 @@
-"""evaluate: base and adapter answer the held-out prompts, and the scoreboard says which is better."""
+"""evaluate: base and adapter answer held-out prompts and read held-out texts; the scoreboard says which is better."""
 
 from __future__ import annotations
 
@@ -10,62 +10,111 @@ from state.pipeline import Node, PipelineState
 from state.records import Answer, Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
+from tools.endpoint.chat import OpenEndpoint
+from tools.evaluation.perplexity import heldout_passages, paired_nats, read_scores, write_scores
 from tools.evaluation.scoreboard import score_answers
+from tools.evaluation.winning import WinRate, judge_pairs, pairs_to_judge
 from tools.files import write_file
+from tools.generation.seeds import load_seed_tasks
+from tools.judging import CrewJudge
 from tools.progress import report
-from tools.training.answering import GeneratedAnswer, answer
+from tools.training.answering import Ask, Drawing, GeneratedAnswer, Passage, PassageScore, answer
 from tools.training.base_model import base_folder
 
 BASE = "base"
+SCORES = "nats.json"
+"""The file in a model's folder that keeps its scores of the held-out texts."""
 
 
-def make_evaluate(store: RecordStore, runs_folder: Path, cache: Path) -> Node:
+def make_evaluate(store: RecordStore, runs_folder: Path, cache: Path, open_endpoint: OpenEndpoint) -> Node:
     """Return the node.
 
     Args:
         store: the record store.
         runs_folder: each run has a folder of its name in it.
         cache: where the embedded base is kept once it is converted.
+        open_endpoint: opens the judge's model.
     """
 
-    async def answers_of(state: PipelineState, samples: Sequence[Sample], adapter: Path | None) -> list[Answer]:
-        """Return the model's answers: those in the store, and new ones for what is missing there."""
+    async def measure(
+        state: PipelineState, samples: Sequence[Sample], passages: Sequence[Passage], model: str, adapter: Path | None
+    ) -> tuple[list[Answer], dict[str, PassageScore]]:
+        """Return a model's answers and its scores of the texts: what is kept, and what was missing."""
         run_id, request = state["run_id"], state["request"]
-        model = state["adapter"].id if adapter else BASE
-        there = {a.sample_id for a in await store.find(run_id, Answer, tag=model)}
-        missing = [(s.id, s.prompt) for s in samples if s.id not in there]
-        report("evaluate", len(samples) - len(missing))
+        folder = runs_folder / run_id / "evaluation" / model
+        kept = await asyncio.to_thread(read_scores, folder / SCORES)
+        asks = asks_left(samples, await store.find(run_id, Answer, tag=model), request.evaluate.sampled_draws)
+        unscored = [passage for passage in passages if passage.id not in kept]
+        wanted = len(samples) * (1 + request.evaluate.sampled_draws) + len(passages)
+        report("evaluate", wanted - len(asks) - len(unscored))
+        who = "adapter" if adapter else BASE
 
         async def keep(given: GeneratedAnswer) -> None:
             await store.add(run_id, [answer_record(model, given)])
-            report("evaluate", 1, note="adapter" if adapter else "base")
+            report("evaluate", 1, note=f"{who} answers")
 
-        if missing:
+        def note(score: PassageScore) -> None:
+            kept[score.id] = score
+            report("evaluate", 1, note=f"{who} reads held-out texts")
+
+        if asks or unscored:
             await answer(
                 await asyncio.to_thread(base_folder, request.models.base, cache),
                 adapter,
-                missing,
+                asks,
                 max_tokens=request.evaluate.max_tokens,
                 batch_size=request.evaluate.batch_size,
-                folder=runs_folder / run_id / "evaluation" / model,
+                folder=folder,
                 on_answer=keep,
+                drawing=drawing_of(request),
+                passages=unscored,
+                on_score=note,
             )
-        return await store.find(run_id, Answer, tag=model)
+            await asyncio.to_thread(write_scores, folder / SCORES, list(kept.values()))
+        return await store.find(run_id, Answer, tag=model), kept
+
+    async def judged(state: PipelineState, pairs: Sequence[tuple[Sample, Answer, Answer]]) -> WinRate | None:
+        """Return the judge's word on pairs of answers; ``None`` where it is not asked for one."""
+        request = state["request"]
+        if not pairs:
+            return None
+        judge = CrewJudge(await open_endpoint(request.models.judge, state["run_id"]), request.judge, seed=request.seed)
+        return await judge_pairs(judge, pairs, request.seed, lambda: report("evaluate", 1, note="the judge compares"))
 
     async def evaluate(state: PipelineState) -> PipelineState:
-        run_id, request = state["run_id"], state["request"]
+        run_id, request, adapter = state["run_id"], state["request"], state["adapter"]
         samples = await heldout_samples(store, run_id, request)
-        report("evaluate", total=2 * len(samples))
-        base = await answers_of(state, samples, None)
-        adapter = await answers_of(state, samples, Path(state["adapter"].folder))
-        board = await asyncio.to_thread(score_answers, samples, base, adapter, request.evaluate, request.seed)
-        board = board.model_copy(update={"notes": tuple(state.get("warnings", ()))})
-        place = runs_folder / run_id / "evaluation" / f"scoreboard-{state['adapter'].id[:8]}.json"
+        training = await store.find(run_id, Sample, tag="train")
+        seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
+        passages = heldout_passages(samples, seeds, training)
+        each = len(samples) * (1 + request.evaluate.sampled_draws) + len(passages)
+        report("evaluate", total=2 * each + min(request.evaluate.judged_pairs, len(samples)))
 
+        before, nats_before = await measure(state, samples, passages, BASE, None)
+        after, nats_after = await measure(state, samples, passages, adapter.id, Path(adapter.folder))
+        win_rate = await judged(state, pairs_to_judge(samples, before, after, request.evaluate.judged_pairs))
+        nats = paired_nats(passages, nats_before, nats_after)
+        board = await asyncio.to_thread(
+            score_answers, samples, before, after, request.evaluate, request.seed, nats=nats, win_rate=win_rate
+        )
+        board = board.model_copy(update={"notes": tuple(state.get("warnings", ()))})
+        place = runs_folder / run_id / "evaluation" / f"scoreboard-{adapter.id[:8]}.json"
         await asyncio.to_thread(write_file, place, (board.model_dump_json(indent=1) + "\n").encode())
         return {"verdict": board.record(str(place))}
 
     return evaluate
+
+
+def asks_left(samples: Sequence[Sample], answers: Sequence[Answer], draws: int) -> list[Ask]:
+    """Return the answers that are still wanted: a greedy one and ``draws`` sampled ones for each prompt."""
+    there = {(found.sample_id, found.draw) for found in answers}
+    wanted = [Ask(sample.id, sample.prompt, draw) for sample in samples for draw in range(draws + 1)]
+    return [ask for ask in wanted if (ask.id, ask.draw) not in there]
+
+
+def drawing_of(request: RunRequest) -> Drawing:
+    """Return how the run's sampled answers are drawn: as its training candidates are, by its seed."""
+    return Drawing(temperature=request.sampling.temperature, top_p=request.sampling.top_p, seed=request.seed)
 
 
 async def heldout_samples(store: RecordStore, run_id: str, request: RunRequest) -> list[Sample]:
@@ -77,9 +126,10 @@ async def heldout_samples(store: RecordStore, run_id: str, request: RunRequest) 
 def answer_record(model: str, given: GeneratedAnswer) -> Answer:
     """Return a generated answer as the store keeps it."""
     return Answer(
-        id=content_hash(model, given.id),
+        id=content_hash(model, given.id, *([given.draw] if given.draw else [])),
         sample_id=given.id,
         model=model,
+        draw=given.draw,
         text=given.text,
         ended=given.ended,
         tokens=given.tokens,

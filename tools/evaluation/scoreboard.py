@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from state.errors import BadInput
 from state.pipeline import Verdict
 from state.records import Answer, Record, Sample
 from state.request import Evaluation
-from tools.evaluation.scoring import METRICS, YES_OR_NO, Scored, score_answer
-from tools.evaluation.statistics import Interval, holm, mcnemar, paired_bootstrap, sign_flip
+from tools.evaluation.comparing import Comparison, Slice, by_category, by_kind, compare_all, marks_of
+from tools.evaluation.perplexity import Perplexity, perplexity_of
+from tools.evaluation.scoring import METRICS, NATS, score_answer
+from tools.evaluation.winning import WinRate
 
 _NEEDS = "'checks' needs prompts with checks, 'rougeL' prompts with a reference"
 LEVEL = 0.05
 """Significance level of every claim."""
-
-
-class Comparison(Record):
-    """One metric, base against adapter, over the prompts to which it applies."""
-
-    metric: str
-    prompts: int
-    base: float
-    """Mean over the prompts."""
-    adapter: float
-    interval: Interval
-    """Of adapter less base."""
-    p: float
-    """Two-sided: McNemar's exact test for yes-or-no metrics, the sign-flip test for the others."""
-    p_corrected: float
-    """After Holm's correction over the metrics of the scoreboard."""
-
-
-class Slice(Record):
-    """The share passed within one kind of check, or the guarded share within one category."""
-
-    name: str
-    count: int
-    base: float
-    adapter: float
 
 
 class Side(Record):
@@ -47,8 +24,11 @@ class Side(Record):
 
     model: str
     answered: int
+    """Prompts with a greedy answer."""
     missing: int
-    """Prompts without an answer; each counts as a failure in every metric."""
+    """Prompts without one; each counts as a failure in every metric."""
+    sampled: int = 0
+    """Sampled answers; what is missing of them counts as failures, too."""
 
 
 class Scoreboard(Record):
@@ -67,6 +47,13 @@ class Scoreboard(Record):
     """The verdict as a sentence."""
     seed: int
     resamples: int
+    sampled_draws: int = 0
+    """Sampled answers wanted for each prompt."""
+    length_ratio: float | None = None
+    """Mean words of the adapter's greedy answers over the base's; ``None`` where the base wrote none."""
+    perplexity: Perplexity | None = None
+    win_rate: WinRate | None = None
+    """By the run's judge; ``None`` where it was not asked."""
     notes: tuple[str, ...] = ()
     """What a reader should know of the run, such as how far its judge was measured."""
 
@@ -95,7 +82,14 @@ class Scoreboard(Record):
 
 
 def score_answers(
-    samples: Sequence[Sample], base: Sequence[Answer], adapter: Sequence[Answer], settings: Evaluation, seed: int
+    samples: Sequence[Sample],
+    base: Sequence[Answer],
+    adapter: Sequence[Answer],
+    settings: Evaluation,
+    seed: int,
+    *,
+    nats: Sequence[tuple[float, float]] = (),
+    win_rate: WinRate | None = None,
 ) -> Scoreboard:
     """Score two models' answers to the same held-out prompts.
 
@@ -105,14 +99,16 @@ def score_answers(
 
     Args:
         samples: the held-out prompts, all of them. Order does not matter.
-        base: the base model's answers; a missing one is a failure.
+        base: the base model's answers, greedy and sampled; a missing one is a failure.
         adapter: the adapter's answers.
         settings: the primary metric and the number of resamples.
         seed: of the bootstrap.
+        nats: mean negative log-likelihood of a token under base and adapter, for each held-out text.
+        win_rate: what the judge said.
 
     Raises:
-        BadInput: no held-out prompts; two answers, or an answer to no given prompt; or the primary metric applies to no
-            prompt.
+        BadInput: no held-out prompts; two answers of one kind, or an answer to no given prompt; or the primary metric
+            applies to no prompt.
     """
     if not samples:
         raise BadInput(
@@ -120,75 +116,64 @@ def score_answers(
             "or raise evaluate.heldout_share"
         )
     ordered = sorted(samples, key=lambda sample: sample.id)
-    answered = [_by_sample(ordered, answers) for answers in (base, adapter)]
-    scored = [[score_answer(sample, found.get(sample.id)) for sample in ordered] for found in answered]
-    comparisons = _compare_all(scored[0], scored[1], settings.resamples, seed)
-    primary = next((one for one in comparisons if one.metric == settings.primary), None)
+    draws = max((answer.draw for answer in (*base, *adapter)), default=0)
+    found = [_by_prompt(ordered, answers) for answers in (base, adapter)]
+    greedy = [[score_answer(one, given.get((one.id, 0))) for one in ordered] for given in found]
+    marks = [
+        [
+            marks_of(first, [score_answer(one, given.get((one.id, draw))) for draw in range(1, draws + 1)])
+            for one, first in zip(ordered, scored, strict=True)
+        ]
+        for given, scored in zip(found, greedy, strict=True)
+    ]
+    comparisons = compare_all(*marks, nats, settings.resamples, seed)
+    by_metric = {one.metric: one for one in comparisons}
+    primary = by_metric.get(settings.primary)
     if primary is None:
         raise BadInput(f"evaluate.primary is '{settings.primary}', but no held-out prompt has what it needs: {_NEEDS}")
-    verdict = _verdict(primary)
+    verdict, lengths = _verdict(primary), by_metric["words"]
     return Scoreboard(
         prompts=len(ordered),
         base=_side("base", base, len(ordered)),
         adapter=_side("adapter", adapter, len(ordered)),
         comparisons=comparisons,
-        by_kind=_by_kind(scored[0], scored[1]),
-        by_category=_by_category(ordered, scored[0], scored[1]),
+        by_kind=by_kind(*greedy, settings.resamples, seed),
+        by_category=by_category(ordered, *greedy, settings.resamples, seed),
         primary=settings.primary,
         verdict=verdict,
         words=_in_words(primary, verdict),
         seed=seed,
         resamples=settings.resamples,
+        sampled_draws=draws,
+        length_ratio=lengths.adapter / lengths.base if lengths.base else None,
+        perplexity=_perplexity(by_metric.get(NATS)),
+        win_rate=win_rate,
     )
 
 
-def _by_sample(samples: Sequence[Sample], answers: Sequence[Answer]) -> dict[str, Answer]:
+def _by_prompt(samples: Sequence[Sample], answers: Sequence[Answer]) -> dict[tuple[str, int], Answer]:
+    """Return answers by prompt and draw."""
     known = {sample.id for sample in samples}
-    found: dict[str, Answer] = {}
+    found: dict[tuple[str, int], Answer] = {}
     for answer in answers:
         if answer.sample_id not in known:
             raise BadInput(
                 f"answer {answer.id} of '{answer.model}' is to a prompt that is not evaluated: {answer.sample_id}"
             )
-        if answer.sample_id in found:
-            raise BadInput(f"'{answer.model}' has two answers to prompt {answer.sample_id}")
-        found[answer.sample_id] = answer
+        if (answer.sample_id, answer.draw) in found:
+            raise BadInput(f"'{answer.model}' has two answers to prompt {answer.sample_id}, draw {answer.draw}")
+        found[answer.sample_id, answer.draw] = answer
     return found
 
 
 def _side(name: str, answers: Sequence[Answer], prompts: int) -> Side:
-    return Side(model=answers[0].model if answers else name, answered=len(answers), missing=prompts - len(answers))
+    greedy = sum(answer.draw == 0 for answer in answers)
+    model = answers[0].model if answers else name
+    return Side(model=model, answered=greedy, missing=prompts - greedy, sampled=len(answers) - greedy)
 
 
-def _compare_all(
-    base: Sequence[Scored], adapter: Sequence[Scored], resamples: int, seed: int
-) -> tuple[Comparison, ...]:
-    """Compare every metric that applies to at least one prompt; p-values are corrected together."""
-    raw = []
-    for metric in METRICS:
-        pairs = [
-            (b.metrics[metric], a.metrics[metric]) for b, a in zip(base, adapter, strict=True) if metric in b.metrics
-        ]
-        if pairs:
-            raw.append(_compare(metric, [b for b, _ in pairs], [a for _, a in pairs], resamples, seed))
-    corrected = holm([one.p for one in raw])
-    return tuple(one.model_copy(update={"p_corrected": p}) for one, p in zip(raw, corrected, strict=True))
-
-
-def _compare(metric: str, base: list[float], adapter: list[float], resamples: int, seed: int) -> Comparison:
-    if metric in YES_OR_NO:
-        p = mcnemar([score > 0 for score in base], [score > 0 for score in adapter])
-    else:
-        p = sign_flip(base, adapter, resamples, seed)
-    return Comparison(
-        metric=metric,
-        prompts=len(base),
-        base=sum(base) / len(base),
-        adapter=sum(adapter) / len(adapter),
-        interval=paired_bootstrap(base, adapter, resamples, seed),
-        p=p,
-        p_corrected=p,
-    )
+def _perplexity(one: Comparison | None) -> Perplexity | None:
+    return one and perplexity_of(one.base, one.adapter, one.interval, one.prompts)
 
 
 def _verdict(one: Comparison) -> Literal["better", "not shown", "worse"]:
@@ -208,35 +193,4 @@ def _in_words(one: Comparison, verdict: str) -> str:
         f"{claim}: {METRICS[one.metric]}, {100 * one.base:.1f} against {100 * one.adapter:.1f} of 100 on {one.prompts} "
         f"prompts, a difference of {100 * interval.difference:+.1f} "
         f"(95% interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}, p = {one.p:.2g})."
-    )
-
-
-def _by_kind(base: Sequence[Scored], adapter: Sequence[Scored]) -> tuple[Slice, ...]:
-    """Return the share of checks passed by kind, over all checks of that kind."""
-    found: dict[str, list[tuple[bool, bool]]] = {}
-    for before, after in zip(base, adapter, strict=True):
-        for b, a in zip(before.checks, after.checks, strict=True):
-            found.setdefault(b.kind, []).append((b.passed is True, a.passed is True))
-    return _slices(found)
-
-
-def _by_category(samples: Sequence[Sample], base: Sequence[Scored], adapter: Sequence[Scored]) -> tuple[Slice, ...]:
-    """Return the guarded share by the prompts' category; prompts without one are left out."""
-    found: dict[str, list[tuple[bool, bool]]] = {}
-    for sample, before, after in zip(samples, base, adapter, strict=True):
-        if sample.category:
-            pair = (before.metrics["guarded"] > 0, after.metrics["guarded"] > 0)
-            found.setdefault(sample.category, []).append(pair)
-    return _slices(found)
-
-
-def _slices(found: Mapping[str, list[tuple[bool, bool]]]) -> tuple[Slice, ...]:
-    return tuple(
-        Slice(
-            name=name,
-            count=len(pairs),
-            base=sum(before for before, _ in pairs) / len(pairs),
-            adapter=sum(after for _, after in pairs) / len(pairs),
-        )
-        for name, pairs in sorted(found.items())
     )

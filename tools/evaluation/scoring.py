@@ -28,6 +28,17 @@ METRICS: Mapping[str, str] = MappingProxyType(
 )
 """The metrics, and what they say. ``checks`` and ``checks_loose`` apply to prompts with checks, ROUGE to prompts with a
 reference, the others to all."""
+SAMPLED = ("guarded", "checks", "distinct3", "ended", "words")
+"""Metrics that are taken of sampled answers, too: the mean over a prompt's draws, under the name with ``_sampled``."""
+NATS = "nats"
+MEANINGS: Mapping[str, str] = MappingProxyType(
+    {
+        **METRICS,
+        **{f"{metric}_sampled": f"{METRICS[metric]}, sampled answers" for metric in SAMPLED},
+        NATS: "nats a token on held-out texts, the logarithm of perplexity",
+    }
+)
+"""What every metric of a scoreboard says."""
 YES_OR_NO = frozenset({"guarded", "ended"})
 """Metrics that are 0 or 1 for one answer."""
 

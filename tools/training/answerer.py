@@ -2,41 +2,105 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from tools.training.answering import AnsweringJob, GeneratedAnswer
+from tools.training.answering import AnsweringJob, Ask, Drawing, GeneratedAnswer, PassageScore
 from tools.training.child import JsonLines, die_with_parent
+from tools.training.rows import IGNORED, TOKENS_AT_ONCE, TokenRow, tokenise
 
 
-def answers(job: AnsweringJob) -> Iterator[GeneratedAnswer]:
-    """Yield the greedy answers of a job's prompts, each as soon as it is finished."""
+def results(job: AnsweringJob) -> Iterator[GeneratedAnswer | PassageScore]:
+    """Yield a job's answers, each as soon as it is finished, then its scores."""
     from transformers import AutoTokenizer
 
-    from tools.training.decoding import decode_greedily, end_tokens
     from tools.training.weights import load_model
 
-    tokenizer = AutoTokenizer.from_pretrained(job.base, padding_side="left")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer = AutoTokenizer.from_pretrained(job.base)
     model = load_model(Path(job.base), Path(job.adapter) if job.adapter else None)
-    ends = end_tokens(model, tokenizer)
-    for start in range(0, len(job.prompts), job.batch_size):
-        batch = job.prompts[start : start + job.batch_size]
-        chats = [[{"role": "user", "content": text}] for _, text in batch]
-        texts = tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=False)
-        inputs = tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt").to(model.device)
-        for found in decode_greedily(model, inputs["input_ids"], inputs["attention_mask"], ends, job.max_tokens):
-            text = tokenizer.decode(found.tokens, skip_special_tokens=True).strip()
-            yield GeneratedAnswer(id=batch[found.row][0], text=text, ended=found.ended, tokens=len(found.tokens))
+    yield from answers(job, model, tokenizer)
+    yield from scores(job, model, tokenizer)
+
+
+def answers(job: AnsweringJob, model: Any, tokenizer: Any) -> Iterator[GeneratedAnswer]:
+    """Yield the answers to a job's prompts, each as soon as it is finished."""
+    from tools.training.decoding import Prompt, decode, end_tokens
+
+    chats = [[{"role": "user", "content": ask.text}] for ask in job.prompts]
+    texts = tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=False) if chats else []
+    tokens = [tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    prompts = [Prompt(read, noise_of(ask, job.drawing)) for read, ask in zip(tokens, job.prompts, strict=True)]
+    for found in decode(
+        model,
+        prompts,
+        end_tokens(model, tokenizer),
+        max_tokens=job.max_tokens,
+        slots=job.batch_size,
+        temperature=job.drawing.temperature,
+        top_p=job.drawing.top_p,
+    ):
+        ask = job.prompts[found.row]
+        text = tokenizer.decode(found.tokens, skip_special_tokens=True).strip()
+        yield GeneratedAnswer(id=ask.id, draw=ask.draw, text=text, ended=found.ended, tokens=len(found.tokens))
+
+
+def noise_of(ask: Ask, drawing: Drawing) -> random.Random | None:
+    """Return an answer's own random numbers, the same in every process; ``None`` for a greedy one."""
+    if ask.draw == 0 or drawing.temperature == 0:
+        return None
+    return random.Random(f"{drawing.seed}/{ask.draw}/{ask.id}")
+
+
+def scores(job: AnsweringJob, model: Any, tokenizer: Any) -> Iterator[PassageScore]:
+    """Yield the scores of a job's passages, longest first."""
+    rows = [
+        tokenise(
+            tokenizer,
+            [{"role": "user", "content": passage.prompt}],
+            [{"role": "assistant", "content": passage.text}],
+        )
+        for passage in job.passages
+    ]
+    order = sorted(range(len(rows)), key=lambda row: -len(rows[row].input_ids))
+    while order:
+        room = TOKENS_AT_ONCE[model.device.type == "cpu"] // len(rows[order[0]].input_ids)
+        batch, order = order[: max(1, room)], order[max(1, room) :]
+        for row, nats in zip(batch, negative_log_likelihoods(model, [rows[row] for row in batch]), strict=True):
+            yield PassageScore(id=job.passages[row].id, nats=nats, tokens=_answered(rows[row]))
+
+
+def negative_log_likelihoods(model: Any, rows: list[TokenRow]) -> list[float]:
+    """Return the nats of each row's completion, summed over its tokens."""
+    import torch
+
+    width = max(len(row.input_ids) for row in rows)
+
+    def padded(values: list[list[int]], fill: int) -> torch.Tensor:
+        return torch.tensor([one + [fill] * (width - len(one)) for one in values], device=model.device)
+
+    read = padded([row.input_ids for row in rows], 0)
+    there = padded([[1] * len(row.input_ids) for row in rows], 0)
+    wanted = padded([row.labels for row in rows], IGNORED)[:, 1:]
+    with torch.inference_mode():
+        logits = model(input_ids=read, attention_mask=there, use_cache=False).logits[:, :-1]
+        losses = torch.nn.functional.cross_entropy(
+            logits[wanted != IGNORED].float(), wanted[wanted != IGNORED], reduction="none"
+        )
+    return [float(part.sum()) for part in losses.split([_answered(row) for row in rows])]
+
+
+def _answered(row: TokenRow) -> int:
+    return sum(label != IGNORED for label in row.labels)
 
 
 def main(job_file: Path) -> None:
-    """Answer a job's prompts, a JSON line each."""
+    """Do a job, a JSON line for each result."""
     die_with_parent()
     lines = JsonLines()
-    for found in answers(AnsweringJob.model_validate_json(job_file.read_text())):
+    for found in results(AnsweringJob.model_validate_json(job_file.read_text())):
         lines.write(**found.model_dump())
 
 

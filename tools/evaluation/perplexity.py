@@ -1,0 +1,121 @@
+"""Perplexity on held-out text: which texts, what the two models make of them, and the scores kept for a resumed run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from state.records import Record, Sample, content_hash
+from tools.evaluation.statistics import Interval
+from tools.files import write_file
+from tools.generation.seeds import SeedTask
+from tools.training.answering import Passage, PassageScore
+
+TEXTS = 64
+"""Texts at most: some 5,000 tokens, ten seconds of one core for a model of 135 million parameters."""
+LEAST_WORDS = 20
+"""A text of a word or two would say how a model likes that word."""
+_SCORES = TypeAdapter(list[PassageScore])
+
+
+class Perplexity(Record):
+    """Base against adapter on texts that no training row has. Lower is better.
+
+    Each is the exponential of the mean over texts of the mean negative log-likelihood of a token, given the text's
+    prompt: every text counts alike, whatever its length.
+    """
+
+    texts: int
+    base: float
+    adapter: float
+    ratio: float
+    """Adapter over base; above 1 the adapter is worse."""
+    low: float
+    """Lower end of the ratio's 95% interval, a paired bootstrap over texts."""
+    high: float
+    note: str
+    """What was measured, and what it says, in a sentence."""
+
+
+def heldout_passages(
+    heldout: Sequence[Sample], seeds: Sequence[SeedTask], training: Collection[Sample], limit: int = TEXTS
+) -> list[Passage]:
+    """Return the texts: references of held-out prompts first, then seed tasks' outputs, in a fixed order of hashes.
+
+    A generated row may imitate a seed task that it was shown; what a training row takes over to the letter, prompt or
+    text, is left out.
+
+    Args:
+        heldout: the prompts of the evaluation.
+        seeds: the run's seed tasks.
+        training: the samples that training rows come from.
+        limit: texts at most.
+    """
+    used = {_plain(text) for sample in training for text in (sample.prompt, sample.instruction, sample.output)}
+    references = [(sample.prompt, sample.output) for sample in heldout]
+    tasks = [
+        (f"{task.instruction}\n\n{one.input}" if one.input else task.instruction, one.output)
+        for task in seeds
+        for one in task.instances[:1]
+        if _plain(task.instruction) not in used
+    ]
+    found: dict[str, Passage] = {}
+    for group in (references, tasks):
+        passages = [Passage(id=content_hash(prompt, text), prompt=prompt, text=text) for prompt, text in group]
+        for passage in sorted(passages, key=lambda one: one.id):
+            fresh = _plain(passage.text) not in used and _plain(passage.prompt) not in used
+            if fresh and len(passage.text.split()) >= LEAST_WORDS and len(found) < limit:
+                found.setdefault(passage.id, passage)
+    return list(found.values())
+
+
+def paired_nats(
+    passages: Sequence[Passage], base: Mapping[str, PassageScore], adapter: Mapping[str, PassageScore]
+) -> list[tuple[float, float]]:
+    """Return nats a token under base and adapter for each text, in the given order."""
+    return [
+        (base[one.id].nats / base[one.id].tokens, adapter[one.id].nats / adapter[one.id].tokens) for one in passages
+    ]
+
+
+def perplexity_of(base: float, adapter: float, interval: Interval, texts: int) -> Perplexity:
+    """Return mean nats a token, and the interval of their difference, as perplexities and their ratio."""
+    ratio, low, high = (math.exp(nats) for nats in (interval.difference, interval.low, interval.high))
+    verdict = "worse" if low > 1 else "better" if high < 1 else "not shown to differ"
+    return Perplexity(
+        texts=texts,
+        base=math.exp(base),
+        adapter=math.exp(adapter),
+        ratio=ratio,
+        low=low,
+        high=high,
+        note=(
+            f"Perplexity on {texts} held-out texts, given their prompts: {math.exp(base):.2f} against "
+            f"{math.exp(adapter):.2f}, a ratio of {ratio:.3f} (95% interval {low:.3f} to {high:.3f}; lower is better): "
+            f"{verdict}."
+        ),
+    )
+
+
+def read_scores(path: Path) -> dict[str, PassageScore]:
+    """Return the scores kept in a file, by id; none where there is no whole file."""
+    try:
+        return {score.id: score for score in _SCORES.validate_json(path.read_bytes())}
+    except (OSError, ValidationError):
+        return {}
+
+
+def write_scores(path: Path, scores: Sequence[PassageScore]) -> None:
+    """Keep scores in a file.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    write_file(path, _SCORES.dump_json(sorted(scores, key=lambda score: score.id), indent=1) + b"\n")
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())

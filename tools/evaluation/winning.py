@@ -1,0 +1,134 @@
+"""The judge's word on the greedy answers: how often the adapter's is preferred, in both orders and less its length."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from state.errors import BudgetExceeded, EndpointError
+from state.records import Answer, Candidate, Record, Sample, content_hash
+from tools.checks.text import words
+from tools.evaluation.statistics import length_controlled_rate, paired_bootstrap
+from tools.judging.agreement import Estimate
+from tools.judging.opening import Judge
+from tools.judging.preference import Preference
+
+RESAMPLES = 2000
+
+
+class WinRate(Record):
+    """Adapter against base by the run's judge. Wins, losses, ties and failures add up to the pairs."""
+
+    judge: str
+    pairs: int
+    wins: int = 0
+    """Pairs in which the adapter's answer was preferred in both orders."""
+    losses: int = 0
+    ties: int = 0
+    """Equal answers, ties, and choices that changed with the order."""
+    flips: int = 0
+    """Ties of the last kind."""
+    failed: int = 0
+    """Pairs that could not be judged."""
+    rate: Estimate | None = None
+    """Share of judged pairs that the adapter won, a tie counting half; one half is no preference."""
+    controlled: Estimate | None = None
+    """The same if both answers were equally long; see ``length_controlled_rate``."""
+    missing: str = ""
+    """Why there is no rate; empty where there is one."""
+
+
+def pairs_to_judge(
+    samples: Sequence[Sample], base: Sequence[Answer], adapter: Sequence[Answer], limit: int
+) -> list[tuple[Sample, Answer, Answer]]:
+    """Return at most ``limit`` prompts with both greedy answers, picked by a hash so that any prompts may come."""
+    ours, theirs = ({answer.sample_id: answer for answer in side if answer.draw == 0} for side in (base, adapter))
+    both = [sample for sample in samples if sample.id in ours and sample.id in theirs]
+    chosen = sorted(both, key=lambda sample: content_hash("judged pair", sample.id))[:limit]
+    return [(sample, ours[sample.id], theirs[sample.id]) for sample in chosen]
+
+
+async def judge_pairs(
+    judge: Judge, pairs: Sequence[tuple[Sample, Answer, Answer]], seed: int, on_pair: Callable[[], None]
+) -> WinRate:
+    """Let the judge compare base and adapter, each pair in both orders.
+
+    A used-up budget or an endpoint that fails is no reason to lose an evaluation: the rate is then missing, with its
+    reason. What was paid for is in the ledger.
+
+    Args:
+        judge: the run's.
+        pairs: prompt, base's answer and adapter's answer.
+        seed: of the bootstrap.
+        on_pair: called as each pair is done.
+    """
+
+    async def one(sample: Sample, base: Answer, adapter: Answer) -> Preference:
+        same = base.text == adapter.text
+        found = Preference() if same else await judge.prefer(sample, _candidate(base), _candidate(adapter))
+        on_pair()
+        return found
+
+    results = await asyncio.gather(*(one(*pair) for pair in pairs), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BudgetExceeded | EndpointError):
+            return WinRate(judge=judge.identity, pairs=len(pairs), failed=len(pairs), missing=str(result))
+        if isinstance(result, BaseException):
+            raise result
+    preferences = [result for result in results if isinstance(result, Preference)]
+    return win_rate(judge.identity, preferences, [(base.text, adapter.text) for _, base, adapter in pairs], seed)
+
+
+def win_rate(judge: str, preferences: Sequence[Preference], texts: Sequence[tuple[str, str]], seed: int) -> WinRate:
+    """Put preferences together.
+
+    Args:
+        judge: its identity.
+        preferences: one a pair; the base's answer is the first of each.
+        texts: both answers of each pair.
+        seed: of the bootstrap.
+    """
+    good = [(found, pair) for found, pair in zip(preferences, texts, strict=True) if not found.error]
+    if not good:
+        why = preferences[0].error if preferences else "there was no pair to judge"
+        return WinRate(judge=judge, pairs=len(preferences), failed=len(preferences), missing=why)
+    points = [_POINTS[found.better] for found, _ in good]
+    longer = [float(len(words(adapter)) - len(words(base))) for _, (base, adapter) in good]
+    plain = paired_bootstrap([0.0] * len(points), points, RESAMPLES, seed)
+    value, low, high = length_controlled_rate(points, longer, RESAMPLES, seed)
+    return WinRate(
+        judge=judge,
+        pairs=len(preferences),
+        wins=points.count(1.0),
+        losses=points.count(0.0),
+        ties=points.count(0.5),
+        flips=sum(found.flipped for found, _ in good),
+        failed=len(preferences) - len(good),
+        rate=Estimate(value=plain.difference, low=plain.low, high=plain.high),
+        controlled=Estimate(value=value, low=low, high=high),
+    )
+
+
+def in_words(found: WinRate) -> str:
+    """Return the win rate as a sentence."""
+    if found.rate is None or found.controlled is None:
+        return f"The judge's win rate is missing: {found.missing}"
+    judged, rate, fair = found.pairs - found.failed, found.rate, found.controlled
+    return (
+        f"The judge prefers the adapter in {rate.value:.0%} of {judged} pairs (95% interval {rate.low:.0%} to "
+        f"{rate.high:.0%}), at equal length {fair.value:.0%} ({fair.low:.0%} to {fair.high:.0%}); half is no "
+        f"preference. {found.flips} choices changed with the order. Judged by {found.judge}."
+    )
+
+
+_POINTS: Mapping[int, float] = {0: 0.5, 1: 0.0, 2: 1.0}
+
+
+def _candidate(answer: Answer) -> Candidate:
+    return Candidate(
+        id=content_hash("evaluated", answer.sample_id, answer.text),
+        sample_id=answer.sample_id,
+        draw=0,
+        text=answer.text,
+        ended=answer.ended,
+    )

@@ -1,0 +1,52 @@
+"""The next token of each row: the likeliest, or one drawn from the nucleus by the row's own random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+import torch
+
+HEAD = 256
+"""Tokens looked at first: sorting all 50,000 of a vocabulary takes longer than the model's own step on a CPU."""
+
+
+def choose(
+    logits: torch.Tensor, noises: Sequence[Random | None], temperature: float = 1.0, top_p: float = 1.0
+) -> list[int]:
+    """Return one token a row.
+
+    A sampled row uses up one random number a token and depends on nothing but that and its logits, so that it comes
+    out the same in every batch, but for rounding. Nucleus sampling after Holtzman et al. 2020.
+
+    Args:
+        logits: shape (rows, vocabulary).
+        noises: each row's random numbers, or ``None`` for its likeliest token.
+        temperature: above 0, of the sampled rows.
+        top_p: in (0, 1]; the least set of likeliest tokens with so much probability is drawn from.
+    """
+    tokens: list[int] = logits.argmax(-1).tolist()
+    drawn = {row: noise.random() for row, noise in enumerate(noises) if noise is not None}
+    if drawn:
+        scaled = logits[list(drawn)].float() / temperature
+        found = _draw(scaled, torch.tensor(list(drawn.values()), device=logits.device), top_p, HEAD)
+        for row, token in zip(drawn, found, strict=True):
+            tokens[row] = token
+    return tokens
+
+
+def _draw(logits: torch.Tensor, points: torch.Tensor, top_p: float, head: int) -> list[int]:
+    """Return the token at which the nucleus's cumulative probability passes each point, in [0, 1)."""
+    values, order = logits.topk(min(head, logits.shape[1]))
+    mass = (values - logits.logsumexp(-1, keepdim=True)).exp().cumsum(-1)
+    last = (mass < top_p).sum(-1).clamp(max=mass.shape[1] - 1)
+    whole = torch.ones_like(points) if top_p == 1 else mass.gather(1, last[:, None])[:, 0]
+    place = (mass <= (points * whole)[:, None]).sum(-1)
+    found = order.gather(1, torch.minimum(place, last)[:, None])[:, 0].tolist()
+    if head < logits.shape[1]:
+        reaches = mass[:, -1] > points if top_p == 1 else mass[:, -1] >= top_p
+        if short := [row for row, enough in enumerate(reaches.tolist()) if not enough]:
+            again = _draw(logits[short], points[short], top_p, logits.shape[1])
+            for row, token in zip(short, again, strict=True):
+                found[row] = token
+    return [int(token) for token in found]
