@@ -26,6 +26,7 @@ CHECKPOINTED = (
     pipeline.NextRound,
     pipeline.Overspend,
     pipeline.RateLimits,
+    pipeline.TrainingDecision,
 )
 """Every type of ours that a checkpoint holds; nothing else of ours is revived from one."""
 

@@ -54,6 +54,30 @@ class Approval(Record):
     comment: str = ""
 
 
+class TrainingDecision(Record):
+    """Whether a training may begin, with which settings, and how long it should take."""
+
+    action: Literal["proceed", "optimise", "wait", "abort"]
+    """``optimise``: it goes with these settings and not with the request's own. ``wait``: what it needs is there and
+    taken by others now. ``abort``: it can never go on this machine, or not within the request's limit."""
+    reason: str
+    """One line for a person."""
+    sft_rows_at_once: int = Field(1, ge=1)
+    """Rows of one forward pass of SFT; the rest of a step follows by gradient accumulation."""
+    dpo_rows_at_once: int = Field(1, ge=1)
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: a third more work for a fraction of the memory."""
+    max_length: int = Field(512, ge=32)
+    """Tokens from which on rows are left out."""
+    memory_needed: int = Field(0, ge=0)
+    """Bytes on the device that trains, as estimated."""
+    estimated_seconds: float = Field(0.0, ge=0)
+    actual_seconds: float | None = Field(None, ge=0)
+    """As it came out; ``None`` before the end, and where a killed training went on."""
+    settled_by: str = ""
+    """The person, or the policy, that answered ``optimise`` or ``wait``; empty where there was nothing to answer."""
+
+
 def keep_request(current: RunRequest, new: RunRequest | dict[str, Any]) -> RunRequest:
     """Reduce the ``request`` channel: whatever a client sent becomes a validated request.
 
@@ -137,6 +161,8 @@ class PipelineState(TypedDict, total=False):
     dataset: DatasetRef
     training_round: int
     """Trainings done."""
+    training_decision: TrainingDecision
+    """Whether and how the next training begins; with its true time once it is done."""
     adapter: AdapterRef
     verdict: Verdict
     approval: Approval
