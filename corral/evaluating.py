@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ from corral.watch import open_view
 from tools.evaluation.accuracy import Accuracy
 from tools.settings import load_settings
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 140)
 
 
 def evaluate(

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from state.records import Answer, Record, Sample
 from tools.checks import run_checks
-from tools.evaluation.statistics import Interval, paired_bootstrap
+from tools.evaluation.statistics import Interval
+
+Counts = npt.NDArray[np.int64]
 
 
 class Accuracy(Record):
@@ -60,24 +65,25 @@ def _passed(samples: Sequence[Sample], answers: Sequence[Answer], loose: bool) -
 def _accuracy(
     name: str, loose: bool, base: list[list[bool]], adapter: list[list[bool]], resamples: int, seed: int
 ) -> Accuracy:
-    """Return one accuracy.
-
-    For instructions a prompt's share is its checks passed times the number of prompts over that of all checks, so that
-    the mean over prompts is the accuracy over instructions, and drawing prompts gives its interval.
-    """
-    count = len(base) if name == "prompt" else sum(map(len, base))
-
-    def shares(passed: list[list[bool]]) -> list[float]:
-        if name == "prompt":
-            return [float(all(one)) for one in passed]
-        return [sum(one) * len(passed) / count for one in passed]
-
-    before, after = shares(base), shares(adapter)
+    before, after = (np.array([all(one) if name == "prompt" else sum(one) for one in side]) for side in (base, adapter))
+    counts = np.array([1 if name == "prompt" else len(one) for one in base])
+    low, high = _interval(after.astype(int) - before, counts, resamples, seed)
     return Accuracy(
         name=name,
         loose=loose,
-        count=count,
-        base=sum(before) / len(before),
-        adapter=sum(after) / len(after),
-        interval=paired_bootstrap(before, after, resamples, seed),
+        count=int(counts.sum()),
+        base=float(before.sum() / counts.sum()),
+        adapter=float(after.sum() / counts.sum()),
+        interval=Interval(difference=float((after.sum() - before.sum()) / counts.sum()), low=low, high=high),
     )
+
+
+def _interval(gained: Counts, counts: Counts, resamples: int, seed: int) -> tuple[float, float]:
+    """Return the 95% percentile bootstrap interval of a ratio of sums, over prompts drawn with replacement."""
+    generator = np.random.default_rng(seed)
+    ratios = np.empty(resamples)
+    for place in range(resamples):
+        drawn = generator.integers(0, len(counts), len(counts))
+        ratios[place] = gained[drawn].sum() / counts[drawn].sum()
+    low, high = np.quantile(ratios, (0.025, 0.975))
+    return float(low), float(high)
