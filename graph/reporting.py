@@ -1,0 +1,238 @@
+"""The report of a run: its facts read from the store and the disk, and ``report.html`` in its folder.
+
+A large run stays small here: samples, candidates, judgements and calls are counted as they stream by; examples come
+from the first ``PROMPTS`` held-out prompts, and single rows of the lineage from its first lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from graph.accounts import expected_cost
+from graph.services import Services
+from graph.steps import read_step_times
+from state.errors import CorralError
+from state.pipeline import DatasetRef, Node, PipelineState
+from state.records import Answer, Candidate, GenerationRound, Judgement, Outcome, Sample
+from tools.dataset.files import LINEAGE
+from tools.files import write_file
+from tools.generation.costing import compare
+from tools.progress import report
+from tools.report.board import Board, read_board
+from tools.report.examples import ExamplePicker, Examples
+from tools.report.facts import CallGroup, Costs, RunFacts
+from tools.report.funnel import Funnel, RowCounter, candidate_funnel, instruction_funnel, prompt_funnel
+from tools.report.lineage import Lineage, LineageCounter, read_lineage, row_source
+from tools.report.page import render
+from tools.report.scores import ScoreCounter, Scores
+from tools.report.timing import Latency, step_times
+from tools.report.training import TrainingRound, read_training
+
+REPORT = "report.html"
+PROMPTS = 2000
+"""Held-out prompts among which examples are looked for: at some 2 ms each, seconds."""
+CHUNK = 200
+"""Prompts held at a time."""
+BASE = "base"
+
+
+def reported(node: Node, services: Services) -> Node:
+    """Return the node, followed by a report of the run as it then stands.
+
+    A report that cannot be made costs the run nothing but a warning: what was trained and measured stands.
+    """
+
+    @wraps(node)
+    async def with_report(state: PipelineState) -> PipelineState:
+        update = await node(state)
+        try:
+            path = await write_report(services, state["run_id"], {**state, **update})
+        except Exception as error:
+            line = f"the report was not written ({type(error).__name__}: {error}); corral report {state['run_id']}"
+            return {**update, "warnings": [*update.get("warnings", []), line]}
+        report(node.__name__, note=str(path.name))  # type: ignore[attr-defined]  # a node is a function
+        return update
+
+    return with_report
+
+
+async def write_report(
+    services: Services, run_id: str, state: PipelineState, *, out: Path | None = None, standing: str = ""
+) -> Path:
+    """Write a run's report and return its path.
+
+    Args:
+        services: the process's.
+        run_id: the run.
+        state: its state; empty for a run that has not begun.
+        out: where to write it; ``None`` for ``report.html`` in the run's folder.
+        standing: how far the run is, in words, where the caller knows more than the state.
+
+    Raises:
+        UnknownRun: there is no such run.
+        StorageError: the place cannot be written.
+    """
+    facts = await gather(services, run_id, state, standing)
+    path = out or services.runs_folder / run_id / REPORT
+    page = await asyncio.to_thread(render, facts)
+    await asyncio.to_thread(write_file, path, page.encode())
+    return path
+
+
+async def gather(services: Services, run_id: str, state: PipelineState, standing: str = "") -> RunFacts:
+    """Return all that there is to tell of a run; the arguments are ``write_report``'s."""
+    store, folder = services.store, services.runs_folder / run_id
+    request = await store.request_of(run_id)
+    adapter, dataset = state.get("adapter"), state.get("dataset")
+    lineage, counter = await _lineage(services, run_id, dataset, adapter.id if adapter else "")
+    return RunFacts(
+        run_id=run_id,
+        created_at=dict(await store.run_ids())[run_id],
+        written_at=datetime.now(UTC),
+        standing=standing or standing_of(state),
+        request=request,
+        warnings=tuple(state.get("warnings", ())),
+        board=await asyncio.to_thread(_board, state),
+        trainings=await asyncio.to_thread(_trainings, folder, adapter.folder if adapter else ""),
+        scores=await _scores(services, run_id),
+        funnels=await _funnels(services, run_id, dataset, counter),
+        rounds=tuple(sorted(await store.find(run_id, GenerationRound), key=lambda round_: round_.round)),
+        costs=await _costs(services, run_id),
+        examples=await _examples(services, run_id, request.evaluate.limit, adapter.id) if adapter else None,
+        lineage=lineage,
+    )
+
+
+def standing_of(state: PipelineState) -> str:
+    """Return how far a run is, by its state."""
+    if deployed := state.get("deployed"):
+        return f"deployed as {deployed}"
+    if approval := state.get("approval"):
+        return f"{'signed' if approval.approved else 'not deployed, decided'} by {approval.reviewer}"
+    return "measured, not signed yet" if state.get("verdict") else "not measured yet"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return a file's JSON object; an empty one where it is missing or is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _board(state: PipelineState) -> Board | None:
+    verdict = state.get("verdict")
+    return read_board(_read_json(Path(verdict.scoreboard))) if verdict else None
+
+
+def _trainings(folder: Path, evaluated: str) -> tuple[TrainingRound, ...]:
+    places = sorted(folder.glob("training/round-*/adapter"), key=lambda place: (len(str(place)), str(place)))
+    found = [(place, _read_json(place / "summary.json")) for place in places]
+    return tuple(
+        read_training(place.parent.name.replace("-", " "), raw, evaluated=place == Path(evaluated))
+        for place, raw in found
+        if raw
+    )
+
+
+async def _scores(services: Services, run_id: str) -> Scores | None:
+    counter = ScoreCounter()
+    async for row in services.store.scan(run_id, Judgement, *ScoreCounter.FIELDS):
+        counter.add(*row)
+    return counter.result()
+
+
+async def _funnels(
+    services: Services, run_id: str, dataset: DatasetRef | None, rows: LineageCounter
+) -> tuple[Funnel, ...]:
+    written, drawn = RowCounter(), RowCounter()
+    async for origin, outcome, reasons in services.store.scan(
+        run_id, Sample, "origin", "outcome", "reasons", tag="train"
+    ):
+        if origin == "generated":
+            written.add(outcome, reasons)
+    async for outcome, reasons in services.store.scan(run_id, Candidate, "outcome", "reasons"):
+        drawn.add(outcome, reasons)
+    unjudged = await services.store.childless(run_id, Candidate, Judgement)
+    manifest = await asyncio.to_thread(_read_json, Path(dataset.folder) / "manifest.json") if dataset else {}
+    funnels = (
+        instruction_funnel(written),
+        candidate_funnel(drawn, unjudged, rows.rows, rows.paired),
+        prompt_funnel(manifest.get("prompts", {})),
+    )
+    return tuple(funnel for funnel in funnels if funnel is not None)
+
+
+async def _costs(services: Services, run_id: str) -> Costs:
+    latencies: dict[str, Latency] = {}
+    async for purpose, started, finished in services.calls.times(run_id):
+        latencies.setdefault(purpose, Latency()).add(started, finished)
+    tallies = await services.calls.tally(run_id)
+    try:
+        expected = await asyncio.to_thread(expected_cost, await services.store.request_of(run_id))
+        stages = tuple(compare(expected, tallies))
+    except CorralError:  # the seeds or prompts have moved since
+        stages = ()
+    folder, busy = services.runs_folder / run_id, {purpose: one.busy for purpose, one in latencies.items()}
+    groups = []
+    for tally in tallies:
+        latency = latencies.get(tally.purpose, Latency())
+        groups.append(CallGroup(tally=tally, busy=latency.busy.seconds, latency=latency.mean))
+    return Costs(
+        calls=tuple(groups),
+        stages=stages,
+        spent=await services.calls.spent(run_id),
+        cap=await services.calls.cap(run_id),
+        steps=await asyncio.to_thread(lambda: step_times(read_step_times(folder), busy)),
+    )
+
+
+async def _examples(services: Services, run_id: str, limit: int | None, adapter: str) -> Examples | None:
+    store, picker = services.store, ExamplePicker()
+    heldout = (await store.ids(run_id, Sample, tag="heldout", outcome=Outcome.ACCEPTED))[:limit]
+    for start in range(0, min(len(heldout), PROMPTS), CHUNK):
+        ids = heldout[start : min(start + CHUNK, PROMPTS)]
+        samples = await store.find(run_id, Sample, ids=ids)
+        base = {a.sample_id: a for a in await store.find(run_id, Answer, parents=ids, tag=BASE)}
+        after = {a.sample_id: a for a in await store.find(run_id, Answer, parents=ids, tag=adapter)}
+        if not base and not after:
+            return None
+        await asyncio.to_thread(_look, picker, samples, base, after)
+    return picker.result(len(heldout))
+
+
+def _look(picker: ExamplePicker, samples: list[Sample], base: dict[str, Answer], adapter: dict[str, Answer]) -> None:
+    for sample in samples:
+        picker.add(sample, base.get(sample.id), adapter.get(sample.id))
+
+
+async def _lineage(
+    services: Services, run_id: str, dataset: DatasetRef | None, adapter: str
+) -> tuple[Lineage | None, LineageCounter]:
+    counter = LineageCounter()
+    if dataset is None:
+        return None, counter
+    await asyncio.to_thread(lambda: counter.read(_lines(Path(dataset.folder) / LINEAGE)))
+    manifest = await asyncio.to_thread(_read_json, Path(dataset.folder) / "manifest.json")
+    chosen = [str(row.get("chosen")) for row in counter.first]
+    store = services.store
+    samples = {s.id: s for s in await store.find(run_id, Sample, ids=[str(row.get("sample")) for row in counter.first])}
+    candidates = {c.id: c for c in await store.find(run_id, Candidate, ids=chosen)}
+    judgements = {j.candidate_id: j for j in await store.find(run_id, Judgement, parents=chosen)}
+    shown = [row_source(n, row, samples, candidates, judgements) for n, row in enumerate(counter.first, 1)]
+    return read_lineage(counter, manifest, adapter).model_copy(update={"shown": tuple(shown)}), counter
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            yield from file
+    except OSError:
+        return

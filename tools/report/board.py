@@ -1,0 +1,170 @@
+"""The scoreboard as its JSON holds it: every comparison and every slice that is there, whatever else it grows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from state.records import Record
+from tools.evaluation.scoring import METRICS
+from tools.report.intervals import Difference, Dumbbell
+
+COUNTS = frozenset({"words", "tokens", "perplexity"})
+"""Metrics that are no share of 1, though a value may lie below it."""
+
+
+class Metric(Record):
+    """One metric of the scoreboard."""
+
+    name: str
+    meaning: str
+    prompts: int
+    base: float
+    adapter: float
+    difference: float
+    low: float
+    high: float
+    p: float | None
+    """After the correction over all metrics, where there is one."""
+    decides: bool
+    share: bool
+    """Whether it is a share of 1, told in points of 100."""
+
+    @property
+    def drawn(self) -> Difference:
+        """The difference as the interval plot draws it: shares in points."""
+        factor = 100 if self.share else 1
+        value, low, high = (factor * figure for figure in (self.difference, self.low, self.high))
+        return Difference(name=self.name, value=value, low=low, high=high, strong=self.decides)
+
+
+class MetricGroup(Record):
+    """Comparisons that stand together in the file, such as those of greedy answers."""
+
+    title: str
+    metrics: tuple[Metric, ...]
+
+
+class SliceGroup(Record):
+    """Base against adapter in parts of the prompts."""
+
+    title: str
+    slices: tuple[Dumbbell, ...]
+
+
+class Board(Record):
+    """Base against adapter on held-out prompts."""
+
+    verdict: Literal["better", "not shown", "worse"]
+    words: str
+    primary: str
+    prompts: int
+    groups: tuple[MetricGroup, ...]
+    slices: tuple[SliceGroup, ...]
+    facts: tuple[tuple[str, str], ...]
+    """Other figures of the file, by name."""
+    notes: tuple[str, ...]
+
+    @property
+    def deciding(self) -> Metric | None:
+        """The metric of the verdict."""
+        found = (metric for group in self.groups for metric in group.metrics if metric.decides)
+        return next(found, None)
+
+
+def read_board(raw: Mapping[str, Any]) -> Board | None:
+    """Return the scoreboard, or ``None`` where the file is none.
+
+    Args:
+        raw: the JSON of ``Scoreboard``, of this version or another: lists of comparisons and slices are found by what
+            is in them, at any depth.
+    """
+    if raw.get("verdict") not in ("better", "not shown", "worse"):
+        return None
+    primary = str(raw.get("primary", ""))
+    groups = [
+        MetricGroup(title=_title(path), metrics=tuple(_metric(row, primary, path) for row in rows))
+        for path, rows in _lists(raw)
+        if all(_is_comparison(row) for row in rows)
+    ]
+    slices = [
+        SliceGroup(title=_title(path), slices=tuple(_slice(row) for row in rows))
+        for path, rows in _lists(raw)
+        if all(_is_slice(row) for row in rows)
+    ]
+    return Board(
+        verdict=raw["verdict"],
+        words=str(raw.get("words", "")),
+        primary=primary,
+        prompts=int(raw.get("prompts", 0)),
+        groups=tuple(groups),
+        slices=tuple(slices),
+        facts=tuple(_facts(raw)),
+        notes=tuple(map(str, raw.get("notes") or ())),
+    )
+
+
+def _lists(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
+    """Yield every list of objects with the keys that lead to it."""
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from _lists(inner, (*path, key))
+        elif isinstance(inner, list) and inner and all(isinstance(row, Mapping) for row in inner):
+            yield (*path, key), inner
+
+
+def _facts(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Yield every number and word that is told nowhere else."""
+    for key, inner in value.items():
+        if isinstance(inner, Mapping) and not _is_comparison(inner):
+            yield from _facts(inner, (*path, key))
+        elif isinstance(inner, int | float | str) and (path or key not in ("verdict", "words", "primary", "prompts")):
+            shown = f"{inner:.4g}" if isinstance(inner, float) else str(inner)
+            yield " ".join((*path, key)).replace("_", " "), shown
+
+
+def _title(path: tuple[str, ...]) -> str:
+    words = [key.replace("_", " ") for key in path if key != "comparisons"]
+    return ", ".join(words)
+
+
+def _is_comparison(row: Mapping[str, Any]) -> bool:
+    interval = row.get("interval")
+    figures = [row.get("base"), row.get("adapter")]
+    figures += [interval.get(key) for key in ("difference", "low", "high")] if isinstance(interval, Mapping) else [None]
+    return "metric" in row and all(map(_is_figure, figures))
+
+
+def _is_slice(row: Mapping[str, Any]) -> bool:
+    shares = [row.get("base"), row.get("adapter")]
+    return "name" in row and all(_is_figure(share) and 0 <= share <= 1 for share in shares)  # type: ignore[operator]  # a figure compares
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _metric(row: Mapping[str, Any], primary: str, path: tuple[str, ...]) -> Metric:
+    name, interval = str(row["metric"]), row["interval"]
+    ends = (interval["difference"], interval["low"], interval["high"])
+    share = name not in COUNTS and 0 <= min(row["base"], row["adapter"]) and max(row["base"], row["adapter"]) <= 1
+    p = row.get("p_corrected", row.get("p"))
+    return Metric(
+        name=name,
+        meaning=METRICS.get(name, str(row.get("meaning", ""))),
+        prompts=int(row.get("prompts", 0)),
+        base=row["base"],
+        adapter=row["adapter"],
+        difference=ends[0],
+        low=ends[1],
+        high=ends[2],
+        p=p if _is_figure(p) else None,
+        decides=name == primary and path == ("comparisons",),
+        share=share and max(map(abs, ends)) <= 1,
+    )
+
+
+def _slice(row: Mapping[str, Any]) -> Dumbbell:
+    count = row.get("count", row.get("prompts", 0))
+    return Dumbbell(name=str(row["name"]), count=int(count), base=row["base"], adapter=row["adapter"])

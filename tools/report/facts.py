@@ -1,0 +1,119 @@
+"""All that a report tells of a run. A part that the run does not have is ``None``, and ``missing`` says why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from state.calls import PurposeTally
+from state.records import GenerationRound, Record
+from state.request import RunRequest
+from tools.generation.costing import StageComparison
+from tools.report.board import Board
+from tools.report.examples import Examples
+from tools.report.funnel import Funnel
+from tools.report.lineage import Lineage
+from tools.report.scores import Scores
+from tools.report.timing import StepTime
+from tools.report.training import TrainingRound
+
+
+class Setting(Record):
+    """One setting of the request."""
+
+    name: str
+    value: str
+    changed: bool
+    """Whether it differs from the default."""
+
+
+class CallGroup(Record):
+    """The calls of one purpose, with how long they took."""
+
+    tally: PurposeTally
+    busy: float
+    """Seconds of the clock in which at least one call was in flight."""
+    latency: float
+    """Mean seconds of a call."""
+
+
+class Costs(Record):
+    """What a run used."""
+
+    calls: tuple[CallGroup, ...]
+    stages: tuple[StageComparison, ...]
+    """Estimate and truth, the total last; empty where the run's sources cannot be read any more."""
+    spent: float
+    cap: float | None
+    steps: tuple[StepTime, ...]
+
+
+class RunFacts(Record):
+    """One run."""
+
+    run_id: str
+    created_at: str
+    written_at: datetime
+    standing: str
+    """How far the run is, in words."""
+    request: RunRequest
+    warnings: tuple[str, ...] = ()
+    board: Board | None = None
+    trainings: tuple[TrainingRound, ...] = ()
+    scores: Scores | None = None
+    funnels: tuple[Funnel, ...] = ()
+    rounds: tuple[GenerationRound, ...] = ()
+    costs: Costs | None = None
+    examples: Examples | None = None
+    lineage: Lineage | None = None
+
+    @property
+    def settings(self) -> list[Setting]:
+        """The request, one line a setting."""
+        return flat_settings(self.request, RunRequest())
+
+
+def flat_settings(section: BaseModel, default: BaseModel, head: str = "") -> list[Setting]:
+    """Return every setting of a section and of those in it, under its dotted name."""
+    found = []
+    for name in type(section).model_fields:
+        value, usual = getattr(section, name), getattr(default, name)
+        if isinstance(value, BaseModel) and isinstance(usual, BaseModel):
+            found += flat_settings(value, usual, f"{head}{name}.")
+        else:
+            found.append(Setting(name=f"{head}{name}", value=_written(value), changed=value != usual))
+    return found
+
+
+def missing_parts(facts: RunFacts) -> list[tuple[str, str]]:
+    """Return each part that the report does not have, with the reason."""
+    request, parts = facts.request, []
+    if facts.board is None:
+        parts.append(("scoreboard", "the run has not been evaluated"))
+    if not facts.trainings:
+        parts.append(("training curves", "no training of this run has ended"))
+    if facts.scores is None:
+        parts.append(("score distributions", "no answer has been judged"))
+    if not facts.funnels:
+        parts.append(("gate funnel", "there are no generated instructions and no answers yet"))
+    if not facts.rounds:
+        off = request.generation.target == 0
+        parts.append(("diversity growth", "generation is turned off" if off else "no round of generation has ended"))
+    if facts.costs is None or not facts.costs.calls:
+        parts.append(("cost of calls", "no call has been made"))
+    if facts.examples is None:
+        parts.append(("examples", "there are no answers of base and adapter to the same prompts"))
+    if facts.lineage is None:
+        parts.append(("lineage", "no dataset has been written"))
+    return parts
+
+
+def _written(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {one}" for key, one in value.items())
+    return str(value)

@@ -1,0 +1,161 @@
+"""The page: every chart drawn, and the template filled. All text is escaped; the page needs nothing but itself."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from tools.report.board import Board, MetricGroup
+from tools.report.charts import Bar, Line, Mark, bars, histogram, line_chart
+from tools.report.facts import Costs, RunFacts, missing_parts
+from tools.report.intervals import dumbbell_plot, interval_plot
+from tools.report.scales import duration, number, signed
+from tools.report.scores import Scores, Spread
+from tools.report.svg import WIDTH
+from tools.report.training import Curve
+
+_FOLDER = Path(__file__).parent
+_THIRD = WIDTH // 3
+
+
+def render(facts: RunFacts) -> str:
+    """Return the report as one HTML page.
+
+    It has no script and asks for no other file. Half of a surrogate pair, which no file may hold, becomes ``?``.
+    """
+    page = _template().render(
+        facts=facts, missing=missing_parts(facts), charts=_charts(facts), sections=_sections(facts)
+    )
+    return page.encode("utf-8", "replace").decode("utf-8")
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "signed": signed,
+        "duration": duration,
+        "when": lambda moment: f"{moment:%Y-%m-%d %H:%M} UTC",
+    }
+    return environment.get_template("report.html.j2")
+
+
+def _sections(facts: RunFacts) -> dict[str, str]:
+    """Return the sections that the page has: anchor and title, in order."""
+    there = {
+        "scoreboard": ("Scoreboard", facts.board),
+        "training": ("Training curves", facts.trainings),
+        "scores": ("Score distributions", facts.scores),
+        "funnel": ("Gate funnel", facts.funnels),
+        "diversity": ("Diversity growth", facts.rounds),
+        "cost": ("Cost and time", facts.costs),
+        "examples": ("Before and after", facts.examples),
+        "lineage": ("Lineage", facts.lineage),
+        "request": ("The request", facts.request),
+    }
+    return {anchor: title for anchor, (title, part) in there.items() if part}
+
+
+def _charts(facts: RunFacts) -> dict[str, Any]:
+    return {
+        "intervals": [_intervals(group) for group in facts.board.groups] if facts.board else [],
+        "slices": _slices(facts.board) if facts.board else [],
+        "curves": [
+            [[_curve(curve) for curve in phase.curves] for phase in training.phases] for training in facts.trainings
+        ],
+        "scores": _scores(facts.scores, facts) if facts.scores else None,
+        "funnels": [bars(one.title, one.stages, unit=one.unit, of_first=True) for one in facts.funnels],
+        "growth": _growth(facts) if facts.rounds else [],
+        "time": _times(facts.costs) if facts.costs and facts.costs.steps else None,
+        "tokens": _tokens(facts.costs) if facts.costs and facts.costs.calls else None,
+    }
+
+
+def _intervals(group: MetricGroup) -> list[Markup]:
+    """Return one plot for the metrics that are shares, and one for each of the others, which have their own scale."""
+    shares = [metric.drawn for metric in group.metrics if metric.share]
+    plots = []
+    if shares:
+        label = "adapter less base, in points of 100, with the 95% interval"
+        plots.append(interval_plot(f"Differences: {group.title or 'all metrics'}", shares, x=label))
+    for metric in group.metrics:
+        if not metric.share:
+            label = f"adapter less base, {metric.name}"
+            plots.append(interval_plot(f"Difference in {metric.name}", [metric.drawn], x=label))
+    return plots
+
+
+def _slices(board: Board) -> list[Markup]:
+    return [dumbbell_plot(f"Share passed {one.title}", one.slices, x="passed, of 100") for one in board.slices]
+
+
+def _curve(curve: Curve) -> Markup:
+    return line_chart(curve.name.capitalize(), [curve.line], x="optimiser step", y=curve.name, marks=curve.marks)
+
+
+def _scores(scores: Scores, facts: RunFacts) -> dict[str, Any]:
+    judge = facts.request.judge
+    marks = [Mark(name=f"person from {judge.review:g}", value=judge.review)]
+    marks.append(Mark(name=f"accepted from {judge.accept:g}", value=judge.accept))
+    stars = [Bar(name=f"{place} star{'s' * (place > 1)}", value=count) for place, count in enumerate(scores.stars, 1)]
+    return {
+        "overall": histogram(
+            "Overall score", scores.overall.counts, low=0, high=100, x="weighted score", marks=marks, width=WIDTH
+        ),
+        "dimensions": [_small(spread, 100, "score") for spread in scores.dimensions],
+        "confidence": _small(scores.confidence, 1, "confidence"),
+        "stars": bars("The expert's stars", stars, unit="judgements"),
+    }
+
+
+def _small(spread: Spread, high: float, x: str) -> Markup:
+    return histogram(spread.name.replace("_", " "), spread.counts, low=0, high=high, x=x, width=_THIRD, height=170)
+
+
+def _growth(facts: RunFacts) -> list[Markup]:
+    kept = accumulate(round_.accepted for round_ in facts.rounds)
+    grown = tuple((float(r.round), float(total)) for r, total in zip(facts.rounds, kept, strict=True))
+    novel = tuple((float(r.round), 100 * r.novelty) for r in facts.rounds)
+    target, least = facts.request.generation.target, facts.request.gates.min_diversity
+    target_mark = [Mark(name=f"target {target}", value=target)] if target else []
+    return [
+        line_chart(
+            "Instructions accepted so far",
+            [Line(name="accepted", points=grown)],
+            x="round",
+            y="accepted instructions",
+            marks=target_mark,
+            from_zero=True,
+        ),
+        line_chart(
+            "Novelty of each round",
+            [Line(name="novelty", points=novel)],
+            x="round",
+            y="novel, of 100 offered",
+            marks=[Mark(name=f"too alike under {100 * least:g}", value=100 * least)],
+            from_zero=True,
+        ),
+    ]
+
+
+def _times(costs: Costs) -> Markup:
+    rows = [Bar(name=step.step, value=step.seconds, note=duration(step.seconds)) for step in costs.steps]
+    return bars("Time by step", rows, unit="seconds of the clock")
+
+
+def _tokens(costs: Costs) -> Markup:
+    tallies = [group.tally for group in costs.calls]
+    rows = [Bar(name=one.purpose, value=one.prompt_tokens + one.completion_tokens) for one in tallies]
+    return bars("Tokens by purpose", rows, unit="tokens in and out")

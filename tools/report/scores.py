@@ -1,0 +1,99 @@
+"""How the judges' scores are spread, counted as they are read: the memory does not grow with the rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from state.records import Outcome, Record
+
+BINS = 20
+
+
+class Spread(Record):
+    """How often a figure fell into each of ``BINS`` equal parts of its range."""
+
+    name: str
+    counts: tuple[int, ...]
+    mean: float
+    capped: int = 0
+    """Scores that a failed check lowered."""
+
+
+class Scores(Record):
+    """The judgements of a run."""
+
+    judged: int
+    failed: int
+    overall: Spread
+    dimensions: tuple[Spread, ...]
+    confidence: Spread
+    stars: tuple[int, ...]
+    """Judgements with one star, two, and so on to five."""
+    judges: tuple[tuple[str, int], ...]
+    """Identity of each judge, and its judgements."""
+
+
+class _Tally:
+    def __init__(self, high: float) -> None:
+        self.high, self.sum, self.capped = high, 0.0, 0
+        self.counts = [0] * BINS
+
+    def add(self, value: float) -> None:
+        self.sum += value
+        self.counts[min(BINS - 1, max(0, int(BINS * value / self.high)))] += 1
+
+    def spread(self, name: str) -> Spread:
+        mean = self.sum / max(1, sum(self.counts))
+        return Spread(name=name, counts=tuple(self.counts), mean=mean, capped=self.capped)
+
+
+class ScoreCounter:
+    """Counts judgements one by one; ``add`` takes the fields named in ``FIELDS``."""
+
+    FIELDS = ("outcome", "overall", "stars", "confidence", "scores", "judge")
+
+    def __init__(self) -> None:
+        self._failed = 0
+        self._overall, self._confidence = _Tally(100.0), _Tally(1.0)
+        self._dimensions: dict[str, _Tally] = {}
+        self._stars: Counter[int] = Counter()
+        self._judges: Counter[str] = Counter()
+
+    def add(
+        self,
+        outcome: str,
+        overall: float,
+        stars: int,
+        confidence: float,
+        scores: Sequence[Mapping[str, Any]],
+        judge: str,
+    ) -> None:
+        """Count one judgement; one that failed has no scores."""
+        if outcome == Outcome.FAILED:
+            self._failed += 1
+            return
+        self._overall.add(overall)
+        self._confidence.add(confidence)
+        self._stars[stars] += 1
+        self._judges[judge] += 1
+        for score in scores:
+            tally = self._dimensions.setdefault(score["dimension"], _Tally(100.0))
+            tally.add(score["score"])
+            tally.capped += score.get("capped_from") is not None
+
+    def result(self) -> Scores | None:
+        """Return the counts, or ``None`` where nothing was judged."""
+        judged = sum(self._stars.values())
+        if not judged and not self._failed:
+            return None
+        return Scores(
+            judged=judged,
+            failed=self._failed,
+            overall=self._overall.spread("overall"),
+            dimensions=tuple(tally.spread(name) for name, tally in self._dimensions.items()),
+            confidence=self._confidence.spread("confidence"),
+            stars=tuple(self._stars[number] for number in range(1, 6)),
+            judges=tuple(self._judges.most_common(8)),
+        )

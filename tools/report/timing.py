@@ -1,0 +1,94 @@
+"""How long a step really worked: the length of the union of what went on in it, side by side or one after the other."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from state.records import Record
+
+STEPS = ("generate", "gate", "respond", "judge", "review", "assemble", "train", "evaluate", "approve", "deploy")
+"""The pipeline's steps, in order. What else is noted, such as a question for a person, is no work."""
+
+
+class StepTime(Record):
+    """A step's time."""
+
+    step: str
+    seconds: float
+    """Of the clock; work side by side counts once, a pause between a kill and a resume does not count."""
+
+
+class Busy:
+    """The union of intervals, added in any order.
+
+    Intervals less than ``gap`` apart become one, so that a run of days holds few, whatever the number of its calls.
+
+    Args:
+        gap: seconds.
+    """
+
+    def __init__(self, gap: float = 1.0) -> None:
+        self._gap = gap
+        self._starts: list[float] = []
+        self._ends: list[float] = []
+
+    def add(self, start: float, end: float) -> None:
+        """Add an interval, in seconds of any clock; one that ends before it starts is taken as empty."""
+        end = max(start, end)
+        low = bisect_left(self._ends, start - self._gap)
+        high = bisect_right(self._starts, end + self._gap)
+        if low < high:
+            start, end = min(start, self._starts[low]), max(end, self._ends[high - 1])
+        self._starts[low:high] = [start]
+        self._ends[low:high] = [end]
+
+    def join(self, other: Busy) -> None:
+        """Add all intervals of another union."""
+        for start, end in zip(other._starts, other._ends, strict=True):
+            self.add(start, end)
+
+    @property
+    def seconds(self) -> float:
+        """The length of the union."""
+        return sum(end - start for start, end in zip(self._starts, self._ends, strict=True))
+
+    def __len__(self) -> int:
+        """Return the number of intervals held."""
+        return len(self._starts)
+
+
+class Latency:
+    """How long single calls took, summed up."""
+
+    def __init__(self) -> None:
+        self.calls, self.seconds = 0, 0.0
+        self.busy = Busy()
+
+    def add(self, start: datetime, end: datetime) -> None:
+        """Count one call."""
+        self.calls += 1
+        self.seconds += (end - start).total_seconds()
+        self.busy.add(start.timestamp(), end.timestamp())
+
+    @property
+    def mean(self) -> float:
+        """Mean seconds of a call."""
+        return self.seconds / max(1, self.calls)
+
+
+def step_times(notes: Iterable[tuple[str, float, float]], calls: Mapping[str, Busy]) -> tuple[StepTime, ...]:
+    """Return how long each step worked, in the pipeline's order.
+
+    Args:
+        notes: (step, began, ended) in seconds, in any order. A step that was killed left none.
+        calls: when calls were in flight, by purpose; ``judge:accuracy`` belongs to ``judge``. They count for the steps
+            that were killed, too.
+    """
+    busy: dict[str, Busy] = {}
+    for step, began, ended in notes:
+        busy.setdefault(step, Busy()).add(began, ended)
+    for purpose, flying in calls.items():
+        busy.setdefault(purpose.partition(":")[0], Busy()).join(flying)
+    return tuple(StepTime(step=step, seconds=busy[step].seconds) for step in STEPS if step in busy)

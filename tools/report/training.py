@@ -1,0 +1,99 @@
+"""What a training left in ``summary.json``: every series over its steps, every figure, every flag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from state.records import Record
+from tools.report.charts import Line, Mark
+from tools.report.scales import number
+
+LN2 = 0.6931
+"""Where the loss of a DPO begins."""
+
+
+class Curve(Record):
+    """One series of a phase."""
+
+    name: str
+    line: Line
+    marks: tuple[Mark, ...] = ()
+
+
+class TrainingPhase(Record):
+    """SFT or DPO of one round."""
+
+    name: str
+    curves: tuple[Curve, ...]
+    facts: tuple[tuple[str, str], ...]
+    flags: tuple[str, ...]
+
+
+class TrainingRound(Record):
+    """One training of the run."""
+
+    name: str
+    evaluated: bool
+    """Whether its adapter is the one on the scoreboard."""
+    phases: tuple[TrainingPhase, ...]
+    versions: tuple[tuple[str, str], ...]
+
+
+def read_training(name: str, raw: Mapping[str, Any], *, evaluated: bool) -> TrainingRound:
+    """Return one training.
+
+    Args:
+        name: of its round.
+        raw: the JSON of ``summary.json``, of this version or another: lists of numbers are series.
+        evaluated: whether the scoreboard is about it.
+    """
+    phases = [phase for phase in raw.get("phases", ()) if isinstance(phase, Mapping)]
+    versions = raw.get("versions")
+    return TrainingRound(
+        name=name,
+        evaluated=evaluated,
+        phases=tuple(_phase(phase) for phase in phases),
+        versions=tuple((key, str(value)) for key, value in versions.items()) if isinstance(versions, Mapping) else (),
+    )
+
+
+def _phase(raw: Mapping[str, Any]) -> TrainingPhase:
+    name = str(raw.get("phase", "training"))
+    return TrainingPhase(
+        name=name,
+        curves=tuple(_curves(name, raw)),
+        facts=tuple(_facts(raw)),
+        flags=tuple(str(flag) for flag in raw.get("flags") or ()),
+    )
+
+
+def _curves(phase: str, raw: Mapping[str, Any]) -> Iterator[Curve]:
+    for key, values in raw.items():
+        if not _is_series(values) or key.endswith("_steps"):
+            continue
+        steps = raw.get(f"{key.partition('_')[0]}_steps")
+        at = steps if _is_series(steps) and len(steps) == len(values) else range(1, len(values) + 1)
+        name = "loss" if key == "losses" else key.replace("_", " ")
+        points = tuple((float(x), float(y)) for x, y in zip(at, values, strict=True))
+        marks = (Mark(name="ln 2", value=LN2),) if phase == "dpo" and key.startswith("loss") else ()
+        yield Curve(name=name, line=Line(name=name, points=points), marks=marks)
+
+
+def _facts(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in raw.items():
+        if isinstance(value, bool):
+            yield key.replace("_", " "), "yes" if value else "no"
+        elif isinstance(value, int | float):
+            yield key.replace("_", " "), f"{value:,}" if isinstance(value, int) else number(value)
+        elif isinstance(value, str) and key != "phase":
+            yield key.replace("_", " "), value
+
+
+def _is_series(value: object) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and len(value) > 0
+        and all(isinstance(one, int | float) and not isinstance(one, bool) for one in value)
+    )
