@@ -142,24 +142,22 @@ def new_candidate(sample: Sample, draw: int, completion: Completion, scaffolded:
 
 
 def repaired_candidates(sample: Sample, candidates: Sequence[Candidate], most: int) -> list[Candidate]:
-    """Return up to ``most`` candidates made of others' texts, each of another text."""
-    texts = dict.fromkeys(c.text for c in candidates)
+    """Return up to ``most`` candidates made of others' texts: the longest, since a repair cuts and never adds."""
     made: dict[str, Candidate] = {}
     for candidate in candidates:
         text = repair(sample, candidate.text) if candidate.outcome != Outcome.FAILED else None
-        if text is None or text in texts or text in made or len(made) == most:
-            continue
-        made[text] = candidate.model_copy(
-            update={
-                "id": content_hash(sample.id, candidate.draw, text),
-                "text": text,
-                "ended": True,
-                "provenance": "repaired",
-                "outcome": Outcome.PENDING,
-                "reasons": (),
-            }
-        )
-    return list(made.values())
+        if text is not None and text not in made:
+            made[text] = candidate.model_copy(
+                update={
+                    "id": content_hash(sample.id, candidate.draw, text, "repaired"),
+                    "text": text,
+                    "ended": True,
+                    "provenance": "repaired",
+                    "outcome": Outcome.PENDING,
+                    "reasons": (),
+                }
+            )
+    return sorted(made.values(), key=lambda c: (-len(c.text), c.draw))[:most]
 
 
 def failed_candidate(sample: Sample, draw: int, reason: str) -> Candidate:

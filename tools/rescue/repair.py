@@ -18,7 +18,7 @@ from tools.checks.kinds import as_phrases
 from tools.checks.text import bare_words, count_phrase, normal, sentences, words
 from tools.rescue.passing import aside, fit_to_imitate
 
-MOST_WORDS = 110
+MOST_WORDS = 120
 """A repaired text is at most so long: what a small model keeps up without losing the thread."""
 SENTENCE_WORDS = (4, 34)
 """Words of a sentence worth keeping."""

@@ -1,0 +1,115 @@
+"""The policy's answers: plain draws, and what more is done for a prompt whose checks none of them passes."""
+
+from pathlib import Path
+
+import pytest
+
+from nodes.respond import make_respond, prompts_to_answer
+from state.database import Database
+from state.pipeline import RateLimits
+from state.records import Candidate, Check, Outcome, Sample
+from state.request import Endpoint, RunRequest, Sampling
+from state.store import RecordStore
+from tests.builders import sample
+from tools.checks import run_checks
+from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion
+from tools.rescue import repair
+
+LOUD = Check(kind="upper_case")
+OF = sample("Explain how bees turn nectar into honey. Write in capital letters only.", checks=(LOUD,))
+PLAIN = "Bees collect nectar from flowers. They carry it to the hive and fan it until it is thick."
+DRAWN = [PLAIN, "Workers seal each cell with wax. The honey keeps there for a whole long winter, and for years."]
+
+
+class Policy:
+    """A model that answers from a list by draw, and notes what it was asked."""
+
+    model = "scripted"
+    limits = RateLimits()
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+        self.calls: list[ChatCall] = []
+
+    async def complete(self, call: ChatCall) -> Completion:
+        self.calls.append(call)
+        return Completion(text=self.texts[call.draw], finish_reason="stop", key=f"call-{call.draw}")
+
+
+async def answered(tmp_path: Path, policy: Policy, of: Sample, **sampling: int) -> list[Candidate]:
+    """Return a sample's candidates, by draw, after the node has run; and see to it that nothing is left to do."""
+    database = Database(f"sqlite:///{tmp_path / 'corral.db'}")
+    await database.create()
+    store = RecordStore(database)
+    await store.add("run", [of])
+
+    async def open_endpoint(spec: Endpoint, run_id: str) -> ChatEndpoint:
+        return policy  # type: ignore[return-value]  # the node calls complete alone
+
+    request = RunRequest(sampling=Sampling(candidates=2, **sampling))
+    state = {"run_id": "run", "request": request, "ids": [of.id]}
+    await make_respond(store, open_endpoint)(state)  # type: ignore[arg-type]  # the part of the state that it reads
+    assert await prompts_to_answer(store)(state) == []  # type: ignore[arg-type]  # as above
+    found = await store.find("run", Candidate)
+    await database.close()
+    return sorted(found, key=lambda c: (c.provenance, c.draw))
+
+
+async def test_a_prompt_whose_checks_a_draw_passes_gets_no_more(tmp_path: Path) -> None:
+    policy = Policy([PLAIN.upper(), PLAIN])
+    found = await answered(tmp_path, policy, OF)
+    assert [(c.provenance, c.draw) for c in found] == [("sampled", 0), ("sampled", 1)] and len(policy.calls) == 2
+
+
+async def test_a_prompt_without_checks_gets_no_more(tmp_path: Path) -> None:
+    found = await answered(tmp_path, Policy(DRAWN), sample("Explain how bees turn nectar into honey."))
+    assert {c.provenance for c in found} == {"sampled"}
+
+
+async def test_where_no_draw_passes_there_are_examples_before_the_prompt_and_texts_put_right(tmp_path: Path) -> None:
+    policy = Policy([*DRAWN, "HONEY IS NECTAR THAT BEES HAVE DRIED WITH THEIR WINGS.", "Honey is sweet and thick."])
+    found = await answered(tmp_path, policy, OF)
+    scaffolded = [call for call in policy.calls if call.draw >= 2]
+    assert [len(call.messages) for call in policy.calls if call.draw < 2] == [1, 1]
+    for call in scaffolded:
+        roles = [message["role"] for message in call.messages]
+        assert roles == ["user", "assistant"] * 2 + ["user"]
+        assert call.messages[-1]["content"] == OF.prompt
+        assert all(m["content"].isupper() for m in call.messages if m["role"] == "assistant")
+    kinds = {(c.provenance, c.outcome) for c in found}
+    assert kinds == {
+        ("sampled", Outcome.PENDING),
+        ("scaffolded", Outcome.PENDING),
+        ("scaffolded", Outcome.REJECTED),
+        ("repaired", Outcome.PENDING),
+    }
+    repaired = [c for c in found if c.provenance == "repaired"]
+    assert [c.text for c in repaired] == [repair(OF, text) for text in DRAWN], "the two longest, in the order of draws"
+    assert all(r.passed for c in repaired for r in run_checks(OF.checks, c.text))
+    assert repaired[0].call == "call-0", "the call that its sentences were paid with"
+
+
+async def test_a_text_that_copies_its_example_is_rejected_with_that_reason(tmp_path: Path) -> None:
+    policy = Policy([*DRAWN, "AN UMBRELLA KEEPS BEES DRY WHEN IT RAINS.", "BEES ARE BUSY ALL SUMMER LONG."])
+    found = await answered(tmp_path, policy, OF, repairs=0)
+    reasons = [c.reasons for c in found if c.provenance == "scaffolded"]
+    assert reasons == [("it speaks of the example that stood before the prompt",), ()]
+
+
+@pytest.mark.parametrize(("draws", "repairs"), [(0, 0), (2, 0), (0, 2), (1, 1)])
+async def test_the_request_says_how_much_more(tmp_path: Path, draws: int, repairs: int) -> None:
+    found = await answered(tmp_path, Policy([*DRAWN, *DRAWN]), OF, scaffold_draws=draws, repairs=repairs)
+    count = [sum(c.provenance == name for c in found) for name in ("sampled", "scaffolded", "repaired")]
+    assert count == [2, draws, repairs]
+
+
+async def test_a_text_that_is_fine_but_was_cut_off_is_kept_beside_its_repair(tmp_path: Path) -> None:
+    class CutOff(Policy):
+        async def complete(self, call: ChatCall) -> Completion:
+            return (await super().complete(call)).model_copy(update={"finish_reason": "length"})
+
+    found = await answered(tmp_path, CutOff([text.upper() for text in DRAWN]), OF, scaffold_draws=0)
+    assert [(c.provenance, c.outcome.value) for c in found] == [("repaired", "pending")] * 2 + [
+        ("sampled", "rejected")
+    ] * 2
+    assert len({c.id for c in found}) == 4
