@@ -9,9 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from graph.accounts import Accounts
+from graph.reporting import REPORT
 from graph.runs import RunStatus
 from state.pipeline import PipelineState
 from tools.evaluation.scoreboard import Scoreboard
+from tools.evaluation.statistics import Interval
+from tools.evaluation.winning import in_words
 from tools.generation.costing import CostEstimate, StageComparison
 
 OUTCOMES = ("accepted", "rejected", "waiting", "pending", "failed")
@@ -81,17 +84,33 @@ def print_estimate(console: Console, expected: CostEstimate) -> None:
 
 
 def print_scoreboard(console: Console, path: Path) -> None:
-    """Print base against adapter, with intervals."""
+    """Print base against adapter, with intervals, and the verdict in words."""
     board = Scoreboard.model_validate_json(path.read_text(encoding="utf-8"))
     console.print(f"Base against adapter on {board.prompts} held-out prompts", style="bold", highlight=False)
     table = Table("metric", "prompts", "base", "adapter", "difference", "95% interval", "p (Holm)", box=None)
     for one in board.comparisons:
         name = f"{one.metric} (decides)" if one.metric == board.primary else one.metric
-        difference, low, high = one.interval.difference, one.interval.low, one.interval.high
-        figures = (f"{one.base:.3f}", f"{one.adapter:.3f}", f"{difference:+.3f}", _plain(f"[{low:+.3f}, {high:+.3f}]"))
-        table.add_row(name, str(one.prompts), *figures, f"{one.p_corrected:.3f}")
+        name = f"{name} (lower is better)" if one.better == "lower" else name
+        table.add_row(name, str(one.prompts), *_against(one.base, one.adapter, one.interval), f"{one.p_corrected:.3f}")
+    for part in board.by_category:
+        table.add_row(f"guarded, {part.name}", str(part.count), *_against(part.base, part.adapter, part.interval), "")
     console.print(table)
-    console.print(board.words, highlight=False, markup=False)
+    for line in board_lines(board):
+        console.print(line, highlight=False, markup=False)
+
+
+def board_lines(board: Scoreboard) -> list[str]:
+    """Return what a scoreboard says in sentences, the verdict last."""
+    lines = [board.perplexity.note] if board.perplexity else []
+    lines += [in_words(board.win_rate)] if board.win_rate else []
+    if board.length_ratio is not None:
+        lines.append(f"The adapter's answers have {board.length_ratio:.2f} times as many words as the base's.")
+    return [*lines, board.words]
+
+
+def _against(base: float, adapter: float, interval: Interval | None) -> tuple[str, str, str, str]:
+    spread = _plain(f"[{interval.low:+.3f}, {interval.high:+.3f}]") if interval else ""
+    return f"{base:.3f}", f"{adapter:.3f}", f"{adapter - base:+.3f}", spread
 
 
 def print_paths(console: Console, state: PipelineState, run_folder: Path, registry: Path) -> None:
@@ -104,6 +123,8 @@ def print_paths(console: Console, state: PipelineState, run_folder: Path, regist
         rows["adapter"] = adapter.folder
     if verdict := state.get("verdict"):
         rows["scoreboard"] = verdict.scoreboard
+    if (run_folder / REPORT).exists():
+        rows["report"] = str(run_folder / REPORT)
     if deployed := state.get("deployed"):
         rows["deployed"] = str(Path(state["request"].deploy.registry or registry) / deployed)
     for what, where in rows.items():

@@ -126,7 +126,7 @@ def score_answers(
         ]
         for given, scored in zip(found, greedy, strict=True)
     ]
-    comparisons = compare_all(*marks, nats, settings.resamples, seed)
+    comparisons = compare_all(marks[0], marks[1], nats, settings.resamples, seed)
     by_metric = {one.metric: one for one in comparisons}
     primary = by_metric.get(settings.primary)
     if primary is None:
@@ -137,8 +137,8 @@ def score_answers(
         base=_side("base", base, len(ordered)),
         adapter=_side("adapter", adapter, len(ordered)),
         comparisons=comparisons,
-        by_kind=by_kind(*greedy, settings.resamples, seed),
-        by_category=by_category(ordered, *greedy, settings.resamples, seed),
+        by_kind=by_kind(greedy[0], greedy[1], settings.resamples, seed),
+        by_category=by_category(ordered, greedy[0], greedy[1], settings.resamples, seed),
         primary=settings.primary,
         verdict=verdict,
         words=_in_words(primary, verdict),
@@ -173,7 +173,7 @@ def _side(name: str, answers: Sequence[Answer], prompts: int) -> Side:
 
 
 def _perplexity(one: Comparison | None) -> Perplexity | None:
-    return one and perplexity_of(one.base, one.adapter, one.interval, one.prompts)
+    return None if one is None else perplexity_of(one.base, one.adapter, one.interval, one.prompts)
 
 
 def _verdict(one: Comparison) -> Literal["better", "not shown", "worse"]:

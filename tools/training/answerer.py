@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,8 @@ def negative_log_likelihoods(model: Any, rows: list[TokenRow]) -> list[float]:
         losses = torch.nn.functional.cross_entropy(
             logits[wanted != IGNORED].float(), wanted[wanted != IGNORED], reduction="none"
         )
-    return [float(part.sum()) for part in losses.split([_answered(row) for row in rows])]
+    nats = iter(losses.tolist())
+    return [math.fsum(islice(nats, _answered(row))) for row in rows]
 
 
 def _answered(row: TokenRow) -> int:

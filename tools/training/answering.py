@@ -186,9 +186,9 @@ def _write_jobs(job: AnsweringJob, asks: Sequence[Ask], passages: Sequence[Passa
     job_files = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for number, (prompts, texts) in enumerate(zip_longest(dealt, to_score, fillvalue=())):
+        for number, (prompts, texts) in enumerate(zip_longest(dealt, to_score)):
             job_files.append(folder / f"answering-{number}.json")
-            share = job.model_copy(update={"prompts": prompts, "passages": texts})
+            share = job.model_copy(update={"prompts": prompts or (), "passages": texts or ()})
             job_files[-1].write_text(share.model_dump_json())
     except OSError as error:
         raise StorageError(f"the folder {folder} cannot be written: {error.strerror}") from error

@@ -137,7 +137,7 @@ def decode_greedily(
     return decode(model, prompts, ends, max_tokens=max_tokens, slots=len(prompts))
 
 
-def shared_head(prompts: Sequence[Sequence[int]]) -> tuple[int, ...]:
+def shared_head(prompts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """Return the tokens that all prompts begin with, leaving at least one of each prompt's own."""
     if not prompts:
         return ()

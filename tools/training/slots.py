@@ -24,7 +24,7 @@ class _Columns:
         self.end = 0
 
 
-class _SlotLayer(DynamicLayer):
+class _SlotLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
     """One layer's keys and values, shape (slots, heads, columns, head size) each, written in place."""
 
     def __init__(self, columns: _Columns, keys: torch.Tensor, values: torch.Tensor) -> None:
