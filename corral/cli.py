@@ -17,6 +17,7 @@ from corral.ask import ask
 from corral.evaluating import evaluate
 from corral.files import gate
 from corral.judging import calibrate, compare, judge
+from corral.reporting import report
 from corral.tables import print_accounts, print_estimate, print_paths, print_runs, print_scoreboard
 from corral.watch import watch
 from graph.accounts import account, expected_cost
@@ -189,7 +190,7 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-for command in (gate, judge, compare, calibrate, evaluate):
+for command in (gate, judge, compare, calibrate, evaluate, report):
     app.command()(command)
 
 

@@ -9,9 +9,11 @@ from langgraph.graph.state import CompiledStateGraph
 
 from graph.budget import paying
 from graph.fanout import fan_out
+from graph.reporting import reported
 from graph.routes import after_approve, after_evaluate, after_gate, after_review
 from graph.services import Services
 from graph.steps import step
+from graph.training import training
 from nodes.approve import make_approve
 from nodes.assemble import make_assemble
 from nodes.deploy import make_deploy
@@ -21,7 +23,6 @@ from nodes.generate import make_generate
 from nodes.judge import candidates_to_judge, make_judge
 from nodes.respond import make_respond, prompts_to_answer
 from nodes.review import make_review
-from nodes.train import make_train
 from state.checkpoints import Saver
 from state.pipeline import PipelineState, RunInput
 
@@ -46,10 +47,11 @@ def build_pipeline(services: Services, checkpointer: Saver | None = None) -> Pip
     graph.add_node("judge", fan_out("judge", candidates_to_judge(store), judging, services))
     graph.add_node("review", step(make_review(store), services))
     graph.add_node("assemble", step(make_assemble(store, runs_folder, services.settings.home), services))
-    graph.add_node("train", step(make_train(runs_folder, cache), services))
-    graph.add_node("evaluate", step(make_evaluate(store, runs_folder, cache, services.open_endpoint), services))
-    graph.add_node("approve", step(make_approve(), services))
-    graph.add_node("deploy", step(make_deploy(services.registry), services))
+    graph.add_node("train", training(store, runs_folder, cache, services))
+    evaluating = make_evaluate(store, runs_folder, cache, services.open_endpoint)
+    graph.add_node("evaluate", step(reported(evaluating, services), services))
+    graph.add_node("approve", step(reported(make_approve(), services), services))
+    graph.add_node("deploy", step(reported(make_deploy(services.registry), services), services))
 
     graph.add_edge(START, "generate")
     graph.add_edge("generate", "gate")

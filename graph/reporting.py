@@ -39,7 +39,8 @@ PROMPTS = 2000
 """Held-out prompts among which examples are looked for: at some 2 ms each, seconds."""
 CHUNK = 200
 """Prompts held at a time."""
-BASE = "base"
+BASE, GREEDY = "base", 0
+"""The base's name and the greedy answer's number, as the evaluation keeps them."""
 
 
 def reported(node: Node, services: Services) -> Node:
@@ -200,8 +201,10 @@ async def _examples(services: Services, run_id: str, limit: int | None, adapter:
     for start in range(0, min(len(heldout), PROMPTS), CHUNK):
         ids = heldout[start : min(start + CHUNK, PROMPTS)]
         samples = await store.find(run_id, Sample, ids=ids)
-        base = {a.sample_id: a for a in await store.find(run_id, Answer, parents=ids, tag=BASE)}
-        after = {a.sample_id: a for a in await store.find(run_id, Answer, parents=ids, tag=adapter)}
+        base, after = [
+            {a.sample_id: a for a in await store.find(run_id, Answer, parents=ids, tag=model) if a.draw == GREEDY}
+            for model in (BASE, adapter)
+        ]
         if not base and not after:
             return None
         await asyncio.to_thread(_look, picker, samples, base, after)

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from state.records import Record
-from tools.evaluation.scoring import METRICS
+from tools.evaluation.scoring import MEANINGS, NATS
 from tools.report.intervals import Difference, Dumbbell
+from tools.report.scales import number
 
-COUNTS = frozenset({"words", "tokens", "perplexity"})
-"""Metrics that are no share of 1, though a value may lie below it."""
+COUNTS = frozenset({"words", "words_sampled", NATS})
+"""Metrics that are no share of 1, though their values may lie below it."""
 
 
 class Metric(Record):
@@ -62,8 +63,8 @@ class Board(Record):
     prompts: int
     groups: tuple[MetricGroup, ...]
     slices: tuple[SliceGroup, ...]
-    facts: tuple[tuple[str, str], ...]
-    """Other figures of the file, by name."""
+    facts: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    """What the file says beside, such as on perplexity and the win rate: a title, and figures by name."""
     notes: tuple[str, ...]
 
     @property
@@ -114,14 +115,23 @@ def _lists(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
             yield (*path, key), inner
 
 
-def _facts(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Yield every number and word that is told nowhere else."""
-    for key, inner in value.items():
-        if isinstance(inner, Mapping) and not _is_comparison(inner):
-            yield from _facts(inner, (*path, key))
-        elif isinstance(inner, int | float | str) and (path or key not in ("verdict", "words", "primary", "prompts")):
-            shown = f"{inner:.4g}" if isinstance(inner, float) else str(inner)
-            yield " ".join((*path, key)).replace("_", " "), shown
+def _facts(raw: Mapping[str, Any]) -> Iterator[tuple[str, tuple[tuple[str, str], ...]]]:
+    """Yield every number and word that is told nowhere else, in the groups that the file has."""
+    told = ("verdict", "words", "primary", "prompts")
+    alone = {key: value for key, value in raw.items() if not isinstance(value, Mapping) and key not in told}
+    groups = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
+    for key, group in [*groups.items(), ("measured with", alone)]:
+        if figures := tuple(_figures(group)):
+            yield key.replace("_", " "), figures
+
+
+def _figures(group: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in group.items():
+        name = f"{head} {key}".strip().replace("_", " ")
+        if isinstance(value, Mapping) and not _is_comparison(value):
+            yield from _figures(value, name)
+        elif isinstance(value, int | float | str) and value != "":
+            yield name, number(value) if isinstance(value, float) else str(value)
 
 
 def _title(path: tuple[str, ...]) -> str:
@@ -152,7 +162,7 @@ def _metric(row: Mapping[str, Any], primary: str, path: tuple[str, ...]) -> Metr
     p = row.get("p_corrected", row.get("p"))
     return Metric(
         name=name,
-        meaning=METRICS.get(name, str(row.get("meaning", ""))),
+        meaning=MEANINGS.get(name, str(row.get("meaning", ""))),
         prompts=int(row.get("prompts", 0)),
         base=row["base"],
         adapter=row["adapter"],

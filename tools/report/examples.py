@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from state.records import Answer, CheckResult, Record, Sample
 from tools.checks.guard import guard
 from tools.evaluation.scoring import Scored, score_answer
 
-SHOWN = 5
-"""Examples of each kind."""
 LONGEST, LINES = 1200, 24
 """Characters and lines shown of a text."""
 Kind = Literal["gained", "lost", "neither", "both"]
+SHOWN: Mapping[Kind, int] = MappingProxyType({"gained": 5, "lost": 5, "neither": 3})
+"""Examples of each kind."""
 
 
 class AnswerShown(Record):
@@ -56,19 +58,19 @@ class ExamplePicker:
 
     def __init__(self) -> None:
         self._counts: Counter[Kind] = Counter()
-        self._best: dict[Kind, list[tuple[float, str, Example]]] = {"gained": [], "lost": [], "neither": []}
+        self._best: dict[Kind, list[tuple[float, str, Example]]] = {kind: [] for kind in SHOWN}
 
     def add(self, sample: Sample, base: Answer | None, adapter: Answer | None) -> None:
         """Look at one prompt; a missing answer fails everything."""
         before, after = score_answer(sample, base), score_answer(sample, adapter)
         kind = _kind(before, after)
         self._counts[kind] += 1
-        if kind == "both":
+        if kind not in SHOWN:
             return
         # A smaller id breaks ties, so that the same run shows the same examples.
         entry = (_clearness(kind, before, after), sample.id, _example(sample, (base, before), (adapter, after)))
         kept = self._best[kind]
-        (heapq.heappush if len(kept) < SHOWN else heapq.heappushpop)(kept, entry)
+        (heapq.heappush if len(kept) < SHOWN[kind] else heapq.heappushpop)(kept, entry)
 
     def result(self, heldout: int) -> Examples | None:
         """Return what was kept, the clearest first; ``None`` where nothing was looked at.

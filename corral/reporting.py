@@ -1,0 +1,42 @@
+"""``corral report``: a run's story on one page."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from graph.reporting import write_report
+from graph.runs import RunStatus, open_runs
+from tools.settings import load_settings
+
+
+def report(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as 'corral runs' lists it.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to write it; report.html in the run's folder if left out."),
+    ] = None,
+) -> None:
+    """Write a run's report: one HTML file with scoreboard, curves, funnel, costs, examples and lineage.
+
+    A run that was evaluated has one already; a run that stopped before gets one of what there is.
+    """
+
+    async def write() -> Path:
+        async with open_runs(load_settings()) as runs:
+            status = await runs.status(name)
+            return await write_report(runs.services, name, await runs.state(name), out=out, standing=standing(status))
+
+    Console().print(asyncio.run(write()), highlight=False, markup=False, soft_wrap=True)
+
+
+def standing(status: RunStatus) -> str:
+    """Return how far a run is, in words; empty for one that is done, whose state says more."""
+    if status.standing in ("new", "done"):
+        return "not begun" if status.standing == "new" else ""
+    verbs = {"waiting": "waits for a person"}
+    return f"{verbs.get(status.standing, status.standing)} at {status.step or 'its start'}"
