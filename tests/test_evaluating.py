@@ -1,0 +1,224 @@
+"""``corral evaluate``: any adapter on any prompts, what is refused, and that a killed evaluation goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from state.errors import BadInput
+from state.records import Answer, Check, Sample
+from tests.harness import wait_until
+from tests.test_cli import Corral, corral, refused
+from tests.tiny_model import tiny_model
+from tools.evaluation.accuracy import accuracies
+from tools.evaluation.adapters import adapter_identity, base_identity, check_fit, find_base
+from tools.evaluation.kept_answers import KeptAnswer, answer_key, open_answers
+from tools.evaluation.standalone import plan_evaluation
+from tools.settings import load_settings
+from tools.training.base_model import base_folder
+
+__all__ = ["corral"]
+NO_COMMA: dict[str, Any] = {
+    "key": 1,
+    "prompt": "Say something without a comma.",
+    "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"],
+    "kwargs": [{}, {"relation": "less than", "num_words": 500}],
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("tiny") / "base")
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    """An adapter as PEFT writes it, whose second half is random too, so that it answers otherwise than its base."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    config = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", r=4, init_lora_weights=False)
+    folder = tmp_path_factory.mktemp("adapter") / "mine"
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(str(folder))
+    return folder
+
+
+@pytest.fixture
+def changed(adapter: Path, tmp_path: Path) -> Any:
+    """Copy the adapter with other values in its configuration."""
+
+    def copy(**values: Any) -> Path:
+        folder = shutil.copytree(adapter, tmp_path / "changed", dirs_exist_ok=True)
+        config = json.loads((adapter / "adapter_config.json").read_text()) | values
+        (folder / "adapter_config.json").write_text(json.dumps(config))
+        return folder
+
+    return copy
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_killed_evaluation_goes_on(corral: Corral, adapter: Path, tmp_path: Path) -> None:
+    rows = [NO_COMMA, {"prompt": "Left out.", "split": "train"}]
+    rows += [{"prompt": f"Count to {n}.", "checks": [{"kind": "max_words", "value": 500}]} for n in range(10)]
+    out, prompts = tmp_path / "out", write(tmp_path / "some.jsonl", rows)
+    command = ["evaluate", str(adapter), "--prompts", prompts, "--out", str(out), "--max-tokens", "400", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "corral.cli", *command],
+        cwd=Path(__file__).resolve().parents[1],
+        env=os.environ | {"CORRAL_HOME": str(tmp_path / "home")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    kept = out / "answers.jsonl"
+    wait_until(lambda: kept.is_file() and b"\n" in kept.read_bytes(), process, seconds=400)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    there = kept.read_text()
+    whole = there[: there.rindex("\n") + 1]
+    kept.write_text(whole + '{"model": "torn')
+
+    code, printed, shown = corral(*command)
+    assert code == 0 and f"base      {whole.count(chr(10))}/11" in shown and "adapter   11/11" in shown
+    assert kept.read_text().startswith(whole)
+    assert Counter(Counter(line["prompt"] for line in lines(kept)).values()) == {2: 11}
+    found = json.loads(printed)
+    assert found["scoreboard"]["prompts"] == found["scoreboard"]["base"]["answered"] == 11
+    assert found["scoreboard"]["notes"] == ["1 prompts marked 'train' are left out"]
+    assert json.loads((out / "some.json").read_text()) == found
+    assert [(one["name"], one["loose"], one["count"]) for one in found["accuracies"]] == [
+        ("prompt", False, 11),
+        ("instruction", False, 12),
+        ("prompt", True, 11),
+        ("instruction", True, 12),
+    ]
+
+    answered = kept.read_bytes()
+    code, printed, _ = corral(*command[:-1], "--limit", "3")
+    assert code == 0 and kept.read_bytes() == answered, "what is answered is not asked again"
+    for words in ("on 3 held-out prompts", "prompt-level, strict", "instruction-level, loose", "scoreboard-some.json"):
+        assert words in printed
+
+
+def test_bad_input_is_one_line(corral: Corral, adapter: Path, base: Path, changed: Any, tmp_path: Path) -> None:
+    good = write(tmp_path / "good.jsonl", [NO_COMMA])
+    bad = write(tmp_path / "bad.jsonl", [NO_COMMA, NO_COMMA | {"instruction_id_list": ["punctuation:no_comma", "x:y"]}])
+    train = write(tmp_path / "train.jsonl", [{"prompt": "p", "split": "train"}])
+    refused(corral("evaluate", str(adapter), "--prompts", bad), "bad.jsonl, line 2", "'x:y'", "startend:quotation")
+    refused(corral("evaluate", str(adapter), "--prompts", str(tmp_path / "none.jsonl")), "none.jsonl")
+    refused(corral("evaluate", str(adapter), "--prompts", train), "train.jsonl", "nothing to evaluate")
+    refused(corral("evaluate", str(base), "--prompts", good), "no PEFT adapter", "adapter_config.json")
+    refused(corral("evaluate", str(tmp_path / "no"), "--prompts", good), str(tmp_path / "no"))
+    refused(corral("evaluate", str(adapter), "--prompts", good, "--base", str(tmp_path / "no")), "--base", "/no")
+    refused(corral("evaluate", str(changed(r=8)), "--prompts", good), "does not fit", str(base))
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_base_is_the_adapters_own(adapter: Path, base: Path, changed: Any, tmp_path: Path) -> None:
+    cache = load_settings().cache
+    assert find_base(adapter, None, tmp_path) == base.resolve()
+    embedded = base_folder("embedded", cache)
+    assert find_base(adapter, "embedded", cache) == embedded
+    moved = changed(base_model_name_or_path=f"/another/machine/{embedded.name}")
+    assert find_base(moved, None, cache) == embedded
+    assert find_base(moved, str(base), cache) == base.resolve()
+    for name, words in (("/another/machine/model", "name it with --base"), (None, "does not name"), ("", "not name")):
+        with pytest.raises(BadInput, match=words):
+            find_base(changed(base_model_name_or_path=name), None, cache)
+    (moved / "adapter_config.json").write_text("[")
+    with pytest.raises(BadInput, match="cannot be read"):
+        find_base(moved, None, cache)
+
+
+def test_an_adapter_that_does_not_fit_is_refused(adapter: Path, base: Path, changed: Any, tmp_path: Path) -> None:
+    check_fit(adapter, base)
+    check_fit(changed(init_lora_weights="pissa"), base)
+    other = shutil.copytree(base, tmp_path / "wide")
+    config = json.loads((other / "config.json").read_text())
+    for values, words in (
+        ({"hidden_size": 48, "head_dim": 24}, "does not fit .*weights differ, such as .*lora_[AB]"),
+        ({"num_hidden_layers": 3}, r"does not fit .*layers\.2\..*missing in the adapter"),
+        ({"num_hidden_layers": 1}, r"does not fit .*layers\.1\..*none by the base"),
+    ):
+        (other / "config.json").write_text(json.dumps(config | values))
+        with pytest.raises(BadInput, match=words):
+            check_fit(adapter, other)
+    for values in ({"target_modules": ["nothing_here"]}, {"peft_type": "NO_SUCH"}):
+        with pytest.raises(BadInput, match="cannot be put on the base") as told:
+            check_fit(changed(**values), base)
+        assert "\n" not in str(told.value)
+
+
+def test_a_plan_settles_what_was_not_said(adapter: Path, base: Path, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"base": None, "limit": None, "max_tokens": None, "out": None}
+    own = Path(write(tmp_path / "own.jsonl", [{"prompt": f"p{n}"} for n in range(3)]))
+    ifeval = Path(write(tmp_path / "ifeval.jsonl", [NO_COMMA]))
+    plan = plan_evaluation(adapter, own, **asked, home=tmp_path, cache=tmp_path)
+    assert plan.settings.max_tokens == 144 and len(plan.samples) == 3 and plan.base == base.resolve()
+    assert plan.out == tmp_path / "evaluations" / f"mine-{adapter_identity(adapter, base)[:8]}"
+    assert plan_evaluation(adapter, ifeval, **asked, home=tmp_path, cache=tmp_path).settings.max_tokens == 1280
+    given = asked | {"limit": 2, "max_tokens": 9, "out": tmp_path / "x"}
+    plan = plan_evaluation(adapter, own, **given, home=tmp_path, cache=tmp_path)
+    assert (len(plan.samples), plan.settings.max_tokens, plan.out) == (2, 9, tmp_path / "x")
+
+
+def test_answers_are_kept_under_what_they_follow_from(base: Path, tmp_path: Path) -> None:
+    file, identity = tmp_path / "deep" / "answers.jsonl", base_identity(base)
+    given = KeptAnswer(model=identity, prompt="p\u2028q", max_tokens=9, text="t\n", ended=True, tokens=1)
+    with open_answers(file) as kept:
+        kept.add(given)
+        with pytest.raises(BadInput, match="another evaluation"), open_answers(file):
+            pass
+    file.write_bytes(file.read_bytes() + b"no answer\n" + b'{"torn": "')
+    with open_answers(file) as kept:
+        assert kept[given.key] == given and answer_key(identity, "p\u2028q", 9) in kept
+        others = [("other", "p\u2028q", 9), (identity, "p", 9), (identity, "p\u2028q", 8)]
+        assert not any(answer_key(*other) in kept for other in others)
+        kept.add(given.model_copy(update={"prompt": "r"}))
+    with open_answers(file) as kept:
+        assert given.key in kept and answer_key(identity, "r", 9) in kept
+    os.utime(base / "config.json")
+    assert base_identity(base) != identity
+
+
+def test_accuracies_count_prompts_and_instructions() -> None:
+    two = (Check(kind="punctuation:no_comma"), Check(kind="startend:quotation"))
+    samples = [
+        Sample(id="a", instruction="a", checks=two),
+        Sample(id="b", instruction="b", checks=two[:1]),
+        Sample(id="c", instruction="c"),
+    ]
+
+    def answers(**texts: str) -> list[Answer]:
+        return [Answer(id=id_, sample_id=id_, model="m", text=text, ended=True) for id_, text in texts.items()]
+
+    base, adapter = answers(a="x", c="x"), answers(a='Sure\n"x"', b="x", c="x")
+    found = {(one.name, one.loose): one for one in accuracies(samples, base, adapter, 500, 0)}
+    assert {key: (one.count, one.base, one.adapter) for key, one in found.items()} == {
+        ("prompt", False): (2, 0.0, 0.5),
+        ("instruction", False): (3, pytest.approx(1 / 3), pytest.approx(2 / 3)),
+        ("prompt", True): (2, 0.0, 1.0),
+        ("instruction", True): (3, pytest.approx(1 / 3), 1.0),
+    }
+    for one in found.values():
+        assert -1 <= one.interval.low <= one.interval.difference <= one.interval.high <= 1
+        assert one.interval.difference == pytest.approx(one.adapter - one.base)
+    assert accuracies(samples[2:], base, adapter, 500, 0) == ()
+    with_itself = accuracies(samples, adapter, adapter, 500, 0)
+    assert all(one.interval.low == one.interval.high == 0 for one in with_itself)
