@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
@@ -23,7 +23,7 @@ from tools.training.job import Phase, TrainingJob
 from tools.training.probe import Probe
 from tools.training.quantise import quantisation
 from tools.training.quicken import attention_for
-from tools.training.rows import IGNORED, read_rows, rows_at_once, tokenise
+from tools.training.rows import IGNORED, read_rows, rows_at_once, template_marks, tokenise
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
 from tools.training.template import load_tokenizer
 from tools.training.trainers import OrderedDPO, OrderedSFT, Reporter
@@ -68,10 +68,10 @@ def _train_phase(
     """Train one phase from ``start`` (an adapter, or ``None`` for a fresh one) into ``target``; return its summary."""
     emit(event="progress", phase=phase)
     tokenizer = load_tokenizer(Path(job.base))
-    rows, lengths, dropped, asked = _rows(job, phase, tokenizer)
-    reporter = Reporter(phase, emit, dropped, work, job.settings.dpo_beta)
-    arguments = _arguments(job, phase, work, max(lengths))
-    attention = attention_for(max(lengths), arguments.use_cpu)
+    rows = _rows(job, phase, tokenizer)
+    reporter = Reporter(phase, emit, work, job.settings.dpo_beta, dropped=rows.too_long, doubled=rows.doubled)
+    arguments = _arguments(job, phase, work, max(rows.lengths))
+    attention = attention_for(max(rows.lengths), arguments.use_cpu)
     model = AutoModelForCausalLM.from_pretrained(
         job.base, dtype=compute_dtype(), attn_implementation=attention, **quantisation(job.settings.quantise)
     )
@@ -86,15 +86,15 @@ def _train_phase(
     trainer = trainer_class(
         model=model if start is None else PeftModel.from_pretrained(model, str(start), is_trainable=True),
         args=arguments,
-        train_dataset=rows,
+        train_dataset=rows.data,
         processing_class=tokenizer,
         peft_config=fresh if start is None else None,
-        callbacks=[Probe(tokenizer, asked), reporter],
+        callbacks=[Probe(tokenizer, rows.asked), reporter],
     )
-    trainer.fix_order(lengths, job.settings.epochs, job.seed)
+    trainer.fix_order(rows.lengths, job.settings.epochs, job.seed)
     checkpoint = last_whole_checkpoint(work)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    summary = reporter.summary(trainer.state.log_history, rows=len(rows), resumed=checkpoint is not None)
+    summary = reporter.summary(trainer.state.log_history, rows=len(rows.data), resumed=checkpoint is not None)
     _keep_adapter(trainer, work, target, summary)
     return summary
 
@@ -117,26 +117,42 @@ def _keep_adapter(trainer: Any, work: Path, target: Path, summary: dict[str, Any
     trainer.accelerator.wait_for_everyone()
 
 
-def _rows(job: TrainingJob, phase: Phase, tokenizer: Any) -> tuple[Dataset, list[int], int, list[list[int]]]:
-    """Return the phase's rows for TRL, the length of each, how many were too long, and the prompts' tokens."""
+class _Rows(NamedTuple):
+    """The rows of one phase, and what was left out."""
+
+    data: Dataset
+    """Tokenised for SFT, as read for DPO; sorted by length, so that scoring DPO's reference pads little."""
+    lengths: list[int]
+    """Tokens of each; for DPO of the longer answer."""
+    asked: list[list[int]]
+    """Tokens of each prompt."""
+    too_long: int
+    doubled: int
+    """Texts that already hold the chat template's marks."""
+
+
+def _rows(job: TrainingJob, phase: Phase, tokenizer: Any) -> _Rows:
     keys = ("prompt", "completion") if phase == "sft" else ("prompt", "chosen", "rejected")
     found = read_rows(job.rows_file(phase), keys)
-    kept: list[dict[str, Any]] = []
-    lengths: list[int] = []
-    asked: list[list[int]] = []
-    for row in found:
+    marks = template_marks(tokenizer)
+    bare = [row for row in found if not any(m in turn["content"] for key in keys for turn in row[key] for m in marks)]
+    kept = []
+    for row in bare:
         tokens = [tokenise(tokenizer, row["prompt"], row[key]) for key in keys[1:]]
         longest = max(len(token_row.input_ids) for token_row in tokens)
         if longest <= job.settings.max_length:
-            kept.append(tokens[0]._asdict() if phase == "sft" else row)
-            lengths.append(longest)
-            asked.append(tokens[0].input_ids[: tokens[0].labels.count(IGNORED)])
+            asked = tokens[0].input_ids[: tokens[0].labels.count(IGNORED)]
+            kept.append((longest, tokens[0]._asdict() if phase == "sft" else row, asked))
+    if not bare:
+        raise BadInput(
+            f"all {len(found)} {phase} rows hold the chat template's own marks ({marks[0]!r}): give bare texts"
+        )
     if not kept:
         limit = job.settings.max_length
-        raise BadInput(f"all {len(found)} {phase} rows are longer than train.max_length ({limit} tokens); raise it")
-    # Sorted by length, so that the pass that scores DPO's reference pads little.
-    by_length = sorted(range(len(kept)), key=lambda row: lengths[row])
-    return Dataset.from_list([kept[row] for row in by_length]), sorted(lengths), len(found) - len(kept), asked
+        raise BadInput(f"all {len(bare)} {phase} rows are longer than train.max_length ({limit} tokens); raise it")
+    kept.sort(key=lambda row: row[0])
+    lengths, rows, prompts = map(list, zip(*kept, strict=True))
+    return _Rows(Dataset.from_list(rows), lengths, prompts, len(bare) - len(kept), len(found) - len(bare))
 
 
 def _arguments(job: TrainingJob, phase: Phase, work: Path, longest: int) -> SFTConfig | DPOConfig:

@@ -66,6 +66,18 @@ def _is_turn(turn: Any) -> bool:
     return all(isinstance(text, str) for text in texts)
 
 
+def template_marks(tokenizer: Any) -> tuple[str, ...]:
+    """Return the lines that a chat template sets directly before a prompt and between it and the answer.
+
+    A text that holds one of them has been through a template before, and would be trained on as no model is asked.
+    """
+    text = "What is asked?"
+    turns = [{"role": "user", "content": text}]
+    before, _, after = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False).rpartition(text)
+    head, tail = ([line.strip() for line in part.splitlines() if line.strip()] for part in (before, after))
+    return tuple(dict.fromkeys(head[-1:] + tail))
+
+
 def tokenise(tokenizer: Any, prompt: list[dict[str, str]], completion: list[dict[str, str]]) -> TokenRow:
     """Tokenise one row by the model's own chat template.
 

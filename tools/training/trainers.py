@@ -93,17 +93,21 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
     Args:
         phase: what is trained.
         emit: called with the fields of a JSON line.
-        dropped: rows left out as too long.
         folder: where the checkpoints are.
         beta: of DPO.
+        dropped: rows left out as too long.
+        doubled: rows left out as they hold the chat template's own marks.
     """
 
-    def __init__(self, phase: Phase, emit: Callable[..., None], dropped: int, folder: Path, beta: float) -> None:
+    def __init__(
+        self, phase: Phase, emit: Callable[..., None], folder: Path, beta: float, *, dropped: int, doubled: int
+    ) -> None:
         self._phase = phase
         self._emit = emit
-        self._dropped = dropped
         self._folder = folder
         self._beta = beta
+        self._dropped = dropped
+        self._doubled = doubled
         self._began = time.monotonic()
         self._first_step = 0
 
@@ -157,6 +161,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
             "phase": self._phase,
             "rows": rows,
             "dropped": self._dropped,
+            "doubled": self._doubled,
             "steps": len(steps),
             "tokens": int(steps[-1].get("num_tokens", 0)) if steps else 0,
             "seconds": round(time.monotonic() - self._began, 1),
@@ -164,7 +169,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
             **{name: [round(step[key], 6) for step in steps] for name, key in SERIES[self._phase].items()},
             "probe_steps": [entry[STEP] for entry in probes],
             "probe_distinct3": distinct,
-            "flags": flags(self._phase, steps, distinct),
+            "flags": flags(self._phase, steps, distinct, self._doubled),
         }
 
 

@@ -2,8 +2,9 @@
 
 A training is *stopped* where nothing that comes later can mend it: a loss or gradient that is no number, no gradient at
 all, DPO against the wrong reference, a loss that climbs, chosen answers that the model forgets. It is *flagged* where
-it may still have learned something: a loss that did not fall, answers that repeat themselves more than before. A flag
-stands in ``summary.json`` and on the scoreboard, and the evaluation decides.
+it may still have learned something: a loss that did not fall, answers that repeat themselves more than before, rows
+that came with the chat template in them. A flag stands in ``summary.json`` and on the scoreboard, and the evaluation
+decides.
 """
 
 from __future__ import annotations
@@ -63,15 +64,18 @@ def tripped(phase: Phase, steps: Sequence[Figures], beta: float) -> str | None:
     return _diverged(phase, steps) or (_forgotten(steps, beta) if phase == "dpo" else None)
 
 
-def flags(phase: Phase, steps: Sequence[Figures], distinct: Sequence[float]) -> list[str]:
+def flags(phase: Phase, steps: Sequence[Figures], distinct: Sequence[float], doubled: int = 0) -> list[str]:
     """Return what is held against a training that ended, a line each.
 
     Args:
         phase: ``sft`` or ``dpo``.
         steps: the figures of all its steps.
         distinct: distinct-3 of the probe's answers, in [0, 1], from the start to the end; empty where none was taken.
+        doubled: rows left out as they hold the chat template's own marks.
     """
     found = []
+    if doubled:
+        found.append(f"{phase}: rows left out as their texts hold the chat template's own marks: {doubled}")
     losses = [figures["loss"] for figures in steps]
     if len(losses) >= HALVES_FROM:
         half = len(losses) // 2
