@@ -1,21 +1,91 @@
-"""train: an adapter from the dataset, in a subprocess that can be killed and goes on."""
+"""train: an adapter from the dataset, in a subprocess that can be killed and goes on, once it is decided to begin."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 from pathlib import Path
 
-from state.pipeline import DatasetRef, Node, PipelineState
+from langgraph.types import interrupt
+
+from state.errors import TrainingError
+from state.pipeline import Node, PipelineState, TrainingDecision
+from state.records import Outcome, Sample
 from state.request import RunRequest
+from state.store import RecordStore
 from tools.dataset.files import DPO, SFT
+from tools.files import write_file
+from tools.hitl import Action, HumanAnswer, answer_schema, question
 from tools.progress import report
 from tools.training.base_model import base_folder
+from tools.training.checklists import (
+    CheckItem,
+    Checklists,
+    after_items,
+    decision_items,
+    during_items,
+    policy_item,
+    time_warning,
+)
+from tools.training.decision import decide
+from tools.training.estimate import disk_bytes
 from tools.training.job import TrainingJob, TrainingProgress
 from tools.training.launch import train as launch_training
+from tools.training.resources import training_elsewhere, training_lock
+from tools.training.survey import Found, SurveyJob, look
+
+POLICY = "policy:unattended"
+PAUSE_SECONDS = 60.0
+"""Between two looks of an unattended run at resources that are taken."""
+CHECKLIST, DECISION = "checklist.json", "decision.json"
+
+
+def make_decide(store: RecordStore, runs_folder: Path, cache: Path) -> Node:
+    """Return the node that decides whether the next training may begin, and with which settings.
+
+    An unattended run takes what ``optimise`` suggests, and looks again while it must ``wait``, for at most
+    ``train.wait_minutes``.
+    """
+
+    async def decide_training(state: PipelineState) -> PipelineState:
+        request, number = state["request"], state.get("training_round", 0) + 1
+        folder = training_folder(runs_folder, state["run_id"], number)
+        base = await asyncio.to_thread(base_folder, request.models.base, cache)
+        heldout = await store.find(state["run_id"], Sample, tag="heldout", outcome=Outcome.ACCEPTED)
+        job = training_job(state, base, folder / "adapter")
+        pauses = int(-(-request.train.wait_minutes * 60 // PAUSE_SECONDS)) if request.unattended else 0
+        for left in range(pauses, -1, -1):
+            busy = await asyncio.to_thread(training_elsewhere, runs_folder)
+            asked = SurveyJob(job=job, heldout=tuple(s.prompt for s in heldout), training_elsewhere=busy)
+            found = await look(asked, folder)
+            decision = settled(decide(found.survey, request.train), request)
+            await asyncio.to_thread(_keep, folder, decision, found, request)
+            if decision.action != "wait" or not left:
+                break
+            report("train", note=f"waiting: {decision.reason}")
+            await asyncio.sleep(PAUSE_SECONDS)
+        if decision.action == "abort":
+            raise TrainingError(f"not trained: {decision.reason}; then 'corral resume {state['run_id']}' decides again")
+        if decision.action == "wait" and request.unattended:
+            waited = f"after {request.train.wait_minutes:g} minutes (train.wait_minutes)"
+            raise TrainingError(
+                f"not trained {waited}: {decision.reason}; 'corral resume {state['run_id']}' looks again"
+            )
+        return {"training_decision": decision}
+
+    return decide_training
+
+
+async def ask_about_training(state: PipelineState) -> PipelineState:
+    """Ask a person about a decision that changes the training or would wait, and follow the answer."""
+    actions = [training_action(state["training_decision"])]
+    answer = interrupt(question(actions), response_schema=answer_schema(actions))
+    return {"training_decision": apply_answer(answer, state["training_decision"], state["request"])}
 
 
 def make_train(runs_folder: Path, cache: Path) -> Node:
-    """Return the node.
+    """Return the node that trains as it was decided.
 
     Args:
         runs_folder: each run has a folder of its name in it.
@@ -25,17 +95,30 @@ def make_train(runs_folder: Path, cache: Path) -> Node:
     async def train(state: PipelineState) -> PipelineState:
         request, number = state["request"], state.get("training_round", 0) + 1
         base = await asyncio.to_thread(base_folder, request.models.base, cache)
-        folder = runs_folder / state["run_id"] / "training" / f"round-{number}"
-        job = training_job(request, state["dataset"], base, folder / "adapter", number)
-        progress = ProgressSteps()
-        adapter = await launch_training(job, folder, progress.report)
-        return {"adapter": adapter, "training_round": number}
+        folder = training_folder(runs_folder, state["run_id"], number)
+        progress = ProgressSteps(folder)
+        with training_lock(runs_folder):
+            job = decided_job(training_job(state, base, folder / "adapter"), state["training_decision"])
+            adapter = await launch_training(job, folder, progress.report)
+        decision, warnings = await asyncio.to_thread(_look_back, folder, state["training_decision"], progress)
+        return {
+            "adapter": adapter,
+            "training_round": number,
+            "training_decision": decision,
+            "warnings": [*state.get("warnings", []), *warnings],
+        }
 
     return train
 
 
-def training_job(request: RunRequest, dataset: DatasetRef, base: Path, out: Path, number: int) -> TrainingJob:
-    """Return the job of the given round: each round after the first halves the learning rate."""
+def training_folder(runs_folder: Path, run_id: str, number: int) -> Path:
+    """Return where a round's training is kept."""
+    return runs_folder / run_id / "training" / f"round-{number}"
+
+
+def training_job(state: PipelineState, base: Path, out: Path) -> TrainingJob:
+    """Return the job of the round to come: each round after the first halves the learning rate."""
+    request, dataset = state["request"], state["dataset"]
     return TrainingJob(
         base=str(base),
         recipe=request.train.recipe,
@@ -44,20 +127,82 @@ def training_job(request: RunRequest, dataset: DatasetRef, base: Path, out: Path
         out=str(out),
         seed=request.seed,
         settings=request.train,
-        learning_rate_scale=0.5 ** (number - 1),
+        learning_rate_scale=0.5 ** state.get("training_round", 0),
     )
 
 
-class ProgressSteps:
-    """Turns the trainer's absolute steps into steps forward."""
+def decided_job(job: TrainingJob, decision: TrainingDecision) -> TrainingJob:
+    """Return the job with what was decided."""
+    rows = {"sft": decision.sft_rows_at_once, "dpo": decision.dpo_rows_at_once}
+    return job.model_copy(
+        update={
+            "settings": job.settings.model_copy(update={"max_length": decision.max_length}),
+            "rows_at_once": {phase: rows[phase] for phase in job.phases() if rows[phase]},
+            "gradient_checkpointing": decision.gradient_checkpointing,
+            "estimated_seconds": decision.estimated_seconds,
+        }
+    )
 
-    def __init__(self) -> None:
+
+def settled(decision: TrainingDecision, request: RunRequest) -> TrainingDecision:
+    """Return the decision as an unattended run takes it: what ``optimise`` suggests is done."""
+    takes = request.unattended and decision.action == "optimise"
+    return decision.model_copy(update={"settled_by": POLICY}) if takes else decision
+
+
+def training_action(decision: TrainingDecision) -> Action:
+    """Return what a person is asked about a decision."""
+    said = {
+        "optimise": "Approve to train with these changes, or reject to train with the request's own settings.",
+        "wait": "Approve to look again, or reject to begin at once.",
+    }[decision.action]
+    shown = {
+        "estimated_seconds": decision.estimated_seconds,
+        "memory_gb": round(decision.memory_needed / 1e9, 1),
+        "gradient_checkpointing": decision.gradient_checkpointing,
+        "max_length": decision.max_length,
+    }
+    return Action(
+        name=f"{decision.action}_training",
+        args=shown,
+        description=f"The training would {decision.action}: {decision.reason}. {said}",
+        allowed=("approve", "reject"),
+    )
+
+
+def apply_answer(answer: HumanAnswer, decision: TrainingDecision, request: RunRequest) -> TrainingDecision:
+    """Return the decision as a person answered it; not settled where it is to be made again."""
+    approved = answer.decisions[0].type == "approve"
+    if decision.action == "wait":
+        return decision if approved else decision.model_copy(update={"settled_by": answer.reviewer})
+    own = {
+        "sft_rows_at_once": 0,
+        "dpo_rows_at_once": 0,
+        "gradient_checkpointing": False,
+        "max_length": request.train.max_length,
+    }
+    return decision.model_copy(update={"settled_by": answer.reviewer} | ({} if approved else own))
+
+
+class ProgressSteps:
+    """Turns the trainer's absolute steps into steps forward, and keeps an eye on the disk.
+
+    Args:
+        folder: where the training writes.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self._seen: dict[str, int] = {}
+        self._folder = folder
+        self.lowest_disk: int | None = None
+        """Free bytes at the worst moment so far; ``None`` before the first step."""
 
     def report(self, progress: TrainingProgress) -> None:
         """Tell the run's watcher of the steps since the last event; a resumed phase counts what is left of it."""
         if not progress.total:
             return
+        free = shutil.disk_usage(self._folder).free
+        self.lowest_disk = free if self.lowest_disk is None else min(free, self.lowest_disk)
         if progress.phase not in self._seen:
             self._seen[progress.phase] = progress.step - 1
             report("train", total=progress.total - progress.step + 1)
@@ -65,3 +210,34 @@ class ProgressSteps:
         self._seen[progress.phase] = max(before, progress.step)
         loss = f" loss {progress.loss:.3f}" if progress.loss is not None else ""
         report("train", max(0, progress.step - before), note=f"{progress.phase}{loss}")
+
+
+def _keep(folder: Path, decision: TrainingDecision, found: Found, request: RunRequest) -> None:
+    """Write the decision with what it was made from, and the checklist so far."""
+    survey = found.survey
+    free = min((gpu.free for gpu in survey.resources.gpus), default=survey.resources.memory_free)
+    room = decision_items(decision, free, survey.resources.disk_free, disk_bytes(survey.base, request.train))
+    before = (*found.items, *room, policy_item(request.models))
+    made = {"decision": decision.model_dump(), "survey": survey.model_dump()}
+    write_file(folder / DECISION, (json.dumps(made) + "\n").encode())
+    _write(folder / CHECKLIST, Checklists(before=before))
+
+
+def _look_back(folder: Path, decision: TrainingDecision, progress: ProgressSteps) -> tuple[TrainingDecision, list[str]]:
+    """Complete the checklist; return the decision with the true time, and a line for all that a person should know."""
+    summary = json.loads((folder / "adapter" / "summary.json").read_text(encoding="utf-8"))
+    begun = Checklists.model_validate_json((folder / CHECKLIST).read_text(encoding="utf-8"))
+    found = [CheckItem.model_validate(item) for item in summary["inspection"]]
+    lists = Checklists(
+        before=begun.before,
+        during=tuple(during_items(summary, progress.lowest_disk)),
+        after=tuple(after_items(summary, found)),
+    )
+    _write(folder / CHECKLIST, lists)
+    timed = decision.model_copy(update={"actual_seconds": summary["seconds"]})
+    changed = [f"training was changed to fit: {decision.reason}"] if decision.settled_by == POLICY else []
+    return timed, [*changed, *lists.warnings(), *time_warning(timed)]
+
+
+def _write(path: Path, lists: Checklists) -> None:
+    write_file(path, (lists.model_dump_json(indent=1) + "\n").encode())

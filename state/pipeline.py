@@ -62,9 +62,10 @@ class TrainingDecision(Record):
     taken by others now. ``abort``: it can never go on this machine, or not within the request's limit."""
     reason: str
     """One line for a person."""
-    sft_rows_at_once: int = Field(1, ge=1)
-    """Rows of one forward pass of SFT; the rest of a step follows by gradient accumulation."""
-    dpo_rows_at_once: int = Field(1, ge=1)
+    sft_rows_at_once: int = Field(0, ge=0)
+    """Rows of one pass of SFT; the rest of a step follows by gradient accumulation. 0: as the trainer cuts it."""
+    dpo_rows_at_once: int = Field(0, ge=0)
+    """The same for DPO, whose rows are two sequences."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: a third more work for a fraction of the memory."""
     max_length: int = Field(512, ge=32)

@@ -30,12 +30,17 @@ def config_file(name: str | None) -> Path:
     path = shipped().get(name or DEFAULT) or Path(str(name)).expanduser()
     if not path.is_file():
         raise BadInput(f"train.accelerate_config: {name} is not there; give a file, or one of {', '.join(shipped())}")
-    kind = _read(path).get("distributed_type")
+    kind = kind_of(path)
     if kind in ("FSDP", "DEEPSPEED") and not gpu_count():
         raise BadInput(f"train.accelerate_config: {name} shards over GPUs, and this machine has none")
     if kind == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
         raise BadInput(f"train.accelerate_config: {name} needs the package deepspeed (pip install deepspeed)")
     return path
+
+
+def kind_of(path: Path) -> str:
+    """Return how a config distributes the work, in accelerate's word, such as ``NO`` or ``FSDP``."""
+    return str(_read(path)["distributed_type"])
 
 
 def uses_cpu(path: Path) -> bool:

@@ -38,6 +38,12 @@ class TrainingJob(Record):
     settings: Training = Training()
     learning_rate_scale: float = Field(1.0, gt=0, le=1000)
     """Factor on both learning rates, such as 0.5 for a second try."""
+    rows_at_once: dict[Phase, int] = Field(default_factory=dict)
+    """Rows of one pass, by phase, as decided from memory; a divisor of a process's share of the batch."""
+    gradient_checkpointing: bool | None = None
+    """Compute activations again in the backward pass; ``None`` for on a GPU and off on a CPU."""
+    estimated_seconds: float | None = Field(None, ge=0)
+    """Kept in the summary beside the true time."""
     use_cpu: bool = False
     """Keep to the CPU, also where there is a GPU; the launcher sets it from ``settings.accelerate_config``."""
 
@@ -62,8 +68,9 @@ class TrainingJob(Record):
         """Return a hash of everything that decides the adapter: weights, rows, seed and settings, but no path."""
         rows = [file_hash(self.rows_file(phase)) for phase in self.phases()]
         settings = self.settings.model_dump(mode="json", exclude={"save_steps", "rounds", "max_hours", "wait_minutes"})
+        cut = [self.rows_at_once, self.gradient_checkpointing]
         return content_hash(
-            self.recipe, self.seed, self.learning_rate_scale, settings, rows, base_fingerprint(Path(self.base))
+            self.recipe, self.seed, self.learning_rate_scale, settings, cut, rows, base_fingerprint(Path(self.base))
         )
 
 

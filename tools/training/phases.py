@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from trl import DPOConfig, SFTConfig
 from state.errors import BadInput
 from state.records import content_hash
 from tools.training.base_model import file_hash
+from tools.training.inspecting import inspect_adapter
 from tools.training.job import Phase, TrainingJob
 from tools.training.probe import Probe
 from tools.training.quantise import quantisation
@@ -48,6 +50,7 @@ def run(job: TrainingJob, folder: Path, emit: Emit) -> None:
     """
     identity = job.identity()
     work = folder / identity[:12]
+    began, fresh = time.monotonic(), not work.exists()
     adapter: Path | None = None
     summaries = []
     for phase in job.phases():
@@ -59,7 +62,9 @@ def run(job: TrainingJob, folder: Path, emit: Emit) -> None:
     assert adapter is not None
     emit(event="progress", phase="save")
     if os.environ.get("RANK", "0") == "0":
-        _publish(adapter, Path(job.out), identity, summaries)
+        seconds = round(time.monotonic() - began, 1) if fresh else None
+        times = {"estimated_seconds": job.estimated_seconds, "seconds": seconds}
+        _publish(job, adapter, identity, {"phases": summaries, **times})
 
 
 def _train_phase(
@@ -160,7 +165,7 @@ def _arguments(job: TrainingJob, phase: Phase, work: Path, longest: int) -> SFTC
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     on_cpu = not torch.cuda.is_available()
     rows = max(1, settings.batch_size // processes)
-    together = rows_at_once(rows, 1 if phase == "sft" else 2, longest, on_cpu)
+    together = job.rows_at_once.get(phase) or rows_at_once(rows, 1 if phase == "sft" else 2, longest, on_cpu)
     shared = {
         "output_dir": str(work),
         "seed": job.seed,
@@ -174,7 +179,7 @@ def _arguments(job: TrainingJob, phase: Phase, work: Path, longest: int) -> SFTC
         "max_grad_norm": 1.0,
         "max_length": settings.max_length,
         "bf16": compute_dtype() == torch.bfloat16,
-        "gradient_checkpointing": not on_cpu,
+        "gradient_checkpointing": not on_cpu if job.gradient_checkpointing is None else job.gradient_checkpointing,
         "use_cpu": on_cpu,
         "save_steps": settings.save_steps,
         "save_total_limit": 2,
@@ -189,7 +194,8 @@ def _arguments(job: TrainingJob, phase: Phase, work: Path, longest: int) -> SFTC
     return DPOConfig(**shared, beta=settings.dpo_beta, precompute_ref_log_probs=True)
 
 
-def _publish(adapter: Path, out: Path, identity: str, summaries: list[dict[str, Any]]) -> None:
+def _publish(job: TrainingJob, adapter: Path, identity: str, summary: dict[str, Any]) -> None:
+    out = Path(job.out)
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -199,8 +205,8 @@ def _publish(adapter: Path, out: Path, identity: str, summaries: list[dict[str, 
     config["target_modules"] = sorted(config["target_modules"])
     (part / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    flags = [flag for phase in summaries for flag in phase.get("flags", [])]
-    summary = {"phases": summaries, "flags": flags, "versions": versions}
+    summary["flags"] = [flag for phase in summary["phases"] for flag in phase.get("flags", [])]
+    summary |= {"versions": versions, "inspection": inspect_adapter(Path(job.base), part)}
     (part / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     del config["base_model_name_or_path"]
     seal(part, job=identity, adapter=content_hash(file_hash(part / "adapter_model.safetensors"), config))

@@ -1,0 +1,158 @@
+"""The checklists before, during and after a training: what was looked at, and what was found. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from state.pipeline import TrainingDecision
+from state.records import Record
+from state.request import EMBEDDED, Models
+from tools.training.job import Phase
+
+MISESTIMATED = 2.0
+"""How many times off the estimated time may be before a person is told."""
+WORTH_A_WORD = 60.0
+"""Seconds under which a wrong estimate is nobody's concern."""
+
+
+class CheckItem(Record):
+    """One thing that was looked at."""
+
+    name: str
+    outcome: Literal["passed", "failed", "not applicable"]
+    evidence: str
+    """One line that a person can read."""
+
+
+class Checklists(Record):
+    """All that was looked at, as ``checklist.json`` keeps it."""
+
+    before: tuple[CheckItem, ...] = ()
+    during: tuple[CheckItem, ...] = ()
+    after: tuple[CheckItem, ...] = ()
+
+    def warnings(self) -> list[str]:
+        """Return a line for each item that failed."""
+        items = [*self.before, *self.during, *self.after]
+        return [f"training: {item.name} failed: {item.evidence}" for item in items if item.outcome == "failed"]
+
+
+def item(name: str, passed: bool | None, evidence: str) -> CheckItem:
+    """Return an item; ``None`` where it does not apply."""
+    outcome: Mapping[bool | None, Any] = {True: "passed", False: "failed", None: "not applicable"}
+    return CheckItem(name=name, outcome=outcome[passed], evidence=evidence)
+
+
+def rows_items(
+    phase: Phase, rows: Sequence[Mapping[str, Any]], heldout: Sequence[str], fitting: int, max_length: int
+) -> list[CheckItem]:
+    """Return what is found in a phase's rows before training.
+
+    Args:
+        phase: whose rows they are.
+        rows: conversational rows, as ``read_rows`` returns them.
+        heldout: the prompts of the evaluation.
+        fitting: rows of at most ``max_length`` tokens.
+        max_length: of a row.
+    """
+    prompts = [_plain(row["prompt"][-1]["content"]) for row in rows]
+    shared = set(prompts) & {_plain(text) for text in heldout}
+    items = [
+        item(f"{phase} rows are there and readable", bool(rows), f"{len(rows)} rows"),
+        item(
+            f"{phase} rows fit train.max_length",
+            fitting == len(rows),
+            f"{fitting} of {len(rows)} rows have at most {max_length} tokens",
+        ),
+        item(
+            f"no {phase} prompt is held out",
+            not shared,
+            f"{len(shared)} prompts are in both" + (f", such as {min(shared)[:60]!r}" if shared else ""),
+        ),
+    ]
+    if phase == "dpo":
+        same = sum(row["chosen"] == row["rejected"] for row in rows)
+        items.append(item("chosen differs from rejected", not same, f"{same} of {len(rows)} pairs are the same text"))
+    return items
+
+
+def policy_item(models: Models) -> CheckItem:
+    """Return whether the model that answered is the one that is trained, as far as names tell."""
+    name = "the base is the policy"
+    policy, base = models.policy, models.base
+    served = EMBEDDED if policy.base_url == EMBEDDED else policy.model
+    if served == base or _last(served) == _last(base):
+        return item(name, True, f"both are {base}")
+    if EMBEDDED in (served, base):
+        return item(name, False, f"the policy is {served} and the base {base}: the rows are not of the model's own")
+    return item(name, None, f"the policy is named {served} and the base {base}; their weights cannot be compared")
+
+
+def decision_items(decision: TrainingDecision, memory_free: int, disk_free: int, disk_needed: int) -> list[CheckItem]:
+    """Return memory and disk as the decision found them."""
+    memory = f"{decision.memory_needed / 1e9:.1f} GB are needed, {memory_free / 1e9:.1f} GB are free"
+    disk = f"{disk_needed / 1e9:.1f} GB are needed, {disk_free / 1e9:.1f} GB are free"
+    return [
+        item("memory suffices", memory_free >= decision.memory_needed, memory),
+        item("disk suffices", disk_free >= disk_needed, disk),
+    ]
+
+
+def during_items(summary: Mapping[str, Any], lowest_disk: int | None) -> list[CheckItem]:
+    """Return what was seen while it trained.
+
+    Args:
+        summary: the adapter's ``summary.json``.
+        lowest_disk: free bytes at the worst moment; ``None`` where nobody looked.
+    """
+    items = []
+    for phase in summary["phases"]:
+        name, losses, gradients = phase["phase"], phase["losses"], phase.get("gradient_norms", [])
+        finite = all(map(math.isfinite, losses))
+        items += [
+            item(f"{name} losses are finite", bool(losses) and finite, f"{len(losses)} steps"),
+            item(
+                f"{name} gradients are finite and above 0",
+                all(map(math.isfinite, gradients)) and max(gradients) > 0 if gradients else None,
+                f"from {min(gradients):.3g} to {max(gradients):.3g}" if gradients else "not recorded",
+            ),
+            item(f"{name} made all its steps", phase["steps"] == len(losses) > 0, f"{phase['steps']} steps"),
+        ]
+    room = "not looked at" if lowest_disk is None else f"{lowest_disk / 1e9:.1f} GB were free at the least"
+    return [*items, item("disk did not run full", None if lowest_disk is None else lowest_disk > 2**20, room)]
+
+
+def after_items(summary: Mapping[str, Any], found: Sequence[CheckItem]) -> list[CheckItem]:
+    """Return what is found in the adapter, and whether the losses fell.
+
+    Args:
+        summary: the adapter's ``summary.json``.
+        found: what the trainer found in the adapter's files.
+    """
+    items = list(found)
+    for phase in summary["phases"]:
+        losses = phase["losses"]
+        third = len(losses) // 3
+        begin, end = (sum(part) / max(1, third) for part in (losses[:third], losses[len(losses) - third :]))
+        said = f"{begin:.3f} over the first third, {end:.3f} over the last" if third else f"{len(losses)} steps"
+        items.append(item(f"the {phase['phase']} loss went down", end < begin if third else None, said))
+    return items
+
+
+def time_warning(decision: TrainingDecision) -> list[str]:
+    """Return a line where the estimated time was far off."""
+    expected, actual = decision.estimated_seconds, decision.actual_seconds
+    if actual is None or max(expected, actual) < WORTH_A_WORD:
+        return []
+    off = max(expected, actual) / max(1e-9, min(expected, actual))
+    return [f"training took {actual:.0f} s and was estimated at {expected:.0f} s"] if off > MISESTIMATED else []
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def _last(name: str) -> str:
+    return name.rstrip("/").rsplit("/", 1)[-1].lower()

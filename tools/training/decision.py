@@ -1,0 +1,193 @@
+"""The training decision: proceed, optimise, wait or abort. Pure: the same figures give the same word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from state.pipeline import TrainingDecision
+from state.records import Record
+from state.request import Training
+from tools.training.estimate import (
+    BaseFacts,
+    Machine,
+    PhaseWork,
+    disk_bytes,
+    fixed_bytes,
+    pass_bytes,
+    seconds_needed,
+)
+from tools.training.resources import Resources
+from tools.training.rows import rows_at_once
+
+KEPT_SHARE = 0.5
+"""Share of the rows of each phase that must be left where longer ones are dropped to save memory."""
+SPARE = 0.9
+"""Share of the free memory that is counted on: allocators leave gaps."""
+
+
+class Survey(Record):
+    """What the decision is made from."""
+
+    work: tuple[PhaseWork, ...]
+    base: BaseFacts
+    machine: Machine
+    resources: Resources
+
+
+class Shape(NamedTuple):
+    """How a training would be cut."""
+
+    rows: tuple[int, ...]
+    """Of one pass, in each phase."""
+    checkpointing: bool
+    max_length: int
+    work: tuple[PhaseWork, ...]
+    memory: int
+    """Bytes needed by each process."""
+
+
+def decide(survey: Survey, settings: Training) -> TrainingDecision:
+    """Return whether a training may begin, with which settings, and how long it should take.
+
+    The rows of an optimiser step are ``settings.batch_size`` always: what does not fit at once is accumulated. Where
+    memory is short, fewer rows go through at once; then activations are computed again; then rows are left out, the
+    longest first. More free memory never makes the word worse.
+
+    Args:
+        survey: rows, model, machine and resources.
+        settings: the request's.
+    """
+    for phase in survey.work:
+        if not phase.within(settings.max_length).lengths:
+            held = f"all {len(phase.lengths)} are longer than train.max_length" if phase.lengths else "there is none"
+            return _aborted(settings, f"there are no {phase.phase} rows to train on: {held}")
+    needed, free = disk_bytes(survey.base, settings), survey.resources.disk_free
+    if free < needed:
+        return _aborted(settings, f"the training needs {_gb(needed)} on disk and {_gb(free)} are free; make room")
+    shapes = list(_shapes(survey, settings))
+    now = next((shape for shape in shapes if shape.memory <= _room(survey, free=True)), None)
+    later = next((shape for shape in shapes if shape.memory <= _room(survey, free=False)), None)
+    found = now or later
+    if found is None:
+        least, total = min(shape.memory for shape in shapes), _room(survey, free=False)
+        return _aborted(
+            settings,
+            f"the training needs at least {_gb(least)} of {_device(survey)} memory and {_gb(total)} can be had; take a "
+            "smaller models.base or train.lora_rank" + ("" if survey.machine.on_cpu else ", or train.quantise 4bit"),
+        )
+    # Rows are left out only where no patience would keep them.
+    if now and later and now.max_length < later.max_length:
+        now, found = None, later
+    decision = _shaped(survey, settings, found)
+    limit = settings.max_hours
+    if limit is not None and decision.estimated_seconds > limit * 3600:
+        return _aborted(
+            settings,
+            f"the training is estimated at {decision.estimated_seconds / 3600:.2f} hours and train.max_hours is "
+            f"{limit:g}; raise it, or lower train.epochs",
+            decision.estimated_seconds,
+        )
+    if now is None:
+        taken = (
+            f"{_gb(found.memory)} of {_device(survey)} memory are needed and {_gb(_room(survey, free=True))} are free"
+        )
+        return decision.model_copy(update={"action": "wait", "reason": f"{taken}; others have the rest"})
+    if survey.resources.training_elsewhere:
+        return decision.model_copy(update={"action": "wait", "reason": "another run is training on this machine"})
+    return decision
+
+
+def _shapes(survey: Survey, settings: Training) -> Iterator[Shape]:
+    """Yield the ways to cut a training, the best first; each needs about as much memory as the one before, or less."""
+    work = tuple(phase.within(settings.max_length) for phase in survey.work)
+    rows = _rows(work, survey, settings)
+    yield _shape(survey, settings, work, rows, False, settings.max_length)
+    fewer = rows
+    while max(fewer) > 1:
+        fewer = tuple(_fewer(count) for count in fewer)
+        yield _shape(survey, settings, work, fewer, False, settings.max_length)
+    yield _shape(survey, settings, work, fewer, True, settings.max_length)
+    for limit in sorted({length for phase in work for length in phase.lengths if length >= 32}, reverse=True)[1:]:
+        shorter = tuple(phase.within(limit) for phase in work)
+        if any(len(s.lengths) < KEPT_SHARE * len(w.lengths) for s, w in zip(shorter, work, strict=True)):
+            return
+        yield _shape(survey, settings, shorter, fewer, True, limit)
+
+
+def _rows(work: Sequence[PhaseWork], survey: Survey, settings: Training) -> tuple[int, ...]:
+    batch = max(1, settings.batch_size // survey.machine.processes)
+    return tuple(rows_at_once(batch, p.sequences, max(p.lengths), survey.machine.on_cpu) for p in work)
+
+
+def _fewer(rows: int) -> int:
+    """Return the next smaller divisor, so that the passes of a step stay alike."""
+    return next((count for count in range(rows - 1, 0, -1) if rows % count == 0), 1)
+
+
+def _shape(
+    survey: Survey,
+    settings: Training,
+    work: tuple[PhaseWork, ...],
+    rows: tuple[int, ...],
+    checkpointing: bool,
+    max_length: int,
+) -> Shape:
+    largest = max(
+        pass_bytes(survey.base, survey.machine, count * p.sequences * max(p.lengths), max(p.lengths), checkpointing)
+        for p, count in zip(work, rows, strict=True)
+    )
+    memory = fixed_bytes(survey.base, settings, survey.machine) + largest
+    return Shape(rows, checkpointing, max_length, work, memory)
+
+
+def _shaped(survey: Survey, settings: Training, shape: Shape) -> TrainingDecision:
+    """Return the decision for a shape that fits: proceed, or optimise with what changes."""
+    asked = next(_shapes(survey, settings))
+    names = [phase.phase for phase in shape.work]
+    changes = [
+        f"{new} instead of {old} {name} rows at once"
+        for name, old, new in zip(names, asked.rows, shape.rows, strict=True)
+        if new != old
+    ]
+    if shape.checkpointing:
+        changes.append("activations computed again in the backward pass")
+    if shape.max_length != asked.max_length:
+        lost = sum(len(a.lengths) - len(s.lengths) for a, s in zip(asked.work, shape.work, strict=True))
+        changes.append(f"{lost} rows longer than {shape.max_length} tokens left out")
+    short = f"{_gb(asked.memory)} of {_device(survey)} memory are not free; it goes with {', '.join(changes)}"
+    rows = dict(zip(names, shape.rows, strict=True))
+    return TrainingDecision(
+        action="optimise" if changes else "proceed",
+        reason=short if changes else f"{_gb(shape.memory)} of {_device(survey)} memory are needed and free",
+        sft_rows_at_once=rows.get("sft", 0),
+        dpo_rows_at_once=rows.get("dpo", 0),
+        gradient_checkpointing=shape.checkpointing,
+        max_length=shape.max_length,
+        memory_needed=shape.memory,
+        estimated_seconds=round(
+            seconds_needed(shape.work, survey.base, settings, survey.machine, shape.rows, shape.checkpointing), 1
+        ),
+    )
+
+
+def _room(survey: Survey, free: bool) -> float:
+    """Return the bytes that each process may take: of what is free, or of all there is."""
+    found, processes = survey.resources, survey.machine.processes
+    if survey.machine.on_cpu:
+        return SPARE * (found.memory_free if free else found.memory_total) / processes
+    return SPARE * min(gpu.free if free else gpu.total for gpu in found.gpus)
+
+
+def _aborted(settings: Training, reason: str, seconds: float = 0.0) -> TrainingDecision:
+    return TrainingDecision(
+        action="abort", reason=reason, max_length=settings.max_length, estimated_seconds=round(seconds, 1)
+    )
+
+
+def _device(survey: Survey) -> str:
+    return "main" if survey.machine.on_cpu else "GPU"
+
+
+def _gb(count: float) -> str:
+    return f"{count / 1e9:.1f} GB"

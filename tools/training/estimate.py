@@ -1,0 +1,152 @@
+"""How much memory a training needs and how long it takes: pure arithmetic on a few figures of model and rows.
+
+Both are estimates. The time is compared with the true one after each training; the memory errs on the safe side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from state.records import Record
+from state.request import Training
+from tools.training.job import Phase
+
+LIBRARIES_BYTES = 1_500_000_000
+"""Python, torch and what they load, in one process: measured on a CPU; a CUDA context takes about as much."""
+ADAPTER_BYTES = 16
+"""Of one trained weight: float32 weight and gradient, and Adam's two moments."""
+LAYER_BYTES = 34
+"""Kept of each token and layer for the backward pass, over the width: 34 times (Korthikanti et al. 2022, equation 1).
+With SmolLM2-135M on a CPU this and ``SCORE_BYTES`` give 1.0 MB a token; measured were 1 GB for 1,024 tokens."""
+CHECKPOINT_BYTES = 2
+"""The same where only each layer's input is kept; one layer at a time is then whole."""
+SCORE_BYTES = 8
+"""Of each token and vocabulary entry: logits and their gradient in float32."""
+ATTENTION_BYTES = 5
+"""Of each head and pair of tokens in one row, for attention that is not fused (the same paper)."""
+BYTES_OF_WEIGHT = {"none": 2.0, "4bit": 0.56}
+"""bfloat16, and NF4 with double quantisation (QLoRA); float32 takes twice the former."""
+
+EFFICIENCY = 0.33
+"""Of a timed matrix product's pace, what training reaches: SmolLM2-135M on one core trained 280 tokens a second, which
+is 4 x 134.5 million x 280 = 151 GFLOP/s, where the product alone reached 460."""
+START_SECONDS = {True: 10.0, False: 20.0}
+"""To load model and rows in each phase, on a CPU and on a GPU."""
+PASS_SECONDS = {True: 0.0002, False: 0.003}
+"""Of each layer in one pass forward and back, whatever its size: what it takes to start its kernels."""
+
+
+class PhaseWork(Record):
+    """The rows of one phase."""
+
+    phase: Phase
+    lengths: tuple[int, ...]
+    """Tokens of the longest sequence of each row."""
+    tokens: int = Field(ge=0)
+    """Of all sequences of all rows: prompt and answer, twice for DPO."""
+
+    @property
+    def sequences(self) -> int:
+        """Sequences of a row."""
+        return 1 if self.phase == "sft" else 2
+
+    def within(self, max_length: int) -> PhaseWork:
+        """Return the work without the rows that are longer; their share of the tokens is taken from their lengths."""
+        kept = tuple(length for length in self.lengths if length <= max_length)
+        share = sum(kept) / max(1, sum(self.lengths))
+        return PhaseWork(phase=self.phase, lengths=kept, tokens=round(self.tokens * share))
+
+
+class BaseFacts(Record):
+    """The figures of a base model that memory and time depend on."""
+
+    parameters: int = Field(ge=1)
+    adapted_widths: int = Field(ge=0)
+    """Sum of inputs and outputs over the linear layers that get an adapter."""
+    layers: int = Field(ge=1)
+    width: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    vocabulary: int = Field(ge=1)
+    own_template: bool = True
+    """Whether it has a chat template; Alpaca's is used where it has none."""
+
+
+class Machine(Record):
+    """What a training computes on."""
+
+    on_cpu: bool
+    pace: float = Field(gt=0)
+    """Floating-point operations a second of one timed matrix product, in the number format of the training."""
+    wide: bool = False
+    """Computes in float32, for want of fast bfloat16."""
+    processes: int = Field(1, ge=1)
+    sharded: bool = False
+    """The processes share one copy of the weights."""
+
+
+def trained_weights(base: BaseFacts, settings: Training) -> int:
+    """Return how many weights the adapter has."""
+    return base.adapted_widths * settings.lora_rank
+
+
+def fixed_bytes(base: BaseFacts, settings: Training, machine: Machine) -> int:
+    """Return the bytes that a process of the training holds, whatever the rows: libraries, base and adapter."""
+    weights = base.parameters * BYTES_OF_WEIGHT[settings.quantise] * (2 if machine.wide else 1)
+    adapter = trained_weights(base, settings) * ADAPTER_BYTES
+    return round(LIBRARIES_BYTES + (weights + adapter) / (machine.processes if machine.sharded else 1))
+
+
+def pass_bytes(base: BaseFacts, machine: Machine, tokens: int, longest: int, checkpointing: bool) -> int:
+    """Return the bytes that one pass forward and back holds for its tokens.
+
+    Args:
+        base: the model.
+        machine: its ``on_cpu`` tells whether attention is fused, and ``wide`` doubles what is kept.
+        tokens: of all rows of the pass together, padding among them.
+        longest: tokens of the longest row, whose square unfused attention keeps.
+        checkpointing: whether layers are computed again in the backward pass.
+    """
+    attention = ATTENTION_BYTES * base.heads * longest if machine.on_cpu else 0
+    whole = LAYER_BYTES * base.width + attention
+    layers = CHECKPOINT_BYTES * base.width * base.layers + whole if checkpointing else whole * base.layers
+    return tokens * (layers * (2 if machine.wide else 1) + SCORE_BYTES * base.vocabulary)
+
+
+def disk_bytes(base: BaseFacts, settings: Training) -> int:
+    """Return the bytes on disk that a training needs at its highest: three checkpoints, and the adapter three times."""
+    checkpoint = trained_weights(base, settings) * (4 + 8)
+    return 3 * checkpoint + 3 * 4 * trained_weights(base, settings) + 100_000_000
+
+
+def seconds_needed(
+    work: Sequence[PhaseWork],
+    base: BaseFacts,
+    settings: Training,
+    machine: Machine,
+    rows_at_once: Sequence[int],
+    checkpointing: bool,
+) -> float:
+    """Return the estimated seconds of a training.
+
+    A pass forward takes two operations for each weight and token, a pass back through frozen weights two more, and
+    computing activations again another two. DPO scores its reference once, by passes forward.
+
+    Args:
+        work: the phases, after rows that are too long were left out.
+        base: the model.
+        settings: epochs and batch.
+        machine: its pace, and how many processes share the rows.
+        rows_at_once: rows of one pass in each phase.
+        checkpointing: whether layers are computed again.
+    """
+    total = 0.0
+    for phase, at_once in zip(work, rows_at_once, strict=True):
+        passes = settings.epochs * len(phase.lengths) / at_once
+        operations = settings.epochs * phase.tokens * base.parameters * (6 if checkpointing else 4)
+        if phase.phase == "dpo":
+            operations += phase.tokens * base.parameters * 2
+        computing = operations / (machine.pace * EFFICIENCY) + passes * base.layers * PASS_SECONDS[machine.on_cpu]
+        total += START_SECONDS[machine.on_cpu] + computing / machine.processes
+    return total
