@@ -13,6 +13,8 @@ from state.request import RunRequest
 from state.store import RecordStore
 from tools.dataset.files import write_dataset
 from tools.dataset.pairing import pair_all
+from tools.dataset.seeding import imitated_seeds
+from tools.generation.seeds import load_seed_tasks
 from tools.judging import find_calibration, trust_note, trust_refusal
 from tools.progress import report
 
@@ -27,18 +29,21 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
     """
 
     async def assemble(state: PipelineState) -> PipelineState:
-        run_id = state["run_id"]
+        run_id, request = state["run_id"], state["request"]
         samples = await store.find(run_id, Sample, tag="train", outcome=Outcome.ACCEPTED)
         candidates = await store.find(run_id, Candidate)
         judgements = await store.find(run_id, Judgement)
         reviews = await store.find(run_id, Review)
         report("assemble", total=len(samples))
-        pairs = await asyncio.to_thread(pair_all, samples, candidates, judgements, reviews, state["request"].train)
+        seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
+        pairs = await asyncio.to_thread(pair_all, samples, candidates, judgements, reviews, request.train)
+        # Beside what the policy gave, never in its place: a run without good completions trains on nothing.
+        written = imitated_seeds(seeds, request.train.seed_share) if any(pair.imitated for pair in pairs) else []
         folder = runs_folder / run_id / "datasets"
-        dataset = await asyncio.to_thread(write_dataset, folder, samples, pairs, run_id)
+        dataset = await asyncio.to_thread(write_dataset, folder, samples, pairs, written, run_id)
         report("assemble", len(samples), note=f"{dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs")
-        demand_rows(dataset, state["request"])
-        notes = await asyncio.to_thread(judge_trust, judgements, state["request"], home)
+        demand_rows(dataset, request)
+        notes = await asyncio.to_thread(judge_trust, judgements, request, home)
         return {"dataset": dataset, "warnings": notes}
 
     return assemble

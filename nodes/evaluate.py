@@ -10,6 +10,7 @@ from state.pipeline import Node, PipelineState
 from state.records import Answer, Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
+from tools.dataset.seeding import imitated_seeds
 from tools.endpoint.chat import OpenEndpoint
 from tools.evaluation.perplexity import heldout_passages, paired_nats, read_scores, write_scores
 from tools.evaluation.scoreboard import score_answers
@@ -86,7 +87,7 @@ def make_evaluate(store: RecordStore, runs_folder: Path, cache: Path, open_endpo
         samples = await heldout_samples(store, run_id, request)
         training = await store.find(run_id, Sample, tag="train")
         seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
-        passages = heldout_passages(samples, seeds, training)
+        passages = heldout_passages(samples, seeds, training + imitated_seeds(seeds, request.train.seed_share))
         each = len(samples) * (1 + request.evaluate.sampled_draws) + len(passages)
         report("evaluate", total=2 * each + min(request.evaluate.judged_pairs, len(samples)))
 

@@ -70,7 +70,7 @@ class Sample(Record):
     input: str = ""
     output: str = ""
     """The reference answer: the generator's, or the prompts file's; empty where there is none."""
-    origin: Literal["generated", "prompt"] = "generated"
+    origin: Literal["generated", "prompt", "seed"] = "generated"
     split: Literal["train", "heldout"] = "train"
     checks: tuple[Check, ...] = ()
     category: str = ""

@@ -181,8 +181,8 @@ class Training(Section):
     completions: int = Field(2, ge=1, le=64)
     """Good completions of one prompt, at most, that SFT imitates."""
     seed_share: float = Field(0.5, ge=0, le=1)
-    """Share of the seed tasks whose own outputs SFT imitates beside the completions. People wrote them: without them the
-    language of a small model narrows to that of its own answers. The others measure the perplexity."""
+    """Share of the seed tasks whose own outputs SFT imitates beside the completions. People wrote them: without them
+    the language of a small model narrows to that of its own answers. The others measure the perplexity."""
     length_ratio: float = Field(2.0, ge=1, le=100)
     """The longer completion of a DPO pair has at most so many times the words of the other, or length is what is
     learned (Singhal et al. 2023)."""

@@ -20,6 +20,8 @@ from tools.checks import run_checks
 from tools.checks.guard import guard
 from tools.dataset.files import ALPACA, DPO, LINEAGE, SFT, dataset_files, write_dataset
 from tools.dataset.pairing import Pair, pair_all
+from tools.dataset.seeding import imitated_seeds
+from tools.generation.seeds import SeedInstance, SeedTask
 
 GOOD = ("The Rhine, the Danube and the Ebro.", "Europe has the Loire, the Po and the Rhine.", "Rhine, Tagus and Po.")
 DEGENERATE = (
@@ -31,7 +33,7 @@ DEGENERATE = (
 )
 FAILING = ("The Danube, the Po and the Ebro.", "Tagus.")
 QUESTION = "Name three rivers of Europe, the Rhine among them."
-TRAINING = Training(length_ratio=100)
+TRAINING = Training(length_ratio=100, seed_share=0)
 CHECKS = (Check(kind="must_include", value=("Rhine",)), Check(kind="max_words", value=80))
 
 Rows = tuple[list[Sample], list[Candidate], list[Judgement], list[Review]]
@@ -99,7 +101,7 @@ def test_what_is_degenerate_or_fails_a_check_or_was_turned_down_is_never_chosen(
 @given(rows(), st.randoms(use_true_random=False))
 def test_the_same_records_in_any_order_give_the_same_bytes(given_rows: Rows, shuffle: random.Random) -> None:
     def files(of: Rows) -> dict[str, bytes]:
-        return dataset_files(of[0], pair_all(*of, TRAINING))
+        return dataset_files(of[0], pair_all(*of, TRAINING), [])
 
     mixed = tuple(shuffle.sample(records, len(records)) for records in given_rows)
     assert files(mixed) == files(given_rows)  # type: ignore[arg-type]  # a tuple of the same four lists
@@ -128,7 +130,7 @@ def test_sft_imitates_as_many_good_completions_of_different_text_as_the_request_
     found = paired(rated, settings=Training(completions=2))
     assert [r.candidate.text for r in found.imitated] == [GOOD[0], GOOD[1]]
     assert len(paired(rated, settings=Training(completions=9)).imitated) == 3
-    files = dataset_files([sample(QUESTION)], [found])
+    files = dataset_files([sample(QUESTION)], [found], [])
     behind = [json.loads(line) for line in files[LINEAGE].splitlines()]
     assert [row["chosen"] for row in behind] == [rated[0][0].id, rated[2][0].id]
     assert [row["margin"] for row in behind] == [None, None], "Mars. is too short to be set against them"
@@ -187,7 +189,7 @@ def written(folder: Path, text: str = ODD) -> tuple[DatasetRef, list[Sample], li
     judged = [judgement(c, stars) for c, stars in zip(drawn, (5, 1, 4), strict=True)]
     samples = [full, single, bare]
     pairs = pair_all(samples, drawn, judged, [], TRAINING)
-    return write_dataset(folder, [*samples, left_out], pairs, "run-1"), samples, pairs
+    return write_dataset(folder, [*samples, left_out], pairs, [], "run-1"), samples, pairs
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -303,6 +305,38 @@ def test_training_on_nothing_is_refused(recipe: Any, sft: int, dpo: int, enough:
         demand_rows(dataset, request)
 
 
+SEEDS = [
+    SeedTask(
+        id=f"s{number}", name="n", instruction=f"Task {number}.", instances=(SeedInstance(output=f"{number} " * 20),)
+    )
+    for number in range(200)
+]
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_a_larger_share_of_the_seeds_holds_the_smaller_one(one_share: float, other: float) -> None:
+    small, large = ({s.id for s in imitated_seeds(SEEDS, share)} for share in sorted((one_share, other)))
+    assert small <= large and abs(len(large) - 200 * max(one_share, other)) < 40
+
+
+def test_all_or_none_of_the_seeds() -> None:
+    label = SeedTask(id="label", name="n", instruction="Is it?", instances=(SeedInstance(output="Yes"),))
+    assert imitated_seeds([label], 1) == []
+    assert imitated_seeds(SEEDS, 0) == [] and len(imitated_seeds(SEEDS, 1)) == 200
+
+
+def test_seeds_stand_after_the_completions_with_their_own_outputs(tmp_path: Path) -> None:
+    of = sample("Say it.")
+    pairs = pair_all([of], [candidate(of)], [judgement(candidate(of), 5)], [], TRAINING)
+    ref = write_dataset(tmp_path, [of], pairs, imitated_seeds(SEEDS[:2], 1), "run-1")
+    sft, behind = lines(Path(ref.folder) / SFT), lines(Path(ref.folder) / LINEAGE)
+    assert [row["completion"][0]["content"] for row in sft] == [candidate(of).text, "0 " * 20, "1 " * 20]
+    assert [row["provenance"] for row in behind] == ["sampled", "written", "written"] and ref.sft_rows == 3
+    manifest = json.loads((Path(ref.folder) / "manifest.json").read_text())
+    assert manifest["provenance of SFT rows"] == {"sampled": 1, "written": 2}
+    assert [row["instruction"] for row in json.loads((Path(ref.folder) / ALPACA).read_text())] == ["Say it."]
+
+
 async def test_assemble_takes_accepted_training_samples_alone(tmp_path: Path) -> None:
     from nodes.assemble import make_assemble
     from state.database import Database
@@ -316,7 +350,9 @@ async def test_assemble_takes_accepted_training_samples_alone(tmp_path: Path) ->
     await store.add("run", [train, held, refused])
     await store.add("run", drawn)
     await store.add("run", [judgement(c, 5) for c in drawn])
-    made = await make_assemble(store, tmp_path / "runs", tmp_path)({"run_id": "run", "request": RunRequest()})
+    made = await make_assemble(store, tmp_path / "runs", tmp_path)(
+        {"run_id": "run", "request": RunRequest(train=TRAINING)}
+    )
     dataset = made["dataset"]
     assert Path(dataset.folder).parent == tmp_path / "runs" / "run" / "datasets"
     assert [row["prompt"][0]["content"] for row in lines(Path(dataset.folder) / SFT)] == ["T."]

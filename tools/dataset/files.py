@@ -28,12 +28,12 @@ def alpaca_rows(samples: Sequence[Sample], pairs: Sequence[Pair]) -> list[dict[s
     ]
 
 
-def sft_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Return TRL's conversational prompt-completion rows, one for each completion to imitate."""
+def sft_rows(pairs: Sequence[Pair], seeds: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Return TRL's conversational prompt-completion rows: a row for each completion to imitate, then for each seed."""
+    imitated = [(p.sample, rated.candidate.text) for p in pairs for rated in p.imitated]
     return [
-        {"prompt": _asked(p.sample), "completion": _turn("assistant", rated.candidate.text)}
-        for p in pairs
-        for rated in p.imitated
+        {"prompt": _asked(sample), "completion": _turn("assistant", text)}
+        for sample, text in [*imitated, *((seed, seed.output) for seed in seeds)]
     ]
 
 
@@ -50,12 +50,12 @@ def dpo_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     ]
 
 
-def lineage_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+def lineage_rows(pairs: Sequence[Pair], seeds: Sequence[Sample]) -> list[dict[str, Any]]:
     """Return where each SFT row came from: the ids that ``corral show`` and the record store know.
 
     The first row of a prompt that gave a pair names the rejected completion, too.
     """
-    return [
+    rows = [
         {
             "sample": p.sample.id,
             "origin": p.sample.origin,
@@ -70,25 +70,30 @@ def lineage_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
         for rank, rated in enumerate(p.imitated)
         for against in [None if rank else p.rejected]
     ]
+    seeded = dict.fromkeys(("chosen", "chosen_stars", "rejected", "rejected_stars", "margin"))
+    return rows + [{"sample": s.id, "origin": s.origin, "provenance": "written"} | seeded for s in seeds]
 
 
-def dataset_files(samples: Sequence[Sample], pairs: Sequence[Pair]) -> dict[str, bytes]:
+def dataset_files(samples: Sequence[Sample], pairs: Sequence[Pair], seeds: Sequence[Sample]) -> dict[str, bytes]:
     """Return the data files by name. The same rows give the same bytes."""
     return {
         ALPACA: _json(alpaca_rows(samples, pairs)),
-        SFT: _jsonl(sft_rows(pairs)),
+        SFT: _jsonl(sft_rows(pairs, seeds)),
         DPO: _jsonl(dpo_rows(pairs)),
-        LINEAGE: _jsonl(lineage_rows(pairs)),
+        LINEAGE: _jsonl(lineage_rows(pairs, seeds)),
     }
 
 
-def write_dataset(folder: Path, samples: Sequence[Sample], pairs: Sequence[Pair], run_id: str) -> DatasetRef:
+def write_dataset(
+    folder: Path, samples: Sequence[Sample], pairs: Sequence[Pair], seeds: Sequence[Sample], run_id: str
+) -> DatasetRef:
     """Write a version of the dataset; rows that were written before keep their version.
 
     Args:
         folder: the run's folder of datasets.
         samples: accepted training samples.
         pairs: what they gave.
+        seeds: seed tasks that SFT imitates, too.
         run_id: named in the manifest.
 
     Returns:
@@ -97,19 +102,19 @@ def write_dataset(folder: Path, samples: Sequence[Sample], pairs: Sequence[Pair]
     Raises:
         StorageError: the disk is full or read-only.
     """
-    files = dataset_files(samples, pairs)
+    files = dataset_files(samples, pairs, seeds)
     version = hashlib.sha256(b"".join(name.encode() + b"\0" + files[name] for name in sorted(files))).hexdigest()[:12]
     place = next(folder.glob(f"*-{version}"), None)
     if place is None:
         now = datetime.now(UTC)
         place = folder / f"{now:%Y%m%dT%H%M%SZ}-{version}"
-        manifest = _manifest(version, run_id, now, files, pairs)
+        manifest = _manifest(version, run_id, now, files, pairs, len(seeds))
         extra = {"manifest.json": _json(manifest), "README.md": _card(manifest).encode()}
         write_folder(place, files | extra)
     return DatasetRef(
         version=version,
         folder=str(place),
-        sft_rows=len(sft_rows(pairs)),
+        sft_rows=len(sft_rows(pairs, seeds)),
         dpo_rows=len(dpo_rows(pairs)),
         alpaca_rows=len(alpaca_rows(samples, pairs)),
     )
@@ -140,7 +145,7 @@ def _jsonl(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _manifest(
-    version: str, run_id: str, made: datetime, files: Mapping[str, bytes], pairs: Sequence[Pair]
+    version: str, run_id: str, made: datetime, files: Mapping[str, bytes], pairs: Sequence[Pair], seeds: int
 ) -> dict[str, Any]:
     with_chosen = [p for p in pairs if p.chosen]
     return {
@@ -156,7 +161,8 @@ def _manifest(
             "with a chosen completion": len(with_chosen),
             "with a pair": sum(p.rejected is not None for p in with_chosen),
         },
-        "provenance of SFT rows": dict(Counter(r.candidate.provenance for p in pairs for r in p.imitated)),
+        "provenance of SFT rows": dict(Counter(r.candidate.provenance for p in pairs for r in p.imitated))
+        | ({"written": seeds} if seeds else {}),
     }
 
 
@@ -186,7 +192,8 @@ configs:
 
 Made by Corral's run `{run}` at {made}. A completion is chosen if it has four or five stars, was accepted by the
 judges or a person, passes every check of its prompt, ended by itself and does not repeat itself; it is rejected with
-one or two stars. `lineage.jsonl` names the records behind each SFT row, in the same order.
+one or two stars. Rows of provenance `written` are seed tasks with the outputs that people gave them. `lineage.jsonl`
+names the records behind each SFT row, in the same order.
 
 | file | rows | sha256 |
 | --- | --- | --- |

@@ -1,0 +1,39 @@
+"""The seed tasks that training imitates beside the policy's own completions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from state.records import Outcome, Sample, content_hash
+from tools.checks.text import words
+from tools.generation.seeds import SeedTask
+
+LEAST_WORDS = 20
+"""A label or a number holds no language open, and shortens the adapter's answers."""
+_BUCKETS = 10_000
+
+
+def imitated_seeds(tasks: Iterable[SeedTask], share: float) -> list[Sample]:
+    """Return a share of the seed tasks with an output of some length, each with that output, as training samples.
+
+    People wrote them. A model that imitates only its own best answers narrows to their language; these hold it open.
+
+    Args:
+        tasks: the run's seed tasks.
+        share: in [0, 1]. Which tasks it is follows from a hash of each, so a task stays on its side when others are
+            added, and what is left can measure the perplexity.
+    """
+    return [
+        Sample(
+            id=content_hash("seed", task.instruction, task.input, task.output),
+            instruction=task.instruction,
+            input=task.input,
+            output=task.output,
+            origin="seed",
+            category=task.category,
+            outcome=Outcome.ACCEPTED,
+        )
+        for task in tasks
+        if len(words(task.output)) >= LEAST_WORDS
+        and int(content_hash("imitated", task.instruction), 16) % _BUCKETS < share * _BUCKETS
+    ]
