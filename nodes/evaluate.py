@@ -109,7 +109,7 @@ def make_evaluate(store: RecordStore, runs_folder: Path, cache: Path, open_endpo
 def asks_left(samples: Sequence[Sample], answers: Sequence[Answer], draws: int) -> list[Ask]:
     """Return the answers that are still wanted: a greedy one and ``draws`` sampled ones for each prompt."""
     there = {(found.sample_id, found.draw) for found in answers}
-    wanted = [Ask(sample.id, sample.prompt, draw) for sample in samples for draw in range(draws + 1)]
+    wanted = [Ask(s.id, s.prompt, draw, s.input) for s in samples for draw in range(draws + 1)]
     return [ask for ask in wanted if (ask.id, ask.draw) not in there]
 
 

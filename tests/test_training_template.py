@@ -1,4 +1,4 @@
-"""Alpaca's format on a base without a chat template: the prompt, the mask, and the same words in training and answering."""
+"""Alpaca's format on a base without a chat template: its words and mask, the same in training and answering."""
 
 from pathlib import Path
 from typing import Any
@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from state.errors import BadInput
-from tests.builders import candidate, sample
+from tests.builders import sample
 from tests.tiny_model import tiny_model
 from tools.dataset.files import sft_rows
-from tools.dataset.pairing import Rated, pair
 from tools.training.rows import IGNORED, tokenise
 from tools.training.template import alpaca_template, load_tokenizer, user_turn
 
@@ -42,9 +41,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def dataset_row(instruction: str, input_: str, output: str) -> dict[str, Any]:
     """Return the SFT row that a run writes."""
-    of = sample(instruction, input=input_)
-    rated = Rated(candidate=candidate(of, output), stars=5, overall=90.0, degenerate=(), failed_checks=())
-    return sft_rows([pair(of, [rated])])[0]
+    return sft_rows([], [sample(instruction, input=input_, output=output)])[0]
 
 
 @pytest.mark.parametrize(("instruction", "input_", "output"), ROWS)

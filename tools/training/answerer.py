@@ -17,11 +17,10 @@ from tools.training.rows import IGNORED, TOKENS_AT_ONCE, TokenRow, tokenise
 
 def results(job: AnsweringJob) -> Iterator[GeneratedAnswer | PassageScore]:
     """Yield a job's answers, each as soon as it is finished, then its scores."""
-    from transformers import AutoTokenizer
-
+    from tools.training.template import load_tokenizer
     from tools.training.weights import load_model
 
-    tokenizer = AutoTokenizer.from_pretrained(job.base)
+    tokenizer = load_tokenizer(Path(job.base))
     model = load_model(Path(job.base), Path(job.adapter) if job.adapter else None)
     yield from answers(job, model, tokenizer)
     yield from scores(job, model, tokenizer)
@@ -30,8 +29,9 @@ def results(job: AnsweringJob) -> Iterator[GeneratedAnswer | PassageScore]:
 def answers(job: AnsweringJob, model: Any, tokenizer: Any) -> Iterator[GeneratedAnswer]:
     """Yield the answers to a job's prompts, each as soon as it is finished."""
     from tools.training.decoding import Prompt, decode, end_tokens
+    from tools.training.template import user_turn
 
-    chats = [[{"role": "user", "content": ask.text}] for ask in job.prompts]
+    chats = [[user_turn(ask.text, ask.input)] for ask in job.prompts]
     texts = tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=False) if chats else []
     tokens = [tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
     prompts = [Prompt(read, noise_of(ask, job.drawing)) for read, ask in zip(tokens, job.prompts, strict=True)]
@@ -61,7 +61,7 @@ def scores(job: AnsweringJob, model: Any, tokenizer: Any) -> Iterator[PassageSco
     rows = [
         tokenise(
             tokenizer,
-            [{"role": "user", "content": passage.prompt}],
+            [user_turn(passage.prompt, passage.input)],
             [{"role": "assistant", "content": passage.text}],
         )
         for passage in job.passages

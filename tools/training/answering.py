@@ -25,9 +25,11 @@ class Ask(NamedTuple):
     id: str
     """The prompt's."""
     text: str
-    """One user turn of the model's own chat template."""
+    """The whole prompt: one user turn of the model's own chat template, or Alpaca's where it has none."""
     draw: int = 0
     """0 for the greedy answer; from 1 for sampled ones, each with its own random numbers."""
+    input: str = ""
+    """The input at the end of the text, where it has one: Alpaca's format sets it apart."""
 
 
 class GeneratedAnswer(Record):
@@ -58,6 +60,8 @@ class Passage(Record):
 
     id: str
     prompt: str
+    input: str = ""
+    """As in ``Ask``."""
     text: str
 
 
