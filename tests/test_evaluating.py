@@ -76,9 +76,9 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 def test_killed_evaluation_goes_on(corral: Corral, adapter: Path, tmp_path: Path) -> None:
     rows = [NO_COMMA, {"prompt": "Left out.", "split": "train"}]
-    rows += [{"prompt": f"Count to {n}.", "checks": [{"kind": "max_words", "value": 500}]} for n in range(10)]
+    rows += [{"prompt": f"Count to {n}.", "checks": [{"kind": "max_words", "value": 500}]} for n in range(6)]
     out, prompts = tmp_path / "out", write(tmp_path / "some.jsonl", rows)
-    command = ["evaluate", str(adapter), "--prompts", prompts, "--out", str(out), "--max-tokens", "400", "--json"]
+    command = ["evaluate", str(adapter), "--prompts", prompts, "--out", str(out), "--max-tokens", "48", "--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "corral.cli", *command],
         cwd=Path(__file__).resolve().parents[1],
@@ -95,18 +95,18 @@ def test_killed_evaluation_goes_on(corral: Corral, adapter: Path, tmp_path: Path
     kept.write_text(whole + '{"model": "torn')
 
     code, printed, shown = corral(*command)
-    assert code == 0 and f"base      {whole.count(chr(10))}/11" in shown and "adapter   11/11" in shown
+    assert code == 0 and f"base      {whole.count(chr(10))}/7" in shown and "adapter   11/7" in shown
     assert kept.read_text().startswith(whole)
-    assert Counter(Counter(line["prompt"] for line in lines(kept)).values()) == {2: 11}
+    assert Counter(Counter(line["prompt"] for line in lines(kept)).values()) == {2: 7}
     found = json.loads(printed)
-    assert found["scoreboard"]["prompts"] == found["scoreboard"]["base"]["answered"] == 11
+    assert found["scoreboard"]["prompts"] == found["scoreboard"]["base"]["answered"] == 7
     assert found["scoreboard"]["notes"] == ["1 prompts marked 'train' are left out"]
     assert json.loads((out / "some.json").read_text()) == found
     assert [(one["name"], one["loose"], one["count"]) for one in found["accuracies"]] == [
-        ("prompt", False, 11),
-        ("instruction", False, 12),
-        ("prompt", True, 11),
-        ("instruction", True, 12),
+        ("prompt", False, 7),
+        ("instruction", False, 8),
+        ("prompt", True, 7),
+        ("instruction", True, 8),
     ]
 
     answered = kept.read_bytes()
@@ -144,6 +144,9 @@ def test_the_base_is_the_adapters_own(adapter: Path, base: Path, changed: Any, t
     (moved / "adapter_config.json").write_text("[")
     with pytest.raises(BadInput, match="cannot be read"):
         find_base(moved, None, cache)
+    (moved / "adapter_model.safetensors").rename(moved / "adapter_model.bin")
+    with pytest.raises(BadInput, match="pickled"):
+        find_base(moved, None, cache)
 
 
 def test_an_adapter_that_does_not_fit_is_refused(adapter: Path, base: Path, changed: Any, tmp_path: Path) -> None:
@@ -151,6 +154,8 @@ def test_an_adapter_that_does_not_fit_is_refused(adapter: Path, base: Path, chan
     check_fit(changed(init_lora_weights="pissa"), base)
     other = shutil.copytree(base, tmp_path / "wide")
     config = json.loads((other / "config.json").read_text())
+    every_layer = changed(target_modules="q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split())
+    check_fit(every_layer, base)
     for values, words in (
         ({"hidden_size": 48, "head_dim": 24}, "does not fit .*weights differ, such as .*lora_[AB]"),
         ({"num_hidden_layers": 3}, r"does not fit .*layers\.2\..*missing in the adapter"),
@@ -158,7 +163,7 @@ def test_an_adapter_that_does_not_fit_is_refused(adapter: Path, base: Path, chan
     ):
         (other / "config.json").write_text(json.dumps(config | values))
         with pytest.raises(BadInput, match=words):
-            check_fit(adapter, other)
+            check_fit(every_layer, other)
     for values in ({"target_modules": ["nothing_here"]}, {"peft_type": "NO_SUCH"}):
         with pytest.raises(BadInput, match="cannot be put on the base") as told:
             check_fit(changed(**values), base)

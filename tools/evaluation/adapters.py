@@ -14,7 +14,7 @@ from tools.embedded_model import embedded_model
 from tools.training.base_model import base_folder, file_hash
 
 CONFIG = "adapter_config.json"
-WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+WEIGHTS = "adapter_model.safetensors"
 _MODEL_FILES = frozenset((".json", ".safetensors", ".bin", ".model", ".jinja", ".txt"))
 Shapes = dict[str, tuple[int, ...]]
 
@@ -50,12 +50,13 @@ def weights_file(adapter: Path) -> Path:
     """Return the adapter's weights.
 
     Raises:
-        BadInput: there are none.
+        BadInput: there are none, or pickled ones alone: reading those would run what stands in them.
     """
-    found = next((adapter / name for name in WEIGHTS if (adapter / name).is_file()), None)
-    if found is None:
-        raise BadInput(f"{adapter} is no PEFT adapter: it needs {CONFIG} and {' or '.join(WEIGHTS)}")
-    return found
+    if (found := adapter / WEIGHTS).is_file():
+        return found
+    if (adapter / "adapter_model.bin").is_file():
+        raise BadInput(f"{adapter} holds pickled weights, which are not read; save it again with PEFT, as {WEIGHTS}")
+    raise BadInput(f"{adapter} is no PEFT adapter: it needs {CONFIG} and {WEIGHTS}")
 
 
 def check_fit(adapter: Path, base: Path) -> None:
@@ -131,12 +132,7 @@ def _wanted(adapter: Path, base: Path) -> Shapes:
 
 
 def _held(file: Path) -> Shapes:
-    if file.suffix == ".safetensors":
-        from safetensors import safe_open
+    from safetensors import safe_open
 
-        with safe_open(str(file), framework="np") as stored:
-            return {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}
-    import torch
-
-    stored = torch.load(file, map_location="cpu", weights_only=True)
-    return {name: tuple(weight.shape) for name, weight in stored.items()}
+    with safe_open(str(file), framework="np") as stored:
+        return {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}
