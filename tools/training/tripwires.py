@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from tools.training.job import Phase
 
@@ -79,7 +80,7 @@ def flags(phase: Phase, steps: Sequence[Figures], distinct: Sequence[float], dou
     losses = [figures["loss"] for figures in steps]
     if len(losses) >= HALVES_FROM:
         half = len(losses) // 2
-        first, second = _mean(losses[:half]), _mean(losses[-half:])
+        first, second = fmean(losses[:half]), fmean(losses[-half:])
         if second >= first:
             found.append(f"{phase}: the loss did not fall: {first:.3f} in the first half, {second:.3f} in the second")
     if len(distinct) > 1 and distinct[0] - distinct[-1] >= REPETITION:
@@ -112,7 +113,7 @@ def _wrong_start(first: Figures) -> str | None:
 def _diverged(phase: Phase, steps: Sequence[Figures]) -> str | None:
     if len(steps) < START + WINDOW:
         return None
-    start, now = (_mean([figures["loss"] for figures in part]) for part in (steps[:START], steps[-WINDOW:]))
+    start, now = (fmean([figures["loss"] for figures in part]) for part in (steps[:START], steps[-WINDOW:]))
     if now - start <= DIVERGED:
         return None
     return (
@@ -126,8 +127,8 @@ def _forgotten(steps: Sequence[Figures], beta: float) -> str | None:
     recent = [figures for figures in steps[-WINDOW:] if "logps/chosen" in figures]
     if len(recent) < WINDOW:
         return None
-    now = -_mean([figures["logps/chosen"] for figures in recent])
-    fall = -_mean([figures["rewards/chosen"] for figures in recent]) / beta
+    now = -fmean([figures["logps/chosen"] for figures in recent])
+    fall = -fmean([figures["rewards/chosen"] for figures in recent]) / beta
     start = now - fall
     if fall < FORGOTTEN_NATS or now < FORGOTTEN * start:
         return None
@@ -135,7 +136,3 @@ def _forgotten(steps: Sequence[Figures], beta: float) -> str | None:
         f"dpo step {len(steps)}: the chosen answers collapse: their log-probability fell from {-start:.1f} to "
         f"{-now:.1f} over the last {WINDOW} steps; lower train.dpo_learning_rate or raise train.dpo_beta"
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
