@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,11 +19,14 @@ from tools.judging.likelihood_sitting import LikelihoodSitting, likelihood_parts
 from tools.judging.pool import sit
 from tools.judging.preference import Preference, by_rating, in_both_orders
 from tools.judging.sitting import EndpointSitting, Sitting
+from tools.judging.size import LEAST, too_small_to_write
 from tools.judging.subject import pair_subject, subject
-from tools.judging.verdict import failed_judgement, judgement
+from tools.judging.verdict import SCORING, failed_judgement, judgement
 from tools.judging.verdicts import DimensionVerdict, ExpertVerdict, PairChoice
 from tools.judging.wording import load_wording
 
+SMALL_CREW = "crew below 1B"
+"""What the crew is called whose model is too small to write scores."""
 SUBJECT_TOKENS = 6000
 """About how many tokens the judged text may take: prompts, opinions and answer then fit a window of 8,192."""
 
@@ -30,8 +34,9 @@ SUBJECT_TOKENS = 6000
 class CrewJudge:
     """Five judges and an expert, as a CrewAI crew over one endpoint.
 
-    The embedded model, of 135 million parameters, is too small for written scores: for it the crew answers from its
-    likelihoods, makes no calls, and is named the likelihood judge.
+    A model below a billion parameters is too small for written scores. Where its weights are here, which is the
+    embedded one, the crew answers from its likelihoods, makes no calls, and is named the likelihood judge. Another is
+    asked for scores all the same, with a warning, and its name says that it is too small; see ``tools.judging.size``.
 
     Args:
         endpoint: the model that answers for all of them, behind the ledger.
@@ -41,7 +46,13 @@ class CrewJudge:
 
     def __init__(self, endpoint: ChatEndpoint, settings: Judging, *, seed: int = 0) -> None:
         self._endpoint, self._settings, self._seed = endpoint, settings, seed
-        self._by_likelihood = endpoint.model == EMBEDDED_MODEL
+        self._by_likelihood = by_likelihood(endpoint.model)
+        if too_small_to_write(endpoint.model) and not self._by_likelihood:
+            warnings.warn(
+                f"{endpoint.model!r} is too small to judge: below {LEAST:,} parameters written scores were noise, and "
+                "a server does not tell likelihoods. Set models.judge to a larger model, or to the embedded one.",
+                stacklevel=2,
+            )
         self.identity = judge_identity(endpoint.model, settings)
 
     async def judge(self, sample: Sample, candidate: Candidate, context: Mapping[str, Any] | None = None) -> Judgement:
@@ -134,11 +145,20 @@ def kept_errors(sittings: Sequence[Sitting]) -> dict[str, CorralError]:
     return errors
 
 
+def by_likelihood(model: str) -> bool:
+    """Return whether a model judges by its likelihoods: it is too small to write scores, and its weights are here."""
+    return too_small_to_write(model) and model == EMBEDDED_MODEL
+
+
 def judge_identity(model: str, settings: Judging) -> str:
-    """Return what a judge is known by: a readable head, and a hash over model, prompts, schemas, weights and draws."""
-    parts: list[Any] = [model, settings.task_type, settings.weights]
-    if model == EMBEDDED_MODEL:
+    """Return what a judge is known by: a readable head, and a hash over all that its word depends on.
+
+    That is model, task type, weights, prompts, schemas and draws, and the versions of the scoring's code.
+    """
+    parts: list[Any] = [model, settings.task_type, settings.weights, SCORING]
+    if by_likelihood(model):
         return f"{LIKELIHOOD}/{model}/{settings.task_type}@{content_hash(*parts, likelihood_parts())[:12]}"
     schemas = [DimensionVerdict.model_json_schema(), ExpertVerdict.model_json_schema()]
     parts += [settings.draws, load_wording().parts(), schemas]
-    return f"crew/{model}/{settings.task_type}@{content_hash(*parts)[:12]}"
+    head = SMALL_CREW if too_small_to_write(model) else "crew"
+    return f"{head}/{model}/{settings.task_type}@{content_hash(*parts)[:12]}"

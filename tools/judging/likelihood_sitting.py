@@ -15,12 +15,15 @@ from pydantic import BaseModel
 from state.errors import CorralError
 from state.records import CheckResult
 from tools.checks import KINDS, cap
-from tools.judging.likelihood import QUESTION, Likelihoods
+from tools.judging.likelihood import ANSWER_TOKENS, PROMPT_TOKENS, QUESTION, Likelihoods
 from tools.judging.subject import shield
 from tools.judging.verdict import capped_reason
 from tools.judging.verdicts import ExpertVerdict, Opinion
 
 NAME = "likelihood judge"
+FORMULA = 1
+"""Version of the code here and in ``likelihood``. It is part of the judge's identity: raise it with any change of a
+score, so that a calibration of the one formula is never taken for one of the other."""
 YES, GAIN = NormalDist(0.45, 0.85), NormalDist(1.08, 1.01)
 """How the two measures are spread over answers to real instructions, in nats: mean and deviation over the 200 answers
 of LLMBar's natural set (Zeng et al. 2024)."""
@@ -33,7 +36,8 @@ STARS = (30.0, 50.0, 65.0, 80.0)
 
 def likelihood_parts() -> list[object]:
     """Return what the judge's word depends on beside model and weights, for its identity."""
-    return [QUESTION, [(d.mean, d.stdev) for d in (YES, GAIN)], YES_SHARE, STARS]
+    read = [QUESTION, PROMPT_TOKENS, ANSWER_TOKENS]
+    return [FORMULA, read, [(d.mean, d.stdev) for d in (YES, GAIN)], YES_SHARE, STARS]
 
 
 def shares(found: Likelihoods) -> tuple[float, float]:

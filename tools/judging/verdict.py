@@ -11,6 +11,9 @@ from tools.checks import cap
 from tools.judging.confidence import confidence
 from tools.judging.verdicts import Draw
 
+SCORING = 1
+"""Version of how scores, caps, stars and confidence are reckoned: here, in ``confidence`` and in ``tools.checks``. It
+is part of a judge's identity: raise it with any change there, so that no calibration is taken for another's."""
 STRONG, WEAK = 75.0, 55.0
 """Scores from which a dimension is a strength, and under which it is a weakness."""
 PROVEN_WRONG = 2

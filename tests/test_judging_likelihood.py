@@ -1,0 +1,137 @@
+"""The likelihood judge: the embedded model's real weights through the crew, its formula, and who is judged so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from state.records import Check, CheckResult, Judgement, Outcome
+from state.request import Judging
+from tests.builders import candidate, sample
+from tests.judging_support import FunctionEndpoint, verdict
+from tools.judging import CrewJudge, likelihood, likelihood_sitting
+from tools.judging import judge as judge_module
+from tools.judging.likelihood import Likelihoods
+from tools.judging.likelihood_sitting import FORMULA, doubt, likelihood_parts, own_score, stars_of
+from tools.judging.opening import NoCalls
+from tools.judging.size import LEAST, stated_parameters, too_small_to_write
+from tools.judging.verdict import SCORING
+
+RIVERS = sample("Name three rivers of Europe, in at most ten words.", checks=(Check(kind="max_words", value=10),))
+RAIN = sample("Explain how rain forms.")
+TEXTS = [
+    (RIVERS, "The Rhine, the Danube and the Ebro."),
+    (RIVERS, "My bicycle has a flat tyre, so I am walking to the bakery, where there is fresh bread every day."),
+    (RAIN, "Warm air rises and cools, its vapour condenses into drops, and heavy drops fall as rain."),
+    (RAIN, "The stock market opened higher on Tuesday after the bank kept its interest rate."),
+]
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Judgement], list[Judgement]]]:
+    """Judge the texts twice with the real weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CORRAL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        likelihood._weights.cache_clear()
+        yield asyncio.run(_judge_all()), asyncio.run(_judge_all())
+        likelihood._weights.cache_clear()
+
+
+async def _judge_all() -> list[Judgement]:
+    crew = CrewJudge(NoCalls(), Judging())
+    return await asyncio.gather(*(crew.judge(asked, candidate(asked, text)) for asked, text in TEXTS))
+
+
+def test_the_real_weights_judge_every_text(judged: tuple[list[Judgement], list[Judgement]]) -> None:
+    for made in judged[0]:
+        assert made.outcome != Outcome.FAILED, made.reasons
+        assert made.judge.startswith("likelihood judge/smollm2-135m-instruct/")
+        assert 0 <= made.overall <= 100 and 0 <= made.confidence <= 1
+        assert 1 <= made.stars <= 5
+        assert all(0 <= score.score <= 100 for score in made.scores) and len(made.scores) == 5
+        assert "likelihood judge" in made.feedback
+
+
+def test_the_real_weights_say_the_same_twice(judged: tuple[list[Judgement], list[Judgement]]) -> None:
+    assert judged[0] == judged[1]
+
+
+def test_an_answer_beats_one_that_is_off_the_topic(judged: tuple[list[Judgement], list[Judgement]]) -> None:
+    rivers, bicycle, rain, stocks = judged[0]
+    assert rivers.overall > bicycle.overall and rivers.stars > bicycle.stars
+    assert rain.overall > stocks.overall
+
+
+def test_a_failed_check_caps_the_likelihood_judge_and_is_told(judged: tuple[list[Judgement], list[Judgement]]) -> None:
+    compliance = judged[0][1].scores[1]
+    assert compliance.dimension == "compliance" and "at most 10" in compliance.reason and judged[0][1].stars <= 2
+
+
+def failed(kind: str) -> CheckResult:
+    return CheckResult(kind=kind, passed=False, evidence="no", dimension="compliance")
+
+
+def test_the_formula_is_the_one_that_its_version_names() -> None:
+    """A change that moves a figure here must raise ``FORMULA``, and then the figures."""
+    found = Likelihoods(yes=0.9, gain=0.5)
+    checks = (failed("max_words"), failed("min_words").model_copy(update={"passed": True}))
+    figures = [own_score("clarity", found, ()), own_score("clarity", found, checks), round(doubt(found), 4)]
+    figures += [own_score("compliance", found, checks), *(stars_of(score) for score in (29, 49, 64, 79, 81))]
+    assert (FORMULA, SCORING) == (1, 1)
+    assert figures == [38.8, 44.4, 0.4188, 50.0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("module", "name"), [(likelihood_sitting, "FORMULA"), (judge_module, "SCORING")])
+def test_another_version_of_the_scoring_is_another_judge(
+    module: object, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = CrewJudge(NoCalls(), Judging()).identity
+    monkeypatch.setattr(module, name, 2)
+    assert CrewJudge(NoCalls(), Judging()).identity != before
+    assert likelihood_parts()[0] in (1, 2)
+
+
+@given(st.floats(-50, 50), st.floats(-50, 50), st.lists(st.booleans(), max_size=6))
+def test_scores_and_doubt_stay_in_range(yes: float, gain: float, passed: list[bool]) -> None:
+    found = Likelihoods(yes=yes, gain=gain)
+    checks = [failed("max_words").model_copy(update={"passed": good}) for good in passed]
+    assert 0 <= doubt(found) <= 1
+    assert all(0 <= own_score(dimension, found, checks) <= 100 for dimension in ("accuracy", "compliance"))
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [
+        ("smollm2-135m-instruct", 135e6),
+        ("smollm2:135m", 135e6),
+        ("Qwen/Qwen2.5-0.5B-Instruct", 0.5e9),
+        ("llama-3.2-1b", 1e9),
+        ("Qwen3-30B-A3B", 30e9),
+        ("meta-llama/Llama-3.1-8B-Instruct-1M", 8e9),
+        ("gpt-4o-mini", None),
+        ("claude-b2", None),
+        ("model-128k", None),
+        ("", None),
+    ],
+)
+def test_the_size_is_read_from_the_name(model: str, parameters: float | None) -> None:
+    assert stated_parameters(model) == parameters
+    assert too_small_to_write(model) == (parameters is not None and parameters < LEAST)
+
+
+async def test_a_small_model_behind_a_url_writes_its_scores_and_is_named_too_small() -> None:
+    endpoint = FunctionEndpoint(verdict(), model="qwen2.5-0.5b-instruct")
+    with pytest.warns(UserWarning, match="'qwen2.5-0.5b-instruct' is too small to judge"):
+        crew = CrewJudge(endpoint, Judging())
+    made = await crew.judge(RAIN, candidate(RAIN))
+    assert made.judge.startswith("crew below 1B/qwen2.5-0.5b-instruct/general@") and len(endpoint.calls) == 6
+
+
+def test_a_model_that_is_large_or_states_no_size_writes_its_scores(recwarn: pytest.WarningsRecorder) -> None:
+    for model in ("llama-3.1-8b", "gpt-4o-mini"):
+        assert CrewJudge(FunctionEndpoint(verdict(), model=model), Judging()).identity.startswith(f"crew/{model}/")
+    assert not recwarn.list
