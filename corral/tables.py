@@ -119,6 +119,9 @@ def print_paths(console: Console, state: PipelineState, run_folder: Path, regist
     if dataset := state.get("dataset"):
         counts = f"{dataset.alpaca_rows} Alpaca rows, {dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs"
         rows["dataset"] = f"{dataset.folder} ({counts})"
+    if decision := state.get("training_decision"):
+        took = "" if decision.actual_seconds is None else f", took {decision.actual_seconds:.0f} s"
+        rows["training"] = f"{decision.action}: estimated {decision.estimated_seconds:.0f} s{took} ({decision.reason})"
     if adapter := state.get("adapter"):
         rows["adapter"] = adapter.folder
     if verdict := state.get("verdict"):
