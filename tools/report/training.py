@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from state.records import Record
 from tools.report.charts import Line, Mark
@@ -90,7 +90,7 @@ def _facts(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key.replace("_", " "), value
 
 
-def _is_series(value: object) -> bool:
+def _is_series(value: object) -> TypeGuard[Sequence[float]]:
     return (
         isinstance(value, Sequence)
         and not isinstance(value, str)
