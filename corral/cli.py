@@ -64,7 +64,7 @@ Format = Annotated[Literal["alpaca", "sft", "dpo"], typer.Option("--format", hel
 Out = Annotated[Path | None, typer.Option(help="Where to write it; standard output if left out.")]
 Version = Annotated[str, typer.Argument(help="A version in the registry.")]
 Registry = Annotated[Path | None, typer.Option(help="The registry, where the run named one of its own.")]
-RESULTS = ("dataset", "adapter", "verdict", "approval", "deployed", "warnings")
+RESULTS = ("dataset", "training_decision", "adapter", "verdict", "approval", "deployed", "warnings")
 
 
 @app.command()
@@ -114,9 +114,7 @@ def show(name: RunName, as_json: AsJson = False) -> None:
         status, state = await runs.status(name), await runs.state(name)
         accounts = await account(runs.services, name)
         if as_json:
-            kept = {
-                key: state.get(key) for key in ("dataset", "adapter", "verdict", "approval", "deployed", "warnings")
-            }
+            kept = {key: state.get(key) for key in RESULTS}
             _print_json({"status": status, "accounts": accounts, **kept})
             return 0
         print_runs(console, [status])
@@ -136,7 +134,11 @@ def review(name: RunName, all_: All = None, answers: Answers = None) -> None:
 
 @app.command()
 def approve(name: RunName, reject: Reject = False, comment: Comment = "", budget: Dollars = None) -> None:
-    """Sign the adapter that a run waits with, on its scoreboard; or raise a used-up budget."""
+    """Sign the adapter that a run waits with, on its scoreboard; or raise a used-up budget, or settle a training.
+
+    A training that has to change to fit asks first: approve its changes, or --reject to train as requested. One that
+    waits for resources looks again when approved, and begins at once when rejected.
+    """
     decision: dict[str, Any] = {"type": "reject" if reject else "approve", "message": comment}
     if budget is not None:
         decision = {"type": "edit", "edited_action": {"name": "raise_budget", "args": {"dollars": budget}}}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from state.errors import BadInput
 from state.pipeline import TrainingDecision
 from state.request import Endpoint, Models, RunRequest, Training
+from tools.config import load_request
 from tools.hitl import answer_schema
 from tools.training import configs, quantise
 from tools.training.checklists import (
@@ -28,6 +29,7 @@ from tools.training.decision import Survey, decide
 from tools.training.estimate import BaseFacts, Machine, PhaseWork, disk_bytes, seconds_needed
 from tools.training.resources import Gpu, Resources, container_memory, measure, training_elsewhere, training_lock
 
+ROOT = Path(__file__).parent.parent
 WORDS = ("proceed", "optimise", "wait", "abort")
 SMALL = BaseFacts(parameters=134_515_008, adapted_widths=305_280, layers=30, width=576, heads=9, vocabulary=49_152)
 LARGE = BaseFacts(
@@ -144,8 +146,10 @@ def test_each_word_has_its_reason(found: Survey, settings: dict[str, Any], actio
     assert (decision.action, said in decision.reason) == (action, True), decision
 
 
-def test_a_large_batch_is_accumulated(tmp_path: Path) -> None:
-    decision = decide(survey(base=LARGE, gpu=(79, 80), lengths=(512,) * 400), Training(batch_size=128))
+def test_the_large_preset_accumulates_alpacas_batch() -> None:
+    settings = load_request(ROOT / "seeds" / "large.yaml").train
+    assert (settings.epochs, settings.batch_size, settings.max_length) == (3, 128, 512)
+    decision = decide(survey(base=LARGE, gpu=(79, 80), lengths=(512,) * 400, pace=6e14), settings)
     assert 1 <= decision.sft_rows_at_once < 128 and 128 % decision.sft_rows_at_once == 0
     assert not decision.gradient_checkpointing
 

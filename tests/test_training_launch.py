@@ -20,6 +20,7 @@ from tools.training.answering import GeneratedAnswer, answer
 from tools.training.child import ROOT
 from tools.training.job import TrainingJob, TrainingProgress
 from tools.training.launch import train
+from tools.training.sealing import read_seal
 
 PARENT = """
 import asyncio, sys
@@ -137,3 +138,17 @@ async def test_every_prompt_is_answered_once(base: Path, tmp_path: Path) -> None
     assert all(given.tokens == 6 for given in found if not given.ended)
     await answer(base, None, [], max_tokens=6, batch_size=2, folder=tmp_path, on_answer=keep)
     assert len(found) == len(prompts)
+
+
+async def test_two_processes_train_one_sealed_adapter(job: TrainingJob, tmp_path: Path) -> None:
+    """DPO over gloo: each process scores its share of the reference, and their gradients are averaged."""
+    settings = {"recipe": "dpo", "epochs": 1, "accelerate_config": "cpus"}
+    two = job.model_copy(update={"recipe": "dpo", "settings": job.settings.model_copy(update=settings)})
+    seen: list[TrainingProgress] = []
+    adapter = await train(two, tmp_path / "work", seen.append)
+    assert read_seal(Path(adapter.folder)) is not None
+    assert [(p.step, p.total) for p in seen if p.phase == "dpo" and p.step] == [(1, 3), (2, 3), (3, 3)]
+    summary = json.loads((Path(adapter.folder) / "summary.json").read_text())
+    (dpo,) = summary["phases"]
+    assert (dpo["rows"], dpo["steps"]) == (12, 3) and dpo["losses"][0] == pytest.approx(0.6931, abs=1e-3)
+    assert [item["outcome"] for item in summary["inspection"]] == ["passed"] * 3
