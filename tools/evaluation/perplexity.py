@@ -55,19 +55,21 @@ def heldout_passages(
         limit: texts at most.
     """
     used = {_plain(text) for sample in training for text in (sample.prompt, sample.instruction, sample.output)}
-    references = [(sample.prompt, sample.output) for sample in heldout]
+    references = [(sample.prompt, sample.input, sample.output) for sample in heldout]
     tasks = [
-        (f"{task.instruction}\n\n{one.input}" if one.input else task.instruction, one.output)
+        (f"{task.instruction}\n\n{task.input}" if task.input else task.instruction, task.input, task.output)
         for task in seeds
-        for one in task.instances[:1]
         if _plain(task.instruction) not in used
     ]
     found: dict[str, Passage] = {}
     for group in (references, tasks):
-        passages = [Passage(id=content_hash(prompt, text), prompt=prompt, text=text) for prompt, text in group]
+        passages = [
+            Passage(id=content_hash(prompt, text), prompt=prompt, input=given, text=text)
+            for prompt, given, text in group
+            if len(text.split()) >= LEAST_WORDS and _plain(text) not in used and _plain(prompt) not in used
+        ]
         for passage in sorted(passages, key=lambda one: one.id):
-            fresh = _plain(passage.text) not in used and _plain(passage.prompt) not in used
-            if fresh and len(passage.text.split()) >= LEAST_WORDS and len(found) < limit:
+            if len(found) < limit:
                 found.setdefault(passage.id, passage)
     return list(found.values())
 

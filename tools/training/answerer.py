@@ -13,11 +13,11 @@ from typing import Any
 from tools.training.answering import AnsweringJob, Ask, Drawing, GeneratedAnswer, PassageScore
 from tools.training.child import JsonLines, die_with_parent
 from tools.training.rows import IGNORED, TOKENS_AT_ONCE, TokenRow, tokenise
+from tools.training.template import load_tokenizer, user_turn
 
 
 def results(job: AnsweringJob) -> Iterator[GeneratedAnswer | PassageScore]:
     """Yield a job's answers, each as soon as it is finished, then its scores."""
-    from tools.training.template import load_tokenizer
     from tools.training.weights import load_model
 
     tokenizer = load_tokenizer(Path(job.base))
@@ -29,7 +29,6 @@ def results(job: AnsweringJob) -> Iterator[GeneratedAnswer | PassageScore]:
 def answers(job: AnsweringJob, model: Any, tokenizer: Any) -> Iterator[GeneratedAnswer]:
     """Yield the answers to a job's prompts, each as soon as it is finished."""
     from tools.training.decoding import Prompt, decode, end_tokens
-    from tools.training.template import user_turn
 
     chats = [[user_turn(ask.text, ask.input)] for ask in job.prompts]
     texts = tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=False) if chats else []
