@@ -66,9 +66,10 @@ def test_an_answer_beats_one_that_is_off_the_topic(judged: tuple[list[Judgement]
     assert rain.overall > stocks.overall
 
 
-def test_a_failed_check_caps_the_likelihood_judge_and_is_told(judged: tuple[list[Judgement], list[Judgement]]) -> None:
-    compliance = judged[0][1].scores[1]
-    assert compliance.dimension == "compliance" and "at most 10" in compliance.reason and judged[0][1].stars <= 2
+def test_a_failed_check_carries_the_likelihood_judge(judged: tuple[list[Judgement], list[Judgement]]) -> None:
+    rivers, bicycle = judged[0][:2]
+    assert (rivers.scores[1].score, bicycle.scores[1].score) == (100.0, 0.0), "compliance is what the check found"
+    assert any("at most 10" in weakness for weakness in bicycle.weaknesses) and bicycle.stars <= 2
 
 
 def failed(kind: str) -> CheckResult:
