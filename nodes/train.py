@@ -236,7 +236,8 @@ def _look_back(folder: Path, decision: TrainingDecision, progress: ProgressSteps
     _write(folder / CHECKLIST, lists)
     timed = decision.model_copy(update={"actual_seconds": summary["seconds"]})
     changed = [f"training was changed to fit: {decision.reason}"] if decision.settled_by == POLICY else []
-    return timed, [*changed, *lists.warnings(), *time_warning(timed)]
+    flags = [f"training {folder.name}: {flag}" for flag in summary.get("flags", [])]
+    return timed, [*changed, *flags, *lists.warnings(), *time_warning(timed)]
 
 
 def _write(path: Path, lists: Checklists) -> None:

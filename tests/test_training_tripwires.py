@@ -1,15 +1,13 @@
 """Tripwires and flags on recorded figures: each holds where it should and lets a healthy training pass."""
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.training.tripwires import FORGOTTEN_NATS, GRADIENT_BY, START, WINDOW, flags, recorded_flags, tripped
+from tools.training.tripwires import FORGOTTEN_NATS, GRADIENT_BY, START, WINDOW, flags, tripped
 
 NAN, INF = float("nan"), float("inf")
 LN2 = math.log(2)
@@ -90,12 +88,6 @@ def test_growing_repetition_is_flagged() -> None:
     found = flags("dpo", falling, [0.8, 0.8, 0.7, 0.64])
     assert len(found) == 1 and found[0].startswith("dpo: answers repeat themselves more") and "0.80 to 0.64" in found[0]
     assert flags("dpo", falling, [0.4]) == []
-
-
-def test_flags_are_read_from_an_adapters_summary(tmp_path: Path) -> None:
-    assert recorded_flags(tmp_path) == []
-    (tmp_path / "summary.json").write_text(json.dumps({"phases": [], "flags": ["sft: something"]}))
-    assert recorded_flags(tmp_path) == ["sft: something"]
 
 
 def test_a_probe_is_of_a_few_prompts_and_taken_a_few_times() -> None:

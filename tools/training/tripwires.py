@@ -9,10 +9,8 @@ decides.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 
 from tools.training.job import Phase
@@ -88,15 +86,6 @@ def flags(phase: Phase, steps: Sequence[Figures], distinct: Sequence[float], dou
             f"{phase}: answers repeat themselves more than before: the share of distinct 3-grams on the probe prompts "
             f"fell from {distinct[0]:.2f} to {distinct[-1]:.2f}"
         )
-    return found
-
-
-def recorded_flags(adapter: Path) -> list[str]:
-    """Return the flags in the ``summary.json`` of an adapter's folder; none where it has no such file."""
-    try:
-        found: list[str] = json.loads((adapter / "summary.json").read_text()).get("flags", [])
-    except FileNotFoundError:
-        return []
     return found
 
 
