@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.calls import PurposeTally
-from state.request import Endpoint, Generation, Judging, Models, RunRequest, Sampling, Sources
+from state.request import Endpoint, Evaluation, Generation, Judging, Models, RunRequest, Sampling, Sources
 from tools.generation.costing import (
     JUDGES,
     MESSAGE_TOKENS,
@@ -38,6 +38,7 @@ def request(**changes: object) -> RunRequest:
             "generation": Generation(target=17, max_tokens=1000),
             "sampling": Sampling(candidates=2, max_tokens=50),
             "judge": Judging(draws=3, max_tokens=100),
+            "evaluate": Evaluation(judged_pairs=5, max_tokens=20),
             **changes,
         }
     )
@@ -50,12 +51,13 @@ def test_the_arithmetic() -> None:
     assert 2 * 300 < generate.prompt_tokens < 2 * 500
     assert (respond.stage, respond.calls) == ("respond", 40)
     assert (respond.prompt_tokens, respond.completion_tokens) == (40 * (QUESTION + MESSAGE_TOKENS), 40 * 50)
-    assert (judge.stage, judge.calls) == ("judge", 40 * JUDGES * 3)
-    assert judge.prompt_tokens == 720 * (RUBRIC_TOKENS + QUESTION + 50 + 2 * MESSAGE_TOKENS)
-    assert judge.completion_tokens == 72_000
+    assert (judge.stage, judge.calls) == ("judge", 40 * JUDGES * 3 + 2 * 5)
+    rubric = RUBRIC_TOKENS + QUESTION + 2 * MESSAGE_TOKENS
+    assert judge.prompt_tokens == 720 * (rubric + 50) + 10 * (rubric + 2 * 20)
+    assert judge.completion_tokens == 73_000
     for row in (*expected.stages, expected.total):
         assert row.dollars == pytest.approx((row.prompt_tokens * 2 + row.completion_tokens * 10) / 1e6)
-    assert expected.total.calls == 2 + 40 + 720
+    assert expected.total.calls == 2 + 40 + 730
 
 
 def test_the_embedded_models_cost_nothing() -> None:

@@ -66,8 +66,8 @@ def estimate_tokens(text: str) -> int:
 def estimate(request: RunRequest, seeds: Sequence[SeedTask], prompts_count: int) -> CostEstimate:
     """Estimate a run's calls, tokens and dollars.
 
-    Training and evaluation run on this machine and cost no calls, and so does the embedded judge, which reads
-    likelihoods.
+    Training and answering run on this machine and cost no calls, and so does the embedded judge, which reads
+    likelihoods. An evaluation's pairs are counted once; a training that is tried again has them judged again.
 
     Args:
         request: the run's request; prices are those of its endpoints.
@@ -89,15 +89,29 @@ def estimate(request: RunRequest, seeds: Sequence[SeedTask], prompts_count: int)
             completion=request.generation.max_tokens,
         ),
         _stage("respond", request.models.policy, calls=candidates, prompt=question + MESSAGE_TOKENS, completion=answer),
+        _judging(request, candidates, question),
+    )
+    return CostEstimate(stages=stages, total=_total("total", stages))
+
+
+def _judging(request: RunRequest, candidates: int, question: int) -> StageCost:
+    """Return the cost of judging candidates, and pairs of the evaluation's answers in both orders."""
+    paid = request.models.judge.base_url != EMBEDDED
+    parts = (
+        (candidates * JUDGES * request.judge.draws, request.sampling.max_tokens),
+        (2 * request.evaluate.judged_pairs, 2 * request.evaluate.max_tokens),
+    )
+    stages = [
         _stage(
             "judge",
             request.models.judge,
-            calls=0 if request.models.judge.base_url == EMBEDDED else candidates * JUDGES * request.judge.draws,
-            prompt=RUBRIC_TOKENS + question + answer + 2 * MESSAGE_TOKENS,
+            calls=calls if paid else 0,
+            prompt=RUBRIC_TOKENS + question + shown + 2 * MESSAGE_TOKENS,
             completion=request.judge.max_tokens,
-        ),
-    )
-    return CostEstimate(stages=stages, total=_total("total", stages))
+        )
+        for calls, shown in parts
+    ]
+    return _total("judge", stages)
 
 
 def generation_calls(settings: Generation) -> int:

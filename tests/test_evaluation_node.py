@@ -1,0 +1,119 @@
+"""The evaluate node with a tiny model: cut off and called again it asks for what is missing, and for nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodes import evaluate as node
+from state.database import Database
+from state.pipeline import AdapterRef, PipelineState
+from state.records import Answer, Check, Outcome, Sample
+from state.request import RunRequest
+from state.store import RecordStore
+from tests.judging_support import FunctionEndpoint
+from tests.tiny_model import tiny_model
+from tools.endpoint.chat import ChatCall
+from tools.evaluation.scoreboard import Scoreboard
+from tools.training.answering import Ask
+
+SAMPLES = [
+    Sample(
+        id=f"s{number}",
+        instruction=f"Say {number} words of the sea.",
+        origin="prompt",
+        split="heldout",
+        checks=(Check(kind="max_words", value=4),),
+        outcome=Outcome.ACCEPTED,
+    )
+    for number in range(3)
+]
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> Any:
+    database = Database(f"sqlite:///{tmp_path / 'corral.db'}")
+    await database.create()
+    store = RecordStore(database)
+    await store.add("run", SAMPLES)
+    yield store
+    await database.close()
+
+
+def _adapter(base: Path, folder: Path) -> AdapterRef:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    config = LoraConfig(r=2, target_modules=["q_proj", "down_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(folder)
+    return AdapterRef(id="adapter1", folder=str(folder))
+
+
+def _asked(folder: Path) -> list[tuple[str, int]]:
+    """Return what the job files in a model's folder ask for."""
+    jobs = [json.loads(path.read_text()) for path in folder.glob("answering-*.json")]
+    return sorted((Ask(*ask).id, Ask(*ask).draw) for job in jobs for ask in job["prompts"])
+
+
+async def test_a_cut_evaluation_goes_on_without_answering_again(
+    store: RecordStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = await asyncio.to_thread(tiny_model, tmp_path / "base")
+    adapter = await asyncio.to_thread(_adapter, base, tmp_path / "adapter")
+    request = RunRequest.model_validate(
+        {
+            "models": {"base": str(base)},
+            "evaluate": {"max_tokens": 8, "batch_size": 2, "resamples": 100, "sampled_draws": 2, "judged_pairs": 2},
+        }
+    )
+    state: PipelineState = {"run_id": "run", "request": request, "adapter": adapter, "warnings": ["mind the judge"]}
+
+    def prefer(call: ChatCall) -> dict[str, Any]:
+        return {"better": "first", "reason": "it came first"}
+
+    endpoint = FunctionEndpoint(prefer)
+
+    async def opened(*_: Any) -> FunctionEndpoint:
+        return endpoint
+
+    kept: list[str] = []
+    add = RecordStore.add
+
+    async def add_three(self: RecordStore, run_id: str, records: Any) -> None:
+        if len(kept) == 3:
+            raise asyncio.CancelledError
+        await add(self, run_id, records)
+        kept.extend(record.id for record in records)
+
+    folder = tmp_path / "runs" / "run" / "evaluation"
+    evaluate = node.make_evaluate(store, tmp_path / "runs", tmp_path, opened)
+    monkeypatch.setattr(RecordStore, "add", add_three)
+    with pytest.raises(asyncio.CancelledError):
+        await evaluate(state)
+    monkeypatch.undo()
+    before = {found.id: found for found in await store.find("run", Answer)}
+    assert sorted(before) == sorted(kept) and len(kept) == 3
+
+    verdict = (await evaluate(state))["verdict"]
+    everything = {(s.id, draw) for s in SAMPLES for draw in range(3)}
+    done = {(found.sample_id, found.draw) for found in before.values()}
+    assert set(_asked(folder / "base")) == everything - done
+    after = await store.find("run", Answer)
+    assert len(after) == 2 * len(everything) and all(found in after for found in before.values())
+    board = Scoreboard.model_validate_json(Path(verdict.scoreboard).read_text())
+    assert board.prompts == verdict.prompts == 3 and board.notes == ("mind the judge",)
+    assert (board.base.sampled, board.adapter.sampled, board.sampled_draws) == (6, 6, 2)
+    assert board.perplexity is not None and board.perplexity.texts > 10 and board.perplexity.ratio != 1
+    assert board.win_rate is not None and (board.win_rate.pairs, board.win_rate.flips) == (2, 2)
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("all is there already")
+
+    monkeypatch.setattr(node, "answer", refuse)
+    assert (await evaluate(state))["verdict"] == verdict
