@@ -8,7 +8,10 @@ from datetime import datetime
 
 from state.records import Record
 
-STEPS = ("generate", "gate", "respond", "judge", "review", "assemble", "train", "evaluate", "approve", "deploy")
+STEPS = (
+    *("generate", "gate", "respond", "judge", "review", "assemble", "decide_training", "train", "evaluate"),
+    *("approve", "deploy"),
+)
 """The pipeline's steps, in order. What else is noted, such as a question for a person, is no work."""
 
 
@@ -91,4 +94,5 @@ def step_times(notes: Iterable[tuple[str, float, float]], calls: Mapping[str, Bu
         busy.setdefault(step, Busy()).add(began, ended)
     for purpose, flying in calls.items():
         busy.setdefault(purpose.partition(":")[0], Busy()).join(flying)
-    return tuple(StepTime(step=step, seconds=busy[step].seconds) for step in STEPS if step in busy)
+    there = [step for step in STEPS if step in busy]
+    return tuple(StepTime(step=step.replace("_", " "), seconds=busy[step].seconds) for step in there)
