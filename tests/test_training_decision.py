@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.errors import BadInput
+from state.errors import BadInput, StorageError
 from state.pipeline import TrainingDecision
 from state.request import Endpoint, Models, RunRequest, Training
 from tools.config import load_request
@@ -267,6 +267,8 @@ def test_what_this_machine_has(tmp_path: Path) -> None:
 
 def test_one_training_sees_another(tmp_path: Path) -> None:
     assert not training_elsewhere(tmp_path)
+    with pytest.raises(StorageError, match="cannot be used"):
+        training_elsewhere(Path("/proc/none"))
     with training_lock(tmp_path):
         assert training_elsewhere(tmp_path)
         with training_lock(tmp_path):

@@ -9,11 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 from pydantic import Field
 
 from state.records import Record
+from tools.files import storage_errors
 
 CGROUPS = Path("/sys/fs/cgroup")
 LOCK = "training.lock"
@@ -101,15 +103,21 @@ def training_lock(home: Path) -> Iterator[None]:
 
     The system takes it back when this process ends, in whatever way.
     """
-    with (home / LOCK).open("a") as mark:
+    with _mark(home) as mark:
         _take(mark.fileno())
         yield
 
 
 def training_elsewhere(home: Path) -> bool:
     """Return whether another run of this home is training."""
-    with (home / LOCK).open("a") as mark:
+    with _mark(home) as mark:
         return not _take(mark.fileno())
+
+
+def _mark(home: Path) -> TextIO:
+    with storage_errors(home):
+        home.mkdir(parents=True, exist_ok=True)
+        return (home / LOCK).open("a")
 
 
 def _take(handle: int) -> bool:
