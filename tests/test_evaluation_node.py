@@ -11,6 +11,7 @@ import pytest
 
 from nodes import evaluate as node
 from state.database import Database
+from state.errors import StorageError
 from state.pipeline import AdapterRef, PipelineState
 from state.records import Answer, Check, Outcome, Sample
 from state.request import RunRequest
@@ -87,14 +88,14 @@ async def test_a_cut_evaluation_goes_on_without_answering_again(
 
     async def add_three(self: RecordStore, run_id: str, records: Any) -> None:
         if len(kept) == 3:
-            raise asyncio.CancelledError
+            raise StorageError("the disk is full")
         await add(self, run_id, records)
         kept.extend(record.id for record in records)
 
     folder = tmp_path / "runs" / "run" / "evaluation"
     evaluate = node.make_evaluate(store, tmp_path / "runs", tmp_path, opened)
     monkeypatch.setattr(RecordStore, "add", add_three)
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(StorageError, match="full"):
         await evaluate(state)
     monkeypatch.undo()
     before = {found.id: found for found in await store.find("run", Answer)}
