@@ -20,7 +20,7 @@ from tools.training.base_model import base_folder
 from tools.training.configs import config_file
 from tools.training.quantise import demand_quantisation
 
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 FREE_BYTES = 1_000_000_000
 """A run of the embedded model leaves about 100 MB; its trainer's checkpoints need several times that for a while."""
 

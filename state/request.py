@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+WEIGHTS = "weights"
+"""The name, in place of a URL, of sampling on this machine from a folder of weights."""
 EMBEDDED = "embedded"
 """The name, in place of a URL or a model folder, of the SmolLM2-135M that comes with the installation."""
 
@@ -21,12 +23,14 @@ class Section(BaseModel):
 
 
 class Endpoint(Section):
-    """An OpenAI-compatible server, and what its tokens cost."""
+    """An OpenAI-compatible server, or a model on this machine, and what its tokens cost."""
 
-    base_url: str = Field(EMBEDDED, pattern=r"^(embedded|https?://\S+)$")
-    """``embedded``, or a URL such as ``https://api.openai.com/v1`` or ``http://127.0.0.1:8000/v1``."""
+    base_url: str = Field(EMBEDDED, pattern=r"^(embedded|weights|https?://\S+)$")
+    """``embedded``; a URL such as ``https://api.openai.com/v1`` or ``http://127.0.0.1:8000/v1``; or ``weights``, which
+    samples plain text from a folder of weights, many calls together (set ``concurrency`` to a hundred or more)."""
     model: str = Field("smollm2-135m-instruct", min_length=1)
-    """The model's name, as the server knows it."""
+    """The model's name, as the server knows it. With ``weights``: ``embedded``, a model's folder, a name on the hub, or
+    the folder of a PEFT adapter."""
     input_price: float = Field(0.0, ge=0)
     """Dollars for a million prompt tokens."""
     output_price: float = Field(0.0, ge=0)
@@ -41,7 +45,7 @@ class Endpoint(Section):
     @field_validator("base_url")
     @classmethod
     def _parses(cls, url: str) -> str:
-        if url != EMBEDDED and not urlsplit(url).hostname:
+        if url not in (EMBEDDED, WEIGHTS) and not urlsplit(url).hostname:
             raise ValueError(f"{url!r} names no host")
         return url
 
@@ -171,8 +175,9 @@ class Reviewing(Section):
 class Training(Section):
     """SFT and DPO with a LoRA adapter.
 
-    The defaults were found on the embedded model of 135M parameters and a CPU. Alpaca's, for a full fine-tune of 7B, are
-    3 epochs, batches of 128, a learning rate of 2e-5 and 512 tokens; ``seeds/large.yaml`` has what of them fits LoRA.
+    The defaults were found on the embedded model of 135M parameters and a CPU. Alpaca's, for a full fine-tune of 7B,
+    are 3 epochs, batches of 128, a learning rate of 2e-5 and 512 tokens; ``seeds/large.yaml`` has what of them fits
+    LoRA.
     """
 
     recipe: Literal["sft", "dpo", "sft+dpo"] = "sft"
@@ -193,13 +198,15 @@ class Training(Section):
     batch_size: int = Field(8, ge=1, le=1024)
     """Rows of one optimiser step, over all processes. What does not fit into memory together follows by gradient
     accumulation. 8 was best for the 135M model and a few hundred rows; Alpaca took 128 for 7B and 52,000 rows."""
-    learning_rate: float = Field(8e-4, gt=0, lt=1)
+    learning_rate: float = Field(3e-4, gt=0, lt=1)
     """Peak of the SFT, for a LoRA adapter on a small model: it rises over the first tenth of the steps, then falls by a
-    cosine. LoRA on 7B takes about 2e-4, Alpaca's full fine-tune took 2e-5."""
+    cosine. 8e-4 gained a little more and cost language (docs/experiments.md). LoRA on 7B takes about 2e-4, Alpaca's
+    full fine-tune took 2e-5."""
     dpo_learning_rate: float = Field(5e-5, gt=0, lt=1)
     """Peak of the DPO, of the same course. At 3e-4 the small model learned to repeat itself."""
     dpo_beta: float = Field(0.1, gt=0, le=10)
-    """How strongly DPO holds the adapter to its reference: the factor on the log-probability ratios. The paper's 0.1."""
+    """How strongly DPO holds the adapter to its reference: the factor on the log-probability ratios. The paper's
+    0.1."""
     lora_rank: int = Field(32, ge=1, le=512)
     """Inner width of the adapter's two matrices on every linear layer; its size is in proportion."""
     lora_alpha: int = Field(64, ge=1, le=1024)

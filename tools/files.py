@@ -13,6 +13,11 @@ from pathlib import Path
 from state.errors import StorageError
 
 
+def writable(text: str) -> str:
+    """Return the text with U+FFFD for each half of a surrogate pair: one of them, and no reader takes the file."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn an ``OSError`` over ``path`` into a StorageError that says what to do."""

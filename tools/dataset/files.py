@@ -13,7 +13,7 @@ from typing import Any
 from state.pipeline import DatasetRef
 from state.records import Outcome, Sample
 from tools.dataset.pairing import Pair
-from tools.files import write_folder
+from tools.files import writable, write_folder
 
 ALPACA, SFT, DPO, LINEAGE = "alpaca.json", "sft.jsonl", "dpo.jsonl", "lineage.jsonl"
 
@@ -22,7 +22,11 @@ def alpaca_rows(samples: Sequence[Sample], pairs: Sequence[Pair]) -> list[dict[s
     """Return Alpaca's rows: prompts with their chosen completion, else accepted instructions with their own output."""
     chosen = {p.sample.id: p.chosen.candidate.text for p in pairs if p.chosen}
     return [
-        {"instruction": _whole(s.instruction), "input": _whole(s.input), "output": _whole(chosen.get(s.id, s.output))}
+        {
+            "instruction": writable(s.instruction),
+            "input": writable(s.input),
+            "output": writable(chosen.get(s.id, s.output)),
+        }
         for s in sorted(samples, key=lambda s: s.id)
         if s.outcome == Outcome.ACCEPTED and (s.id in chosen or s.output)
     ]
@@ -123,16 +127,11 @@ def write_dataset(
 def _asked(sample: Sample) -> list[dict[str, str]]:
     """Return the user's turn; the input in it is named again, for Alpaca's format sets it apart."""
     (turn,) = _turn("user", sample.prompt)
-    return [turn | {"input": _whole(sample.input)} if sample.input else turn]
+    return [turn | {"input": writable(sample.input)} if sample.input else turn]
 
 
 def _turn(role: str, content: str) -> list[dict[str, str]]:
-    return [{"role": role, "content": _whole(content)}]
-
-
-def _whole(text: str) -> str:
-    """Return the text with U+FFFD for each half of a surrogate pair: one of them, and no reader takes the file."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return [{"role": role, "content": writable(content)}]
 
 
 def _json(value: Any) -> bytes:

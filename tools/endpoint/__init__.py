@@ -6,18 +6,22 @@ import asyncio
 import difflib
 import time
 from functools import lru_cache
+from pathlib import Path
 
 from pydantic import Field
 
 from state.errors import BadInput, EndpointFailing, EndpointRefused, EndpointUnreachable
 from state.records import Record
-from state.request import EMBEDDED, Endpoint
+from state.request import EMBEDDED, WEIGHTS, Endpoint
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.embedded import MODEL, EmbeddedTransport, embedded_urls
 from tools.endpoint.failures import TryAgain
 from tools.endpoint.http_transport import HttpTransport
 from tools.endpoint.ledger import CallLedger
+from tools.endpoint.weights import WeightsTransport
+from tools.evaluation.adapters import CONFIG, find_base
 from tools.settings import Settings
+from tools.training.base_model import base_folder
 
 __all__ = ["LedgeredEndpoint", "ProbeResult", "open_endpoint", "probe"]
 
@@ -63,6 +67,8 @@ async def probe(spec: Endpoint, settings: Settings, *, any_model: bool = False) 
         RateLimited: it limits us already.
     """
     transport = await _transport(spec, settings)
+    if isinstance(transport, WeightsTransport):
+        return ProbeResult(url=WEIGHTS, models=(spec.model,), seconds=0.0)
     server = transport.servers[0] if isinstance(transport, EmbeddedTransport) else transport
     started = time.monotonic()
     try:
@@ -83,8 +89,10 @@ def _has(models: tuple[str, ...], model: str, host: str) -> bool:
     return bool({model, f"{model}:latest", f"models/{model}"} & set(models)) or host.endswith(".azure.com")
 
 
-async def _transport(spec: Endpoint, settings: Settings) -> HttpTransport | EmbeddedTransport:
+async def _transport(spec: Endpoint, settings: Settings) -> HttpTransport | EmbeddedTransport | WeightsTransport:
     tracing = settings.langsmith_tracing
+    if spec.base_url == WEIGHTS:
+        return await asyncio.to_thread(_weights, spec.model, settings.cache)
     if spec.base_url != EMBEDDED:
         # In a thread: the first one reads the trusted certificates from disk.
         return await asyncio.to_thread(_http, spec.base_url, settings.api_keys, tracing)
@@ -97,6 +105,14 @@ async def _transport(spec: Endpoint, settings: Settings) -> HttpTransport | Embe
 @lru_cache(maxsize=64)
 def _http(base_url: str, keys: tuple[str, ...], tracing: bool) -> HttpTransport:
     return HttpTransport(base_url, keys, tracing=tracing)
+
+
+@lru_cache(maxsize=8)
+def _weights(model: str, cache: Path) -> WeightsTransport:
+    folder = Path(model).expanduser()
+    if (folder / CONFIG).is_file():
+        return WeightsTransport(find_base(folder, None, cache), folder.resolve())
+    return WeightsTransport(base_folder(model, cache), None)
 
 
 @lru_cache(maxsize=2)

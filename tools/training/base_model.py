@@ -44,7 +44,7 @@ def base_folder(name: str, cache: Path) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _checked(folder.resolve())
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         return _checked(_from_hub(name))
     raise BadInput(f"models.base: {name!r} is neither a folder here nor a name on the hub (owner/model)")
 

@@ -82,6 +82,7 @@ def policy_item(models: Models) -> CheckItem:
     """Return whether the model that answered is the one that is trained, as far as names tell."""
     name = "the base is the policy"
     policy, base = models.policy, models.base
+    # With 'weights' the name of the model is that of its folder, which is what the base is named by, too.
     served = EMBEDDED if policy.base_url == EMBEDDED else policy.model
     if served == base or _last(served) == _last(base):
         return item(name, True, f"both are {base}")

@@ -1,0 +1,119 @@
+"""The weights endpoint: a folder of weights, with or without an adapter, answers calls as a server would."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from state.errors import BadInput, CallRefused
+from state.request import Endpoint
+from tests.memory_ledger import MemoryLedger
+from tests.tiny_model import tiny_model
+from tools.endpoint import open_endpoint, probe
+from tools.endpoint.chat import ChatCall
+from tools.endpoint.failures import TryAgain
+from tools.endpoint.weights import WeightsTransport
+from tools.settings import load_settings
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def transport(base: Path) -> Iterator[WeightsTransport]:
+    """One process for all tests of the file; it ends with this one."""
+    opened = WeightsTransport(base, None, processes=1)
+    yield opened
+    process = opened._workers[0]._process
+    if process is not None:
+        process.kill()
+
+
+def asks(text: str = "Say it.", **changes: object) -> ChatCall:
+    fields = {"purpose": "respond", "temperature": 0.0, "max_tokens": 8, "seed": 1}
+    return ChatCall.model_validate(fields | {"messages": ({"role": "user", "content": text},)} | changes)
+
+
+async def texts(transport: WeightsTransport, calls: list[ChatCall]) -> list[str]:
+    return [reply.text for reply in await asyncio.gather(*(transport.send(call, "m", 60) for call in calls))]
+
+
+async def test_calls_are_answered_together_and_each_as_if_alone(transport: WeightsTransport) -> None:
+    calls = [asks(f"Count to {number}.", max_tokens=4 + number % 2) for number in range(6)]
+    together = await texts(transport, calls)
+    assert together == [(await texts(transport, [call]))[0] for call in calls]
+    replies = [await transport.send(call, "m", 60) for call in calls]
+    assert [(r.finish_reason, r.completion_tokens) for r in replies] == [("length", 4), ("length", 5)] * 3
+    assert all(reply.prompt_tokens > 10 for reply in replies)
+
+
+async def test_a_draw_follows_from_its_seed_and_number(transport: WeightsTransport) -> None:
+    calls = [asks(temperature=1.0, seed=seed, draw=draw) for seed in (1, 2) for draw in (0, 1)]
+    first, again = await texts(transport, calls), await texts(transport, calls[::-1])
+    assert first == again[::-1] and len(set(first)) == 4
+
+
+async def test_turns_before_the_prompt_are_read(transport: WeightsTransport) -> None:
+    example = ({"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"})
+    plain, shown = asks(), asks(messages=(*example, {"role": "user", "content": "Say it."}))
+    tokens = [(await transport.send(call, "m", 60)).prompt_tokens for call in (plain, shown)]
+    assert tokens[0] + 10 < tokens[1]
+
+
+async def test_what_it_cannot_do_is_refused_for_the_one_call(transport: WeightsTransport) -> None:
+    with pytest.raises(CallRefused, match="plain text alone"):
+        await transport.send(asks(json_schema={"type": "object"}), "m", 60)
+    assert await texts(transport, [asks()])
+
+
+async def test_half_a_surrogate_pair_is_read_as_a_character_that_is_unknown(transport: WeightsTransport) -> None:
+    assert await texts(transport, [asks("Say \ud83d")]) == await texts(transport, [asks("Say \ufffd")])
+
+
+async def test_a_killed_process_fails_its_calls_as_ones_to_try_again_and_another_takes_its_place(base: Path) -> None:
+    transport = WeightsTransport(base, None, processes=1)
+    before = await texts(transport, [asks()])
+    process = transport._workers[0]._process
+    assert process is not None
+    waiting = asyncio.ensure_future(transport.send(asks(max_tokens=2000), "m", 60))
+    await asyncio.sleep(0.2)
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(TryAgain, match="sampling process"):
+        await waiting
+    assert await texts(transport, [asks()]) == before
+    second = transport._workers[0]._process
+    assert second is not None and second.stdin is not None and second.pid != process.pid
+    second.stdin.close()
+    ended = time.monotonic() + 20
+    while second.poll() is None and time.monotonic() < ended:
+        await asyncio.sleep(0.05)
+    assert second.returncode == 0, "it ends when nobody can ask it any more"
+
+
+async def test_weights_that_do_not_load_say_why(base: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in base.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes() if file.suffix != ".safetensors" else b"none")
+    with pytest.raises(TryAgain, match="Safetensor"):
+        await WeightsTransport(broken, None, processes=1).send(asks(), "m", 60)
+
+
+async def test_it_stands_behind_the_ledger_as_any_endpoint(base: Path) -> None:
+    spec = Endpoint(base_url="weights", model=str(base), concurrency=64)
+    assert (await probe(spec, load_settings())).models == (str(base),)
+    endpoint = await open_endpoint(spec, MemoryLedger(), "run", load_settings())
+    first = await endpoint.complete(asks())
+    again = await endpoint.complete(asks())
+    assert again.from_ledger and again.text == first.text and not first.from_ledger
+
+
+async def test_a_model_that_is_not_there_is_bad_input() -> None:
+    with pytest.raises(BadInput, match="neither a folder here nor a name on the hub"):
+        await probe(Endpoint(base_url="weights", model="./no-such-folder"), load_settings())
