@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from state.calls import CallStore
 from state.database import Database
 from state.errors import AnswerInvalid
+from state.pipeline import RateLimits
 from state.request import Endpoint
 from tools.endpoint.chat import ChatCall, Completion
 from tools.endpoint.client import LedgeredEndpoint
@@ -38,6 +39,7 @@ class FunctionEndpoint:
 
     def __init__(self, answer: Callable[[ChatCall], dict[str, Any] | Exception], model: str = "scripted") -> None:
         self.model = model
+        self.limits = RateLimits()
         self.calls: list[ChatCall] = []
         self.ended = 0
         self.latency = 0.0

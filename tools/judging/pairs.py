@@ -1,4 +1,4 @@
-"""Preference pairs from judged answers, by the same rule as the pipeline's own dataset."""
+"""Preference pairs from judged answers, by the same rule, and its defaults, as the pipeline's own dataset."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from state.records import Candidate, Judgement, Outcome, Record, Sample
+from state.request import Training
 from tools.dataset.files import dpo_rows
 from tools.dataset.pairing import Rated, pair, rate
 from tools.files import write_file
@@ -46,7 +47,7 @@ def dataset_of(items: Sequence[Item], judgements: Sequence[Judgement]) -> DPODat
         samples.setdefault(item.prompt, item.sample)
         found = rate(item.sample, _settled(item.candidate, judgement), judgement, None, edited=False)
         rated[item.prompt] += [found] if found is not None else []
-    pairs = [pair(sample, rated[prompt]) for prompt, sample in samples.items()]
+    pairs = [pair(sample, rated[prompt], Training()) for prompt, sample in samples.items()]
     missing = {p.sample.instruction: _why(rated[p.sample.instruction], p.chosen) for p in pairs if p.rejected is None}
     return DPODataset(rows=tuple(dpo_rows(pairs)), without_pair=missing)
 
@@ -59,7 +60,8 @@ def _why(rated: Sequence[Rated], chosen: Rated | None) -> str:
     if not rated:
         return "no answer could be judged"
     if chosen is not None:
-        return "no answer has at most two stars"
+        weak = any(r.may_be_rejected for r in rated)
+        return "the weak answers are of another length" if weak else "no answer has at most two stars"
     if any(r.stars >= 4 and r.candidate.outcome == Outcome.ACCEPTED for r in rated):
         return "the best answers fail a check or repeat themselves"
     return "no answer is accepted with at least four stars"
