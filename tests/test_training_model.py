@@ -160,7 +160,7 @@ def test_dpo_prefers_the_chosen(base: Path, rows: Path, tmp_path: Path) -> None:
 
 
 def test_dpo_after_sft_starts_from_the_sft_adapter_and_gives_one_adapter(
-    base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, rows: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "adapter"
     lines = _run(_job(base, rows, out, "sft+dpo"), tmp_path / "work")
@@ -171,20 +171,6 @@ def test_dpo_after_sft_starts_from_the_sft_adapter_and_gives_one_adapter(
     ]  # fmt: skip
     taught = "Which of 3 is it?", "The green one, and more."
     assert _log_probability(base, out, *taught) > _log_probability(base, None, *taught) + 1
-
-    from tools.training.trainers import OrderedDPO
-
-    rightly = OrderedDPO.compute_ref_log_probs
-
-    def by_the_bare_base(self: Any, model: Any, inputs: Any) -> Any:
-        if "ref" in self.model.peft_config:
-            self.model.delete_adapter("ref")
-        return rightly(self, model, inputs)
-
-    monkeypatch.setattr(OrderedDPO, "compute_ref_log_probs", by_the_bare_base)
-    with pytest.raises(TrainingError, match="its reference is not the model it starts from"):
-        _run(_job(base, rows, tmp_path / "other", "sft+dpo"), tmp_path / "wrong")
-    assert not (tmp_path / "other").exists()
 
 
 def test_same_seed_same_bytes_and_another_seed_others(base: Path, rows: Path, tmp_path: Path) -> None:
