@@ -8,7 +8,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, Column, ColumnElement, Float, Index, Integer, MetaData, String, Table, event, make_url
+from sqlalchemy import (
+    JSON,
+    AsyncAdaptedQueuePool,
+    Column,
+    ColumnElement,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    event,
+    make_url,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -17,6 +30,8 @@ from state.errors import BadInput, StorageError
 
 BUSY_SECONDS = 30
 """How long a SQLite writer waits for another before it gives up."""
+POOL_SECONDS = 600
+"""How long to wait for a free connection: hundreds of calls may end at once on a machine that stands still."""
 
 metadata = MetaData()
 
@@ -102,7 +117,9 @@ class Database:
             raise BadInput(f"database {backend!r} is not supported; use sqlite:///FILE or postgresql://HOST/NAME")
         self.url = parsed.set(drivername=drivers[backend])
         self.place = str(parsed.database) if backend == "sqlite" else parsed.render_as_string(hide_password=True)
-        self.engine = create_async_engine(self.url, pool_pre_ping=backend != "sqlite")
+        self.engine = create_async_engine(
+            self.url, pool_pre_ping=backend != "sqlite", poolclass=AsyncAdaptedQueuePool, pool_timeout=POOL_SECONDS
+        )
         if backend == "sqlite":
             event.listen(self.engine.sync_engine, "connect", _sqlite_pragmas)
 

@@ -55,6 +55,15 @@ def test_guarded_means_all_checks_and_a_clean_text(text: str, ended: bool, guard
     assert score_answer(one, answer(one, text, ended=ended)).metrics["guarded"] == guarded
 
 
+def test_a_prompt_that_asks_to_be_repeated_is_guarded_where_it_is() -> None:
+    asked = "Praise the wide and open sea in words."
+    of = sample(1, instruction=asked, checks=(Check(kind="combination:repeat_prompt", value=asked),))
+    assert score_answer(of, answer(of, f"{asked} {SHORT}")).metrics["guarded"] == 1
+    assert score_answer(of, answer(of, SHORT)).metrics["guarded"] == 0
+    copied = sample(1, instruction=asked, checks=(Check(kind="max_words", value=20),))
+    assert score_answer(copied, answer(copied, f"{asked} {SHORT}")).metrics["guarded"] == 0
+
+
 def test_a_prompt_without_checks_is_guarded_where_the_text_is_clean() -> None:
     bare = sample(1, checks=())
     assert score_answer(bare, answer(bare, LONG)).metrics["guarded"] == 1.0

@@ -16,7 +16,7 @@ from tests.judging_support import FunctionEndpoint, verdict
 from tools.judging import CrewJudge, likelihood, likelihood_sitting
 from tools.judging import judge as judge_module
 from tools.judging.likelihood import Likelihoods
-from tools.judging.likelihood_sitting import FORMULA, doubt, likelihood_parts, own_score, stars_of
+from tools.judging.likelihood_sitting import FORMULA, doubt, expert_verdict, likelihood_parts, own_score, stars_of
 from tools.judging.opening import NoCalls
 from tools.judging.size import LEAST, stated_parameters, too_small_to_write
 from tools.judging.verdict import SCORING
@@ -82,7 +82,7 @@ def test_the_formula_is_the_one_that_its_version_names() -> None:
     checks = (failed("max_words"), failed("min_words").model_copy(update={"passed": True}))
     figures = [own_score("clarity", found, ()), own_score("clarity", found, checks), round(doubt(found), 4)]
     figures += [own_score("compliance", found, checks), *(stars_of(score) for score in (29, 49, 64, 79, 81))]
-    assert (FORMULA, SCORING) == (1, 1)
+    assert (FORMULA, SCORING) == (2, 1)
     assert figures == [38.8, 44.4, 0.4188, 50.0, 1, 2, 3, 4, 5]
 
 
@@ -91,9 +91,16 @@ def test_another_version_of_the_scoring_is_another_judge(
     module: object, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = CrewJudge(NoCalls(), Judging()).identity
-    monkeypatch.setattr(module, name, 2)
+    monkeypatch.setattr(module, name, 9)
     assert CrewJudge(NoCalls(), Judging()).identity != before
-    assert likelihood_parts()[0] in (1, 2)
+    assert likelihood_parts()[0] in (FORMULA, 9)
+
+
+@pytest.mark.parametrize(("gain", "stars"), [(0.5, 5), (0.05, 5), (0.04, 2), (-0.4, 2)])
+def test_an_answer_that_its_prompt_makes_no_likelier_is_off_the_topic(gain: float, stars: int) -> None:
+    said = expert_verdict(95.0, Likelihoods(yes=1.0, gain=gain))
+    assert said.stars == stars and said.weakness.startswith("off the topic") == (stars == 2)
+    assert expert_verdict(10.0, Likelihoods(yes=1.0, gain=gain)).stars == 1
 
 
 @given(st.floats(-50, 50), st.floats(-50, 50), st.lists(st.booleans(), max_size=6))

@@ -21,6 +21,7 @@ from typing import Any
 from tools.checks.kinds import RELATIONS, Finding, Kind, as_phrases, counted, shown
 from tools.checks.text import quoted_list
 
+REPEAT_PROMPT = "combination:repeat_prompt"
 OPTIONS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 """The answers that ``detectable_format:constrained_response`` allows."""
 _ABBREVIATIONS = (
@@ -277,7 +278,7 @@ IFEVAL: Mapping[str, Kind] = MappingProxyType(
         "detectable_format:json_format": Kind("is JSON as a whole", "none", _json),
         "detectable_format:title": Kind("has a <<title>>", "none", _title),
         "combination:two_responses": Kind("gives two different responses divided by ******", "none", _two_responses),
-        "combination:repeat_prompt": Kind("repeats {value} first", "phrase", _repeats),
+        REPEAT_PROMPT: Kind("repeats {value} first", "phrase", _repeats),
         "startend:end_checker": Kind("ends with {value}", "phrase", _ends),
         "startend:quotation": Kind("stands in double quotation marks as a whole", "none", _quoted),
         "change_case:capital_word_frequency": _bounded(

@@ -11,6 +11,7 @@ from typing import Any
 from state.records import Answer, CheckResult, Sample
 from tools.checks import run_checks
 from tools.checks.guard import distinct_n, guard
+from tools.checks.ifeval import REPEAT_PROMPT
 from tools.checks.text import words
 
 METRICS: Mapping[str, str] = MappingProxyType(
@@ -64,7 +65,9 @@ def score_answer(sample: Sample, answer: Answer | None) -> Scored:
     text = answer.text if answer is not None else ""
     ended = answer is not None and answer.ended
     strict = run_checks(sample.checks, text)
-    clean = not guard(sample.prompt, text, ended)
+    # A prompt that asks to be repeated is no copy where it is.
+    repeating = any(check.kind == REPEAT_PROMPT for check in sample.checks)
+    clean = not guard("" if repeating else sample.prompt, text, ended)
     metrics = {"guarded": float(clean and all(result.passed for result in strict))}
     if strict:
         metrics["checks"] = _share(strict)

@@ -95,7 +95,7 @@ def plan_evaluation(
         settings=Evaluation(max_tokens=longest),
         out=out or home / "evaluations" / place,
         stem=prompts.stem,
-        notes=_notes(rows, samples),
+        notes=_notes(rows),
     )
 
 
@@ -165,13 +165,6 @@ def _record(name: str, sample: Sample, given: KeptAnswer) -> Answer:
     )
 
 
-def _notes(rows: Sequence[Sample], samples: Sequence[Sample]) -> tuple[str, ...]:
+def _notes(rows: Sequence[Sample]) -> tuple[str, ...]:
     trained = sum(sample.split == "train" for sample in rows)
-    repeating = sum(any(c.kind == "combination:repeat_prompt" for c in sample.checks) for sample in samples)
-    notes = {
-        f"{trained} prompts marked 'train' are left out": trained,
-        f"{repeating} prompts ask to repeat the prompt, which the guard takes for a copy: they are never guarded": (
-            repeating
-        ),
-    }
-    return tuple(note for note, count in notes.items() if count)
+    return (f"{trained} prompts marked 'train' are left out",) if trained else ()

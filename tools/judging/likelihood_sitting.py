@@ -14,14 +14,14 @@ from pydantic import BaseModel
 
 from state.errors import CorralError
 from state.records import CheckResult
-from tools.checks import KINDS, cap
+from tools.checks import IFEVAL, KINDS, cap
 from tools.judging.likelihood import ANSWER_TOKENS, PROMPT_TOKENS, QUESTION, Likelihoods
 from tools.judging.subject import shield
 from tools.judging.verdict import capped_reason
 from tools.judging.verdicts import ExpertVerdict, Opinion
 
 NAME = "likelihood judge"
-FORMULA = 1
+FORMULA = 2
 """Version of the code here and in ``likelihood``. It is part of the judge's identity: raise it with any change of a
 score, so that a calibration of the one formula is never taken for one of the other."""
 YES, GAIN = NormalDist(0.45, 0.85), NormalDist(1.08, 1.01)
@@ -34,10 +34,16 @@ STARS = (30.0, 50.0, 65.0, 80.0)
 """Overall scores from which an answer has two, three, four and five stars."""
 
 
+OFF_TOPIC = 0.05
+"""Least gain, in nats a token, of an answer to what was asked. Of 120 good answers (60 to prompts of
+``seeds/prompts.jsonl``, 60 of LLMBar) none had less; of the former, set to one another's prompts, 58 of 60 had
+(docs/experiments.md)."""
+
+
 def likelihood_parts() -> list[object]:
     """Return what the judge's word depends on beside model and weights, for its identity."""
     read = [QUESTION, PROMPT_TOKENS, ANSWER_TOKENS]
-    return [FORMULA, read, [(d.mean, d.stdev) for d in (YES, GAIN)], YES_SHARE, STARS]
+    return [FORMULA, read, [(d.mean, d.stdev) for d in (YES, GAIN)], YES_SHARE, STARS, OFF_TOPIC]
 
 
 def shares(found: Likelihoods) -> tuple[float, float]:
@@ -59,7 +65,7 @@ def own_score(dimension: str, found: Likelihoods, checks: Sequence[CheckResult])
     """
     by_yes, by_gain = shares(found)
     likely = 100 * (YES_SHARE * by_yes + (1 - YES_SHARE) * by_gain)
-    telling = [c for c in checks if c.passed is False or (c.passed and c.kind in KINDS)]
+    telling = [c for c in checks if c.passed is False or (c.passed and c.kind in (*KINDS, *IFEVAL))]
     if not telling:
         return round(likely, 1)
     passed = 100 * sum(bool(c.passed) for c in telling) / len(telling)
@@ -75,6 +81,15 @@ def doubt(found: Likelihoods) -> float:
 def stars_of(overall: float) -> int:
     """Return the stars, 1 to 5, of an overall score."""
     return 1 + sum(overall >= least for least in STARS)
+
+
+def expert_verdict(overall: float, found: Likelihoods) -> ExpertVerdict:
+    """Return the expert's word: stars by the overall score, and two at most for an answer that is off the topic."""
+    stars = stars_of(overall)
+    if found.gain >= OFF_TOPIC:
+        return ExpertVerdict(stars=stars, strength="", weakness="")
+    weakness = f"off the topic: gain {found.gain:+.2f} nats a token, at least {OFF_TOPIC} asked"
+    return ExpertVerdict(stars=min(stars, 2), strength="", weakness=weakness)
 
 
 class LikelihoodSitting:
@@ -104,13 +119,15 @@ class LikelihoodSitting:
 
     async def ask(self, member: str, prompt: str) -> BaseModel:
         """Answer for one member; the prompt is not read, since the likelihoods are of the conversation itself."""
-        if member == "expert":
-            return ExpertVerdict(stars=stars_of(self._overall), strength="", weakness="")
         try:
             found = await asyncio.shield(self._measured)
         except CorralError as error:
             self.errors[NAME] = error
+            if member == "expert":
+                return ExpertVerdict(stars=1, strength="", weakness="")
             return Opinion(dimension=member, score=0, own=0, reason="")
+        if member == "expert":
+            return expert_verdict(self._overall, found)
         self.doubt = doubt(found)
         return self._opinion(member, found)
 

@@ -32,7 +32,7 @@ wrongly and with confidence for DPO. In a healthy SFT of SmolLM2-135M batches of
 five in a row 0.2 above the start; at 100 times its rate they stood at 38."""
 FORGOTTEN = 2.0
 """How many times as unlikely, in nats, chosen answers may have become under DPO: a perplexity squared. That DPO lowers
-them somewhat is usual (Razin et al. 2024, "Unintentional unalignment"); healthy runs stay under 1.4."""
+them somewhat is usual (Razin et al. 2024, "Unintentional unalignment")."""
 FORGOTTEN_NATS = 20.0
 """And by how many nats an answer at least: answers known by heart double at almost nothing."""
 HALVES_FROM = 8
