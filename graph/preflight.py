@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 import tempfile
 from collections.abc import Collection
@@ -16,11 +15,10 @@ from tools.endpoint import probe
 from tools.files import storage_errors
 from tools.generation.seeds import load_seed_tasks
 from tools.settings import Settings
-from tools.training.base_model import base_folder
+from tools.training.base_model import HUB_NAME, base_folder
 from tools.training.configs import config_file
 from tools.training.quantise import demand_quantisation
 
-HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 FREE_BYTES = 1_000_000_000
 """A run of the embedded model leaves about 100 MB; its trainer's checkpoints need several times that for a while."""
 

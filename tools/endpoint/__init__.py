@@ -13,6 +13,7 @@ from pydantic import Field
 from state.errors import BadInput, EndpointFailing, EndpointRefused, EndpointUnreachable
 from state.records import Record
 from state.request import EMBEDDED, WEIGHTS, Endpoint
+from tools.embedded_model import embedded_model
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.embedded import MODEL, EmbeddedTransport, embedded_urls
 from tools.endpoint.failures import TryAgain
@@ -21,7 +22,7 @@ from tools.endpoint.ledger import CallLedger
 from tools.endpoint.weights import WeightsTransport
 from tools.evaluation.adapters import CONFIG, find_base
 from tools.settings import Settings
-from tools.training.base_model import base_folder
+from tools.training.base_model import HUB_NAME, base_folder
 
 __all__ = ["LedgeredEndpoint", "ProbeResult", "open_endpoint", "probe"]
 
@@ -66,9 +67,11 @@ async def probe(spec: Endpoint, settings: Settings, *, any_model: bool = False) 
         EndpointRefused: it refuses the key, is no OpenAI-compatible server, or has no such model.
         RateLimited: it limits us already.
     """
-    transport = await _transport(spec, settings)
-    if isinstance(transport, WeightsTransport):
+    if spec.base_url == WEIGHTS:
+        await asyncio.to_thread(_look_at_weights, spec.model, settings.cache)
         return ProbeResult(url=WEIGHTS, models=(spec.model,), seconds=0.0)
+    transport = await _transport(spec, settings)
+    assert not isinstance(transport, WeightsTransport)
     server = transport.servers[0] if isinstance(transport, EmbeddedTransport) else transport
     started = time.monotonic()
     try:
@@ -105,6 +108,14 @@ async def _transport(spec: Endpoint, settings: Settings) -> HttpTransport | Embe
 @lru_cache(maxsize=64)
 def _http(base_url: str, keys: tuple[str, ...], tracing: bool) -> HttpTransport:
     return HttpTransport(base_url, keys, tracing=tracing)
+
+
+def _look_at_weights(model: str, cache: Path) -> None:
+    """Demand weights where they should lie; what takes long, unpacking and fetching, waits for the first call."""
+    if model == EMBEDDED:
+        embedded_model()
+    elif Path(model).expanduser().exists() or not HUB_NAME.fullmatch(model):
+        _weights(model, cache)
 
 
 @lru_cache(maxsize=8)

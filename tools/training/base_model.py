@@ -21,6 +21,8 @@ from state.request import EMBEDDED
 from tools.embedded_model import embedded_model
 from tools.training.child import child_environment
 
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""A model on the Hugging Face hub: owner and name."""
 RECORD = "source.json"
 """Written last into a converted folder: the GGUF's hash and every file's hash."""
 
@@ -44,7 +46,7 @@ def base_folder(name: str, cache: Path) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _checked(folder.resolve())
-    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
+    if HUB_NAME.fullmatch(name):
         return _checked(_from_hub(name))
     raise BadInput(f"models.base: {name!r} is neither a folder here nor a name on the hub (owner/model)")
 
