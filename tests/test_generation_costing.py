@@ -16,6 +16,7 @@ from tools.generation.costing import (
     generation_calls,
 )
 from tools.generation.seeds import SeedInstance, SeedTask
+from tools.rescue.scaffold import SHOWN
 
 PRICED = Endpoint(base_url="https://api.example.org/v1", model="m", input_price=2.0, output_price=10.0)
 SEEDS = [
@@ -36,7 +37,7 @@ def request(**changes: object) -> RunRequest:
         {
             "models": Models(generator=PRICED, policy=PRICED, judge=PRICED),
             "generation": Generation(target=17, max_tokens=1000),
-            "sampling": Sampling(candidates=2, max_tokens=50),
+            "sampling": Sampling(candidates=2, max_tokens=50, scaffold_draws=0, repairs=0),
             "judge": Judging(draws=3, max_tokens=100),
             "evaluate": Evaluation(judged_pairs=5, max_tokens=20),
             **changes,
@@ -58,6 +59,14 @@ def test_the_arithmetic() -> None:
     for row in (*expected.stages, expected.total):
         assert row.dollars == pytest.approx((row.prompt_tokens * 2 + row.completion_tokens * 10) / 1e6)
     assert expected.total.calls == 2 + 40 + 730
+
+
+def test_a_given_prompt_may_need_examples_and_repairs_and_a_generated_one_never() -> None:
+    more = request(sampling=Sampling(candidates=2, max_tokens=50, scaffold_draws=3, repairs=1))
+    _, respond, judge = estimate(more, SEEDS, prompts_count=3).stages
+    assert respond.calls == 40 + 3 * 3 and judge.calls == (40 + 3 * (3 + 1)) * JUDGES * 3 + 2 * 5
+    shown = QUESTION + SHOWN * (QUESTION + 50) + MESSAGE_TOKENS
+    assert respond.prompt_tokens == 40 * (QUESTION + MESSAGE_TOKENS) + 9 * shown
 
 
 def test_the_embedded_models_cost_nothing() -> None:

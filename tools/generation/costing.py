@@ -15,6 +15,7 @@ from state.request import DIMENSIONS, EMBEDDED, Endpoint, Generation, RunRequest
 from tools.generation.deciding import ASSUMED_SHARE
 from tools.generation.prompting import generation_call
 from tools.generation.seeds import SeedTask
+from tools.rescue.scaffold import SHOWN
 
 BYTES_PER_TOKEN = 4
 """Of English text in current tokenizers, after OpenAI's rule of thumb."""
@@ -79,7 +80,6 @@ def estimate(request: RunRequest, seeds: Sequence[SeedTask], prompts_count: int)
     samples = request.generation.target + prompts
     candidates = samples * request.sampling.candidates
     question = math.ceil(sum(estimate_tokens(f"{task.instruction}\n\n{task.input}") for task in seeds) / len(seeds))
-    answer = request.sampling.max_tokens
     stages = (
         _stage(
             "generate",
@@ -88,10 +88,23 @@ def estimate(request: RunRequest, seeds: Sequence[SeedTask], prompts_count: int)
             prompt=_batch_prompt_tokens(request.generation, seeds),
             completion=request.generation.max_tokens,
         ),
-        _stage("respond", request.models.policy, calls=candidates, prompt=question + MESSAGE_TOKENS, completion=answer),
-        _judging(request, candidates, question),
+        _responding(request, candidates, prompts * request.sampling.scaffold_draws, question),
+        _judging(
+            request, candidates + prompts * (request.sampling.scaffold_draws + request.sampling.repairs), question
+        ),
     )
     return CostEstimate(stages=stages, total=_total("total", stages))
+
+
+def _responding(request: RunRequest, plain: int, scaffolded: int, question: int) -> StageCost:
+    """Return the cost of the draws, as if no prompt were answered well without examples."""
+    answer = request.sampling.max_tokens
+    parts = ((plain, question), (scaffolded, question + SHOWN * (question + answer)))
+    stages = [
+        _stage("respond", request.models.policy, calls=calls, prompt=prompt + MESSAGE_TOKENS, completion=answer)
+        for calls, prompt in parts
+    ]
+    return _total("respond", stages)
 
 
 def _judging(request: RunRequest, candidates: int, question: int) -> StageCost:
