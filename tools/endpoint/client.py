@@ -136,9 +136,9 @@ class LedgeredEndpoint:
                 made, error = await self._ask(flight, health, call, key, body)
                 flight.arrived = True
                 error = noted(health, error, began, before=recorded is not None)
-            # The next call need not wait for this one's write; the money stays reserved until it is written.
-            cost = made.cost
-            await self.ledger.put(made)
+                # In its slot still: whatever dies now loses no more answers than there are slots.
+                cost = made.cost
+                await self.ledger.put(made)
         finally:
             if reserved:
                 account.settle(most, cost)
