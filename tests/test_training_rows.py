@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.errors import BadInput
-from tools.training.answering import shares
+from tools.training.answering import Ask, shares
 from tools.training.job import TrainingJob, base_fingerprint
 from tools.training.rows import IGNORED, TOKENS_AT_ONCE, read_rows, rows_at_once, tokenise, training_order
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
@@ -56,7 +56,7 @@ def test_batches_hold_rows_of_like_length() -> None:
 
 @given(st.lists(st.text(max_size=20), max_size=30), st.integers(1, 5))
 def test_every_prompt_is_answered_by_exactly_one_process(texts: list[str], count: int) -> None:
-    prompts = [(str(number), text) for number, text in enumerate(texts)]
+    prompts = [Ask(str(number), text) for number, text in enumerate(texts)]
     dealt = shares(prompts, count)
     assert sorted(prompt for share in dealt for prompt in share) == sorted(prompts)
     assert all(dealt) and len(dealt) <= count
