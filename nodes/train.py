@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 
 from langgraph.types import interrupt
@@ -96,8 +95,8 @@ def make_train(runs_folder: Path, cache: Path) -> Node:
         request, number = state["request"], state.get("training_round", 0) + 1
         base = await asyncio.to_thread(base_folder, request.models.base, cache)
         folder = training_folder(runs_folder, state["run_id"], number)
-        progress = ProgressSteps(folder)
-        with training_lock(runs_folder):
+        progress = ProgressSteps()
+        async with training_lock(runs_folder):
             job = decided_job(training_job(state, base, folder / "adapter"), state["training_decision"])
             adapter = await launch_training(job, folder, progress.report)
         decision, warnings = await asyncio.to_thread(_look_back, folder, state["training_decision"], progress)
@@ -191,9 +190,8 @@ class ProgressSteps:
         folder: where the training writes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self._seen: dict[str, int] = {}
-        self._folder = folder
         self.lowest_disk: int | None = None
         """Free bytes at the worst moment so far; ``None`` before the first step."""
 
@@ -201,8 +199,8 @@ class ProgressSteps:
         """Tell the run's watcher of the steps since the last event; a resumed phase counts what is left of it."""
         if not progress.total:
             return
-        free = shutil.disk_usage(self._folder).free
-        self.lowest_disk = free if self.lowest_disk is None else min(free, self.lowest_disk)
+        if (free := progress.disk_free) is not None:
+            self.lowest_disk = free if self.lowest_disk is None else min(free, self.lowest_disk)
         if progress.phase not in self._seen:
             self._seen[progress.phase] = progress.step - 1
             report("train", total=progress.total - progress.step + 1)

@@ -265,13 +265,13 @@ def test_what_this_machine_has(tmp_path: Path) -> None:
     assert container_memory(tmp_path) is None
 
 
-def test_one_training_sees_another(tmp_path: Path) -> None:
+async def test_one_training_sees_another(tmp_path: Path) -> None:
     assert not training_elsewhere(tmp_path)
     with pytest.raises(StorageError, match="cannot be used"):
         training_elsewhere(Path("/proc/none"))
-    with training_lock(tmp_path):
+    async with training_lock(tmp_path):
         assert training_elsewhere(tmp_path)
-        with training_lock(tmp_path):
+        async with training_lock(tmp_path):
             pass
     assert not training_elsewhere(tmp_path)
 

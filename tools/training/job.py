@@ -86,6 +86,8 @@ class TrainingProgress(Record):
     """Tokens of prompts and completions seen in this phase so far."""
     seconds_left: float | None = None
     """Of this phase, from the pace so far."""
+    disk_free: int | None = None
+    """Bytes, where the checkpoints are."""
     dropped: int = 0
     """Rows left out because they are longer than ``max_length``."""
 

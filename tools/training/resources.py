@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -97,15 +98,18 @@ def container_memory(groups: Path) -> tuple[int, int] | None:
     return limit, limit - used + cached
 
 
-@contextmanager
-def training_lock(home: Path) -> Iterator[None]:
+@asynccontextmanager
+async def training_lock(home: Path) -> AsyncIterator[None]:
     """Hold the mark that a training of this home runs. Somebody else's mark does not stop us: it is a sign, no gate.
 
     The system takes it back when this process ends, in whatever way.
     """
-    with _mark(home) as mark:
-        _take(mark.fileno())
+    mark = await asyncio.to_thread(_mark, home)
+    try:
+        await asyncio.to_thread(_take, mark.fileno())
         yield
+    finally:
+        mark.close()
 
 
 def training_elsewhere(home: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -137,6 +138,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
             tokens=int(logs.get("num_tokens", 0)),
             seconds_left=round(pace * (state.max_steps - state.global_step), 1),
             dropped=self._dropped,
+            disk_free=shutil.disk_usage(self._folder).free if self._folder.exists() else None,
         )
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
