@@ -13,7 +13,17 @@ from sqlalchemy import func, select, text
 from state.checkpoints import CHECKPOINTED, ClosedSerializer, Saver, open_checkpointer, prune
 from state.database import Database
 from state.errors import StorageError
-from state.pipeline import AdapterRef, Approval, DatasetRef, NextRound, Overspend, PipelineState, RateLimits, RunInput
+from state.pipeline import (
+    AdapterRef,
+    Approval,
+    DatasetRef,
+    NextRound,
+    Overspend,
+    PipelineState,
+    RateLimits,
+    RunInput,
+    TrainingDecision,
+)
 from state.records import Sample
 from state.request import Budget, Judging, RunRequest
 from tests.builders import sample, verdict
@@ -28,6 +38,7 @@ VALUES: tuple[BaseModel, ...] = (
     Overspend(spent=1.0, cap=0.5),
     NextRound(action="retry", reason="too alike", batch_size=20, calls=2),
     RateLimits(requests=3, tokens=400, reset_seconds=1.5),
+    TrainingDecision(action="wait", reason="taken", memory_needed=2**33, estimated_seconds=9.5, settled_by="ada"),
 )
 CONFIG: dict[str, Any] = {"configurable": {"thread_id": "run"}}
 

@@ -51,6 +51,8 @@ OTHERS: dict[str, Any] = {
     "review.unattended": "reject",
     "train.recipe": "sft+dpo",
     "train.accelerate_config": "fsdp.yaml",
+    "train.quantise": "4bit",
+    "train.max_hours": 2.5,
     "evaluate.limit": 5,
     "evaluate.primary": "rougeL",
     "deploy.registry": "adapters",

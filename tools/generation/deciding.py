@@ -151,8 +151,8 @@ def _calls(facts: GenerationFacts, size: int) -> int:
     if facts.calls:
         calls = min(calls, GROWTH * facts.calls)
     price = _dollars(facts, size)
-    if facts.budget_left is not None and price > 0:
-        calls = min(calls, math.floor(facts.budget_left / price))
+    if facts.budget_left is not None and calls * price > facts.budget_left:
+        calls = math.floor(facts.budget_left / price)
     return max(calls, 1)
 
 
