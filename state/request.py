@@ -73,6 +73,12 @@ class Models(Section):
     base: str = EMBEDDED
     """The policy's weights to train: ``embedded``, a local folder, or a name on the Hugging Face hub."""
 
+    @model_validator(mode="after")
+    def _judge_answers_in_json(self) -> Self:
+        if self.judge.base_url == WEIGHTS:
+            raise ValueError("models.judge: base_url 'weights' gives plain text alone; judge by 'embedded' or a URL")
+        return self
+
 
 class Budget(Section):
     """What the run may spend."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from state.errors import BadInput, CallRefused
-from state.request import Endpoint
+from state.request import Endpoint, Models
 from tests.memory_ledger import MemoryLedger
 from tests.tiny_model import tiny_model
 from tools.endpoint import open_endpoint, probe
@@ -112,6 +112,11 @@ async def test_it_stands_behind_the_ledger_as_any_endpoint(base: Path) -> None:
     first = await endpoint.complete(asks())
     again = await endpoint.complete(asks())
     assert again.from_ledger and again.text == first.text and not first.from_ledger
+
+
+def test_it_is_no_judge() -> None:
+    with pytest.raises(ValueError, match="plain text alone; judge by 'embedded' or a URL"):
+        Models(judge=Endpoint(base_url="weights"))
 
 
 async def test_a_model_that_is_not_there_is_bad_input() -> None:
