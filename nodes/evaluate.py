@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from state.pipeline import Node, PipelineState
@@ -36,22 +37,61 @@ def make_evaluate(store: RecordStore, runs_folder: Path, cache: Path, open_endpo
         cache: where the embedded base is kept once it is converted.
         open_endpoint: opens the judge's model.
     """
+    measuring = Measuring(store, runs_folder, cache)
+
+    async def evaluate(state: PipelineState) -> PipelineState:
+        run_id, request, adapter = state["run_id"], state["request"], state["adapter"]
+        samples = await heldout_samples(store, run_id, request)
+        training = await store.find(run_id, Sample, tag="train")
+        seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
+        passages = heldout_passages(samples, seeds, training + imitated_seeds(seeds, request.train.seed_share))
+        each = len(samples) * (1 + request.evaluate.sampled_draws) + len(passages)
+        report("evaluate", total=2 * each + min(request.evaluate.judged_pairs, len(samples)))
+
+        before, nats_before = await measuring.measure(state, samples, passages, BASE, None)
+        after, nats_after = await measuring.measure(state, samples, passages, adapter.id, Path(adapter.folder))
+        pairs = pairs_to_judge(samples, before, after, request.evaluate.judged_pairs)
+        win_rate = await judged(open_endpoint, state, pairs)
+        nats = paired_nats(passages, nats_before, nats_after)
+        board = await asyncio.to_thread(
+            score_answers, samples, before, after, request.evaluate, request.seed, nats=nats, win_rate=win_rate
+        )
+        board = board.model_copy(update={"notes": tuple(state.get("warnings", ()))})
+        place = runs_folder / run_id / "evaluation" / f"scoreboard-{adapter.id[:8]}.json"
+        await asyncio.to_thread(write_file, place, (board.model_dump_json(indent=1) + "\n").encode())
+        return {"verdict": board.record(str(place))}
+
+    return evaluate
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Lets a model answer and read what it has not yet; its attributes are ``make_evaluate``'s arguments."""
+
+    store: RecordStore
+    runs_folder: Path
+    cache: Path
 
     async def measure(
-        state: PipelineState, samples: Sequence[Sample], passages: Sequence[Passage], model: str, adapter: Path | None
+        self,
+        state: PipelineState,
+        samples: Sequence[Sample],
+        passages: Sequence[Passage],
+        model: str,
+        adapter: Path | None,
     ) -> tuple[list[Answer], dict[str, PassageScore]]:
         """Return a model's answers and its scores of the texts: what is kept, and what was missing."""
         run_id, request = state["run_id"], state["request"]
-        folder = runs_folder / run_id / "evaluation" / model
+        folder = self.runs_folder / run_id / "evaluation" / model
         kept = await asyncio.to_thread(read_scores, folder / SCORES)
-        asks = asks_left(samples, await store.find(run_id, Answer, tag=model), request.evaluate.sampled_draws)
+        asks = asks_left(samples, await self.store.find(run_id, Answer, tag=model), request.evaluate.sampled_draws)
         unscored = [passage for passage in passages if passage.id not in kept]
         wanted = len(samples) * (1 + request.evaluate.sampled_draws) + len(passages)
         report("evaluate", wanted - len(asks) - len(unscored))
         who = "adapter" if adapter else BASE
 
         async def keep(given: GeneratedAnswer) -> None:
-            await store.add(run_id, [answer_record(model, given)])
+            await self.store.add(run_id, [answer_record(model, given)])
             report("evaluate", 1, note=f"{who} answers")
 
         def note(score: PassageScore) -> None:
@@ -60,7 +100,7 @@ def make_evaluate(store: RecordStore, runs_folder: Path, cache: Path, open_endpo
 
         if asks or unscored:
             await answer(
-                await asyncio.to_thread(base_folder, request.models.base, cache),
+                await asyncio.to_thread(base_folder, request.models.base, self.cache),
                 adapter,
                 asks,
                 max_tokens=request.evaluate.max_tokens,
@@ -72,38 +112,18 @@ def make_evaluate(store: RecordStore, runs_folder: Path, cache: Path, open_endpo
                 on_score=note,
             )
             await asyncio.to_thread(write_scores, folder / SCORES, list(kept.values()))
-        return await store.find(run_id, Answer, tag=model), kept
+        return await self.store.find(run_id, Answer, tag=model), kept
 
-    async def judged(state: PipelineState, pairs: Sequence[tuple[Sample, Answer, Answer]]) -> WinRate | None:
-        """Return the judge's word on pairs of answers; ``None`` where it is not asked for one."""
-        request = state["request"]
-        if not pairs:
-            return None
-        judge = CrewJudge(await open_endpoint(request.models.judge, state["run_id"]), request.judge, seed=request.seed)
-        return await judge_pairs(judge, pairs, request.seed, lambda: report("evaluate", 1, note="the judge compares"))
 
-    async def evaluate(state: PipelineState) -> PipelineState:
-        run_id, request, adapter = state["run_id"], state["request"], state["adapter"]
-        samples = await heldout_samples(store, run_id, request)
-        training = await store.find(run_id, Sample, tag="train")
-        seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
-        passages = heldout_passages(samples, seeds, training + imitated_seeds(seeds, request.train.seed_share))
-        each = len(samples) * (1 + request.evaluate.sampled_draws) + len(passages)
-        report("evaluate", total=2 * each + min(request.evaluate.judged_pairs, len(samples)))
-
-        before, nats_before = await measure(state, samples, passages, BASE, None)
-        after, nats_after = await measure(state, samples, passages, adapter.id, Path(adapter.folder))
-        win_rate = await judged(state, pairs_to_judge(samples, before, after, request.evaluate.judged_pairs))
-        nats = paired_nats(passages, nats_before, nats_after)
-        board = await asyncio.to_thread(
-            score_answers, samples, before, after, request.evaluate, request.seed, nats=nats, win_rate=win_rate
-        )
-        board = board.model_copy(update={"notes": tuple(state.get("warnings", ()))})
-        place = runs_folder / run_id / "evaluation" / f"scoreboard-{adapter.id[:8]}.json"
-        await asyncio.to_thread(write_file, place, (board.model_dump_json(indent=1) + "\n").encode())
-        return {"verdict": board.record(str(place))}
-
-    return evaluate
+async def judged(
+    open_endpoint: OpenEndpoint, state: PipelineState, pairs: Sequence[tuple[Sample, Answer, Answer]]
+) -> WinRate | None:
+    """Return the judge's word on pairs of answers; ``None`` where it is not asked for one."""
+    request = state["request"]
+    if not pairs:
+        return None
+    judge = CrewJudge(await open_endpoint(request.models.judge, state["run_id"]), request.judge, seed=request.seed)
+    return await judge_pairs(judge, pairs, request.seed, lambda: report("evaluate", 1, note="the judge compares"))
 
 
 def asks_left(samples: Sequence[Sample], answers: Sequence[Answer], draws: int) -> list[Ask]:

@@ -90,15 +90,18 @@ async def draw_candidate(
         BudgetExceeded: the cap is reached, and a person may still raise it.
         EndpointError: the endpoint is out of reach or refuses us: no other draw would fare better.
     """
+    scaffolded = draw >= request.sampling.candidates
     try:
         completion = await endpoint.complete(candidate_call(sample, draw, request))
     except CallFailed as error:
-        return failed_candidate(sample, draw, f"{type(error).__name__}: {error}")
+        return failed_candidate(sample, draw, f"{type(error).__name__}: {error}", scaffolded)
     except BudgetExceeded as error:
         if not capped:
             raise
-        return failed_candidate(sample, draw, f"not made: {error.spent:.4f} of {error.cap:.4f} dollars are spent")
-    return new_candidate(sample, draw, completion, scaffolded=draw >= request.sampling.candidates)
+        return failed_candidate(
+            sample, draw, f"not made: {error.spent:.4f} of {error.cap:.4f} dollars are spent", scaffolded
+        )
+    return new_candidate(sample, draw, completion, scaffolded)
 
 
 def candidate_call(sample: Sample, draw: int, request: RunRequest) -> ChatCall:
@@ -145,8 +148,11 @@ def repaired_candidates(sample: Sample, candidates: Sequence[Candidate], most: i
     """Return up to ``most`` candidates made of others' texts: the longest, since a repair cuts and never adds."""
     made: dict[str, Candidate] = {}
     for candidate in candidates:
-        text = repair(sample, candidate.text) if candidate.outcome != Outcome.FAILED else None
-        if text is not None and text not in made:
+        if candidate.outcome == Outcome.FAILED:
+            continue
+        text = repair(sample, candidate.text)
+        from_example = candidate.provenance == "scaffolded" and copied(sample, text or "")
+        if text is not None and text not in made and not from_example:
             made[text] = candidate.model_copy(
                 update={
                     "id": content_hash(sample.id, candidate.draw, text, "repaired"),
@@ -160,7 +166,7 @@ def repaired_candidates(sample: Sample, candidates: Sequence[Candidate], most: i
     return sorted(made.values(), key=lambda c: (-len(c.text), c.draw))[:most]
 
 
-def failed_candidate(sample: Sample, draw: int, reason: str) -> Candidate:
+def failed_candidate(sample: Sample, draw: int, reason: str, scaffolded: bool) -> Candidate:
     """Return the record of a draw that could not be had."""
     return Candidate(
         id=content_hash(sample.id, draw, reason),
@@ -168,6 +174,7 @@ def failed_candidate(sample: Sample, draw: int, reason: str) -> Candidate:
         draw=draw,
         text="",
         ended=False,
+        provenance="scaffolded" if scaffolded else "sampled",
         outcome=Outcome.FAILED,
         reasons=(reason,),
     )

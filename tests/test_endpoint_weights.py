@@ -1,7 +1,10 @@
 """The weights endpoint: a folder of weights, with or without an adapter, answers calls as a server would."""
 
 import asyncio
+import json
 import os
+import queue
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -18,6 +21,7 @@ from tools.endpoint.chat import ChatCall
 from tools.endpoint.failures import TryAgain
 from tools.endpoint.weights import WeightsTransport
 from tools.settings import load_settings
+from tools.training import sampler
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +68,42 @@ async def test_turns_before_the_prompt_are_read(transport: WeightsTransport) -> 
     plain, shown = asks(), asks(messages=(*example, {"role": "user", "content": "Say it."}))
     tokens = [(await transport.send(call, "m", 60)).prompt_tokens for call in (plain, shown)]
     assert tokens[0] + 10 < tokens[1]
+
+
+async def test_an_adapter_answers_by_its_own_weights(base: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    config = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", r=4, init_lora_weights=False)
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(str(tmp_path / "adapter"))
+    spec = Endpoint(base_url="weights", model=str(tmp_path / "adapter"), concurrency=64)
+    tuned = await open_endpoint(spec, MemoryLedger(), "run", load_settings())
+    plain = await open_endpoint(spec.model_copy(update={"model": str(base)}), MemoryLedger(), "run", load_settings())
+    calls = [asks(f"Count to {number}.") for number in range(3)]
+    answers = [[(await endpoint.complete(call)).text for call in calls] for endpoint in (plain, tuned)]
+    assert answers[0] != answers[1]
+
+
+async def test_a_base_without_a_chat_template_is_asked_in_alpacas_format(base: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(base, bare)
+    (bare / "chat_template.jinja").unlink(missing_ok=True)
+    config = json.loads((bare / "tokenizer_config.json").read_text())
+    config.pop("chat_template", None)
+    (bare / "tokenizer_config.json").write_text(json.dumps(config))
+    reply = await WeightsTransport(bare, None, processes=1).send(asks(), "m", 60)
+    with_template = await WeightsTransport(base, None, processes=1).send(asks(), "m", 60)
+    assert reply.completion_tokens and reply.prompt_tokens != with_template.prompt_tokens
+
+
+def test_a_process_without_work_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampler, "IDLE_SECONDS", 0.01)
+    assert sampler.gathered(queue.Queue()) == []
+    waiting: queue.Queue[sampler.Draw] = queue.Queue()
+    for number, limit in enumerate((8, 16, 8)):
+        fields = {"turns": (("user", "Hi"),), "noise": "n", "temperature": 0.0, "top_p": 1.0, "max_tokens": limit}
+        waiting.put(sampler.Draw.model_validate({"number": number} | fields))
+    assert [[draw.number for draw in group] for group in sampler.gathered(waiting)] == [[0, 2], [1]]
 
 
 async def test_what_it_cannot_do_is_refused_for_the_one_call(transport: WeightsTransport) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from nodes.respond import make_respond, prompts_to_answer
 from state.database import Database
+from state.errors import EndpointFailing
 from state.pipeline import RateLimits
 from state.records import Candidate, Check, Outcome, Sample
 from state.request import Endpoint, RunRequest, Sampling
@@ -94,6 +95,32 @@ async def test_a_text_that_copies_its_example_is_rejected_with_that_reason(tmp_p
     found = await answered(tmp_path, policy, OF, repairs=0)
     reasons = [c.reasons for c in found if c.provenance == "scaffolded"]
     assert reasons == [("it speaks of the example that stood before the prompt",), ()]
+
+
+async def test_what_is_put_right_speaks_of_no_example_either(tmp_path: Path) -> None:
+    policy = Policy(["", "", "An umbrella keeps all the bees dry in the rain.", ""])
+    found = await answered(tmp_path, policy, OF)
+    assert [c for c in found if c.provenance == "repaired"] == []
+    plain = Policy(["An umbrella keeps all the bees dry in the rain.", "", "", ""])
+    found = await answered(tmp_path / "plain", plain, OF)
+    assert [c.text for c in found if c.provenance == "repaired"] == ["AN UMBRELLA KEEPS ALL THE BEES DRY IN THE RAIN."]
+
+
+async def test_a_draw_that_cannot_be_had_fails_alone_and_keeps_its_kind(tmp_path: Path) -> None:
+    class Failing(Policy):
+        async def complete(self, call: ChatCall) -> Completion:
+            if call.draw in (1, 2):
+                raise EndpointFailing(f"no answer to draw {call.draw}")
+            return await super().complete(call)
+
+    found = await answered(tmp_path, Failing([PLAIN, "", "", "BEES ARE BUSY ALL SUMMER LONG."]), OF, repairs=0)
+    assert [(c.draw, c.provenance, c.outcome.value) for c in sorted(found, key=lambda c: c.draw)] == [
+        (0, "sampled", "pending"),
+        (1, "sampled", "failed"),
+        (2, "scaffolded", "failed"),
+        (3, "scaffolded", "pending"),
+    ]
+    assert any("no answer to draw 2" in reason for c in found for reason in c.reasons)
 
 
 @pytest.mark.parametrize(("draws", "repairs"), [(0, 0), (2, 0), (0, 2), (1, 1)])

@@ -10,7 +10,7 @@ from tools.checks.guard import distinct_n, guard
 
 DISTINCT = 0.8
 """Least share of distinct 3-grams of a text to imitate: above the guard's, since a small model repeats more than it is
-shown (seeds/proof.yaml's experiment log)."""
+shown. As in the training experiment that this project started from."""
 _ASIDE = re.compile(
     r"\bI(?:'m| am) (?:here to|designed|ready to|glad|happy to|SmolLM)\b|\b(?:text-based|chatbot|language model)\b"
     r"|\bplease provide\b|\byour (?:text|message) (?:is|seems)\b|https?:|www\.|\[Your Name\]|\bmy name is\b",

@@ -2,7 +2,7 @@
 
 Nothing is invented but form: sentences are kept or dropped, never rewritten; around them come bullets, quotation marks,
 a title from the prompt's own words, or a phrase that the prompt dictates. What passes in the end is checked in full,
-so a repair that does not work out is no repair.
+so a repair that does not work out is no repair. Sentences are told apart and titles made by the habits of English.
 """
 
 from __future__ import annotations

@@ -65,12 +65,11 @@ class Sampler:
     """
 
     def __init__(self, base: Path, adapter: Path | None) -> None:
-        from transformers import AutoTokenizer
-
         from tools.training.decoding import end_tokens
+        from tools.training.template import load_tokenizer
         from tools.training.weights import load_model
 
-        self._tokenizer = AutoTokenizer.from_pretrained(base)
+        self._tokenizer = load_tokenizer(base)
         self._model = load_model(base, adapter)
         self._ends = end_tokens(self._model, self._tokenizer)
 
