@@ -17,6 +17,7 @@ from typing import Any
 from graph.accounts import expected_cost
 from graph.services import Services
 from graph.steps import read_step_times
+from nodes.train import CHECKLIST, DECISION
 from state.errors import CorralError
 from state.pipeline import DatasetRef, Node, PipelineState
 from state.records import Answer, Candidate, GenerationRound, Judgement, Outcome, Sample
@@ -137,7 +138,13 @@ def _trainings(folder: Path, evaluated: str) -> tuple[TrainingRound, ...]:
     places = sorted(folder.glob("training/round-*/adapter"), key=lambda place: (len(str(place)), str(place)))
     found = [(place, _read_json(place / "summary.json")) for place in places]
     return tuple(
-        read_training(place.parent.name.replace("-", " "), raw, evaluated=place == Path(evaluated))
+        read_training(
+            place.parent.name.replace("-", " "),
+            raw,
+            evaluated=place == Path(evaluated),
+            decision=_read_json(place.parent / DECISION),
+            checklist=_read_json(place.parent / CHECKLIST),
+        )
         for place, raw in found
         if raw
     )

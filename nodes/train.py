@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from langgraph.types import interrupt
 
@@ -216,8 +218,7 @@ def _keep(folder: Path, decision: TrainingDecision, found: Found, request: RunRe
     free = min((gpu.free for gpu in survey.resources.gpus), default=survey.resources.memory_free)
     room = decision_items(decision, free, survey.resources.disk_free, disk_bytes(survey.base, request.train))
     before = (*found.items, *room, policy_item(request.models))
-    made = {"decision": decision.model_dump(), "survey": survey.model_dump()}
-    write_file(folder / DECISION, (json.dumps(made) + "\n").encode())
+    _write_decision(folder, {"decision": decision.model_dump(), "survey": survey.model_dump()})
     _write(folder / CHECKLIST, Checklists(before=before))
 
 
@@ -233,9 +234,15 @@ def _look_back(folder: Path, decision: TrainingDecision, progress: ProgressSteps
     )
     _write(folder / CHECKLIST, lists)
     timed = decision.model_copy(update={"actual_seconds": summary["seconds"]})
+    made = json.loads((folder / DECISION).read_text(encoding="utf-8"))
+    _write_decision(folder, made | {"decision": timed.model_dump()})
     changed = [f"training was changed to fit: {decision.reason}"] if decision.settled_by == POLICY else []
     flags = [f"training {folder.name}: {flag}" for flag in summary.get("flags", [])]
     return timed, [*changed, *flags, *lists.warnings(), *time_warning(timed)]
+
+
+def _write_decision(folder: Path, made: Mapping[str, Any]) -> None:
+    write_file(folder / DECISION, (json.dumps(made) + "\n").encode())
 
 
 def _write(path: Path, lists: Checklists) -> None:

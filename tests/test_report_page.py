@@ -113,6 +113,8 @@ def facts(text: str = "One. Two.", **changes: Any) -> RunFacts:
         "phases": [{"phase": text, "losses": [2.0, 1.0], "flags": [text], "note": text}],
         "versions": {text: text},
     }
+    decided = {"decision": {"action": text, "reason": text, "settled_by": text, "estimated_seconds": 90.0}}
+    looked = {"before": [{"name": text, "outcome": text, "evidence": text}]}
     tally = PurposeTally(
         purpose=text, answered=1, failed=0, from_ledger=0, prompt_tokens=1, completion_tokens=1, cost=0.5
     )
@@ -128,7 +130,7 @@ def facts(text: str = "One. Two.", **changes: Any) -> RunFacts:
         "request": RunRequest.model_validate({"sources": {"seeds": text}}),
         "warnings": (text,),
         "board": read_board(board),
-        "trainings": (read_training("round 1", summary, evaluated=True),),
+        "trainings": (read_training("round 1", summary, evaluated=True, decision=decided, checklist=looked),),
         "scores": scores.result(),
         "funnels": tuple(funnel for funnel in funnels if funnel),
         "rounds": (GenerationRound(id="r", round=1, offered=2, accepted=1, novelty=0.5, decision=text, reason=text),),
@@ -193,7 +195,7 @@ def test_every_drawing_says_what_it_shows() -> None:
 def test_a_run_that_has_nothing_says_so() -> None:
     page = Page(render(facts(**EMPTY)))
     assert "No verdict" in page.text and "What this run does not have" in page.text
-    for part in ("scoreboard", "training curves", "gate funnel", "diversity growth", "examples", "lineage"):
+    for part in ("scoreboard", "training", "gate funnel", "diversity growth", "examples", "lineage"):
         assert part in page.text
     assert page.values("href") == ["#request"]
 
@@ -250,6 +252,32 @@ def test_every_series_of_a_training_is_a_curve() -> None:
     assert read.curves[0].marks and not read.curves[1].marks
     assert dict(read.facts) == {"steps": "3", "seconds": "1.5", "resumed": "no"}
     assert read.flags == ("it repeats",)
+
+
+def test_a_training_is_told_with_its_decision_and_its_checklists() -> None:
+    decided = {"action": "optimise", "reason": "memory is short", "settled_by": "ada", "memory_needed": 2_800_000_000}
+    decided |= {"estimated_seconds": 450.0, "actual_seconds": 5.25, "max_length": 512}
+    looked = {
+        "before": [{"name": "rows are there", "outcome": "passed", "evidence": "387 rows"}, "?"],
+        "after": [{"name": "the loss went down", "outcome": "failed", "evidence": "1.4, then 1.6"}],
+        "during": None,
+    }
+    read = read_training("round 1", {}, evaluated=True, decision={"decision": decided}, checklist=looked)
+    assert read.decision == (
+        ("action", "optimise"),
+        ("reason", "memory is short"),
+        ("settled by", "ada"),
+        ("estimated", "7 min 30 s"),
+        ("took", "5.2 s"),
+        ("memory", "2.8 GB"),
+    )
+    assert [(item.when, item.outcome) for item in read.looked] == [("before", "passed"), ("after", "failed")]
+    page = Page(render(facts(trainings=(read,))))
+    assert "memory is short" in page.text and "after: the loss went down (1.4, then 1.6)" in page.text
+    assert "fail" in page.values("class")
+    killed = read_training("round 1", {}, evaluated=True, decision={"decision": decided | {"actual_seconds": None}})
+    assert "took" not in dict(killed.decision)
+    assert read_training("round 1", {}, evaluated=True, decision={"decision": "?"}).decision == ()
 
 
 def test_an_instruction_ends_at_the_gate_of_its_first_fault() -> None:

@@ -78,6 +78,8 @@ async def fill(services: Services) -> PipelineState:
     adapter = folder / "training" / "round-1" / "adapter"
     adapter.mkdir(parents=True)
     (adapter / "summary.json").write_text(json.dumps({"phases": [{"phase": "sft", "losses": [2.0, float("nan")]}]}))
+    (adapter.parent / "decision.json").write_text(json.dumps({"decision": {"action": "proceed"}}))
+    (adapter.parent / "checklist.json").write_text(json.dumps({"before": [{"name": "rows", "outcome": "passed"}]}))
     board = folder / "scoreboard.json"
     interval = {"difference": 1.0, "low": 0.5, "high": 1.0}
     metric = {"metric": "guarded", "prompts": 4, "base": 0, "adapter": 1, "interval": interval, "p": 0.01}
@@ -99,6 +101,7 @@ async def test_all_that_a_run_has_is_read(services: Services) -> None:
     facts = await gather(services, "run", state)
     assert facts.board is not None and facts.board.verdict == "better"
     assert [curve.name for curve in facts.trainings[0].phases[0].curves] == ["loss"] and facts.trainings[0].evaluated
+    assert facts.trainings[0].decision == (("action", "proceed"),) and facts.trainings[0].looked[0].name == "rows"
     assert facts.scores is not None and facts.scores.judged == 4 and facts.scores.judges == ((HOSTILE, 4),)
     written, drawn, prompts = facts.funnels
     assert [int(stage.value) for stage in written.stages][:3] == [2, 2, 1]

@@ -18,7 +18,7 @@ from graph.services import open_services
 from graph.training import training
 from state.checkpoints import open_checkpointer
 from state.errors import TrainingError
-from state.pipeline import DatasetRef, PipelineState
+from state.pipeline import DatasetRef, PipelineState, TrainingDecision
 from state.request import RunRequest
 from tests.tiny_model import tiny_model
 from tools.settings import Settings
@@ -107,6 +107,8 @@ async def test_a_training_that_must_change_asks_and_keeps_what_was_answered(
     summary = json.loads((folder / "adapter" / "summary.json").read_text())
     assert read_seal(folder / "adapter") is not None and done["training_round"] == 1
     assert (summary["estimated_seconds"], summary["seconds"]) == (decision.estimated_seconds, decision.actual_seconds)
+    kept = json.loads((folder / "decision.json").read_text())
+    assert TrainingDecision.model_validate(kept["decision"]) == decision and kept["survey"]["work"]
     (job,) = (json.loads(path.read_text()) for path in folder.glob("job-*.json"))
     assert (job["rows_at_once"], job["gradient_checkpointing"]) == ({"sft": 2}, False)
     lists = json.loads((folder / "checklist.json").read_text())

@@ -92,7 +92,7 @@ def missing_parts(facts: RunFacts) -> list[tuple[str, str]]:
     if facts.board is None:
         parts.append(("scoreboard", "the run has not been evaluated"))
     if not facts.trainings:
-        parts.append(("training curves", "no training of this run has ended"))
+        parts.append(("training", "no training of this run has ended"))
     if facts.scores is None:
         parts.append(("score distributions", "no answer has been judged"))
     if not facts.funnels:

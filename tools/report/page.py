@@ -56,7 +56,7 @@ def _sections(facts: RunFacts) -> dict[str, str]:
     """Return the sections that the page has: anchor and title, in order."""
     there = {
         "scoreboard": ("Scoreboard", facts.board),
-        "training": ("Training curves", facts.trainings),
+        "training": ("Training", facts.trainings),
         "scores": ("Score distributions", facts.scores),
         "funnel": ("Gate funnel", facts.funnels),
         "diversity": ("Diversity growth", facts.rounds),

@@ -1,4 +1,4 @@
-"""What a training left in ``summary.json``: every series over its steps, every figure, every flag."""
+"""What a training left in its folder: what was decided and looked at, and every series, figure and flag of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 from state.records import Record
 from tools.report.charts import Line, Mark
-from tools.report.scales import number
+from tools.report.scales import duration, number
 
 LN2 = 0.6931
 """Where the loss of a DPO begins."""
@@ -30,32 +30,78 @@ class TrainingPhase(Record):
     flags: tuple[str, ...]
 
 
+class Looked(Record):
+    """One item of a checklist."""
+
+    when: str
+    """``before``, ``during`` or ``after``."""
+    name: str
+    outcome: str
+    evidence: str
+
+
 class TrainingRound(Record):
     """One training of the run."""
 
     name: str
     evaluated: bool
     """Whether its adapter is the one on the scoreboard."""
+    decision: tuple[tuple[str, str], ...] = ()
+    """What was decided before it began, and the estimate beside the true time."""
+    looked: tuple[Looked, ...] = ()
+    """Its checklists, in order."""
     phases: tuple[TrainingPhase, ...]
     versions: tuple[tuple[str, str], ...]
 
 
-def read_training(name: str, raw: Mapping[str, Any], *, evaluated: bool) -> TrainingRound:
+def read_training(
+    name: str,
+    raw: Mapping[str, Any],
+    *,
+    evaluated: bool,
+    decision: Mapping[str, Any] | None = None,
+    checklist: Mapping[str, Any] | None = None,
+) -> TrainingRound:
     """Return one training.
 
     Args:
         name: of its round.
         raw: the JSON of ``summary.json``, of this version or another: lists of numbers are series.
         evaluated: whether the scoreboard is about it.
+        decision: the JSON of ``decision.json``.
+        checklist: the JSON of ``checklist.json``.
     """
     phases = [phase for phase in raw.get("phases", ()) if isinstance(phase, Mapping)]
     versions = raw.get("versions")
     return TrainingRound(
         name=name,
         evaluated=evaluated,
+        decision=tuple(_decision((decision or {}).get("decision"))),
+        looked=tuple(_looked(checklist or {})),
         phases=tuple(_phase(phase) for phase in phases),
         versions=tuple((key, str(value)) for key, value in versions.items()) if isinstance(versions, Mapping) else (),
     )
+
+
+def _decision(raw: object) -> Iterator[tuple[str, str]]:
+    if not isinstance(raw, Mapping):
+        return
+    for key in ("action", "reason", "settled_by"):
+        if raw.get(key):
+            yield key.replace("_", " "), str(raw[key])
+    for key, name in (("estimated_seconds", "estimated"), ("actual_seconds", "took")):
+        if _is_number(raw.get(key)):
+            yield name, duration(raw[key])
+    if _is_number(raw.get("memory_needed")):
+        yield "memory", f"{raw['memory_needed'] / 1e9:.1f} GB"
+
+
+def _looked(raw: Mapping[str, Any]) -> Iterator[Looked]:
+    for when in ("before", "during", "after"):
+        items = raw.get(when)
+        for item in items if isinstance(items, list) else ():
+            if isinstance(item, Mapping):
+                yield Looked(when=when, **{key: str(item.get(key, "")) for key in ("name", "outcome", "evidence")})
 
 
 def _phase(raw: Mapping[str, Any]) -> TrainingPhase:
@@ -91,9 +137,8 @@ def _facts(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _is_series(value: object) -> TypeGuard[Sequence[float]]:
-    return (
-        isinstance(value, Sequence)
-        and not isinstance(value, str)
-        and len(value) > 0
-        and all(isinstance(one, int | float) and not isinstance(one, bool) for one in value)
-    )
+    return isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0 and all(map(_is_number, value))
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
