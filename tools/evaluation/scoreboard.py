@@ -9,9 +9,9 @@ from state.errors import BadInput
 from state.pipeline import Verdict
 from state.records import Answer, Record, Sample
 from state.request import Evaluation
-from tools.evaluation.comparing import Comparison, Slice, by_category, by_kind, compare_all, marks_of
+from tools.evaluation.comparing import Comparison, Marks, Slice, by_category, by_kind, compare_all, marks_of
 from tools.evaluation.perplexity import Perplexity, perplexity_of
-from tools.evaluation.scoring import METRICS, NATS, score_answer
+from tools.evaluation.scoring import METRICS, NATS, Scored, score_answer
 from tools.evaluation.winning import WinRate
 
 _NEEDS = "'checks' needs prompts with checks, 'rougeL' prompts with a reference"
@@ -117,16 +117,9 @@ def score_answers(
         )
     ordered = sorted(samples, key=lambda sample: sample.id)
     draws = max((answer.draw for answer in (*base, *adapter)), default=0)
-    found = [_by_prompt(ordered, answers) for answers in (base, adapter)]
-    greedy = [[score_answer(one, given.get((one.id, 0))) for one in ordered] for given in found]
-    marks = [
-        [
-            marks_of(first, [score_answer(one, given.get((one.id, draw))) for draw in range(1, draws + 1)])
-            for one, first in zip(ordered, scored, strict=True)
-        ]
-        for given, scored in zip(found, greedy, strict=True)
-    ]
-    comparisons = compare_all(marks[0], marks[1], nats, settings.resamples, seed)
+    greedy_base, marks_base = _scored(ordered, base, draws)
+    greedy_adapter, marks_adapter = _scored(ordered, adapter, draws)
+    comparisons = compare_all(marks_base, marks_adapter, nats, settings.resamples, seed)
     by_metric = {one.metric: one for one in comparisons}
     primary = by_metric.get(settings.primary)
     if primary is None:
@@ -137,8 +130,8 @@ def score_answers(
         base=_side("base", base, len(ordered)),
         adapter=_side("adapter", adapter, len(ordered)),
         comparisons=comparisons,
-        by_kind=by_kind(greedy[0], greedy[1], settings.resamples, seed),
-        by_category=by_category(ordered, greedy[0], greedy[1], settings.resamples, seed),
+        by_kind=by_kind(greedy_base, greedy_adapter, settings.resamples, seed),
+        by_category=by_category(ordered, greedy_base, greedy_adapter, settings.resamples, seed),
         primary=settings.primary,
         verdict=verdict,
         words=_in_words(primary, verdict),
@@ -149,6 +142,14 @@ def score_answers(
         perplexity=_perplexity(by_metric.get(NATS)),
         win_rate=win_rate,
     )
+
+
+def _scored(samples: Sequence[Sample], answers: Sequence[Answer], draws: int) -> tuple[list[Scored], list[Marks]]:
+    """Return the scores of the greedy answers, and each prompt's metrics over all of its answers."""
+    given = _by_prompt(samples, answers)
+    greedy = [score_answer(one, given.get((one.id, 0))) for one in samples]
+    drawn = [[score_answer(one, given.get((one.id, draw))) for draw in range(1, draws + 1)] for one in samples]
+    return greedy, [marks_of(first, others) for first, others in zip(greedy, drawn, strict=True)]
 
 
 def _by_prompt(samples: Sequence[Sample], answers: Sequence[Answer]) -> dict[tuple[str, int], Answer]:
