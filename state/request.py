@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -11,6 +11,9 @@ WEIGHTS = "weights"
 """The name, in place of a URL, of sampling on this machine from a folder of weights."""
 EMBEDDED = "embedded"
 """The name, in place of a URL or a model folder, of the SmolLM2-135M that comes with the installation."""
+
+CALLS_TOGETHER = 160
+"""Calls in flight that keep two sampling processes busy while finished ones are written down."""
 
 DIMENSIONS = ("accuracy", "compliance", "brand_alignment", "clarity", "actionability")
 TaskType = Literal["general", "budgeting", "creative", "compliance", "data_quality", "strategy"]
@@ -66,12 +69,21 @@ class Models(Section):
 
     generator: Endpoint = Endpoint()
     """Writes instructions."""
-    policy: Endpoint = Endpoint()
-    """Answers prompts: the model being tuned, as a server."""
+    policy: Endpoint = Endpoint(base_url=WEIGHTS, model=EMBEDDED, concurrency=CALLS_TOGETHER)
+    """Answers prompts: the model being tuned. Where no ``base_url`` is given, ``base``, sampled from its weights."""
     judge: Endpoint = Endpoint()
     """Judges answers."""
     base: str = EMBEDDED
     """The policy's weights to train: ``embedded``, a local folder, or a name on the Hugging Face hub."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _policy_is_the_base(cls, given: Any) -> Any:
+        policy = given.get("policy", {}) if isinstance(given, dict) else None
+        if not isinstance(policy, dict) or "base_url" in policy:
+            return given
+        base = given.get("base", EMBEDDED)
+        return given | {"policy": {"base_url": WEIGHTS, "model": base, "concurrency": CALLS_TOGETHER} | policy}
 
     @model_validator(mode="after")
     def _judge_answers_in_json(self) -> Self:

@@ -239,3 +239,26 @@ def test_a_model_without_a_url_is_on_the_named_server(tmp_path: Path) -> None:
     assert models.judge.base_url == "http://there/v1"
     assert models.policy.base_url == "http://here/v1"
     assert models.generator.base_url == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [
+        ({}, ("weights", "embedded", 160)),
+        ({"base": "/models/own"}, ("weights", "/models/own", 160)),
+        ({"base": "/models/own", "policy": {"concurrency": 40}}, ("weights", "/models/own", 40)),
+        ({"base": "/models/own", "policy": {"model": "/adapters/last"}}, ("weights", "/adapters/last", 160)),
+        ({"base": "/models/own", "policy": {"base_url": "http://here/v1", "model": "m"}}, ("http://here/v1", "m", 8)),
+        ({"policy": {"base_url": "embedded"}}, ("embedded", "smollm2-135m-instruct", 8)),
+    ],
+)
+def test_the_base_itself_answers_where_no_server_does(given: dict[str, object], policy: tuple[str, str, int]) -> None:
+    found = RunRequest.model_validate({"models": given}).models.policy
+    assert (found.base_url, found.model, found.concurrency) == policy
+
+
+def test_a_policy_is_a_mapping() -> None:
+    with pytest.raises(BadInput, match=r"models\.policy"):
+        load_request(None, ["models.policy=mine"])
+    with pytest.raises(BadInput, match=r"models\.policy\.model"):
+        load_request(None, ["models.base=7"])

@@ -50,7 +50,8 @@ def dataset(tmp_path: Path) -> DatasetRef:
 
 def request_for(base: Path, **changes: Any) -> RunRequest:
     settings = {"recipe": "sft", "epochs": 1, "batch_size": 4, "lora_rank": 4, "wait_minutes": 0}
-    return RunRequest.model_validate({"models": {"base": str(base)}, "train": settings} | changes)
+    models = {"base": str(base), "policy": {"base_url": "embedded"}}
+    return RunRequest.model_validate({"models": models, "train": settings} | changes)
 
 
 @asynccontextmanager

@@ -223,7 +223,9 @@ def test_the_rows_are_looked_at_before() -> None:
     ("models", "outcome"),
     [
         (Models(), "passed"),
-        (Models(base="/models/other"), "failed"),
+        (Models(base="/models/other"), "passed"),
+        (Models(base="/models/other", policy=Endpoint()), "failed"),
+        (Models(policy=Endpoint(base_url="weights", model="embedded"), base="/models/other"), "failed"),
         (Models(policy=Endpoint(base_url="http://127.0.0.1:1", model="a/b"), base="/models/b"), "passed"),
         (Models(policy=Endpoint(base_url="http://127.0.0.1:1", model="mine"), base="/models/b"), "not applicable"),
     ],
