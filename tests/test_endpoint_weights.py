@@ -106,6 +106,14 @@ def test_a_process_without_work_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [[draw.number for draw in group] for group in sampler.gathered(waiting)] == [[0, 2], [1]]
 
 
+async def test_all_who_open_it_at_once_share_its_processes(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "opened"
+    shutil.copytree(base, folder)
+    spec = Endpoint(base_url="weights", model=str(folder))
+    opened = await asyncio.gather(*(open_endpoint(spec, MemoryLedger(), f"{n}", load_settings()) for n in range(8)))
+    assert len({id(endpoint.transport) for endpoint in opened}) == 1
+
+
 async def test_what_it_cannot_do_is_refused_for_the_one_call(transport: WeightsTransport) -> None:
     with pytest.raises(CallRefused, match="plain text alone"):
         await transport.send(asks(json_schema={"type": "object"}), "m", 60)

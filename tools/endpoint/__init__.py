@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import threading
 import time
-from functools import lru_cache
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import Any, TypeVar, TypeVarTuple
 
 from pydantic import Field
 
@@ -25,6 +28,9 @@ from tools.settings import Settings
 from tools.training.base_model import HUB_NAME, base_folder
 
 __all__ = ["LedgeredEndpoint", "ProbeResult", "open_endpoint", "probe"]
+
+Places = TypeVarTuple("Places")
+T = TypeVar("T")
 
 
 class ProbeResult(Record):
@@ -104,8 +110,25 @@ async def _transport(spec: Endpoint, settings: Settings) -> HttpTransport | Embe
     return await asyncio.to_thread(_embedded, await embedded_urls(), tracing)
 
 
-# One transport for each place, since it knows whose turn it is among keys and servers.
-@lru_cache(maxsize=64)
+def _one(make: Callable[[*Places], T]) -> Callable[[*Places], T]:
+    """Return the maker of one transport for each place, whoever asks at the same time.
+
+    A transport knows whose turn it is among keys and servers, and those of weights have processes of gigabytes.
+    """
+    made: dict[Any, T] = {}
+    making = threading.Lock()
+
+    @wraps(make)
+    def one(*place: *Places) -> T:
+        with making:
+            if place not in made:
+                made[place] = make(*place)
+            return made[place]
+
+    return one
+
+
+@_one
 def _http(base_url: str, keys: tuple[str, ...], tracing: bool) -> HttpTransport:
     return HttpTransport(base_url, keys, tracing=tracing)
 
@@ -118,7 +141,7 @@ def _look_at_weights(model: str, cache: Path) -> None:
         _weights(model, cache)
 
 
-@lru_cache(maxsize=8)
+@_one
 def _weights(model: str, cache: Path) -> WeightsTransport:
     folder = Path(model).expanduser()
     if (folder / CONFIG).is_file():
@@ -126,6 +149,6 @@ def _weights(model: str, cache: Path) -> WeightsTransport:
     return WeightsTransport(base_folder(model, cache), None)
 
 
-@lru_cache(maxsize=2)
+@_one
 def _embedded(urls: tuple[str, ...], tracing: bool) -> EmbeddedTransport:
     return EmbeddedTransport([_http(url, (), tracing) for url in urls])
