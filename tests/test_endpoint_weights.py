@@ -17,7 +17,7 @@ from state.request import Endpoint, Models
 from tests.memory_ledger import MemoryLedger
 from tests.tiny_model import tiny_model
 from tools.endpoint import open_endpoint, probe
-from tools.endpoint.chat import ChatCall
+from tools.endpoint.chat import ChatCall, Completion
 from tools.endpoint.failures import TryAgain
 from tools.endpoint.weights import WeightsTransport
 from tools.settings import load_settings
@@ -112,6 +112,25 @@ async def test_all_who_open_it_at_once_share_its_processes(base: Path, tmp_path:
     spec = Endpoint(base_url="weights", model=str(folder))
     opened = await asyncio.gather(*(open_endpoint(spec, MemoryLedger(), f"{n}", load_settings()) for n in range(8)))
     assert len({id(endpoint.transport) for endpoint in opened}) == 1
+
+
+async def test_other_weights_in_the_same_folder_are_another_model(base: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder, ledger = tmp_path / "retrained", MemoryLedger()
+    shutil.copytree(base, folder)
+    spec = Endpoint(base_url="weights", model=str(folder))
+
+    async def answered() -> Completion:
+        return await (await open_endpoint(spec, ledger, "run", load_settings())).complete(asks())
+
+    first, again = await answered(), await answered()
+    assert again.from_ledger and again.key == first.key
+    trained = {name: -weight for name, weight in load_file(folder / "model.safetensors").items()}
+    save_file(trained, folder / "model.safetensors", metadata={"format": "pt"})
+    later = await answered()
+    assert not later.from_ledger and later.key != first.key and later.text != first.text
+    assert all(call.model.startswith(f"{folder}@") for call in ledger.calls.values())
 
 
 async def test_what_it_cannot_do_is_refused_for_the_one_call(transport: WeightsTransport) -> None:
