@@ -25,7 +25,8 @@ from tools.progress import report
 def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
     """Return the node; each visit is one round.
 
-    A round that the budget cuts short ends with the calls that were paid for.
+    A round that the budget cuts short is gone on with where the budget is raised, and where it is not ends with the
+    calls that were paid for.
     """
 
     async def generate(state: PipelineState) -> PipelineState:
@@ -54,6 +55,9 @@ def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
             report("generate", 1)
 
         overspend = await for_each(calls, ask)
+        if overspend and not state.get("capped"):
+            # The same round goes on once there is a word on the budget: what it paid for is in the ledger.
+            return {"overspend": overspend}
         return {
             "round": round_,
             "round_calls": len(calls),

@@ -1,0 +1,70 @@
+"""A round of generation whose budget ends: it goes on where it stopped, and what was paid for reaches the gate."""
+
+from pathlib import Path
+
+import pytest
+
+from nodes.generate import make_generate
+from state.errors import BudgetExceeded
+from state.pipeline import NextRound, PipelineState, RateLimits
+from state.records import Sample
+from state.request import Endpoint, RunRequest
+from state.store import RecordStore
+from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion
+
+SEEDS = Path(__file__).parent.parent / "seeds" / "seed_tasks.jsonl"
+REQUEST = RunRequest.model_validate({"sources": {"seeds": str(SEEDS), "prompts": None}, "generation": {"target": 40}})
+PLAN = NextRound(action="proceed", reason="", calls=3, batch_size=6)
+
+
+class Generator:
+    """Answers each call with one task of its own, as long as there is money; notes what it was asked and paid for."""
+
+    model = "scripted"
+    limits = RateLimits()
+
+    def __init__(self, money: int) -> None:
+        self.money = money
+        self.paid: dict[str, str] = {}
+
+    async def complete(self, call: ChatCall) -> Completion:
+        key = call.key("scripted", self.model)
+        if key not in self.paid:
+            if len(self.paid) == self.money:
+                raise BudgetExceeded(spent=1.0, cap=1.0)
+            number = len(self.paid)
+            self.paid[key] = f" Name {number} rivers of a country.\n4. Input:\n<noinput>\n4. Output:\nRiver {number}."
+        return Completion(text=self.paid[key], finish_reason="stop", key=key)
+
+
+async def visit(store: RecordStore, generator: Generator, **state: object) -> PipelineState:
+    async def open_endpoint(spec: Endpoint, run_id: str) -> ChatEndpoint:
+        return generator  # type: ignore[return-value]  # the node calls complete alone
+
+    given = {"run_id": "run", "request": REQUEST, "next_round": PLAN, **state}
+    return await make_generate(store, open_endpoint)(given)  # type: ignore[arg-type]  # the part that it reads
+
+
+@pytest.fixture(autouse=True)
+async def noted_run(store: RecordStore) -> None:
+    await store.open_run("run", REQUEST)
+
+
+async def test_a_round_goes_on_where_its_money_ended(store: RecordStore) -> None:
+    generator = Generator(money=2)
+    first = await visit(store, generator)
+    assert first.get("overspend") is not None and "round" not in first, "the round is not over"
+    generator.money = 9
+    second = await visit(store, generator)
+    assert (second["round"], second["round_calls"], second["overspend"]) == (1, 3, None)
+    assert len(generator.paid) == 3, "the calls of the round, and no others"
+    assert {s.round for s in await store.find("run", Sample)} == {1}
+    assert {s.call for s in await store.find("run", Sample)} == set(generator.paid)
+
+
+async def test_a_round_whose_money_is_not_raised_ends_with_what_was_paid_for(store: RecordStore) -> None:
+    generator = Generator(money=2)
+    await visit(store, generator)
+    last = await visit(store, generator, capped=True)
+    assert last["round"] == 1 and last["overspend"] is not None and last["failed_rounds"] == 0
+    assert len(generator.paid) == 2 and {s.round for s in await store.find("run", Sample)} == {1}
