@@ -112,13 +112,16 @@ class Leases:
                     await connection.execute(update(runs).where(mine).values(lease_until=time.time() + LEASE_SECONDS))
 
     async def _release(self, run_id: str) -> None:
-        renewal = self._renewals.pop(run_id)
-        renewal.cancel()
-        with suppress(asyncio.CancelledError):
-            await renewal
-        mine = (runs.c.run_id == run_id) & (runs.c.lease_owner == self.owner)
-        async with self.database.writing() as connection:
-            await connection.execute(update(runs).where(mine).values(lease_owner=None, lease_until=0.0))
+        async with self._lock:
+            if self._depth[run_id]:  # taken again meanwhile
+                return
+            renewal = self._renewals.pop(run_id)
+            renewal.cancel()
+            with suppress(asyncio.CancelledError):
+                await renewal
+            mine = (runs.c.run_id == run_id) & (runs.c.lease_owner == self.owner)
+            async with self.database.writing() as connection:
+                await connection.execute(update(runs).where(mine).values(lease_owner=None, lease_until=0.0))
 
 
 def _is_live(owner: str | None, until: float) -> bool:

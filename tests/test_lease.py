@@ -212,6 +212,29 @@ def _dead_pid() -> int:
     return process.pid
 
 
+async def test_one_that_is_taken_again_while_it_is_given_back_is_kept(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of one run hold its lease one after the other, and the first may end as the second begins."""
+    mine, entered, leave = Leases(database), asyncio.Event(), asyncio.Event()
+
+    async def second() -> None:
+        async with mine.hold("run"):
+            entered.set()
+            await leave.wait()
+
+    async with mine._lock:  # whatever the order in which the two come to it
+        mine._depth["run"] = 0
+        later = asyncio.create_task(second())
+        await asyncio.sleep(0)
+    await entered.wait()
+    await mine._release("run")  # of the one before, which found nobody else
+    assert await mine.holder("run") == mine.owner and "run" in mine._renewals
+    leave.set()
+    await later
+    assert await mine.holder("run") is None and not mine._renewals
+
+
 async def test_one_that_is_not_renewed_runs_out(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state.lease, "LEASE_SECONDS", 1.0)
     await Leases(database, ELSEWHERE)._take("run")
