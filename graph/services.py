@@ -17,6 +17,7 @@ from state.store import RecordStore
 from tools.endpoint import LedgeredEndpoint, open_endpoint
 from tools.endpoint.chat import ChatEndpoint, OpenEndpoint
 from tools.endpoint.chat_model import ChatModelTransport
+from tools.endpoint.loop import land
 from tools.settings import Settings
 
 
@@ -87,4 +88,6 @@ async def open_services(
     try:
         yield services
     finally:
+        # What was sent is paid for, even where the step that asked has failed meanwhile.
+        await land(services.calls)
         await services.database.close()

@@ -18,6 +18,7 @@ from tools.endpoint.budget import Account, most_it_can_cost, price
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.http_transport import HttpTransport
+from tools.endpoint.loop import land
 from tools.endpoint.transport import Reply, chat_body
 
 CALL = ChatCall(purpose="test", messages=({"role": "user", "content": "What is a river?"},), max_tokens=64)
@@ -208,6 +209,21 @@ async def test_a_call_that_was_sent_is_brought_to_its_end_when_the_asker_is_canc
         await until(lambda: ledger.writes)
         assert (await endpoint(server, ledger).complete(CALL)).from_ledger
     assert len(server.requests) == 1
+
+
+async def test_an_orderly_end_waits_for_what_was_sent() -> None:
+    ledger = MemoryLedger()
+    with ScriptedServer(latency=0.3) as server:
+        tasks = [asyncio.create_task(endpoint(server, ledger).complete(call)) for call in draws(3)]
+        await until(lambda: len(server.requests) == 3)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await land(MemoryLedger())
+        assert ledger.writes == 0
+        await land(ledger)
+        assert ledger.writes == 3
+    await land(ledger)
 
 
 async def test_a_call_that_waits_for_its_turn_is_dropped_when_the_asker_is_cancelled() -> None:

@@ -14,7 +14,7 @@ from tenacity.wait import wait_exponential_jitter
 from state.errors import AnswerInvalid, BudgetExceeded, CallFailed, EndpointError, EndpointUnreachable
 from state.pipeline import RateLimits
 from state.records import Call
-from state.request import Endpoint
+from state.request import EMBEDDED, WEIGHTS, Endpoint
 from tools.endpoint.budget import Account, most_it_can_cost, price
 from tools.endpoint.chat import ChatCall, Completion
 from tools.endpoint.failures import TryAgain
@@ -132,7 +132,7 @@ class LedgeredEndpoint:
                 began = time.monotonic()
                 if health.resting(began):
                     raise EndpointUnreachable(health.why)
-                flight.sent = True
+                flight.sent, flight.remote = True, self.spec.base_url not in (EMBEDDED, WEIGHTS)
                 made, error = await self._ask(flight, health, call, key, body)
                 flight.arrived = True
                 error = noted(health, error, began, before=recorded is not None)

@@ -18,7 +18,10 @@ from tools.endpoint.health import Health
 
 if TYPE_CHECKING:
     from tools.endpoint.budget import Account
+    from tools.endpoint.ledger import CallLedger
 
+LANDING_SECONDS = 60.0
+"""How long an orderly end waits for answers that are paid for."""
 CONNECT_SECONDS = 10.0
 """How long a connection may take to stand; the wait for an answer has its own limit."""
 
@@ -33,6 +36,8 @@ class Flight:
     """It may have reached the server, which then bills it."""
     arrived: bool = False
     """Its answer is here, and is being written."""
+    remote: bool = True
+    """Somebody else answers it, and may want to be paid."""
 
 
 @dataclass
@@ -88,6 +93,15 @@ async def shared() -> Shared:
         # This never yields to another task, so the first asker has made it before the second looks.
         _shared[loop] = (await anext(life), life)
     return _shared[loop][0]
+
+
+async def land(ledger: CallLedger) -> None:
+    """Wait until all calls that were sent to others are in their ledger, for ``LANDING_SECONDS`` at most."""
+    known = _shared.get(asyncio.get_running_loop())
+    flights = known[0].flights.items() if known else ()
+    sent = {flight.task for (of, _), flight in flights if of == id(ledger) and flight.sent and flight.remote}
+    if sent:
+        await asyncio.wait(sent, timeout=LANDING_SECONDS)
 
 
 async def _life(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Shared]:
