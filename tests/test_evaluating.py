@@ -20,11 +20,11 @@ from tests.harness import wait_until
 from tests.test_cli import Corral, corral, refused
 from tests.tiny_model import tiny_model
 from tools.evaluation.accuracy import accuracies
-from tools.evaluation.adapters import adapter_identity, base_identity, check_fit, find_base
+from tools.evaluation.adapters import adapter_identity, check_fit, find_base
 from tools.evaluation.kept_answers import KeptAnswer, answer_key, open_answers
 from tools.evaluation.standalone import plan_evaluation
 from tools.settings import load_settings
-from tools.training.base_model import base_folder
+from tools.training.base_model import base_folder, folder_fingerprint
 
 __all__ = ["corral"]
 NO_COMMA: dict[str, Any] = {
@@ -184,7 +184,7 @@ def test_a_plan_settles_what_was_not_said(adapter: Path, base: Path, tmp_path: P
 
 
 def test_answers_are_kept_under_what_they_follow_from(base: Path, tmp_path: Path) -> None:
-    file, identity = tmp_path / "deep" / "answers.jsonl", base_identity(base)
+    file, identity = tmp_path / "deep" / "answers.jsonl", folder_fingerprint(base)
     given = KeptAnswer(model=identity, prompt="p\u2028q", max_tokens=9, text="t\n", ended=True, tokens=1)
     with open_answers(file) as kept:
         kept.add(given)
@@ -198,8 +198,17 @@ def test_answers_are_kept_under_what_they_follow_from(base: Path, tmp_path: Path
         kept.add(given.model_copy(update={"prompt": "r"}))
     with open_answers(file) as kept:
         assert given.key in kept and answer_key(identity, "r", 9) in kept
-    os.utime(base / "config.json")
-    assert base_identity(base) != identity
+
+
+def test_a_model_folder_is_told_by_what_its_files_hold(base: Path, tmp_path: Path) -> None:
+    identity, copy = folder_fingerprint(base), tmp_path / "copy"
+    shutil.copytree(base, copy)
+    (copy / ".lock").touch()
+    assert folder_fingerprint(copy) == identity
+    weights = copy / "model.safetensors"
+    held = weights.read_bytes()
+    weights.write_bytes(held[:-1] + bytes([held[-1] ^ 1]))
+    assert folder_fingerprint(copy) != identity, "weights of one size, trained on"
 
 
 def test_accuracies_count_prompts_and_instructions() -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from state.errors import BadInput
 from tools.training.answering import Ask, shares
-from tools.training.job import TrainingJob, base_fingerprint
+from tools.training.base_model import folder_fingerprint
+from tools.training.job import TrainingJob
 from tools.training.rows import IGNORED, TOKENS_AT_ONCE, read_rows, rows_at_once, tokenise, training_order
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
 from tools.training.worker import storage_trouble
@@ -160,8 +161,8 @@ def test_missing_rows_are_refused(tmp_path: Path) -> None:
         TrainingJob(base="b", recipe="dpo", out="o").rows_file("dpo")
     with pytest.raises(BadInput, match="not there"):
         TrainingJob(base="b", recipe="sft", sft_file=str(tmp_path / "no"), out="o").rows_file("sft")
-    with pytest.raises(BadInput, match="config"):
-        base_fingerprint(tmp_path)
+    with pytest.raises(BadInput, match="empty or not there"):
+        folder_fingerprint(tmp_path / "nowhere")
 
 
 def test_a_full_disk_is_told_from_other_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, TypeVarTuple
 from pydantic import Field
 
 from state.errors import BadInput, EndpointFailing, EndpointRefused, EndpointUnreachable
-from state.records import Record, content_hash
+from state.records import Record
 from state.request import EMBEDDED, WEIGHTS, Endpoint
 from tools.embedded_model import embedded_model
 from tools.endpoint.client import LedgeredEndpoint
@@ -25,7 +25,7 @@ from tools.endpoint.ledger import CallLedger
 from tools.endpoint.weights import WeightsTransport
 from tools.evaluation.adapters import CONFIG, find_base
 from tools.settings import Settings
-from tools.training.base_model import HUB_NAME, base_folder
+from tools.training.base_model import HUB_NAME, base_folder, folder_fingerprint
 
 __all__ = ["LedgeredEndpoint", "ProbeResult", "open_endpoint", "probe"]
 
@@ -58,7 +58,7 @@ async def open_endpoint(spec: Endpoint, ledger: CallLedger, run_id: str, setting
     """
     transport = await _transport(spec, settings)
     if isinstance(transport, WeightsTransport):
-        spec = spec.model_copy(update={"model": await asyncio.to_thread(_dated, spec.model)})
+        spec = spec.model_copy(update={"model": await asyncio.to_thread(_marked, spec.model)})
     return LedgeredEndpoint(transport, ledger, spec, run_id)
 
 
@@ -104,7 +104,7 @@ def _has(models: tuple[str, ...], model: str, host: str) -> bool:
 async def _transport(spec: Endpoint, settings: Settings) -> HttpTransport | EmbeddedTransport | WeightsTransport:
     tracing = settings.langsmith_tracing
     if spec.base_url == WEIGHTS:
-        return await asyncio.to_thread(lambda: _weights(spec.model, settings.cache, _dated(spec.model)))
+        return await asyncio.to_thread(lambda: _weights(spec.model, settings.cache, _marked(spec.model)))
     if spec.base_url != EMBEDDED:
         # In a thread: the first one reads the trusted certificates from disk.
         return await asyncio.to_thread(_http, spec.base_url, settings.api_keys, tracing)
@@ -141,19 +141,17 @@ def _look_at_weights(model: str, cache: Path) -> None:
     if model == EMBEDDED:
         embedded_model()
     elif Path(model).expanduser().exists() or not HUB_NAME.fullmatch(model):
-        _weights(model, cache, _dated(model))
+        _weights(model, cache, _marked(model))
 
 
-def _dated(model: str) -> str:
+def _marked(model: str) -> str:
     """Return the name of weights in the ledger; a folder's tells which files it holds, for others may come there."""
     folder = Path(model).expanduser()
-    files = sorted(file for file in folder.glob("*") if file.is_file())
-    held = [(file.name, (found := file.stat()).st_size, found.st_mtime_ns) for file in files]
-    return f"{model}@{content_hash(held)[:8]}" if held else model
+    return f"{model}@{folder_fingerprint(folder)[:8]}" if folder.is_dir() else model
 
 
 @_one
-def _weights(model: str, cache: Path, dated: str) -> WeightsTransport:
+def _weights(model: str, cache: Path, marked: str) -> WeightsTransport:
     folder = Path(model).expanduser()
     if (folder / CONFIG).is_file():
         return WeightsTransport(find_base(folder, None, cache), folder.resolve())

@@ -11,11 +11,10 @@ from state.errors import BadInput
 from state.records import content_hash
 from state.request import EMBEDDED
 from tools.embedded_model import embedded_model
-from tools.training.base_model import base_folder, file_hash
+from tools.training.base_model import base_folder, file_hash, folder_fingerprint
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
-_MODEL_FILES = frozenset((".json", ".safetensors", ".bin", ".model", ".jinja", ".txt"))
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -82,15 +81,10 @@ def check_fit(adapter: Path, base: Path) -> None:
         )
 
 
-def base_identity(base: Path) -> str:
-    """Return a hash of name, size and time of a model's files: gigabytes are not read."""
-    files = sorted(path for path in base.iterdir() if path.suffix in _MODEL_FILES)
-    return content_hash("base", [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files])
-
-
 def adapter_identity(adapter: Path, base: Path) -> str:
     """Return a hash of an adapter's content and its base."""
-    return content_hash("adapter", file_hash(weights_file(adapter)), file_hash(adapter / CONFIG), base_identity(base))
+    own = [file_hash(weights_file(adapter)), file_hash(adapter / CONFIG)]
+    return content_hash("adapter", *own, folder_fingerprint(base))
 
 
 def _configuration(adapter: Path) -> dict[str, Any]:

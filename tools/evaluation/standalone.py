@@ -13,11 +13,12 @@ from state.request import Evaluation
 from tools.checks import IFEVAL
 from tools.checks.prompts import load_prompts
 from tools.evaluation.accuracy import Accuracy, accuracies
-from tools.evaluation.adapters import adapter_identity, base_identity, check_fit, find_base
+from tools.evaluation.adapters import adapter_identity, check_fit, find_base
 from tools.evaluation.kept_answers import KeptAnswer, KeptAnswers, answer_key, open_answers
 from tools.evaluation.scoreboard import Scoreboard, score_answers
 from tools.files import write_file
 from tools.training.answering import GeneratedAnswer, answer
+from tools.training.base_model import folder_fingerprint
 
 IFEVAL_TOKENS = 1280
 """Tokens of an answer to IFEval at most, as in the LM Evaluation Harness: some prompts ask for 1,200 words."""
@@ -127,7 +128,7 @@ async def evaluate_adapter(plan: Plan, on_progress: OnProgress) -> Evaluated:
 
 async def _answers(plan: Plan, kept: KeptAnswers, adapter: Path | None, on_progress: OnProgress) -> list[Answer]:
     name = "adapter" if adapter else "base"
-    model = adapter_identity(adapter, plan.base) if adapter else base_identity(plan.base)
+    model = adapter_identity(adapter, plan.base) if adapter else folder_fingerprint(plan.base)
     tokens = plan.settings.max_tokens
     keys = {sample.id: answer_key(model, sample.prompt, tokens) for sample in plan.samples}
     prompts = {keys[sample.id]: sample.prompt for sample in plan.samples}

@@ -17,12 +17,15 @@ import tempfile
 from pathlib import Path
 
 from state.errors import BadInput, StorageError
+from state.records import content_hash
 from state.request import EMBEDDED
 from tools.embedded_model import embedded_model
 from tools.training.child import child_environment
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """A model on the Hugging Face hub: owner and name."""
+MODEL_FILES = frozenset((".json", ".safetensors", ".bin", ".model", ".jinja", ".txt"))
+MEBIBYTE = 2**20
 RECORD = "source.json"
 """Written last into a converted folder: the GGUF's hash and every file's hash."""
 
@@ -49,6 +52,27 @@ def base_folder(name: str, cache: Path) -> Path:
     if HUB_NAME.fullmatch(name):
         return _checked(_from_hub(name))
     raise BadInput(f"models.base: {name!r} is neither a folder here nor a name on the hub (owner/model)")
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Return a hash that tells model folders apart: of each file of a model its name, size, first and last mebibyte.
+
+    Gigabytes are not read, and a copy is the same: weights that were trained on differ throughout.
+
+    Raises:
+        BadInput: the folder holds no such file.
+    """
+    held = []
+    for path in sorted(folder.glob("*")):
+        if path.suffix in MODEL_FILES and path.is_file():
+            with path.open("rb") as stream:
+                ends = hashlib.sha256(stream.read(MEBIBYTE))
+                stream.seek(max(0, path.stat().st_size - MEBIBYTE))
+                ends.update(stream.read(MEBIBYTE))
+            held.append((path.name, path.stat().st_size, ends.hexdigest()))
+    if not held:
+        raise BadInput(f"the model folder {folder} is empty or not there")
+    return content_hash(held)
 
 
 def file_hash(path: Path) -> str:

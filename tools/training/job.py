@@ -10,7 +10,7 @@ from pydantic import Field
 from state.errors import BadInput
 from state.records import Record, content_hash
 from state.request import Training
-from tools.training.base_model import file_hash
+from tools.training.base_model import file_hash, folder_fingerprint
 
 Recipe = Literal["sft", "dpo", "sft+dpo"]
 Phase = Literal["sft", "dpo"]
@@ -70,8 +70,12 @@ class TrainingJob(Record):
         settings = self.settings.model_dump(mode="json", exclude={"save_steps", "rounds", "max_hours", "wait_minutes"})
         cut = [self.rows_at_once, self.gradient_checkpointing]
         return content_hash(
-            self.recipe, self.seed, self.learning_rate_scale, settings, cut, rows, base_fingerprint(Path(self.base))
+            self.recipe, self.seed, self.learning_rate_scale, settings, cut, rows, folder_fingerprint(Path(self.base))
         )
+
+
+STOPPED = "stopped.json"
+"""Beside ``TrainingJob.out``: the figures of a training that a tripwire stopped."""
 
 
 class TrainingProgress(Record):
@@ -90,19 +94,3 @@ class TrainingProgress(Record):
     """Bytes, where the checkpoints are."""
     dropped: int = 0
     """Rows left out because they are longer than ``max_length``."""
-
-
-def base_fingerprint(folder: Path) -> str:
-    """Return a hash that tells base models apart: the configuration's content, and name and size of all weights.
-
-    Gigabytes are not read; a converted embedded model was checked byte by byte by ``base_folder``.
-
-    Raises:
-        BadInput: the folder has no configuration.
-    """
-    try:
-        config = file_hash(folder / "config.json")
-    except OSError as error:
-        raise BadInput(f"the base model {folder} has no readable config.json") from error
-    weights = [(path.name, path.stat().st_size) for path in sorted(folder.glob("*.safetensors"))]
-    return content_hash(config, weights)
