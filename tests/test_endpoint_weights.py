@@ -19,7 +19,7 @@ from tests.tiny_model import tiny_model
 from tools.endpoint import open_endpoint, probe
 from tools.endpoint.chat import ChatCall, Completion
 from tools.endpoint.failures import TryAgain
-from tools.endpoint.weights import WeightsTransport
+from tools.endpoint.weights import WeightsTransport, release_idle
 from tools.settings import load_settings
 from tools.training import sampler
 
@@ -131,6 +131,43 @@ async def test_other_weights_in_the_same_folder_are_another_model(base: Path, tm
     later = await answered()
     assert not later.from_ledger and later.key != first.key and later.text != first.text
     assert all(call.model.startswith(f"{folder}@") for call in ledger.calls.values())
+
+
+async def test_calls_of_one_wave_are_dealt_to_all_processes(base: Path) -> None:
+    transport = WeightsTransport(base, None, processes=2)
+    workers = transport._workers
+    wave = [asyncio.create_task(transport.send(asks(f"{number}"), "m", 60)) for number in range(9)]
+    await asyncio.sleep(0)
+    assert sorted(worker.claimed for worker in workers) == [4, 5]
+    await asyncio.gather(*wave)
+    processes = [worker._process for worker in workers]
+    assert all(processes) and [worker.claimed for worker in workers] == [0, 0]
+
+    release_idle()
+    assert [worker._process for worker in workers] == [None, None]
+    assert all(process is not None and process.poll() is not None for process in processes)
+    assert await texts(transport, [asks("0")]), "the next call starts another"
+    transport.release()
+
+
+def test_what_fails_together_is_tried_in_halves() -> None:
+    draws = [
+        sampler.Draw(number=n, turns=(("user", "Hi"),), noise="", temperature=0, top_p=1, max_tokens=8)
+        for n in range(7)
+    ]
+    sizes: list[int] = []
+
+    def complete(group: list[sampler.Draw], emit: sampler.Emit) -> None:
+        sizes.append(len(group))
+        for draw in group:
+            if draw.number == 4:
+                raise MemoryError("too long")
+            emit(sampler.Drawn(number=draw.number, text="done"))
+
+    found: list[sampler.Drawn] = []
+    sampler.complete_each(draws, complete, found.append)
+    assert {drawn.number: drawn.failed for drawn in found} == {n: "" for n in range(7)} | {4: "MemoryError: too long"}
+    assert len(found) == 7 and sizes == [7, 2, 1, 1, 1]
 
 
 async def test_what_it_cannot_do_is_refused_for_the_one_call(transport: WeightsTransport) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tiny_model import tiny_model
-from tools.training import choosing
+from tools.training import choosing, decoding
 from tools.training.answerer import results
 from tools.training.answering import AnsweringJob, Ask, Drawing, GeneratedAnswer, Passage, PassageScore, answer, shares
 from tools.training.choosing import choose
@@ -223,3 +223,17 @@ async def test_processes_answer_draw_and_score_all_that_is_asked(base: Path, tmp
     assert sorted(first) == sorted((ask.id, ask.draw) for ask in asks) and len(found) == len(asks)
     assert [score.id for score in scored] == ["t"]
     assert len({first["p0", draw].text for draw in (0, 1, 2)}) == 3
+
+
+def test_no_more_rows_are_at_work_than_memory_holds(
+    model: Any, asked: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [Prompt(tokens) for tokens in asked]
+    longest = max(map(len, asked)) + 4
+    row = 2 * 2 * 2 * 16 * 4 * longest  # keys and values, layers, heads, width and bytes of a number
+    monkeypatch.setattr(decoding, "sampling_processes", lambda: 2)
+    for rows in (0, 1, 3):
+        monkeypatch.setattr(decoding, "free_memory", lambda rows=rows: int(rows * 2 * row / decoding.CACHE_SHARE) + 9)
+        assert decoding.slots_in(model, longest) == max(1, rows)
+        found = decode(model, prompts, frozenset(), max_tokens=4, slots=64)
+        assert sorted(one.row for one in found) == list(range(len(asked)))

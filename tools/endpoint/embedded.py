@@ -6,7 +6,6 @@ What a call does not set is llama.cpp's own: ``top_k`` 40 and ``min_p`` 0.05, wh
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from tools.embedded_model import embedded_model
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.http_transport import HttpTransport
 from tools.endpoint.transport import Reply
+from tools.training.resources import cores
 
 MODEL = "smollm2-135m-instruct"
 SLOTS = 8
@@ -81,7 +81,7 @@ def _start_once() -> tuple[str, ...]:
     with _lock:
         if not _servers:
             model = embedded_model()
-            count = min(_cores(), MOST_SERVERS)
+            count = min(cores(), MOST_SERVERS)
             _servers.extend([_start(model, SLOTS // count) for _ in range(count)])
         return tuple(f"{server.listening_address}/v1" for server in _servers)
 
@@ -107,7 +107,3 @@ def _start(model: Path, slots: int) -> Any:
         return Server(parameters)
     except (RuntimeError, OSError) as error:
         raise EndpointUnreachable(f"the embedded server does not start: {error}. Try corral doctor.") from error
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

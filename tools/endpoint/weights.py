@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import subprocess
 import sys
 import threading
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from state.errors import CallRefused, EndpointFailing
 from state.pipeline import RateLimits
@@ -25,7 +25,10 @@ from tools.endpoint.failures import TryAgain
 from tools.endpoint.transport import Reply, chat_body
 from tools.files import writable
 from tools.training.child import child_environment
+from tools.training.resources import sampling_processes
 from tools.training.sampler import NOT_LOADED, Draw, Drawn
+
+_open: WeakSet[WeightsTransport] = WeakSet()
 
 
 class WeightsTransport:
@@ -39,8 +42,13 @@ class WeightsTransport:
 
     def __init__(self, base: Path, adapter: Path | None, processes: int | None = None) -> None:
         self.limits = RateLimits()
-        count = processes or (1 if Path("/dev/nvidia0").exists() else os.cpu_count() or 1)
-        self._workers = [_Worker(base, adapter) for _ in range(count)]
+        self._workers = [_Worker(base, adapter) for _ in range(processes or sampling_processes())]
+        _open.add(self)
+
+    def release(self) -> None:
+        """End the processes that have nothing to do."""
+        for worker in self._workers:
+            worker.release()
 
     def body(self, call: ChatCall, model: str) -> dict[str, Any]:
         """Return what is asked, in OpenAI's form."""
@@ -55,8 +63,13 @@ class WeightsTransport:
         """
         if call.json_schema is not None or call.stop:
             raise CallRefused("base_url 'weights' gives plain text alone: no JSON schema and no stop words")
-        worker = min(self._workers, key=lambda one: one.outstanding)
-        found = await asyncio.wrap_future(await asyncio.to_thread(worker.ask, call))
+        worker = min(self._workers, key=lambda one: one.claimed)
+        # Counted here and now: many calls choose before the first of them has reached its process.
+        worker.claimed += 1
+        try:
+            found = await asyncio.wrap_future(await asyncio.to_thread(worker.ask, call))
+        finally:
+            worker.claimed -= 1
         if found.failed:
             raise CallRefused(f"{model}: {found.failed}")
         return Reply(
@@ -65,6 +78,12 @@ class WeightsTransport:
             prompt_tokens=found.prompt_tokens,
             completion_tokens=found.tokens,
         )
+
+
+def release_idle() -> None:
+    """End the sampling processes that have nothing to do, for their memory; the next call starts them again."""
+    for transport in list(_open):
+        transport.release()
 
 
 class _Worker:
@@ -82,10 +101,8 @@ class _Worker:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._asked: dict[int, Future[Drawn]] = {}
-
-    @property
-    def outstanding(self) -> int:
-        return len(self._asked)
+        self.claimed = 0
+        """Calls that have chosen this process and are not answered yet."""
 
     def ask(self, call: ChatCall) -> Future[Drawn]:
         turns = tuple((turn["role"], writable(turn["content"])) for turn in call.messages)
@@ -108,6 +125,16 @@ class _Worker:
             except OSError:  # it ended this moment, and its reader is about to say so
                 self._lost(process, "it had ended")
         return answer
+
+    def release(self) -> None:
+        with self._lock:
+            process = self._process
+            if process is None or self._asked:
+                return
+            self._process = None
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
 
     def _start(self) -> subprocess.Popen[str]:
         self._process = process = subprocess.Popen(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import zip_longest
@@ -17,6 +16,7 @@ from pydantic import Field
 from state.errors import StorageError
 from state.records import Record
 from tools.training.child import stream_child
+from tools.training.resources import sampling_processes
 
 
 class Ask(NamedTuple):
@@ -183,7 +183,7 @@ def _dealt(groups: Sequence[Sequence[T]], count: int) -> list[tuple[T, ...]]:
 
 
 def _write_jobs(job: AnsweringJob, asks: Sequence[Ask], passages: Sequence[Passage], folder: Path) -> list[Path]:
-    processes = _processes()
+    processes = sampling_processes()
     dealt = shares(asks, processes)
     longest = sorted(passages, key=lambda passage: (-len(passage.prompt) - len(passage.text), passage.id))
     to_score = _dealt([[passage] for passage in longest], processes)
@@ -197,7 +197,3 @@ def _write_jobs(job: AnsweringJob, asks: Sequence[Ask], passages: Sequence[Passa
     except OSError as error:
         raise StorageError(f"the folder {folder} cannot be written: {error.strerror}") from error
     return job_files
-
-
-def _processes() -> int:
-    return 1 if Path("/dev/nvidia0").exists() else os.cpu_count() or 1

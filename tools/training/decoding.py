@@ -16,12 +16,15 @@ import torch
 from transformers import DynamicCache
 
 from tools.training.choosing import choose
+from tools.training.resources import free_memory, sampling_processes
 from tools.training.slots import Slots
 
 SHRINK_AT = 0.8
 """With no prompt waiting, the batch is cut down to its living rows when their share falls to this."""
 REFILL = 8
 """Prompts wait until one in so many slots is free: reading a few together costs little more than reading one."""
+CACHE_SHARE = 0.5
+"""Of the free memory, and on a CPU of this process's part of it, that keys and values may take."""
 PREFILL_TOKENS = 4096
 """Padded prompt tokens of one forward pass at most; a longer prompt goes alone."""
 
@@ -87,11 +90,12 @@ def decode(
         prompts: what to continue; longest first wastes the least.
         ends: ids that end a row.
         max_tokens: tokens of a row at most, at least 1.
-        slots: rows at work together, at least 1.
+        slots: rows at work together, at least 1; fewer where the memory does not hold so many of the longest.
         temperature: of the rows with noise, above 0.
         top_p: of the rows with noise, in (0, 1].
     """
-    count = min(slots, len(prompts))
+    longest = max((len(prompt.tokens) for prompt in prompts), default=0) + max_tokens
+    count = min(slots, len(prompts), slots_in(model, longest))
     waiting = deque(_Row(place, prompt) for place, prompt in enumerate(prompts))
     reader = _Reader(model, shared_head([prompt.tokens for prompt in prompts]))
     held = Slots(count, len(reader.head))
@@ -135,6 +139,19 @@ def decode_greedily(
     """
     prompts = [Prompt(tuple(ids[mask > 0].tolist())) for ids, mask in zip(input_ids, attention_mask, strict=True)]
     return decode(model, prompts, ends, max_tokens=max_tokens, slots=len(prompts))
+
+
+def slots_in(model: Any, longest: int) -> int:
+    """Return how many rows of ``longest`` tokens fit into ``CACHE_SHARE`` of the free memory, at least 1."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    row: int = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize * longest
+    if model.device.type == "cuda":
+        free = torch.cuda.mem_get_info(model.device)[0]
+    else:
+        free = free_memory() // sampling_processes()
+    return max(1, int(CACHE_SHARE * free) // row)
 
 
 def shared_head(prompts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

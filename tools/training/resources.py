@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -56,18 +57,28 @@ def measure(folder: Path, gpus: tuple[Gpu, ...] = (), training_elsewhere: bool =
         gpus: as CUDA tells them; looking needs torch, which is for a child process.
         training_elsewhere: whether another run of the same home is training.
     """
-    memory = psutil.virtual_memory()
-    total, free = memory.total, memory.available
-    if (limits := container_memory(CGROUPS)) is not None:
-        total, free = min(total, limits[0]), min(free, limits[1])
+    total, free = _memory()
     return Resources(
         cores=cores(),
         memory_total=total,
-        memory_free=max(0, free),
+        memory_free=free,
         disk_free=shutil.disk_usage(folder).free,
         gpus=gpus,
         training_elsewhere=training_elsewhere,
     )
+
+
+def free_memory() -> int:
+    """Return the bytes that can be had without swapping, of the machine or of the container around us."""
+    return _memory()[1]
+
+
+def _memory() -> tuple[int, int]:
+    memory = psutil.virtual_memory()
+    total, free = memory.total, memory.available
+    if (limits := container_memory(CGROUPS)) is not None:
+        total, free = min(total, limits[0]), min(free, limits[1])
+    return total, max(0, free)
 
 
 def cores() -> int:
@@ -78,6 +89,11 @@ def cores() -> int:
 def gpu_count() -> int:
     """Return how many NVIDIA GPUs the system shows, without loading CUDA."""
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def sampling_processes() -> int:
+    """Return how many processes sample side by side: one on a GPU, else one a core."""
+    return 1 if gpu_count() else cores()
 
 
 def container_memory(groups: Path) -> tuple[int, int] | None:
@@ -106,7 +122,8 @@ async def training_lock(home: Path) -> AsyncIterator[None]:
     """
     mark = await asyncio.to_thread(_mark, home)
     try:
-        await asyncio.to_thread(_take, mark.fileno())
+        # Shared by all who train; who looks has it to himself for an instant.
+        await asyncio.to_thread(fcntl.flock, mark.fileno(), fcntl.LOCK_SH)
         yield
     finally:
         mark.close()
@@ -115,7 +132,8 @@ async def training_lock(home: Path) -> AsyncIterator[None]:
 def training_elsewhere(home: Path) -> bool:
     """Return whether another run of this home is training."""
     with _mark(home) as mark:
-        return not _take(mark.fileno())
+        # Another who looks is gone at the second try.
+        return not any(_alone(mark.fileno(), wait) for wait in (0.0, 0.05, 0.05))
 
 
 def _mark(home: Path) -> TextIO:
@@ -124,7 +142,8 @@ def _mark(home: Path) -> TextIO:
         return (home / LOCK).open("a")
 
 
-def _take(handle: int) -> bool:
+def _alone(handle: int, wait: float) -> bool:
+    time.sleep(wait)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

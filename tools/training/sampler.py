@@ -11,9 +11,9 @@ import queue
 import sys
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from state.records import Record
 from tools.training.child import JsonLines
@@ -56,6 +56,9 @@ class Drawn(Record):
     """Why there is none."""
 
 
+Emit = Callable[[Drawn], None]
+
+
 class Sampler:
     """Weights in memory that complete chats.
 
@@ -73,7 +76,7 @@ class Sampler:
         self._model = load_model(base, adapter)
         self._ends = end_tokens(self._model, self._tokenizer)
 
-    def complete(self, draws: list[Draw], emit: Any) -> None:
+    def complete(self, draws: list[Draw], emit: Emit) -> None:
         """Complete draws of equal parameters together; ``emit`` gets a ``Drawn`` for each."""
         from tools.training.decoding import Prompt, decode
 
@@ -114,6 +117,30 @@ def gathered(waiting: queue.Queue[Draw]) -> list[list[Draw]]:
         return list(groups.values())
 
 
+def complete_each(draws: list[Draw], complete: Callable[[list[Draw], Emit], None], emit: Emit) -> None:
+    """Complete draws together; where that fails, what is left in halves, so that one too long fails alone."""
+    left = {draw.number: draw for draw in draws}
+
+    def note(found: Drawn) -> None:
+        del left[found.number]
+        emit(found)
+
+    reason = ""
+    try:
+        complete(draws, note)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    # Out of the handler, whose traceback would hold the failed attempt's memory.
+    rest = list(left.values())
+    if len(rest) == 1 == len(draws):
+        emit(Drawn(number=rest[0].number, failed=reason))
+    elif rest:
+        half = (len(rest) + 1) // 2
+        for part in (rest[:half], rest[half:]):
+            if part:
+                complete_each(part, complete, emit)
+
+
 def main(base: str, adapter: str = "") -> None:
     """Answer lines until the input ends, or nothing comes for a while."""
     lines = JsonLines()
@@ -132,17 +159,7 @@ def main(base: str, adapter: str = "") -> None:
         return
     while groups := gathered(waiting):
         for draws in groups:
-            left = {draw.number for draw in draws}
-
-            def emit(found: Drawn, left: set[int] = left) -> None:
-                left.discard(found.number)
-                lines.write(**found.model_dump())
-
-            try:
-                sampler.complete(draws, emit)
-            except Exception as error:  # one group's failure, such as too long a prompt, is not the others'
-                for number in sorted(left):
-                    emit(Drawn(number=number, failed=f"{type(error).__name__}: {error}"))
+            complete_each(draws, sampler.complete, lambda found: lines.write(**found.model_dump()))
 
 
 if __name__ == "__main__":
