@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from langgraph.types import interrupt
 
 from state.pipeline import Approval, Node, PipelineState, Verdict
@@ -14,10 +16,11 @@ def make_approve() -> Node:
     """Return the node."""
 
     async def approve(state: PipelineState) -> PipelineState:
-        verdict = state["verdict"]
-        if state["request"].unattended:
-            return {"approval": unattended_approval(verdict)}
-        actions = [approval_action(verdict, state["adapter"].folder, state.get("warnings", []))]
+        verdict, request = state["verdict"], state["request"]
+        doubts = perplexity_doubt(verdict, request.evaluate.max_perplexity)
+        if request.unattended:
+            return {"approval": unattended_approval(verdict, [*state["adapter"].flags, *doubts])}
+        actions = [approval_action(verdict, state["adapter"].folder, [*state.get("warnings", []), *doubts])]
         answer = interrupt(question(actions), response_schema=answer_schema(actions))
         return {"approval": apply_approval(answer)}
 
@@ -44,9 +47,18 @@ def verdict_in_words(verdict: Verdict) -> str:
     )
 
 
-def unattended_approval(verdict: Verdict) -> Approval:
-    """Return what the policy decides: deploy only what is better."""
-    return Approval(approved=verdict.verdict == "better", reviewer=POLICY, comment=verdict_in_words(verdict))
+def perplexity_doubt(verdict: Verdict, most: float) -> list[str]:
+    """Return a line where the adapter's language suffered: its perplexity is over ``most`` times the base's."""
+    ratio = verdict.perplexity_ratio
+    if ratio is None or ratio <= most:
+        return []
+    return [f"its perplexity on held-out text is {ratio:.2f} times the base's, above evaluate.max_perplexity, {most:g}"]
+
+
+def unattended_approval(verdict: Verdict, doubts: Sequence[str]) -> Approval:
+    """Return what the policy decides: deploy only what is better, and what nothing else speaks against."""
+    comment = "; but ".join([verdict_in_words(verdict), *doubts])
+    return Approval(approved=verdict.verdict == "better" and not doubts, reviewer=POLICY, comment=comment)
 
 
 def apply_approval(answer: HumanAnswer) -> Approval:

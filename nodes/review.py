@@ -11,6 +11,7 @@ from state.pipeline import Node, PipelineState
 from state.records import Candidate, Judgement, Outcome, Record, Review, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
+from tools.dataset.pairing import REJECTED_STARS
 from tools.hitl import Action, Decision, HumanAnswer, answer_schema, question
 from tools.progress import report
 
@@ -107,12 +108,18 @@ def _action(item: Borderline, request: RunRequest) -> Action:
 
 
 def unattended_answer(items: Sequence[Borderline], request: RunRequest) -> HumanAnswer:
-    """Return what the request's policy decides; the policy's name stands as the reviewer, never a person's."""
+    """Return what the request's policy decides; the policy's name stands as the reviewer, never a person's.
+
+    What the expert gave one or two stars no policy approves: the crew may find the words clear that miss the prompt.
+    """
     policy = request.review.unattended
 
     def decide(item: Borderline) -> Decision:
         good = policy == "approve" or (policy == "midpoint" and item.score >= sum(item.thresholds(request)) / 2)
-        return Decision(type="approve" if good else "reject", message=f"unattended, score {item.score:g}")
+        stars = item.judgement.stars if item.judgement else None
+        good = good and (stars is None or stars > REJECTED_STARS)
+        said = f"unattended, score {item.score:g}" + (f", {stars} stars" if stars else "")
+        return Decision(type="approve" if good else "reject", message=said)
 
     return HumanAnswer.model_construct(decisions=[decide(item) for item in items], reviewer=f"policy:{policy}")
 

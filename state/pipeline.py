@@ -28,6 +28,8 @@ class AdapterRef(Record):
     id: str
     """Content hash of its weights."""
     folder: str
+    flags: tuple[str, ...] = ()
+    """What the tripwires hold against its training."""
 
 
 class Verdict(Record):
@@ -44,6 +46,8 @@ class Verdict(Record):
     prompts: int
     scoreboard: str
     """Path of the scoreboard's JSON."""
+    perplexity_ratio: float | None = None
+    """The adapter's perplexity on held-out text over the base's; ``None`` where it was not measured."""
 
 
 class Approval(Record):

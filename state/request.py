@@ -261,6 +261,9 @@ class Evaluation(Section):
     primary: Literal["guarded", "checks", "rougeL"] = "guarded"
     """The metric of the verdict, fixed before training. ``guarded``: the checks pass, the text does not repeat
     itself and it ended by itself."""
+    max_perplexity: float = Field(1.05, gt=0)
+    """An adapter whose perplexity on held-out text is more than so many times its base's is not deployed by an
+    unattended run, and a person is warned: a gain in the checks that costs the language is no gain."""
     resamples: int = Field(10_000, ge=100, le=1_000_000)
     """Draws of the paired bootstrap."""
     sampled_draws: int = Field(1, ge=0, le=64)
@@ -285,7 +288,8 @@ class RunRequest(Section):
     seed: int = Field(0, ge=0, lt=2**31)
     """Every draw of the run follows from it."""
     unattended: bool = False
-    """Never wait for a person: a named policy reviews, and an adapter is deployed only if it is shown to be better."""
+    """Never wait for a person: a named policy reviews, and an adapter is deployed only if it is shown to be better, no
+    tripwire flagged its training, and its perplexity stays within ``evaluate.max_perplexity``."""
     sources: Sources = Sources()
     models: Models = Models()
     budget: Budget = Budget()

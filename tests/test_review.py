@@ -19,6 +19,7 @@ from nodes.review import (
     settle,
     unattended_answer,
 )
+from state.pipeline import AdapterRef
 from state.records import Candidate, CheckResult, Judgement, Outcome, Record, Review, Sample
 from state.request import RunRequest
 from state.store import RecordStore
@@ -147,8 +148,19 @@ def test_the_policy_decides_and_its_name_stands_as_the_reviewer(policy: str, ove
     assert (made.decision, made.reviewer, made.comment) == (
         decision,
         f"policy:{policy}",
-        f"unattended, score {overall:g}",
+        f"unattended, score {overall:g}, 3 stars",
     )
+
+
+@pytest.mark.parametrize("policy", ["midpoint", "approve"])
+def test_no_policy_approves_what_the_expert_gave_two_stars(policy: str) -> None:
+    """An answer off the topic has two stars at most, however clear its words are."""
+    request = RunRequest.model_validate({"review": {"unattended": policy}})
+    item = completion(69.9)
+    assert item.judgement is not None
+    off_topic = item.model_copy(update={"judgement": item.judgement.model_copy(update={"stars": 2})})
+    answer = unattended_answer([item, off_topic], request)
+    assert [decision.type for decision in answer.decisions] == ["approve", "reject"]
 
 
 def test_an_instruction_has_its_own_midpoint() -> None:
@@ -323,11 +335,31 @@ def test_what_is_signed_is_shown_with_its_figures_and_warnings() -> None:
 )
 async def test_an_unattended_run_signs_only_what_is_better(word: str, said: str, signed: bool) -> None:
     assert said in verdict_in_words(verdict(word))
-    made = unattended_approval(verdict(word))
+    made = unattended_approval(verdict(word), [])
     assert (made.approved, made.reviewer, made.comment) == (signed, POLICY, verdict_in_words(verdict(word)))
     assert POLICY.startswith("policy:")
-    state = await make_approve()({"request": RunRequest(unattended=True), "verdict": verdict(word)})
-    assert state == {"approval": made}
+    adapter = AdapterRef(id="a", folder="a")
+    given_ = {"request": RunRequest(unattended=True), "verdict": verdict(word), "adapter": adapter}
+    assert await make_approve()(given_) == {"approval": made}  # type: ignore[arg-type]  # the part that it reads
+
+
+@pytest.mark.parametrize(
+    ("flags", "perplexity", "signed", "said"),
+    [
+        ((), 1.04, True, ""),
+        ((), None, True, ""),
+        ((), 1.2, False, "its perplexity on held-out text is 1.20 times the base's"),
+        (("training round-1: sft: answers repeat themselves",), 0.9, False, "answers repeat themselves"),
+    ],
+)
+async def test_an_unattended_run_signs_nothing_that_gained_in_the_checks_alone(
+    flags: tuple[str, ...], perplexity: float | None, signed: bool, said: str
+) -> None:
+    better = verdict("better", perplexity_ratio=perplexity)
+    adapter = AdapterRef(id="a", folder="a", flags=flags)
+    given_ = {"request": RunRequest(unattended=True), "verdict": better, "adapter": adapter}
+    made = (await make_approve()(given_))["approval"]  # type: ignore[arg-type]  # the part that it reads
+    assert made.approved is signed and said in made.comment
 
 
 @pytest.mark.parametrize(("kind", "signed"), [("approve", True), ("reject", False)])
