@@ -53,8 +53,8 @@ class Marks(Record):
 def marks_of(greedy: Scored, draws: Sequence[Scored]) -> Marks:
     """Return a prompt's scores: the greedy answer's, and the means over its sampled ones."""
     sampled = {
-        f"{metric}_sampled": sum(draw.metrics[metric] for draw in draws) / len(draws)
-        for metric in SAMPLED
+        name: sum(draw.metrics[metric] for draw in draws) / len(draws)
+        for name, metric in SAMPLED.items()
         if draws and metric in greedy.metrics
     }
     return Marks(greedy=dict(greedy.metrics), sampled=sampled)
@@ -76,7 +76,7 @@ def compare_all(
     columns: dict[str, list[tuple[float, float]]] = {
         metric: [(b.greedy[metric], a.greedy[metric]) for b, a in pairs if metric in b.greedy] for metric in METRICS
     }
-    for metric in (f"{metric}_sampled" for metric in SAMPLED):
+    for metric in SAMPLED:
         columns[metric] = [(b.sampled[metric], a.sampled[metric]) for b, a in pairs if metric in b.sampled]
     columns[NATS] = list(nats)
     raw = [

@@ -78,6 +78,7 @@ class Scoreboard(Record):
             high=one.interval.high,
             prompts=one.prompts,
             scoreboard=path,
+            perplexity_ratio=self.perplexity.ratio if self.perplexity else None,
         )
 
 

@@ -29,13 +29,13 @@ METRICS: Mapping[str, str] = MappingProxyType(
 )
 """The metrics, and what they say. ``checks`` and ``checks_loose`` apply to prompts with checks, ROUGE to prompts with a
 reference, the others to all."""
-SAMPLED = ("guarded", "checks", "distinct3", "ended", "words")
-"""Metrics that are taken of sampled answers, too: the mean over a prompt's draws, under the name with ``_sampled``."""
+SAMPLED: Mapping[str, str] = MappingProxyType({f"{metric}_sampled": metric for metric in METRICS})
+"""Every metric is taken of sampled answers, too: the mean over a prompt's draws, under a name of its own."""
 NATS = "nats"
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
         **METRICS,
-        **{f"{metric}_sampled": f"{METRICS[metric]}, sampled answers" for metric in SAMPLED},
+        **{name: f"{METRICS[metric]}, sampled answers" for name, metric in SAMPLED.items()},
         NATS: "nats a token on held-out texts, the logarithm of perplexity",
     }
 )
@@ -65,9 +65,7 @@ def score_answer(sample: Sample, answer: Answer | None) -> Scored:
     text = answer.text if answer is not None else ""
     ended = answer is not None and answer.ended
     strict = run_checks(sample.checks, text)
-    # A prompt that asks to be repeated is no copy where it is.
-    repeating = any(check.kind == REPEAT_PROMPT for check in sample.checks)
-    clean = not guard("" if repeating else sample.prompt, text, ended)
+    clean = not degenerate(sample, text, ended)
     metrics = {"guarded": float(clean and all(result.passed for result in strict))}
     if strict:
         metrics["checks"] = _share(strict)
@@ -78,6 +76,12 @@ def score_answer(sample: Sample, answer: Answer | None) -> Scored:
     metrics["ended"] = float(ended)
     metrics["words"] = float(len(words(text)))
     return Scored(metrics, strict)
+
+
+def degenerate(sample: Sample, text: str, ended: bool) -> tuple[str, ...]:
+    """Return what the guard has against an answer; to repeat the prompt is no fault where the prompt asks for it."""
+    repeating = any(check.kind == REPEAT_PROMPT for check in sample.checks)
+    return guard("" if repeating else sample.prompt, text, ended)
 
 
 def _share(results: tuple[CheckResult, ...]) -> float:

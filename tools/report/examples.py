@@ -9,8 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from state.records import Answer, CheckResult, Record, Sample
-from tools.checks.guard import guard
-from tools.evaluation.scoring import Scored, score_answer
+from tools.evaluation.scoring import Scored, degenerate, score_answer
 
 LONGEST, LINES = 1200, 24
 """Characters and lines shown of a text."""
@@ -123,6 +122,6 @@ def _shown(sample: Sample, answer: Answer | None, scored: Scored) -> AnswerShown
         cut=cut,
         guarded=scored.metrics["guarded"] > 0,
         ended=ended,
-        degenerate=guard(sample.prompt, text, ended),
+        degenerate=degenerate(sample, text, ended),
         checks=scored.checks,
     )
