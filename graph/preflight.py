@@ -68,8 +68,7 @@ def check_training(request: RunRequest, cache: Path) -> None:
     base = request.models.base
     if base != EMBEDDED and (Path(base).exists() or not HUB_NAME.fullmatch(base)):
         base_folder(base, cache)
-    config_file(request.train.accelerate_config)
-    demand_quantisation(request.train.quantise)
+    demand_quantisation(request.train.quantise, config_file(request.train.accelerate_config))
 
 
 def check_disk(home: Path) -> None:

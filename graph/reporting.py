@@ -34,6 +34,7 @@ from tools.report.page import render
 from tools.report.scores import ScoreCounter, Scores
 from tools.report.timing import Latency, step_times
 from tools.report.training import TrainingRound, read_training
+from tools.training.job import STOPPED
 
 REPORT = "report.html"
 PROMPTS = 2000
@@ -135,15 +136,15 @@ def _board(state: PipelineState) -> Board | None:
 
 
 def _trainings(folder: Path, evaluated: str) -> tuple[TrainingRound, ...]:
-    places = sorted(folder.glob("training/round-*/adapter"), key=lambda place: (len(str(place)), str(place)))
-    found = [(place, _read_json(place / "summary.json")) for place in places]
+    places = sorted(folder.glob("training/round-*"), key=lambda place: (len(str(place)), str(place)))
+    found = [(p, _read_json(p / "adapter" / "summary.json") or _read_json(p / STOPPED)) for p in places]
     return tuple(
         read_training(
-            place.parent.name.replace("-", " "),
+            place.name.replace("-", " "),
             raw,
-            evaluated=place == Path(evaluated),
-            decision=_read_json(place.parent / DECISION),
-            checklist=_read_json(place.parent / CHECKLIST),
+            evaluated=place / "adapter" == Path(evaluated),
+            decision=_read_json(place / DECISION),
+            checklist=_read_json(place / CHECKLIST),
         )
         for place, raw in found
         if raw

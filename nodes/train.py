@@ -16,6 +16,7 @@ from state.records import Outcome, Sample
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.dataset.files import DPO, SFT
+from tools.endpoint.weights import release_idle
 from tools.files import write_file
 from tools.hitl import Action, HumanAnswer, answer_schema, question
 from tools.progress import report
@@ -31,7 +32,7 @@ from tools.training.checklists import (
 )
 from tools.training.decision import decide
 from tools.training.estimate import disk_bytes
-from tools.training.job import TrainingJob, TrainingProgress
+from tools.training.job import STOPPED, TrainingJob, TrainingProgress
 from tools.training.launch import train as launch_training
 from tools.training.resources import training_elsewhere, training_lock
 from tools.training.survey import Found, SurveyJob, look
@@ -59,6 +60,7 @@ def make_decide(store: RecordStore, runs_folder: Path, cache: Path) -> Node:
         for left in range(pauses, -1, -1):
             busy = await asyncio.to_thread(training_elsewhere, runs_folder)
             asked = SurveyJob(job=job, heldout=tuple(s.prompt for s in heldout), training_elsewhere=busy)
+            await asyncio.to_thread(release_idle)
             found = await look(asked, folder)
             decision = settled(decide(found.survey, request.train), request)
             await asyncio.to_thread(_keep, folder, decision, found, request)
@@ -100,10 +102,14 @@ def make_train(runs_folder: Path, cache: Path) -> Node:
         progress = ProgressSteps()
         async with training_lock(runs_folder):
             job = decided_job(training_job(state, base, folder / "adapter"), state["training_decision"])
-            adapter = await launch_training(job, folder, progress.report)
-        decision, warnings = await asyncio.to_thread(_look_back, folder, state["training_decision"], progress)
+            try:
+                adapter = await launch_training(job, folder, progress.report)
+            except TrainingError:
+                await asyncio.to_thread(_note_stop, folder, progress)
+                raise
+        decision, flags, warnings = await asyncio.to_thread(_look_back, folder, state["training_decision"], progress)
         return {
-            "adapter": adapter,
+            "adapter": adapter.model_copy(update={"flags": flags}),
             "training_round": number,
             "training_decision": decision,
             "warnings": [*state.get("warnings", []), *warnings],
@@ -186,11 +192,7 @@ def apply_answer(answer: HumanAnswer, decision: TrainingDecision, request: RunRe
 
 
 class ProgressSteps:
-    """Turns the trainer's absolute steps into steps forward, and keeps an eye on the disk.
-
-    Args:
-        folder: where the training writes.
-    """
+    """Turns the trainer's absolute steps into steps forward, and keeps an eye on the disk."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
@@ -222,8 +224,10 @@ def _keep(folder: Path, decision: TrainingDecision, found: Found, request: RunRe
     _write(folder / CHECKLIST, Checklists(before=before))
 
 
-def _look_back(folder: Path, decision: TrainingDecision, progress: ProgressSteps) -> tuple[TrainingDecision, list[str]]:
-    """Complete the checklist; return the decision with the true time, and a line for all that a person should know."""
+def _look_back(
+    folder: Path, decision: TrainingDecision, progress: ProgressSteps
+) -> tuple[TrainingDecision, tuple[str, ...], list[str]]:
+    """Complete the checklist; return the decision with the true time, the flags, and all that a person should know."""
     summary = json.loads((folder / "adapter" / "summary.json").read_text(encoding="utf-8"))
     begun = Checklists.model_validate_json((folder / CHECKLIST).read_text(encoding="utf-8"))
     found = [CheckItem.model_validate(item) for item in summary["inspection"]]
@@ -237,8 +241,17 @@ def _look_back(folder: Path, decision: TrainingDecision, progress: ProgressSteps
     made = json.loads((folder / DECISION).read_text(encoding="utf-8"))
     _write_decision(folder, made | {"decision": timed.model_dump()})
     changed = [f"training was changed to fit: {decision.reason}"] if decision.settled_by == POLICY else []
-    flags = [f"training {folder.name}: {flag}" for flag in summary.get("flags", [])]
-    return timed, [*changed, *flags, *lists.warnings(), *time_warning(timed)]
+    flags = tuple(f"training {folder.name}: {flag}" for flag in summary.get("flags", []))
+    return timed, flags, [*changed, *flags, *lists.warnings(), *time_warning(timed)]
+
+
+def _note_stop(folder: Path, progress: ProgressSteps) -> None:
+    """Write what was seen while it trained onto the checklist of a training that a tripwire stopped."""
+    if (folder / STOPPED).is_file():
+        summary = json.loads((folder / STOPPED).read_text(encoding="utf-8"))
+        begun = Checklists.model_validate_json((folder / CHECKLIST).read_text(encoding="utf-8"))
+        seen = tuple(during_items(summary, progress.lowest_disk))
+        _write(folder / CHECKLIST, begun.model_copy(update={"during": seen}))
 
 
 def _write_decision(folder: Path, made: Mapping[str, Any]) -> None:

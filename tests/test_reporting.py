@@ -98,7 +98,12 @@ async def test_all_that_a_run_has_is_read(services: Services) -> None:
     (services.runs_folder / "run" / STEP_TIMES).write_text(
         '{"step": "train", "began": 5, "ended": 65}\n{"step": "ask", "began": 5, "ended": 900}\n{"step": "jud'
     )
+    stopped = services.runs_folder / "run" / "training" / "round-2" / "stopped.json"
+    stopped.parent.mkdir()
+    stopped.write_text(json.dumps({"phases": [{"phase": "sft", "losses": [2.0, 9.0]}], "flags": ["the loss climbs"]}))
     facts = await gather(services, "run", state)
+    assert [(one.name, one.evaluated) for one in facts.trainings] == [("round 1", True), ("round 2", False)]
+    assert facts.trainings[1].flags == ("the loss climbs",)
     assert facts.board is not None and facts.board.verdict == "better"
     assert [curve.name for curve in facts.trainings[0].phases[0].curves] == ["loss"] and facts.trainings[0].evaluated
     assert facts.trainings[0].decision == (("action", "proceed"),) and facts.trainings[0].looked[0].name == "rows"

@@ -97,6 +97,15 @@ async def test_a_text_that_copies_its_example_is_rejected_with_that_reason(tmp_p
     assert reasons == [("it speaks of the example that stood before the prompt",), ()]
 
 
+async def test_a_prompt_without_checks_gets_more_where_every_draw_is_degenerate(tmp_path: Path) -> None:
+    of = sample("Explain how bees turn nectar into honey.")
+    looping = "honey is sweet and " * 20
+    found = await answered(tmp_path, Policy([looping, looping, PLAIN, PLAIN]), of)
+    assert [c.draw for c in found if c.provenance == "scaffolded" and c.outcome == Outcome.PENDING] == [2, 3]
+    fine = await answered(tmp_path / "fine", Policy([looping, PLAIN, PLAIN, PLAIN]), of)
+    assert [(c.draw, c.provenance) for c in fine] == [(0, "sampled"), (1, "sampled")]
+
+
 async def test_what_is_put_right_speaks_of_no_example_either(tmp_path: Path) -> None:
     policy = Policy(["", "", "An umbrella keeps all the bees dry in the rain.", ""])
     found = await answered(tmp_path, policy, OF)

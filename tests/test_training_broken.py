@@ -6,6 +6,7 @@ wrongly, so a training can make it better and can make it worse; that a sound on
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests.tiny_model import tiny_model
 from tools.dataset.files import DPO, SFT, write_dataset
 from tools.dataset.pairing import pair_all
 from tools.evaluation.scoreboard import Scoreboard, score_answers
-from tools.training.job import TrainingJob
+from tools.training.job import STOPPED, TrainingJob
 
 COLOURS = (
     "amber", "black", "blue", "bronze", "brown", "coral", "cream", "gold", "green", "grey",
@@ -206,7 +207,7 @@ def evaluated(base: Path, base_answers: list[Answer]) -> Callable[[Path], tuple[
 
     def evaluate(adapter: Path) -> tuple[Scoreboard, bool]:
         board = score_answers(SAMPLES, base_answers, answers(base, adapter), Evaluation(), 0)
-        return board, unattended_approval(board.record("scoreboard.json")).approved
+        return board, unattended_approval(board.record("scoreboard.json"), []).approved
 
     return evaluate
 
@@ -298,6 +299,11 @@ def test_the_wrong_reference_stops_dpo(base: Path, tmp_path: Path, monkeypatch: 
 def test_a_learning_rate_100_times_too_high_is_stopped(base: Path, tmp_path: Path, recipe: str) -> None:
     with pytest.raises(TrainingError, match=r"the loss climbs|is nan|is inf|collapse"):
         trained(base, rows(tmp_path / "rows", right, wrong), recipe, scale=100.0)
+    (left,) = tmp_path.rglob(STOPPED)
+    stopped = json.loads(left.read_text())
+    (phase,) = stopped["phases"]
+    assert phase["phase"] == recipe and 0 < phase["steps"] < phase["planned_steps"] and len(phase["losses"]) > 0
+    assert re.search(r"climbs|nan|inf|collapse", stopped["flags"][0])
 
 
 def test_a_reward_without_the_guard_gives_no_rows(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from tools.training.checklists import (
     time_warning,
 )
 from tools.training.decision import Survey, decide
-from tools.training.estimate import BaseFacts, Machine, PhaseWork, disk_bytes, seconds_needed
+from tools.training.estimate import BaseFacts, Machine, PhaseWork, disk_bytes, fixed_bytes, seconds_needed
 from tools.training.resources import Gpu, Resources, container_memory, measure, training_elsewhere, training_lock
 
 ROOT = Path(__file__).parent.parent
@@ -235,11 +236,17 @@ def test_the_base_should_be_the_policy(models: Models, outcome: str) -> None:
 
 
 def test_what_was_seen_during_and_after() -> None:
-    falling = {"phase": "sft", "steps": 6, "losses": [3.0, 2.5, 2.0, 1.5, 1.0, 0.5], "gradient_norms": [1.0] * 6}
-    broken = {"phase": "dpo", "steps": 3, "losses": [1.0, float("nan"), 2.0], "gradient_norms": [0.0] * 3}
+    falling = {"phase": "sft", "steps": 6, "planned_steps": 6, "probe_distinct3": [0.9, 0.8]}
+    falling |= {"losses": [3.0, 2.5, 2.0, 1.5, 1.0, 0.5], "gradient_norms": [1.0] * 6}
+    broken = {"phase": "dpo", "steps": 3, "planned_steps": 9, "probe_distinct3": [0.9, 0.6]}
+    broken |= {"losses": [1.0, float("nan"), 2.0], "gradient_norms": [0.0] * 3}
     during = {i.name: i.outcome for i in during_items({"phases": [falling, broken]}, 5 * GB)}
     assert during["sft losses are finite"] == during["disk did not run full"] == "passed"
     assert during["dpo losses are finite"] == during["dpo gradients are finite and above 0"] == "failed"
+    assert during["sft made all its steps"] == during["sft answers do not repeat themselves"] == "passed"
+    assert during["dpo made all its steps"] == during["dpo answers do not repeat themselves"] == "failed"
+    unprobed = {i.name: i.outcome for i in during_items({"phases": [falling | {"probe_distinct3": []}]}, None)}
+    assert unprobed["sft answers do not repeat themselves"] == unprobed["disk did not run full"] == "not applicable"
     after = after_items({"phases": [falling, broken]}, [item("the adapter loads onto its base", True, "x")])
     assert [i.outcome for i in after] == ["passed", "passed", "failed"]
     assert after_items({"phases": [falling | {"losses": [1.0]}]}, [])[0].outcome == "not applicable"
@@ -275,7 +282,23 @@ async def test_one_training_sees_another(tmp_path: Path) -> None:
         assert training_elsewhere(tmp_path)
         async with training_lock(tmp_path):
             pass
+        assert training_elsewhere(tmp_path), "one that came later, and went first"
     assert not training_elsewhere(tmp_path)
+
+
+async def test_two_that_look_at_once_see_no_training(tmp_path: Path) -> None:
+    looks = await asyncio.gather(*(asyncio.to_thread(training_elsewhere, tmp_path) for _ in range(4)))
+    assert not any(looks)
+    async with training_lock(tmp_path), training_lock(tmp_path):
+        assert await asyncio.to_thread(training_elsewhere, tmp_path)
+
+
+def test_offloaded_weights_take_no_room_on_the_gpu() -> None:
+    gpu = Machine(on_cpu=False, pace=1e14, sharded=True)
+    away = gpu.model_copy(update={"offloaded": configs.offloads(configs.shipped()["zero3"])})
+    assert not configs.offloads(configs.shipped()["fsdp"])
+    assert fixed_bytes(LARGE, Training(), gpu) > 13 * GB
+    assert fixed_bytes(LARGE, Training(), away) < 3 * GB
 
 
 @pytest.fixture
@@ -343,13 +366,18 @@ def test_a_config_that_cannot_be_used_is_refused(tmp_path: Path, with_gpus: Call
 
 
 def test_four_bits_are_refused_where_they_cannot_be_had(with_gpus: Callable[[int], None]) -> None:
+    shipped = configs.shipped()
     with_gpus(0)
     assert quantise.quantisation("none") == {}
+    quantise.demand_quantisation("none", shipped["cpu"])
     with pytest.raises(BadInput, match="needs an NVIDIA GPU"):
-        quantise.quantisation("4bit")
+        quantise.demand_quantisation("4bit", shipped["gpu"])
     with_gpus(1)
     with pytest.raises(BadInput, match="pip install bitsandbytes"):
-        quantise.quantisation("4bit")
+        quantise.demand_quantisation("4bit", shipped["gpu"])
+    for name in ("cpu", "cpus", "fsdp", "zero3"):
+        with pytest.raises(BadInput, match="a whole GPU a process"):
+            quantise.demand_quantisation("4bit", shipped[name])
 
 
 def test_qlora_is_nf4_with_double_quantisation_in_bfloat16(

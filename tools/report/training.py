@@ -50,6 +50,8 @@ class TrainingRound(Record):
     """What was decided before it began, and the estimate beside the true time."""
     looked: tuple[Looked, ...] = ()
     """Its checklists, in order."""
+    flags: tuple[str, ...]
+    """What stopped it, and whatever else no phase tells."""
     phases: tuple[TrainingPhase, ...]
     versions: tuple[tuple[str, str], ...]
 
@@ -73,11 +75,13 @@ def read_training(
     """
     phases = [phase for phase in raw.get("phases", ()) if isinstance(phase, Mapping)]
     versions = raw.get("versions")
+    told = {flag for phase in phases for flag in phase.get("flags") or ()}
     return TrainingRound(
         name=name,
         evaluated=evaluated,
         decision=tuple(_decision((decision or {}).get("decision"))),
         looked=tuple(_looked(checklist or {})),
+        flags=tuple(str(flag) for flag in raw.get("flags") or () if flag not in told),
         phases=tuple(_phase(phase) for phase in phases),
         versions=tuple((key, str(value)) for key, value in versions.items()) if isinstance(versions, Mapping) else (),
     )

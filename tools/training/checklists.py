@@ -10,6 +10,7 @@ from state.pipeline import TrainingDecision
 from state.records import Record
 from state.request import EMBEDDED, Models
 from tools.training.job import Phase
+from tools.training.tripwires import REPETITION
 
 MISESTIMATED = 2.0
 """How many times off the estimated time may be before a person is told."""
@@ -119,7 +120,12 @@ def during_items(summary: Mapping[str, Any], lowest_disk: int | None) -> list[Ch
                 all(map(math.isfinite, gradients)) and max(gradients) > 0 if gradients else None,
                 f"from {min(gradients):.3g} to {max(gradients):.3g}" if gradients else "not recorded",
             ),
-            item(f"{name} made all its steps", phase["steps"] == len(losses) > 0, f"{phase['steps']} steps"),
+            item(
+                f"{name} made all its steps",
+                phase["steps"] == phase["planned_steps"] > 0,
+                f"{phase['steps']} of {phase['planned_steps']} steps",
+            ),
+            _repetition(name, phase["probe_distinct3"]),
         ]
     room = "not looked at" if lowest_disk is None else f"{lowest_disk / 1e9:.1f} GB were free at the least"
     return [*items, item("disk did not run full", None if lowest_disk is None else lowest_disk > 2**20, room)]
@@ -140,6 +146,14 @@ def after_items(summary: Mapping[str, Any], found: Sequence[CheckItem]) -> list[
         said = f"{begin:.3f} over the first third, {end:.3f} over the last" if third else f"{len(losses)} steps"
         items.append(item(f"the {phase['phase']} loss went down", end < begin if third else None, said))
     return items
+
+
+def _repetition(phase: str, distinct: Sequence[float]) -> CheckItem:
+    """Return whether short answers repeat themselves more than before the training."""
+    if len(distinct) < 2:
+        return item(f"{phase} answers do not repeat themselves", None, "not probed: several processes, or no steps")
+    said = f"distinct 3-grams on the probe went from {distinct[0]:.2f} to {distinct[-1]:.2f}"
+    return item(f"{phase} answers do not repeat themselves", distinct[0] - distinct[-1] < REPETITION, said)
 
 
 def time_warning(decision: TrainingDecision) -> list[str]:

@@ -16,6 +16,10 @@ DEFAULT = "gpu"
 """Passed where the request names none: without a file accelerate would read the user's own default configuration."""
 
 
+SHARDED = ("FSDP", "DEEPSPEED")
+"""Ways, in accelerate's words, in which the processes share one copy of the weights."""
+
+
 def shipped() -> dict[str, Path]:
     """Return the configs that come with Corral, by name."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
@@ -31,7 +35,7 @@ def config_file(name: str | None) -> Path:
     if not path.is_file():
         raise BadInput(f"train.accelerate_config: {name} is not there; give a file, or one of {', '.join(shipped())}")
     kind = kind_of(path)
-    if kind in ("FSDP", "DEEPSPEED") and not gpu_count():
+    if kind in SHARDED and not gpu_count():
         raise BadInput(f"train.accelerate_config: {name} shards over GPUs, and this machine has none")
     if kind == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
         raise BadInput(f"train.accelerate_config: {name} needs the package deepspeed (pip install deepspeed)")
@@ -41,6 +45,11 @@ def config_file(name: str | None) -> Path:
 def kind_of(path: Path) -> str:
     """Return how a config distributes the work, in accelerate's word, such as ``NO`` or ``FSDP``."""
     return str(_read(path)["distributed_type"])
+
+
+def offloads(path: Path) -> bool:
+    """Return whether a config keeps weights and optimiser in main memory, and on the GPU what a layer needs."""
+    return bool(_read(path).get("deepspeed_config", {}).get("offload_param_device") == "cpu")
 
 
 def uses_cpu(path: Path) -> bool:

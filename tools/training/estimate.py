@@ -84,6 +84,8 @@ class Machine(Record):
     processes: int = Field(1, ge=1)
     sharded: bool = False
     """The processes share one copy of the weights."""
+    offloaded: bool = False
+    """Weights and optimiser lie in main memory, and come to the device a layer at a time."""
 
 
 def trained_weights(base: BaseFacts, settings: Training) -> int:
@@ -92,10 +94,12 @@ def trained_weights(base: BaseFacts, settings: Training) -> int:
 
 
 def fixed_bytes(base: BaseFacts, settings: Training, machine: Machine) -> int:
-    """Return the bytes that a process of the training holds, whatever the rows: libraries, base and adapter."""
+    """Return the bytes that a process holds on its device, whatever the rows: libraries, base and adapter."""
     weights = base.parameters * BYTES_OF_WEIGHT[settings.quantise] * (2 if machine.wide else 1)
     adapter = trained_weights(base, settings) * ADAPTER_BYTES
-    return round(LIBRARIES_BYTES + (weights + adapter) / (machine.processes if machine.sharded else 1))
+    held = (weights + adapter) / (machine.processes if machine.sharded else 1)
+    # Two layers at a time: the one at work and the one that is fetched.
+    return round(LIBRARIES_BYTES + (2 * (weights + adapter) / base.layers if machine.offloaded else held))
 
 
 def pass_bytes(base: BaseFacts, machine: Machine, tokens: int, longest: int, checkpointing: bool) -> int:

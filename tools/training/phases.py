@@ -17,11 +17,12 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM
 from trl import DPOConfig, SFTConfig
 
-from state.errors import BadInput
+from state.errors import BadInput, TrainingError
 from state.records import content_hash
+from tools.files import write_file
 from tools.training.base_model import file_hash
 from tools.training.inspecting import inspect_adapter
-from tools.training.job import Phase, TrainingJob
+from tools.training.job import STOPPED, Phase, TrainingJob
 from tools.training.probe import Probe
 from tools.training.quantise import quantisation
 from tools.training.quicken import attention_for
@@ -98,10 +99,20 @@ def _train_phase(
     )
     trainer.fix_order(rows.lengths, job.settings.epochs, job.seed)
     checkpoint = last_whole_checkpoint(work)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    summary = reporter.summary(trainer.state.log_history, rows=len(rows.data), resumed=checkpoint is not None)
-    _keep_adapter(trainer, work, target, summary)
-    return summary
+
+    def summary() -> dict[str, Any]:
+        state = trainer.state
+        return reporter.summary(state.log_history, len(rows.data), state.max_steps, resumed=checkpoint is not None)
+
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except TrainingError as error:
+        if trainer.is_world_process_zero():
+            stopped = {"phases": [summary()], "flags": [str(error)]}
+            write_file(Path(job.out).with_name(STOPPED), (json.dumps(stopped, indent=2) + "\n").encode())
+        raise
+    _keep_adapter(trainer, work, target, done := summary())
+    return done
 
 
 def _keep_adapter(trainer: Any, work: Path, target: Path, summary: dict[str, Any]) -> None:

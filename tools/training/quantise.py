@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import Any, Literal
 
 from state.errors import BadInput
+from tools.training.configs import SHARDED, kind_of, uses_cpu
 from tools.training.resources import gpu_count
 
 Quantise = Literal["none", "4bit"]
 
 
-def demand_quantisation(quantise: Quantise) -> None:
-    """Demand what the setting needs of this machine, without loading it.
+def demand_quantisation(quantise: Quantise, config: Path) -> None:
+    """Demand what the setting needs of this machine and of accelerate's config, without loading it.
 
     Raises:
-        BadInput: 4 bits are asked for, and there is no GPU or no bitsandbytes.
+        BadInput: 4 bits are asked for, and there is no GPU or no bitsandbytes, or the config is for the CPU or cuts the
+            weights into shards, which four bits do not go with.
     """
     if quantise == "none":
         return
+    if uses_cpu(config) or kind_of(config) in SHARDED:
+        raise BadInput(f"train.quantise: {quantise} needs a whole GPU a process; set train.accelerate_config to gpu")
     if not gpu_count():
         raise BadInput(f"train.quantise: {quantise} needs an NVIDIA GPU, and this machine has none; set it to none")
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -29,11 +34,7 @@ def quantisation(quantise: Quantise) -> dict[str, Any]:
     """Return what ``from_pretrained`` takes to load the base so; nothing where it is not quantised.
 
     The figures are QLoRA's (Dettmers et al. 2023): NF4, double quantisation, products in bfloat16.
-
-    Raises:
-        BadInput: as ``demand_quantisation``.
     """
-    demand_quantisation(quantise)
     if quantise == "none":
         return {}
     import torch

@@ -19,7 +19,7 @@ from state.errors import BadInput, StorageError, TrainingError
 from state.records import Record
 from tools.training.checklists import CheckItem, item, rows_items
 from tools.training.child import JsonLines, die_with_parent, stream_child
-from tools.training.configs import config_file, kind_of, processes, uses_cpu
+from tools.training.configs import SHARDED, config_file, kind_of, offloads, processes, uses_cpu
 from tools.training.decision import Survey
 from tools.training.estimate import BaseFacts, Machine, PhaseWork
 from tools.training.job import TrainingJob
@@ -154,7 +154,8 @@ def _machine(job: TrainingJob, facts: BaseFacts, base: Path) -> tuple[Machine, t
         pace=_pace(facts.width, dtype, "cpu" if on_cpu else "cuda"),
         wide=dtype == torch.float32,
         processes=processes(config),
-        sharded=kind_of(config) in ("FSDP", "DEEPSPEED"),
+        sharded=kind_of(config) in SHARDED,
+        offloaded=offloads(config),
     )
     return machine, gpus[: machine.processes]
 

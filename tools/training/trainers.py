@@ -148,12 +148,13 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
         if state.is_world_process_zero:
             seal(self._folder / f"checkpoint-{state.global_step}")
 
-    def summary(self, history: Sequence[dict[str, float]], rows: int, resumed: bool) -> dict[str, Any]:
+    def summary(self, history: Sequence[dict[str, float]], rows: int, planned: int, resumed: bool) -> dict[str, Any]:
         """Return what the phase did, from the trainer's log: figures, one of each series for a step, and flags.
 
         Args:
             history: the log's entries, those before a resume among them.
             rows: rows trained on.
+            planned: steps that it was to make.
             resumed: whether this process went on from a checkpoint; ``seconds`` then counts from there.
         """
         steps = steps_of(history)
@@ -165,6 +166,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
             "dropped": self._dropped,
             "doubled": self._doubled,
             "steps": len(steps),
+            "planned_steps": planned,
             "tokens": int(steps[-1].get("num_tokens", 0)) if steps else 0,
             "seconds": round(time.monotonic() - self._began, 1),
             "resumed": resumed,
