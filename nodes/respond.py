@@ -62,11 +62,11 @@ def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
 async def rescued(
     endpoint: ChatEndpoint, sample: Sample, plain: Sequence[Candidate], request: RunRequest, capped: bool
 ) -> list[Candidate]:
-    """Return further candidates for a prompt whose checks no plain draw passes; none for every other prompt.
+    """Return further candidates for a prompt of which no plain draw is fit to imitate; none for every other prompt.
 
     The arguments and errors are those of ``draw_candidate``, with the plain draws in place of one's number.
     """
-    if not sample.checks or any(fit_to_imitate(sample, c.text, c.ended) for c in plain):
+    if any(fit_to_imitate(sample, c.text, c.ended) for c in plain):
         return []
     first = request.sampling.candidates
     more = range(first, first + request.sampling.scaffold_draws)
