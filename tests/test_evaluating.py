@@ -168,6 +168,11 @@ def test_an_adapter_that_does_not_fit_is_refused(adapter: Path, base: Path, chan
         with pytest.raises(BadInput, match="cannot be put on the base") as told:
             check_fit(changed(**values), base)
         assert "\n" not in str(told.value)
+    learned = {"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 4}
+    prompt = shutil.copytree(adapter, tmp_path / "prompt")
+    (prompt / "adapter_config.json").write_text(json.dumps(learned))
+    with pytest.raises(BadInput, match="a learned prompt"):
+        check_fit(prompt, base)
 
 
 def test_a_plan_settles_what_was_not_said(adapter: Path, base: Path, tmp_path: Path) -> None:

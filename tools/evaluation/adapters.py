@@ -116,6 +116,10 @@ def _wanted(adapter: Path, base: Path) -> Shapes:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = PeftConfig.from_pretrained(str(adapter))
+    if config.is_prompt_learning:
+        raise ValueError(
+            "it is a learned prompt; what can be merged into the base's weights is evaluated, such as LoRA"
+        )
     if hasattr(config, "init_lora_weights"):
         # Some ways to begin, such as PiSSA, read the base's weights.
         config.init_lora_weights = True
