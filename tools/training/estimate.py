@@ -29,9 +29,10 @@ ATTENTION_BYTES = 5
 BYTES_OF_WEIGHT = {"none": 2.0, "4bit": 0.56}
 """bfloat16, and NF4 with double quantisation (QLoRA); float32 takes twice the former."""
 
-EFFICIENCY = 0.33
-"""Of a timed matrix product's pace, what training reaches: SmolLM2-135M on one core trained 280 tokens a second, which
-is 4 x 134.5 million x 280 = 151 GFLOP/s, where the product alone reached 460."""
+EFFICIENCY = 0.2
+"""Of a timed matrix product's pace, what training reaches. Three trainings of SmolLM2-135M with the two threads of a
+shared machine reached 0.15 to 0.25 (docs/experiments.md), since a short product finds a faster machine than a long
+training does; one core alone reached 0.33: 280 tokens a second, which is 151 of the product's 460 GFLOP/s."""
 START_SECONDS = {True: 10.0, False: 20.0}
 """To load model and rows in each phase, on a CPU and on a GPU."""
 PASS_SECONDS = {True: 0.0002, False: 0.003}
