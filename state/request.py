@@ -216,10 +216,10 @@ class Training(Section):
     batch_size: int = Field(8, ge=1, le=1024)
     """Rows of one optimiser step, over all processes. What does not fit into memory together follows by gradient
     accumulation. 8 was best for the 135M model and a few hundred rows; Alpaca took 128 for 7B and 52,000 rows."""
-    learning_rate: float = Field(4e-4, gt=0, lt=1)
+    learning_rate: float = Field(3e-4, gt=0, lt=1)
     """Peak of the SFT, for a LoRA adapter on a small model: it rises over the first tenth of the steps, then falls by a
-    cosine. 8e-4 gained a little more and cost language (docs/experiments.md). LoRA on 7B takes about 2e-4, Alpaca's
-    full fine-tune took 2e-5."""
+    cosine. 4e-4 gained no more and made answers shorter, 8e-4 cost language (docs/experiments.md). LoRA on 7B takes
+    about 2e-4, Alpaca's full fine-tune took 2e-5."""
     dpo_learning_rate: float = Field(5e-5, gt=0, lt=1)
     """Peak of the DPO, of the same course. At 3e-4 the small model learned to repeat itself."""
     dpo_beta: float = Field(0.1, gt=0, le=10)

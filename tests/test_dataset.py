@@ -307,7 +307,7 @@ def test_training_on_nothing_is_refused(recipe: Any, sft: int, dpo: int, enough:
 
 SEEDS = [
     SeedTask(
-        id=f"s{number}", name="n", instruction=f"Task {number}.", instances=(SeedInstance(output=f"{number} " * 20),)
+        id=f"s{number}", name="n", instruction=f"Task {number}.", instances=(SeedInstance(output=f"{number} " * 30),)
     )
     for number in range(200)
 ]
@@ -330,7 +330,7 @@ def test_seeds_stand_after_the_completions_with_their_own_outputs(tmp_path: Path
     pairs = pair_all([of], [candidate(of)], [judgement(candidate(of), 5)], [], TRAINING)
     ref = write_dataset(tmp_path, [of], pairs, imitated_seeds(SEEDS[:2], 1), "run-1")
     sft, behind = lines(Path(ref.folder) / SFT), lines(Path(ref.folder) / LINEAGE)
-    assert [row["completion"][0]["content"] for row in sft] == [candidate(of).text, "0 " * 20, "1 " * 20]
+    assert [row["completion"][0]["content"] for row in sft] == [candidate(of).text, "0 " * 30, "1 " * 30]
     assert [row["provenance"] for row in behind] == ["sampled", "written", "written"] and ref.sft_rows == 3
     manifest = json.loads((Path(ref.folder) / "manifest.json").read_text())
     assert manifest["provenance of SFT rows"] == {"sampled": 1, "written": 2}

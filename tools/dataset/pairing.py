@@ -53,7 +53,7 @@ class Pair(Record):
 
     sample: Sample
     imitated: tuple[Rated, ...]
-    """What SFT imitates: good completions of different text, best first."""
+    """What SFT imitates: good completions of different text, of equal stars the longer ones; best first."""
     rejected: Rated | None
 
     @property
@@ -103,7 +103,10 @@ def pair(sample: Sample, rated: Iterable[Rated], settings: Training) -> Pair:
     """
     ordered = sorted(rated, key=lambda r: (-r.stars, -r.overall, r.candidate.draw, r.candidate.id))
     good = {r.candidate.text: r for r in reversed(ordered) if r.may_be_chosen}
-    imitated = tuple(r for r in ordered if good.get(r.candidate.text) is r)[: settings.completions]
+    # Of equal stars the longer ones: imitation shortens answers, and short ones most.
+    longest = sorted(good.values(), key=lambda r: (-r.stars, -len(words(r.candidate.text)), r.candidate.id))
+    taken = {r.candidate.id for r in longest[: settings.completions]}
+    imitated = tuple(r for r in ordered if r.candidate.id in taken and good.get(r.candidate.text) is r)
     rejected = next((r for r in reversed(ordered) if imitated and _opposes(imitated[0], r, settings)), None)
     return Pair(sample=sample, imitated=imitated, rejected=rejected)
 

@@ -8,8 +8,8 @@ from state.records import Outcome, Sample, content_hash
 from tools.checks.text import words
 from tools.generation.seeds import SeedTask
 
-LEAST_WORDS = 20
-"""A label or a number holds no language open, and shortens the adapter's answers."""
+LEAST_WORDS = 30
+"""A label, a number or a single sentence holds little language open, and shortens the adapter's answers."""
 _BUCKETS = 10_000
 
 

@@ -20,6 +20,10 @@ from tools.rescue.passing import aside, fit_to_imitate
 
 MOST_WORDS = 120
 """A repaired text is at most so long: what a small model keeps up without losing the thread."""
+LEAST_KEPT = 0.5
+"""Least share of a text's words that a repair keeps where the prompt sets no limit or number: what is left of a text
+that lost more is a fragment, and imitating fragments shortens the adapter's answers."""
+LIMITS = frozenset(("max_words", "max_sentences", "max_characters", "bullets", "numbered", "lines"))
 SENTENCE_WORDS = (4, 34)
 """Words of a sentence worth keeping."""
 _MARKUP = re.compile(r"\*+|`+|<<|>>|^\s*#+\s*", re.MULTILINE)
@@ -57,7 +61,8 @@ def repair(sample: Sample, text: str) -> str | None:
     if kept is None:
         return None
     shaped = _dress(demands, sample.prompt, kept)
-    return shaped if fit_to_imitate(sample, shaped, ended=True) else None
+    least = 0.0 if LIMITS & demands.keys() else LEAST_KEPT * min(len(words(text)), MOST_WORDS)
+    return shaped if len(words(shaped)) >= least and fit_to_imitate(sample, shaped, ended=True) else None
 
 
 def _usable(demands: Demands, prompt: str, text: str) -> list[str]:
