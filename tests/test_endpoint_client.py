@@ -211,7 +211,7 @@ async def test_a_call_that_was_sent_is_brought_to_its_end_when_the_asker_is_canc
     assert len(server.requests) == 1
 
 
-async def test_an_orderly_end_waits_for_what_was_sent() -> None:
+async def test_an_orderly_end_waits_for_what_was_sent(caplog: pytest.LogCaptureFixture) -> None:
     ledger = MemoryLedger()
     with ScriptedServer(latency=0.3) as server:
         tasks = [asyncio.create_task(endpoint(server, ledger).complete(call)) for call in draws(3)]
@@ -221,8 +221,9 @@ async def test_an_orderly_end_waits_for_what_was_sent() -> None:
         await asyncio.wait(tasks)
         await land(MemoryLedger())
         assert ledger.writes == 0
+        assert caplog.messages == []
         await land(ledger)
-        assert ledger.writes == 3
+        assert ledger.writes == 3 and "waiting for 3 answers" in caplog.text
     await land(ledger)
 
 

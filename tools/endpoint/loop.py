@@ -6,6 +6,7 @@ Asyncio's objects belong to one loop, and a process may have several (CrewAI's s
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from tools.endpoint.health import Health
 if TYPE_CHECKING:
     from tools.endpoint.budget import Account
     from tools.endpoint.ledger import CallLedger
+
+logger = logging.getLogger(__name__)
 
 LANDING_SECONDS = 60.0
 """How long an orderly end waits for answers that are paid for."""
@@ -101,6 +104,7 @@ async def land(ledger: CallLedger) -> None:
     flights = known[0].flights.items() if known else ()
     sent = {flight.task for (of, _), flight in flights if of == id(ledger) and flight.sent and flight.remote}
     if sent:
+        logger.warning("waiting for %d answers that are paid for; at most %.0f s", len(sent), LANDING_SECONDS)
         await asyncio.wait(sent, timeout=LANDING_SECONDS)
 
 

@@ -52,6 +52,8 @@ def run(job: TrainingJob, folder: Path, emit: Emit) -> None:
     identity = job.identity()
     work = folder / identity[:12]
     began, fresh = time.monotonic(), not work.exists()
+    if os.environ.get("RANK", "0") == "0":
+        Path(job.out).with_name(STOPPED).unlink(missing_ok=True)  # of an attempt before this one
     adapter: Path | None = None
     summaries = []
     for phase in job.phases():
