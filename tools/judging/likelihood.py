@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -23,6 +22,7 @@ from typing import Any
 
 from state.records import Record
 from state.request import EMBEDDED
+from tools.training.resources import cores
 
 QUESTION = "Is this answer correct and helpful?"
 YES, NO = ("Yes", "yes", " Yes", " yes"), ("No", "no", " No", " no")
@@ -128,5 +128,4 @@ def _weights() -> Weights:
 
 @cache
 def _cores() -> ThreadPoolExecutor:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ThreadPoolExecutor(min(cores, MOST_CORES), thread_name_prefix="likelihood")
+    return ThreadPoolExecutor(min(cores(), MOST_CORES), thread_name_prefix="likelihood")
