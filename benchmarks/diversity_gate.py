@@ -28,8 +28,9 @@ from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 from rouge_score import rouge_scorer
 
-from tools.gates import DiversityIndex, Row, read_rows
+from tools.gates import DiversityIndex
 from tools.gates.rouge import tokens
+from tools.sources.alpaca import Row, read_rows
 
 SIZES = (5_000, 10_000, 20_000, 50_000)
 WINDOW = 2_500

@@ -29,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from state.request import Training
 from tools.settings import load_settings
-from tools.training.base_model import base_folder
-from tools.training.child import ROOT, child_environment
 from tools.training.job import TrainingJob
+from tools.weights.folders import base_folder
+from tools.weights.processes import ROOT, child_environment
 
 SETTINGS = Training(epochs=1, max_length=512)
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1 << 10

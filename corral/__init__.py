@@ -13,12 +13,13 @@ async def main() -> None:
 asyncio.run(main())
 """
 
+from corral.judges import DPODatasetBuilder, MultiAgentRLHF, SyntheticFeedbackGenerator
+from corral.monitor import RLHFMonitor
 from graph.accounts import Accounts, account
 from graph.runs import Runs, RunStatus, open_runs
 from state.errors import CorralError
 from state.request import Endpoint, RunRequest
 from tools.config import load_request
-from tools.judging import DPODatasetBuilder, MultiAgentRLHF, RLHFMonitor, SyntheticFeedbackGenerator
 from tools.progress import Progress
 from tools.settings import Settings, load_settings
 

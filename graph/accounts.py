@@ -10,9 +10,9 @@ from graph.services import Services
 from state.calls import PurposeTally
 from state.records import Candidate, GenerationRound, Outcome, Record, Sample
 from state.request import RunRequest
-from tools.checks.prompts import load_prompts
 from tools.generation.costing import CostEstimate, StageComparison, compare, estimate
-from tools.generation.seeds import load_seed_tasks
+from tools.sources.prompts import load_prompts
+from tools.sources.seeds import load_seed_tasks
 
 REASONS = 8
 """Reasons shown for each kind of row, the most frequent first."""

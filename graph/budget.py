@@ -12,7 +12,7 @@ from langgraph.types import interrupt
 from graph.services import Services
 from graph.steps import step
 from state.pipeline import Node, Overspend, PipelineState
-from tools.hitl import Action, HumanAnswer, answer_schema, question
+from tools.people.questions import Action, HumanAnswer, answer_schema, question
 
 
 def budget_action(overspend: Overspend) -> Action:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from state.errors import BadInput, StorageError
 from state.request import EMBEDDED, RunRequest
-from tools.checks.prompts import load_prompts
 from tools.endpoint import probe
 from tools.files import storage_errors
-from tools.generation.seeds import load_seed_tasks
 from tools.settings import Settings
-from tools.training.base_model import HUB_NAME, base_folder
+from tools.sources.prompts import load_prompts
+from tools.sources.seeds import load_seed_tasks
 from tools.training.configs import config_file
 from tools.training.quantise import demand_quantisation
+from tools.weights.folders import HUB_NAME, base_folder
 
 FREE_BYTES = 1_000_000_000
 """A run of the embedded model leaves about 100 MB; its trainer's checkpoints need several times that for a while."""

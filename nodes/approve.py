@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from langgraph.types import interrupt
 
 from state.pipeline import Approval, Node, PipelineState, Verdict
-from tools.hitl import Action, HumanAnswer, answer_schema, question
+from tools.people.questions import Action, HumanAnswer, answer_schema, question
 
 POLICY = "policy:better-only"
 

@@ -14,9 +14,9 @@ from state.store import RecordStore
 from tools.dataset.files import write_dataset
 from tools.dataset.pairing import pair_all
 from tools.dataset.seeding import imitated_seeds
-from tools.generation.seeds import load_seed_tasks
 from tools.judging import find_calibration, trust_note, trust_refusal
 from tools.progress import report
+from tools.sources.seeds import load_seed_tasks
 
 
 def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:

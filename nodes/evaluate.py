@@ -17,11 +17,11 @@ from tools.evaluation.perplexity import heldout_passages, paired_nats, read_scor
 from tools.evaluation.scoreboard import score_answers
 from tools.evaluation.winning import WinRate, judge_pairs, pairs_to_judge
 from tools.files import write_file
-from tools.generation.seeds import load_seed_tasks
 from tools.judging import CrewJudge
 from tools.progress import report
-from tools.training.answering import Ask, Drawing, GeneratedAnswer, Passage, PassageScore, answer
-from tools.training.base_model import base_folder
+from tools.sources.seeds import load_seed_tasks
+from tools.weights.answering import Ask, Drawing, GeneratedAnswer, Passage, PassageScore, answer
+from tools.weights.folders import base_folder
 
 BASE = "base"
 SCORES = "nats.json"

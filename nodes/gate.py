@@ -15,8 +15,8 @@ from tools.endpoint.chat import OpenEndpoint
 from tools.gates import GateDecision, GatePipeline, round_diversity
 from tools.gates.opinion import ask_opinions
 from tools.generation.deciding import GenerationFacts, decide
-from tools.generation.seeds import load_seed_tasks
 from tools.progress import report
+from tools.sources.seeds import load_seed_tasks
 
 
 def make_gate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpoint) -> Node:

@@ -12,14 +12,14 @@ from state.records import Outcome, Sample, content_hash
 from state.request import EMBEDDED, RunRequest
 from state.store import RecordStore
 from tools.batch import for_each
-from tools.checks.prompts import load_prompts
 from tools.endpoint.chat import ChatCall, Completion, OpenEndpoint
 from tools.gates import categorise
 from tools.generation.deciding import GenerationFacts, decide
 from tools.generation.parsing import answered_tasks
 from tools.generation.prompting import generation_call
-from tools.generation.seeds import load_seed_tasks
 from tools.progress import report
+from tools.sources.prompts import load_prompts
+from tools.sources.seeds import load_seed_tasks
 
 
 def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:

@@ -15,10 +15,10 @@ from state.records import Candidate, Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.batch import for_each
+from tools.candidates import copied, fit_to_imitate, repair, scaffold
 from tools.checks.guard import guard
 from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion, Message, OpenEndpoint
 from tools.progress import report
-from tools.rescue import copied, fit_to_imitate, repair, scaffold
 
 
 def prompts_to_answer(store: RecordStore) -> Pending:

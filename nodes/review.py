@@ -12,7 +12,7 @@ from state.records import Candidate, Judgement, Outcome, Record, Review, Sample,
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.dataset.pairing import REJECTED_STARS
-from tools.hitl import Action, Decision, HumanAnswer, answer_schema, question
+from tools.people.questions import Action, Decision, HumanAnswer, answer_schema, question
 from tools.progress import report
 
 EDITABLE = {"completion": "completion", "instruction": "instruction"}

@@ -18,9 +18,9 @@ from state.store import RecordStore
 from tools.dataset.files import DPO, SFT
 from tools.endpoint.weights import release_idle
 from tools.files import write_file
-from tools.hitl import Action, HumanAnswer, answer_schema, question
+from tools.machine.resources import training_elsewhere, training_lock
+from tools.people.questions import Action, HumanAnswer, answer_schema, question
 from tools.progress import report
-from tools.training.base_model import base_folder
 from tools.training.checklists import (
     CheckItem,
     Checklists,
@@ -34,8 +34,8 @@ from tools.training.decision import decide
 from tools.training.estimate import disk_bytes
 from tools.training.job import STOPPED, TrainingJob, TrainingProgress
 from tools.training.launch import train as launch_training
-from tools.training.resources import training_elsewhere, training_lock
 from tools.training.survey import Found, SurveyJob, look
+from tools.weights.folders import base_folder
 
 POLICY = "policy:unattended"
 PAUSE_SECONDS = 60.0

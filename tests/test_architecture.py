@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import httpx
@@ -21,15 +22,15 @@ MAY_IMPORT = {
     "tools": {"tools", "state"},
     "nodes": {"tools", "state"},
     "graph": {"graph", "nodes", "tools", "state"},
-    "corral": {"corral", "graph", "tools", "state"},
     "serving": {"serving", "graph", "tools", "state"},
+    "corral": {"corral", "serving", "graph", "tools", "state"},
 }
-"""Who may import what of ours. Nodes do not import nodes; nobody imports the door, the server or the tests."""
+"""Who may import what of ours. Nodes do not import nodes; nobody imports the door or the tests."""
 OURS = {*MAY_IMPORT, "tests", "benchmarks"}
 
 TOUCHES_ENVIRONMENT = {
     "tools/settings.py": "the only reader of what a person sets",
-    "tools/training/child.py": "makes the environment of a child process",
+    "tools/weights/processes.py": "makes the environment of a child process",
     "tools/training/worker.py": "is that child: the launcher tells a worker its rank so, and in no other way",
     "tools/training/phases.py": "is that child too: its rank, and how many workers there are",
     "tools/judging/quiet.py": "sets CrewAI's own switches, which it reads from there alone",
@@ -83,6 +84,25 @@ def test_imports_point_one_way(path: Path) -> None:
         if (package := name.split(".")[0]) in OURS and package not in allowed
     ]
     assert wrong == []
+
+
+def rooms_used() -> dict[str, set[str]]:
+    """Return which packages and modules of ``tools`` each of them imports."""
+    uses: dict[str, set[str]] = {}
+    for path in (ROOT / "tools").rglob("*.py"):
+        room = path.relative_to(ROOT / "tools").parts[0].removesuffix(".py")
+        found = {name.split(".")[1] for _, name in imports(path) if name.startswith("tools.")}
+        uses.setdefault(room, set()).update(found - {room})
+    return uses
+
+
+def test_no_packages_of_tools_import_each_other_in_a_circle() -> None:
+    uses = rooms_used()
+    try:
+        order = list(TopologicalSorter(uses).static_order())
+    except CycleError as error:
+        pytest.fail(f"these import each other in a circle: {' -> '.join(error.args[1])}")
+    assert {"weights", "endpoint", "training", "evaluation"} <= set(order)
 
 
 @EVERY_SOURCE
@@ -156,7 +176,7 @@ def test_a_node_is_a_file_with_its_factory_and_stands_in_the_pipeline() -> None:
 
 
 def test_the_command_line_starts_without_what_is_heavy() -> None:
-    code = f"import sys, corral.cli; print([name for name in {HEAVY} if name in sys.modules])"
+    code = f"import sys, corral.cli.main; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from state.errors import BadInput
 from state.records import Check, CheckResult
 from tools.checks import IFEVAL, KINDS, contradiction, demand, run_checks
-from tools.checks.ifeval_rows import ARGUMENTS
-from tools.checks.prompts import load_prompts
+from tools.sources.ifeval import ARGUMENTS
+from tools.sources.prompts import load_prompts
 
 ENGLISH = "this is a plain english sentence about the weather in the north of the country and its people"
 GERMAN = "dies ist ein ganz gewöhnlicher deutscher Satz über das Wetter im Norden des Landes"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from corral import cli
+from corral.cli import main as cli
 from graph.services import open_services
 from state.lease import Leases
 from tests.harness import request_of, write_prompts

@@ -21,7 +21,7 @@ from tools.checks.guard import guard
 from tools.dataset.files import ALPACA, DPO, LINEAGE, SFT, dataset_files, write_dataset
 from tools.dataset.pairing import Pair, pair_all
 from tools.dataset.seeding import imitated_seeds
-from tools.generation.seeds import SeedInstance, SeedTask
+from tools.sources.seeds import SeedInstance, SeedTask
 
 GOOD = ("The Rhine, the Danube and the Ebro.", "Europe has the Loire, the Po and the Rhine.", "Rhine, Tagus and Po.")
 DEGENERATE = (

@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from state.errors import BadInput, CallRefused
 from state.request import Endpoint
 from tests.memory_ledger import MemoryLedger
-from tools.embedded_model import embedded_model
 from tools.endpoint import open_endpoint, probe
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.embedded import MODEL, SLOTS, EmbeddedTransport, embedded_urls
 from tools.settings import Settings
+from tools.weights.embedded import embedded_model
 
 ROOT = Path(__file__).parents[1]
 CALL = ChatCall(

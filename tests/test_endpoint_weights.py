@@ -21,7 +21,7 @@ from tools.endpoint.chat import ChatCall, Completion
 from tools.endpoint.failures import TryAgain
 from tools.endpoint.weights import WeightsTransport, release_idle
 from tools.settings import load_settings
-from tools.training import sampler
+from tools.weights import worker as sampler
 
 
 @pytest.fixture(scope="module")

@@ -20,11 +20,11 @@ from tests.harness import wait_until
 from tests.test_cli import Corral, corral, refused
 from tests.tiny_model import tiny_model
 from tools.evaluation.accuracy import accuracies
-from tools.evaluation.adapters import adapter_identity, check_fit, find_base
 from tools.evaluation.kept_answers import KeptAnswer, answer_key, open_answers
 from tools.evaluation.standalone import plan_evaluation
 from tools.settings import load_settings
-from tools.training.base_model import base_folder, folder_fingerprint
+from tools.weights.adapters import adapter_identity, check_fit, find_base
+from tools.weights.folders import base_folder, folder_fingerprint
 
 __all__ = ["corral"]
 NO_COMMA: dict[str, Any] = {
@@ -80,7 +80,7 @@ def test_killed_evaluation_goes_on(corral: Corral, adapter: Path, tmp_path: Path
     out, prompts = tmp_path / "out", write(tmp_path / "some.jsonl", rows)
     command = ["evaluate", str(adapter), "--prompts", prompts, "--out", str(out), "--max-tokens", "48", "--json"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "corral.cli", *command],
+        [sys.executable, "-m", "corral.cli.main", *command],
         cwd=Path(__file__).resolve().parents[1],
         env=os.environ | {"CORRAL_HOME": str(tmp_path / "home")},
         stdout=subprocess.DEVNULL,

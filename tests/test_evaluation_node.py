@@ -20,7 +20,7 @@ from tests.judging_support import FunctionEndpoint
 from tests.tiny_model import tiny_model
 from tools.endpoint.chat import ChatCall
 from tools.evaluation.scoreboard import Scoreboard
-from tools.training.answering import Ask
+from tools.weights.answering import Ask
 
 SAMPLES = [
     Sample(

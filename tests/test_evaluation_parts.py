@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corral.tables import board_lines
+from corral.cli.tables import board_lines
 from state.errors import BadInput, BudgetExceeded, EndpointUnreachable
 from state.records import Answer, Candidate, Check, Sample
 from state.request import Evaluation
@@ -21,9 +21,9 @@ from tools.evaluation.perplexity import LEAST_WORDS, heldout_passages, paired_na
 from tools.evaluation.scoreboard import Scoreboard, score_answers
 from tools.evaluation.statistics import length_controlled_rate
 from tools.evaluation.winning import in_words, judge_pairs, pairs_to_judge, win_rate
-from tools.generation.seeds import SeedInstance, SeedTask
 from tools.judging.preference import Preference
-from tools.training.answering import Passage, PassageScore
+from tools.sources.seeds import SeedInstance, SeedTask
+from tools.weights.answering import Passage, PassageScore
 
 TEXT = " ".join(f"word{number}" for number in range(LEAST_WORDS))
 duels = st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(-60, 60).map(float)), min_size=1, max_size=30)

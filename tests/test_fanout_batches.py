@@ -20,7 +20,7 @@ from state.request import Budget, RunRequest
 from state.store import RecordStore
 from tests.builders import call, candidate, failed_call, sample
 from tools.batch import for_each
-from tools.hitl import HumanAnswer, answer_schema
+from tools.people.questions import HumanAnswer, answer_schema
 from tools.settings import Settings
 
 # Batches

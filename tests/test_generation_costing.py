@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from state.calls import PurposeTally
 from state.request import Endpoint, Evaluation, Generation, Judging, Models, RunRequest, Sampling, Sources
+from tools.candidates.scaffold import SHOWN
 from tools.generation.costing import (
     JUDGES,
     MESSAGE_TOKENS,
@@ -15,8 +16,7 @@ from tools.generation.costing import (
     estimate_tokens,
     generation_calls,
 )
-from tools.generation.seeds import SeedInstance, SeedTask
-from tools.rescue.scaffold import SHOWN
+from tools.sources.seeds import SeedInstance, SeedTask
 
 PRICED = Endpoint(base_url="https://api.example.org/v1", model="m", input_price=2.0, output_price=10.0)
 SEEDS = [

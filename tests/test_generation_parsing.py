@@ -15,7 +15,7 @@ from tools.endpoint.chat import Completion
 from tools.generation.parsing import ParsedTasks, answered_tasks, parse_tasks
 from tools.generation.parts import RAW_HEAD
 from tools.generation.prompting import generation_call
-from tools.generation.seeds import load_seed_tasks
+from tools.sources.seeds import load_seed_tasks
 
 SEEDS = load_seed_tasks(Path(__file__).parent.parent / "seeds" / "seed_tasks.jsonl")
 Row = tuple[str, str, str]

@@ -21,7 +21,7 @@ from tools.generation.prompting import (
     stop_sequences,
     task_block,
 )
-from tools.generation.seeds import SeedInstance, SeedTask, load_seed_tasks
+from tools.sources.seeds import SeedInstance, SeedTask, load_seed_tasks
 
 SEEDS = load_seed_tasks(Path(__file__).parent.parent / "seeds" / "seed_tasks.jsonl")
 CATEGORIES = sorted({task.category for task in SEEDS})

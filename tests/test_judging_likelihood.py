@@ -13,13 +13,14 @@ from state.records import Check, CheckResult, Judgement, Outcome
 from state.request import Judging
 from tests.builders import candidate, sample
 from tests.judging_support import FunctionEndpoint, verdict
-from tools.judging import CrewJudge, likelihood, likelihood_sitting
+from tools.judging import CrewJudge, likelihood_sitting
 from tools.judging import judge as judge_module
-from tools.judging.likelihood import Likelihoods
 from tools.judging.likelihood_sitting import FORMULA, doubt, expert_verdict, likelihood_parts, own_score, stars_of
 from tools.judging.opening import NoCalls
 from tools.judging.size import LEAST, stated_parameters, too_small_to_write
 from tools.judging.verdict import SCORING
+from tools.weights import likelihoods as likelihood
+from tools.weights.likelihoods import Likelihoods
 
 RIVERS = sample("Name three rivers of Europe, in at most ten words.", checks=(Check(kind="max_words", value=10),))
 RAIN = sample("Explain how rain forms.")

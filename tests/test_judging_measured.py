@@ -11,22 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corral.feedback import SyntheticFeedback
+from corral.monitor import RLHFMonitor
 from state.errors import BadInput
 from state.records import Candidate, CheckResult, DimensionScore, Judgement, Outcome, Sample, content_hash
 from state.request import DIMENSIONS
 from tests.judging_support import number_in
-from tools.judging import Item, calibrate, compare, find_calibration, judge_quality, read_items, read_labels
+from tools.judging import calibrate, compare, find_calibration, judge_quality
 from tools.judging.agreement import bootstrap, cohens_kappa, krippendorffs_alpha
 from tools.judging.calibration import Calibration
 from tools.judging.comparing import matched
 from tools.judging.curve import confidence_curve
-from tools.judging.feedback import SyntheticFeedback
-from tools.judging.labels import ChosenPair, RatedItem, checked_labels
 from tools.judging.length import longer_share, rank_correlation
-from tools.judging.monitor import RLHFMonitor
 from tools.judging.preference import Preference, in_both_orders
 from tools.judging.trust import save_calibration, trust_note, trust_refusal
 from tools.judging.verdicts import PairChoice
+from tools.sources.items import Item, read_items
+from tools.sources.labels import ChosenPair, RatedItem, checked_labels, read_labels
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data" / "llmbar_natural.json"
 

@@ -12,9 +12,9 @@ from state.records import Candidate, Check, Outcome, Sample
 from state.request import Endpoint, RunRequest, Sampling
 from state.store import RecordStore
 from tests.builders import sample
+from tools.candidates import repair
 from tools.checks import run_checks
 from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion
-from tools.rescue import repair
 
 LOUD = Check(kind="upper_case")
 OF = sample("Explain how bees turn nectar into honey. Write in capital letters only.", checks=(LOUD,))

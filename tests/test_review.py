@@ -24,7 +24,7 @@ from state.records import Candidate, CheckResult, Judgement, Outcome, Record, Re
 from state.request import RunRequest
 from state.store import RecordStore
 from tests.builders import NOON, candidate, judgement, sample, verdict
-from tools.hitl import HumanAnswer, answer_schema, question
+from tools.people.questions import HumanAnswer, answer_schema, question
 
 REQUEST = RunRequest()
 WAITING = {"outcome": Outcome.WAITING}

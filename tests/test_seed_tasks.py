@@ -15,7 +15,7 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenize import tokenize
 
-from tools.generation.seeds import SeedTask, load_seed_tasks
+from tools.sources.seeds import SeedTask, load_seed_tasks
 
 SEEDS = Path(__file__).parent.parent / "seeds" / "seed_tasks.jsonl"
 CATEGORIES = {

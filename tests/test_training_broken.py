@@ -70,7 +70,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from tools.training.rows import IGNORED, tokenise
+    from tools.weights.template import IGNORED, tokenise
 
     folder = tiny_model(tmp_path_factory.mktemp("base"))
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -110,8 +110,8 @@ def answers(base: Path, adapter: Path | None) -> list[Answer]:
     import torch
     from transformers import AutoTokenizer
 
-    from tools.training.decoding import decode_greedily, end_tokens
-    from tools.training.weights import load_model
+    from tools.weights.decoding import decode_greedily, end_tokens
+    from tools.weights.loading import load_model
 
     tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left")
     model = load_model(base, adapter)

@@ -15,7 +15,8 @@ from state.errors import BadInput, StorageError
 from state.pipeline import TrainingDecision
 from state.request import Endpoint, Models, RunRequest, Training
 from tools.config import load_request
-from tools.hitl import answer_schema
+from tools.machine.resources import Gpu, Resources, container_memory, measure, training_elsewhere, training_lock
+from tools.people.questions import answer_schema
 from tools.training import configs, quantise
 from tools.training.checklists import (
     Checklists,
@@ -28,7 +29,6 @@ from tools.training.checklists import (
 )
 from tools.training.decision import Survey, decide
 from tools.training.estimate import BaseFacts, Machine, PhaseWork, disk_bytes, fixed_bytes, seconds_needed
-from tools.training.resources import Gpu, Resources, container_memory, measure, training_elsewhere, training_lock
 
 ROOT = Path(__file__).parent.parent
 WORDS = ("proceed", "optimise", "wait", "abort")

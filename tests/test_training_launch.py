@@ -16,11 +16,11 @@ import pytest
 from state.errors import BadInput
 from state.request import Training
 from tests.tiny_model import tiny_model
-from tools.training.answering import GeneratedAnswer, answer
-from tools.training.child import ROOT
 from tools.training.job import TrainingJob, TrainingProgress
 from tools.training.launch import train
 from tools.training.sealing import read_seal
+from tools.weights.answering import GeneratedAnswer, answer
+from tools.weights.processes import ROOT
 
 PARENT = """
 import asyncio, sys

@@ -12,8 +12,9 @@ from state.errors import BadInput, TrainingError
 from state.request import Training
 from tests.tiny_model import tiny_model
 from tools.training.job import TrainingJob
-from tools.training.rows import IGNORED, read_rows, tokenise
+from tools.training.rows import read_rows
 from tools.training.sealing import read_seal
+from tools.weights.template import IGNORED, tokenise
 
 SETTINGS = Training(
     recipe="sft+dpo", epochs=2, batch_size=4, lora_rank=4, lora_alpha=8, max_length=96, save_steps=2,
@@ -216,7 +217,7 @@ def test_decoding_is_generates_greedy_search(base: Path, batch: dict[str, Any]) 
     import torch
     from transformers import AutoModelForCausalLM
 
-    from tools.training.decoding import decode_greedily
+    from tools.weights.decoding import decode_greedily
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
     free = model.generate(**batch, max_new_tokens=24, do_sample=False, eos_token_id=[], pad_token_id=0)

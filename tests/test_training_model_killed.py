@@ -19,10 +19,10 @@ import pytest
 
 from state.request import Training
 from tools.settings import load_settings
-from tools.training.base_model import base_folder
-from tools.training.child import ROOT
 from tools.training.job import TrainingJob
 from tools.training.launch import train
+from tools.weights.folders import base_folder
+from tools.weights.processes import ROOT
 
 pytestmark = pytest.mark.skipif(not os.environ.get("TEST_REAL_MODEL"), reason="a CPU-minute; set TEST_REAL_MODEL=1")
 

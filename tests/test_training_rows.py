@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.errors import BadInput
-from tools.training.answering import Ask, shares
-from tools.training.base_model import folder_fingerprint
 from tools.training.job import TrainingJob
-from tools.training.rows import IGNORED, TOKENS_AT_ONCE, read_rows, rows_at_once, tokenise, training_order
+from tools.training.rows import read_rows, rows_at_once, training_order
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
 from tools.training.worker import storage_trouble
+from tools.weights.answering import Ask, shares
+from tools.weights.folders import folder_fingerprint
+from tools.weights.likelihoods import TOKENS_AT_ONCE
+from tools.weights.template import IGNORED, tokenise
 
 PROMPT = [{"role": "user", "content": "Name a colour."}]
 ANSWER = [{"role": "assistant", "content": "Blue."}]
@@ -182,7 +184,7 @@ def test_the_attention_follows_the_rows() -> None:
 
 
 def test_all_end_tokens_count() -> None:
-    from tools.training.decoding import end_tokens
+    from tools.weights.decoding import end_tokens
 
     for configured, wanted in ((2, {2, 7}), ([2, 3], {2, 3, 7}), (None, {7})):
         model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=configured))

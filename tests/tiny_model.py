@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tools.settings import load_settings
-from tools.training.base_model import base_folder
+from tools.weights.folders import base_folder
 
 
 def tiny_model(folder: Path) -> Path:

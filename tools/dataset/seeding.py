@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from state.records import Outcome, Sample, content_hash
 from tools.checks.text import words
-from tools.generation.seeds import SeedTask
+from tools.sources.seeds import SeedTask
 
 LEAST_WORDS = 30
 """A label, a number or a single sentence holds little language open, and shortens the adapter's answers."""

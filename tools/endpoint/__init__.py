@@ -16,16 +16,16 @@ from pydantic import Field
 from state.errors import BadInput, EndpointFailing, EndpointRefused, EndpointUnreachable
 from state.records import Record
 from state.request import EMBEDDED, WEIGHTS, Endpoint
-from tools.embedded_model import embedded_model
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.embedded import MODEL, EmbeddedTransport, embedded_urls
 from tools.endpoint.failures import TryAgain
 from tools.endpoint.http_transport import HttpTransport
 from tools.endpoint.ledger import CallLedger
 from tools.endpoint.weights import WeightsTransport
-from tools.evaluation.adapters import CONFIG, find_base
 from tools.settings import Settings
-from tools.training.base_model import HUB_NAME, base_folder, folder_fingerprint
+from tools.weights.adapters import CONFIG, find_base
+from tools.weights.embedded import embedded_model
+from tools.weights.folders import HUB_NAME, base_folder, folder_fingerprint
 
 __all__ = ["LedgeredEndpoint", "ProbeResult", "open_endpoint", "probe"]
 

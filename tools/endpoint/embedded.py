@@ -13,11 +13,11 @@ from typing import Any
 
 from state.errors import EndpointUnreachable
 from state.pipeline import RateLimits
-from tools.embedded_model import embedded_model
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.http_transport import HttpTransport
 from tools.endpoint.transport import Reply
-from tools.training.resources import cores
+from tools.machine.resources import cores
+from tools.weights.embedded import embedded_model
 
 MODEL = "smollm2-135m-instruct"
 SLOTS = 8

@@ -24,9 +24,9 @@ from tools.endpoint.chat import ChatCall
 from tools.endpoint.failures import TryAgain
 from tools.endpoint.transport import Reply, chat_body
 from tools.files import writable
-from tools.training.child import child_environment
-from tools.training.resources import sampling_processes
-from tools.training.sampler import NOT_LOADED, Draw, Drawn
+from tools.machine.resources import sampling_processes
+from tools.weights.processes import child_environment
+from tools.weights.worker import NOT_LOADED, Draw, Drawn
 
 _open: WeakSet[WeightsTransport] = WeakSet()
 
@@ -93,7 +93,7 @@ class _Worker:
         self._command = [
             sys.executable,
             "-m",
-            "tools.training.sampler",
+            "tools.weights.worker",
             str(base),
             *([str(adapter)] if adapter else []),
         ]

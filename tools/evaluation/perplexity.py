@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from state.records import Record, Sample, content_hash
 from tools.evaluation.statistics import Interval
 from tools.files import write_file
-from tools.generation.seeds import SeedTask
-from tools.training.answering import Passage, PassageScore
+from tools.sources.seeds import SeedTask
+from tools.weights.answering import Passage, PassageScore
 
 TEXTS = 64
 """Texts at most: some 5,000 tokens, ten seconds of one core for a model of 135 million parameters."""

@@ -11,14 +11,14 @@ from state.errors import BadInput
 from state.records import Answer, Record, Sample, content_hash
 from state.request import Evaluation
 from tools.checks import IFEVAL
-from tools.checks.prompts import load_prompts
 from tools.evaluation.accuracy import Accuracy, accuracies
-from tools.evaluation.adapters import adapter_identity, check_fit, find_base
 from tools.evaluation.kept_answers import KeptAnswer, KeptAnswers, answer_key, open_answers
 from tools.evaluation.scoreboard import Scoreboard, score_answers
 from tools.files import write_file
-from tools.training.answering import GeneratedAnswer, answer
-from tools.training.base_model import folder_fingerprint
+from tools.sources.prompts import load_prompts
+from tools.weights.adapters import adapter_identity, check_fit, find_base
+from tools.weights.answering import GeneratedAnswer, answer
+from tools.weights.folders import folder_fingerprint
 
 IFEVAL_TOKENS = 1280
 """Tokens of an answer to IFEval at most, as in the LM Evaluation Harness: some prompts ask for 1,200 words."""

@@ -8,7 +8,7 @@ safety.py      policy files
 coherence.py   instruction, input and output agree; language.py tells English from the rest
 pipeline.py    the four gates in order
 categories.py  a category for each instruction; phrases.py its verb and noun; measures.py the figures
-rows.py        Alpaca-format files, row by row; files.py the gates over such a file
+files.py       the gates over an Alpaca-format file
 """
 
 from tools.gates.categories import CATEGORIES, categorise
@@ -17,7 +17,6 @@ from tools.gates.diversity import DiversityIndex, Neighbours
 from tools.gates.files import GateReport, gate_file
 from tools.gates.measures import DiversityFigures, FiguresBuilder, figures
 from tools.gates.pipeline import GatePipeline
-from tools.gates.rows import BadRow, Row, read_rows
 from tools.gates.safety import DEFAULT_POLICY, SafetyPolicy, load_safety_policy
 from tools.gates.verdicts import (
     GATES,
@@ -35,7 +34,6 @@ __all__ = [
     "CATEGORIES",
     "DEFAULT_POLICY",
     "GATES",
-    "BadRow",
     "DiversityFigures",
     "DiversityIndex",
     "FiguresBuilder",
@@ -47,7 +45,6 @@ __all__ = [
     "Issue",
     "Neighbours",
     "Opinion",
-    "Row",
     "SafetyPolicy",
     "Severity",
     "categorise",
@@ -55,7 +52,6 @@ __all__ = [
     "gate_file",
     "load_safety_policy",
     "pass_rates",
-    "read_rows",
     "reason_code",
     "round_diversity",
 ]

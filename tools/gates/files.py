@@ -19,9 +19,9 @@ from tools.files import storage_errors, write_file
 from tools.gates.categories import categorise
 from tools.gates.measures import DiversityFigures, FiguresBuilder
 from tools.gates.pipeline import GatePipeline
-from tools.gates.rows import BadRow, Row, read_rows
 from tools.gates.safety import DEFAULT_POLICY, SafetyPolicy, load_safety_policy
 from tools.gates.verdicts import GateDecision, GateRate, PassTally, reason_code
+from tools.sources.alpaca import BadRow, Row, read_rows
 
 _FILES = {
     Outcome.ACCEPTED: "accepted.jsonl",

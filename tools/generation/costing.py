@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from state.calls import PurposeTally
 from state.records import Record
 from state.request import DIMENSIONS, EMBEDDED, Endpoint, Generation, RunRequest
+from tools.candidates.scaffold import SHOWN
 from tools.generation.deciding import ASSUMED_SHARE
 from tools.generation.prompting import generation_call
-from tools.generation.seeds import SeedTask
-from tools.rescue.scaffold import SHOWN
+from tools.sources.seeds import SeedTask
 
 BYTES_PER_TOKEN = 4
 """Of English text in current tokenizers, after OpenAI's rule of thumb."""

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from state.request import Generation
 from tools.endpoint.chat import ChatCall, Message
-from tools.generation.seeds import SeedTask
+from tools.sources.seeds import SeedTask
 
 SEPARATOR = "###"
 NO_INPUT = "<noinput>"

@@ -14,10 +14,10 @@ from state.errors import BadInput
 from state.records import Judgement, Outcome, Record, content_hash
 from tools.judging.agreement import Estimate, Level, bootstrap, cohens_kappa, krippendorffs_alpha, share_equal
 from tools.judging.curve import Bin, confidence_curve
-from tools.judging.labels import ChosenPair, Labels, RatedItem
 from tools.judging.length import longer_share, rank_correlation
 from tools.judging.opening import Judge, judge_items
 from tools.judging.pairwise import JudgedPair, judge_pairs
+from tools.sources.labels import ChosenPair, Labels, RatedItem
 
 
 class Calibration(Record):
@@ -59,7 +59,7 @@ async def calibrate(judge: Judge, labels: Labels, *, seed: int = 0) -> Calibrati
 
     Args:
         judge: whom.
-        labels: checked labels, see ``tools.judging.labels``.
+        labels: checked labels, see ``tools.sources.labels``.
         seed: of the bootstrap.
 
     Raises:

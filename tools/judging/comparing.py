@@ -9,9 +9,9 @@ from typing import Literal
 from state.errors import BadInput
 from state.records import Record
 from tools.judging.agreement import Estimate, bootstrap
-from tools.judging.items import Item
 from tools.judging.opening import Judge
 from tools.judging.pairwise import JudgedPair, judge_pairs
+from tools.sources.items import Item
 
 
 class ABComparison(Record):

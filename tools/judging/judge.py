@@ -13,7 +13,6 @@ from state.request import Judging
 from tools.checks import inferred_checks, run_checks
 from tools.endpoint.chat import ChatEndpoint
 from tools.endpoint.embedded import MODEL as EMBEDDED_MODEL
-from tools.judging.likelihood import measure
 from tools.judging.likelihood_sitting import NAME as LIKELIHOOD
 from tools.judging.likelihood_sitting import LikelihoodSitting, likelihood_parts
 from tools.judging.pool import sit
@@ -24,6 +23,7 @@ from tools.judging.subject import pair_subject, subject
 from tools.judging.verdict import SCORING, failed_judgement, judgement
 from tools.judging.verdicts import DimensionVerdict, ExpertVerdict, PairChoice
 from tools.judging.wording import load_wording
+from tools.weights.likelihoods import measure
 
 SMALL_CREW = "crew below 1B"
 """What the crew is called whose model is too small to write scores."""

@@ -15,10 +15,10 @@ from pydantic import BaseModel
 from state.errors import CorralError
 from state.records import CheckResult
 from tools.checks import IFEVAL, KINDS, cap
-from tools.judging.likelihood import ANSWER_TOKENS, PROMPT_TOKENS, QUESTION, Likelihoods
 from tools.judging.subject import shield
 from tools.judging.verdict import capped_reason
 from tools.judging.verdicts import ExpertVerdict, Opinion
+from tools.weights.likelihoods import ANSWER_TOKENS, PROMPT_TOKENS, QUESTION, Likelihoods
 
 NAME = "likelihood judge"
 FORMULA = 2

@@ -16,10 +16,10 @@ from state.request import EMBEDDED, Endpoint, Judging
 from tools.endpoint import open_endpoint
 from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion
 from tools.endpoint.embedded import MODEL as EMBEDDED_MODEL
-from tools.judging.items import Item
 from tools.judging.judge import CrewJudge
 from tools.judging.preference import Preference
 from tools.settings import load_settings
+from tools.sources.items import Item
 
 T = TypeVar("T", bound=BaseModel)
 LEDGER_NAME = "judging"

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 
 from state.records import Judgement, Record
-from tools.judging.items import Item
 from tools.judging.opening import Judge
 from tools.judging.preference import Preference, by_rating
+from tools.sources.items import Item
 
 
 class JudgedPair(Record):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from state.records import Judgement, Outcome, Record
-from tools.judging.items import Item
 from tools.judging.opening import Judge, judge_items
+from tools.sources.items import Item
 
 
 class QualityRow(Record):

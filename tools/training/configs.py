@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from state.errors import BadInput
-from tools.training.resources import gpu_count
+from tools.machine.resources import gpu_count
 
 FOLDER = Path(__file__).with_name("accelerate")
 DEFAULT = "gpu"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from state.pipeline import TrainingDecision
 from state.records import Record
 from state.request import Training
+from tools.machine.resources import Resources
 from tools.training.estimate import (
     BaseFacts,
     Machine,
@@ -17,7 +18,6 @@ from tools.training.estimate import (
     pass_bytes,
     seconds_needed,
 )
-from tools.training.resources import Resources
 from tools.training.rows import rows_at_once
 
 KEPT_SHARE = 0.5

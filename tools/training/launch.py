@@ -11,11 +11,11 @@ from typing import Any
 
 from state.errors import BadInput, StorageError, TrainingError
 from state.pipeline import AdapterRef
-from tools.training.child import stream_child
+from tools.machine.resources import cores
 from tools.training.configs import config_file, launch_options, uses_cpu
 from tools.training.job import TrainingJob, TrainingProgress
-from tools.training.resources import cores
 from tools.training.sealing import read_seal
+from tools.weights.processes import stream_child
 
 
 async def train(job: TrainingJob, folder: Path, on_progress: Callable[[TrainingProgress], None]) -> AdapterRef:

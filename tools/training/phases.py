@@ -20,17 +20,17 @@ from trl import DPOConfig, SFTConfig
 from state.errors import BadInput, TrainingError
 from state.records import content_hash
 from tools.files import write_file
-from tools.training.base_model import file_hash
 from tools.training.inspecting import inspect_adapter
 from tools.training.job import STOPPED, Phase, TrainingJob
 from tools.training.probe import Probe
 from tools.training.quantise import quantisation
 from tools.training.quicken import attention_for
-from tools.training.rows import IGNORED, read_rows, rows_at_once, template_marks, tokenise
+from tools.training.rows import read_rows, rows_at_once
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
-from tools.training.template import load_tokenizer
 from tools.training.trainers import OrderedDPO, OrderedSFT, Reporter
-from tools.training.weights import compute_dtype
+from tools.weights.folders import file_hash
+from tools.weights.loading import compute_dtype
+from tools.weights.template import IGNORED, load_tokenizer, template_marks, tokenise
 
 Emit = Callable[..., None]
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")

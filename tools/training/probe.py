@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 
 from state.records import content_hash
 from tools.checks.guard import distinct_n
-from tools.training.decoding import decode_greedily, end_tokens
+from tools.weights.decoding import decode_greedily, end_tokens
 
 PROMPTS = 8
 """Prompts of a probe at most."""

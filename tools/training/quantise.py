@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from state.errors import BadInput
+from tools.machine.resources import gpu_count
 from tools.training.configs import SHARDED, kind_of, uses_cpu
-from tools.training.resources import gpu_count
 
 Quantise = Literal["none", "4bit"]
 

@@ -19,7 +19,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from trl.trainer.utils import FusedCausalLMOutput
 
-from tools.training.rows import IGNORED
+from tools.weights.template import IGNORED
 
 EAGER_UP_TO = 256
 """Tokens of the longest row up to which eager attention is used on a CPU."""

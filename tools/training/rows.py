@@ -6,29 +6,15 @@ import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from state.errors import BadInput
+from tools.weights.likelihoods import TOKENS_AT_ONCE
 
-IGNORED = -100
-"""The label that PyTorch's cross-entropy leaves out."""
 TURN = ("role", "content", "input")
 """The keys of a chat turn. ``input`` is the end of a user's content where Alpaca's format sets it apart."""
 WINDOW = 8
 """Batches whose rows are sorted by length together: little padding, and still a random order."""
-
-
-TOKENS_AT_ONCE = {True: 1024, False: 16384}
-"""Padded tokens of one forward pass at most, on a CPU and on a GPU. Measured on a CPU with SmolLM2-135M and steps of 8
-rows: 1024 peaks at 2.9 GB and is as fast as 2048 at 3.9 GB; 512 is a third slower."""
-
-
-class TokenRow(NamedTuple):
-    """One tokenised row of SFT."""
-
-    input_ids: list[int]
-    labels: list[int]
-    """The completion's tokens up to the end token, and ``IGNORED`` before."""
 
 
 def read_rows(path: Path, keys: Sequence[str]) -> list[dict[str, Any]]:
@@ -64,42 +50,6 @@ def _row(line: str, keys: Sequence[str], where: str) -> dict[str, Any]:
 def _is_turn(turn: Any) -> bool:
     texts = [turn.get("role"), turn.get("content"), turn.get("input") or ""] if isinstance(turn, dict) else [None]
     return all(isinstance(text, str) for text in texts)
-
-
-def template_marks(tokenizer: Any) -> tuple[str, ...]:
-    """Return the lines that a chat template sets directly before a prompt and between it and the answer.
-
-    A text that holds one of them has been through a template before, and would be trained on as no model is asked.
-    """
-    text = "What is asked?"
-    turns = [{"role": "user", "content": text}]
-    before, _, after = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False).rpartition(text)
-    head, tail = ([line.strip() for line in part.splitlines() if line.strip()] for part in (before, after))
-    return tuple(dict.fromkeys(head[-1:] + tail))
-
-
-def tokenise(tokenizer: Any, prompt: list[dict[str, str]], completion: list[dict[str, str]]) -> TokenRow:
-    """Tokenise one row by the model's own chat template.
-
-    The prompt is exactly what the model sees when it is asked, the assistant's header included. The completion ends
-    with the end token: what a template writes after it (SmolLM2 adds a newline) is never asked of the model.
-
-    Raises:
-        BadInput: the template does not render the prompt as a prefix of prompt and completion, so that training
-            would show the model another prompt than the one it is asked.
-    """
-    asked = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
-    whole = tokenizer.apply_chat_template(prompt + completion, tokenize=False)
-    if not whole.startswith(asked):
-        raise BadInput("the base model's chat template renders a prompt differently with and without its answer")
-    # Apart, since together a completion's first letters could merge with the header's last token.
-    before = tokenizer(asked, add_special_tokens=False)["input_ids"]
-    after = tokenizer(whole[len(asked) :], add_special_tokens=False)["input_ids"]
-    if tokenizer.eos_token_id not in after:
-        raise BadInput("the base model's chat template does not end an answer with the tokenizer's end token")
-    while after[-1] != tokenizer.eos_token_id:
-        after.pop()
-    return TokenRow(before + after, [IGNORED] * len(before) + after)
 
 
 def rows_at_once(batch_size: int, sequences: int, longest: int, on_cpu: bool) -> int:

@@ -17,14 +17,15 @@ from typing import Any
 
 from state.errors import BadInput, StorageError, TrainingError
 from state.records import Record
+from tools.machine.resources import Gpu, cores, measure
 from tools.training.checklists import CheckItem, item, rows_items
-from tools.training.child import JsonLines, die_with_parent, stream_child
 from tools.training.configs import SHARDED, config_file, kind_of, offloads, processes, uses_cpu
 from tools.training.decision import Survey
 from tools.training.estimate import BaseFacts, Machine, PhaseWork
 from tools.training.job import TrainingJob
-from tools.training.resources import Gpu, cores, measure
-from tools.training.rows import read_rows, tokenise
+from tools.training.rows import read_rows
+from tools.weights.processes import JsonLines, die_with_parent, stream_child
+from tools.weights.template import tokenise
 
 PRODUCT_TOKENS = 512
 """Rows of the timed product."""
@@ -80,7 +81,7 @@ def survey(job: SurveyJob, folder: Path) -> Found:
     Raises:
         BadInput: rows or base are missing or malformed, or cannot be rendered by the chat template.
     """
-    from tools.training.template import load_tokenizer
+    from tools.weights.template import load_tokenizer
 
     training = job.job
     base = Path(training.base)
@@ -143,7 +144,7 @@ def base_facts(base: Path) -> BaseFacts:
 def _machine(job: TrainingJob, facts: BaseFacts, base: Path) -> tuple[Machine, tuple[Gpu, ...]]:
     import torch
 
-    from tools.training.weights import compute_dtype
+    from tools.weights.loading import compute_dtype
 
     config = config_file(job.settings.accelerate_config)
     on_cpu = uses_cpu(config) or not torch.cuda.is_available()

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from state.errors import BadInput, TrainingError
-from tools.training.child import JsonLines, die_with_parent
 from tools.training.job import TrainingJob
+from tools.weights.processes import JsonLines, die_with_parent
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 ALMOST_FULL = 2**20

@@ -1,0 +1,80 @@
+"""``corral evaluate``: any PEFT adapter against its base, on any prompts with checks."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from corral.cli.tables import print_scoreboard
+from corral.cli.watch import open_view
+from tools.evaluation.accuracy import Accuracy
+from tools.settings import load_settings
+
+console = Console(width=None if sys.stdout.isatty() else 140)
+
+
+def evaluate(
+    adapter: Annotated[Path, typer.Argument(help="A PEFT adapter's folder.")],
+    prompts: Annotated[Path, typer.Option(help="Prompts with checks, or IFEval's own file; one JSON object a line.")],
+    base: Annotated[
+        str | None, typer.Option(help="Its base: a folder, 'embedded', or a hub name. Default: as the adapter says.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The first so many prompts alone.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=8, max=32_768, help="Tokens of an answer at most. Default: 144; IFEval 1280.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for answers and results; default: in Corral's home.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Evaluate any PEFT adapter against its base. Killed, the same command goes on where it was."""
+    from tools.evaluation.standalone import evaluate_adapter, plan_evaluation
+
+    settings, errors = load_settings(), Console(stderr=True)
+    with errors.status("looking at prompts, adapter and base ..."):
+        plan = plan_evaluation(
+            adapter,
+            prompts,
+            base=base,
+            limit=limit,
+            max_tokens=max_tokens,
+            out=out,
+            home=settings.home,
+            cache=settings.cache,
+        )
+    try:
+        with open_view(errors) as view:
+            found = asyncio.run(evaluate_adapter(plan, lambda step, done, total: view.show(step, done, total, "")))
+    except KeyboardInterrupt:
+        errors.print("corral: stopped; the same command goes on", highlight=False)
+        raise typer.Exit(130) from None
+    if as_json:
+        print(found.model_dump_json(indent=1))
+        return
+    print_scoreboard(console, Path(found.scoreboard_file))
+    if found.accuracies:
+        _print_accuracies(found.accuracies)
+    for note in found.scoreboard.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
+    for what, where in (("base", found.base), ("scoreboard", found.scoreboard_file), ("answers", found.answers_file)):
+        console.print(f"{what:11} {where}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_accuracies(found: Sequence[Accuracy]) -> None:
+    table = Table("accuracy", "of", "base", "adapter", "difference", "95% interval", box=None)
+    for one in found:
+        difference, low, high = one.interval.difference, one.interval.low, one.interval.high
+        table.add_row(
+            f"{one.name}-level, {'loose' if one.loose else 'strict'}",
+            str(one.count),
+            *(f"{share:.3f}" for share in (one.base, one.adapter)),
+            f"{difference:+.3f}",
+            f"\\[{low:+.3f}, {high:+.3f}]",
+        )
+    console.print(table)

@@ -1,0 +1,58 @@
+"""Commands that work on files alone, without a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress as Bars
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from state.request import Gates
+from tools.gates import GateReport, gate_file
+from tools.sources.seeds import load_seed_tasks
+
+DEFAULT_SEEDS = Path("seeds/seed_tasks.jsonl")
+
+
+def gate(
+    file: Annotated[Path, typer.Argument(help="Alpaca-format rows: a JSON array or JSONL.")],
+    out: Annotated[Path, typer.Option(help="Folder for accepted.jsonl, review.jsonl, rejected.jsonl, report.json.")],
+    seeds: Annotated[Path, typer.Option(help="Seed tasks that rows must not repeat.")] = DEFAULT_SEEDS,
+    threshold: Annotated[float, typer.Option(min=0.01, max=1, help="ROUGE-L above which a row repeats another.")] = 0.7,
+) -> None:
+    """Put any Alpaca-format file through the gates: content, diversity, safety, coherence.
+
+    Rows are streamed; every row ends in one of the three files, or in the report as unreadable with its number.
+    """
+    console = Console()
+    kept = [task.instruction for task in load_seed_tasks(seeds)] if seeds.exists() or seeds != DEFAULT_SEEDS else []
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
+    with Bars(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("rows", total=None)
+        settings = Gates(rouge_threshold=threshold)
+        report = gate_file(file, out, settings, kept, on_progress=lambda done: bars.update(task, completed=done))
+    print_report(console, report, out)
+
+
+def print_report(console: Console, report: GateReport, out: Path) -> None:
+    """Print the sum, each gate's pass rate, the reasons and the rows that could not be read."""
+    table = Table("gate", "met", "passed", "share", box=None)
+    for name, rate in report.gates.items():
+        table.add_row(name, f"{rate.met:,}", f"{rate.passed:,}", f"{rate.rate:.3f}")
+    console.print(table)
+    reasons = Table("why not accepted", "rows", box=None)
+    for reason, count in sorted(report.reasons.items(), key=lambda item: -item[1]):
+        reasons.add_row(reason, f"{count:,}")
+    console.print(reasons)
+    for row in report.unreadable_rows[:10]:
+        console.print(f"row {row.row}: {row.fault}", highlight=False, markup=False)
+    console.print(
+        f"{report.rows:,} rows = {report.accepted:,} accepted + {report.waiting:,} for review + "
+        f"{report.rejected:,} rejected + {report.unreadable:,} unreadable; written to {out}",
+        highlight=False,
+        soft_wrap=True,
+    )

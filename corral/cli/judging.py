@@ -1,0 +1,146 @@
+"""Commands that judge files: a report over outputs, a comparison of two sets, and a judge measured against people."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from state.request import RunRequest
+from tools.config import load_request
+from tools.settings import load_settings
+
+T = TypeVar("T")
+console = Console()
+
+Config = Annotated[Path | None, typer.Option(help="A config whose models.judge and judge sections are meant.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def judge(
+    file: Annotated[Path, typer.Argument(help='Outputs, one JSON object a line: {"prompt": ..., "output": ...}.')],
+    fail_under: Annotated[float | None, typer.Option(min=0, max=100, help="Exit 1 if a score is under.")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge any outputs: scores, stars, failed checks, and what falls short."""
+    from tools.judging import judge_quality, open_judge
+    from tools.sources.items import read_items
+
+    request, items = _request(config), read_items(file)
+
+    async def work() -> Any:
+        return await judge_quality(await open_judge(request.models.judge, request.judge, seed=request.seed), items)
+
+    report = _wait(f"judging {len(items)} outputs", work())
+    if as_json:
+        print(report.model_dump_json(indent=1))
+    else:
+        table = Table("row", "overall", "stars", "confidence", "outcome", "why", box=None)
+        for row in report.rows:
+            found = row.judgement
+            why = "; ".join(found.reasons).replace("[", "\\[")[:100]
+            figures = (f"{found.overall:.0f}", str(found.stars), f"{found.confidence:.2f}", found.outcome.value)
+            table.add_row(str(row.row), *figures, why)
+        console.print(table)
+        console.print(
+            f"{len(report.rows)} rows = {report.accepted} accepted + {report.waiting} for a person + {report.rejected} "
+            f"rejected + {report.failed} failed; judged by {report.judge}",
+            highlight=False,
+        )
+    if fail_under is not None and (short := report.short(fail_under)):
+        Console(stderr=True).print(f"{len(short)} of {len(report.rows)} rows fall short of {fail_under:g}")
+        raise typer.Exit(1)
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A.jsonl", help="Outputs of one model.")],
+    b: Annotated[Path, typer.Argument(metavar="B.jsonl", help="Outputs of the other, to the same prompts.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two sets of outputs to the same prompts, each pair in both orders."""
+    from tools.judging import compare as compare_items
+    from tools.judging import open_judge
+    from tools.sources.items import read_items
+
+    request, items_a, items_b = (
+        _request(config),
+        read_items(a),
+        read_items(b),
+    )
+
+    async def work() -> Any:
+        judge_ = await open_judge(request.models.judge, request.judge, seed=request.seed)
+        return await compare_items(judge_, items_a, items_b, seed=request.seed)
+
+    found = _wait(f"comparing {min(len(items_a), len(items_b))} pairs", work())
+    if as_json:
+        print(found.model_dump_json(indent=1))
+        return
+    table = Table("pairs", "A wins", "B wins", "ties", "flips", "failed", "unmatched", "mean A", "mean B", box=None)
+    counts = (found.pairs, found.wins_a, found.wins_b, found.ties, found.flips, found.failed, found.unmatched)
+    table.add_row(*map(str, counts), f"{found.overall_a:.1f}", f"{found.overall_b:.1f}")
+    console.print(table)
+    console.print(f"{found.summary} Judged by {found.judge}.", highlight=False, markup=False)
+
+
+def calibrate(
+    labels: Annotated[Path, typer.Argument(metavar="LABELS.jsonl", help="Pairs or single ratings by people.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the judge against people, and keep the figures under the judge's identity."""
+    from tools.judging import calibrate as measure
+    from tools.judging import open_judge, save_calibration
+    from tools.sources.labels import read_labels
+
+    request: RunRequest = _request(config)
+    rows, home = read_labels(labels), load_settings().home
+
+    async def work() -> Any:
+        judge_ = await open_judge(request.models.judge, request.judge, seed=request.seed)
+        return await measure(judge_, rows, seed=request.seed)
+
+    found = _wait(f"judging {len(rows)} labelled rows", work())
+    path = save_calibration(found, home)
+    if as_json:
+        print(found.model_dump_json(indent=1))
+        return
+    table = Table("figure", "value", "95% interval", box=None)
+    estimates = {
+        "agreement": found.agreement,
+        "Cohen's kappa": found.kappa,
+        "Krippendorff's alpha": found.alpha,
+        "agreement when asked for the better": found.asked_agreement,
+        "flips when the order is swapped": found.flips,
+    }
+    for name, figure in estimates.items():
+        if figure is not None:
+            table.add_row(name, f"{figure.value:.3f}", f"\\[{figure.low:.3f}, {figure.high:.3f}]")
+    for name, share in (("prefers longer", found.prefers_longer), ("people prefer longer", found.people_prefer_longer)):
+        if share is not None:
+            table.add_row(name, f"{share:.3f}", "")
+    console.print(table)
+    for part in found.curve:
+        console.print(f"confidence {part.confidence:.2f}: right {part.accuracy:.2f} of {part.rows}", highlight=False)
+    console.print(
+        f"{found.labels} {found.kind}, {found.failed} failed, {found.seconds:.0f} s, judged by {found.judge}; "
+        f"kept in {path}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _request(config: Path | None) -> RunRequest:
+    return load_request(config, openai_base_url=load_settings().openai_base_url)
+
+
+def _wait(what: str, work: Coroutine[Any, Any, T]) -> T:
+    with Console(stderr=True).status(f"{what} ..."):
+        return asyncio.run(work)

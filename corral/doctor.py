@@ -1,0 +1,99 @@
+"""``corral doctor``: what a run needs from this machine, and what to do where it is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from pathlib import Path
+
+from state.database import Database
+from state.errors import CorralError
+from state.records import Record
+from state.request import Endpoint
+from tools.endpoint import probe
+from tools.files import storage_errors
+from tools.settings import Settings
+from tools.weights.embedded import embedded_model
+
+FREE_BYTES = 5_000_000_000
+"""Room for the converted base, the trainer's checkpoints and a few runs of the embedded model."""
+
+
+class Finding(Record):
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool
+    found: str
+    advice: str = ""
+    """What to do; empty where all is well."""
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Look at the endpoints, the model file, the database, the GPU and the disk. Nothing is spent."""
+    endpoints = [Endpoint()]
+    if settings.openai_api_key is not None:
+        endpoints.append(Endpoint(base_url=settings.openai_base_url))
+    return [
+        *[await _endpoint(spec, settings) for spec in endpoints],
+        await asyncio.to_thread(_model_file),
+        await _database(settings),
+        await asyncio.to_thread(_gpu),
+        await asyncio.to_thread(_disk, settings.home),
+    ]
+
+
+async def _endpoint(spec: Endpoint, settings: Settings) -> Finding:
+    try:
+        result = await probe(spec, settings, any_model=True)
+    except CorralError as error:
+        return Finding(what="endpoint", ok=False, found=spec.base_url, advice=str(error))
+    return Finding(what="endpoint", ok=True, found=f"{spec.base_url}: {result.detail}")
+
+
+def _model_file() -> Finding:
+    try:
+        path = embedded_model()
+    except CorralError as error:
+        return Finding(what="model file", ok=False, found="none", advice=str(error))
+    return Finding(what="model file", ok=True, found=f"{path.name}, {path.stat().st_size / 1e6:.0f} MB")
+
+
+async def _database(settings: Settings) -> Finding:
+    database = None
+    try:
+        database = Database(settings.database_url)
+        await database.create()
+    except CorralError as error:
+        return Finding(what="database", ok=False, found="not usable", advice=str(error))
+    finally:
+        if database is not None:
+            await database.close()
+    return Finding(what="database", ok=True, found=database.place)
+
+
+def _gpu() -> Finding:
+    advice = "training and the embedded model run on the CPU; for a large model, use a machine with a GPU"
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return Finding(what="GPU", ok=True, found="none", advice=advice)
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
+    if answer.returncode:
+        advice = "nvidia-smi fails: check the driver, or go on with the CPU"
+        return Finding(what="GPU", ok=False, found="not usable", advice=advice)
+    return Finding(what="GPU", ok=True, found="; ".join(answer.stdout.strip().split("\n")))
+
+
+def _disk(home: Path) -> Finding:
+    try:
+        with storage_errors(home):
+            home.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(home).free
+    except CorralError as error:
+        return Finding(what="disk", ok=False, found=str(home), advice=str(error))
+    found = f"{free / 1e9:.0f} GB free in {home}"
+    short = free < FREE_BYTES
+    advice = f"make room: {FREE_BYTES / 1e9:.0f} GB are wanted, or set CORRAL_HOME to another disk" if short else ""
+    return Finding(what="disk", ok=not short, found=found, advice=advice)

@@ -1,0 +1,191 @@
+"""The Python API: sync and async, in and beside an event loop, over a real ledger, with bad input refused at once."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corral import DPODatasetBuilder, MultiAgentRLHF, SyntheticFeedbackGenerator
+from state.errors import BadInput, EndpointUnreachable
+from state.request import DIMENSIONS, Endpoint
+from tests.judging_support import FunctionEndpoint, number_in, verdict
+from tests.scripted_server import ScriptedServer
+from tools.endpoint.chat import ChatCall
+from tools.judging.likelihood_sitting import LikelihoodSitting, own_score, stars_of
+from tools.judging.pool import sit
+from tools.weights.likelihoods import Likelihoods, Weights
+
+BUDGET = "Allocate $2.5M over Amazon, Walmart and Target."
+ADDS_UP, DOES_NOT = "Amazon $1.2M, Walmart $800K, Target $500K", "Amazon $1.2M, Walmart $800K, Target $600K"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CORRAL_HOME", str(tmp_path))
+    return tmp_path
+
+
+def by_number(call: ChatCall) -> dict[str, Any]:
+    """Score an answer by the number in it."""
+    worth = number_in(call.messages[0]["content"])
+    return verdict(worth, 1 + min(4, worth // 20))(call)
+
+
+def test_an_answer_is_scored_over_http_and_paid_once() -> None:
+    with ScriptedServer() as server:
+        judges = MultiAgentRLHF("budgeting", endpoint=Endpoint(base_url=server.url, model="scripted"))
+        first, again = judges.evaluate(BUDGET, ADDS_UP), judges.evaluate(BUDGET, ADDS_UP)
+    assert first == again and len(server.requests) == 6
+    assert set(first.scores) == set(DIMENSIONS) and first.overall is not None and not first.error
+
+
+async def test_both_forms_work_where_a_loop_runs() -> None:
+    judges = MultiAgentRLHF(endpoint=FunctionEndpoint(verdict(88)))
+    assert judges.evaluate("Why?", "So.") == await judges.aevaluate("Why?", "So.")
+    feedback = SyntheticFeedbackGenerator(endpoint=FunctionEndpoint(verdict(88, 5)))
+    assert feedback.generate_feedback("Why?", "So.") == await feedback.agenerate_feedback("Why?", "So.")
+
+
+def test_a_sum_that_does_not_add_up_is_capped_and_said() -> None:
+    judges = MultiAgentRLHF("budgeting", endpoint=FunctionEndpoint(verdict(90)))
+    good, bad = judges.evaluate(BUDGET, ADDS_UP), judges.evaluate(BUDGET, DOES_NOT)
+    assert good.scores["accuracy"].capped_from is None and good.is_acceptable
+    assert bad.scores["accuracy"].capped_from == 90 and "2,600,000" in bad.scores["accuracy"].feedback
+    rated = SyntheticFeedbackGenerator("budgeting", endpoint=FunctionEndpoint(verdict(90, 5)))
+    assert rated.generate_feedback(BUDGET, DOES_NOT).is_chosen is False
+
+
+def test_weights_count() -> None:
+    def answer(call: ChatCall) -> dict[str, Any]:
+        return verdict(100 if call.purpose == "judge:clarity" else 0)(call)
+
+    weights = dict.fromkeys(DIMENSIONS, 0.0) | {"clarity": 1.0}
+    assert MultiAgentRLHF(weights=weights, endpoint=FunctionEndpoint(answer)).evaluate("Why?", "So.").overall == 100
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"task_type": "cooking"}, "unknown task type 'cooking'"),
+        ({"weights": {"accuracy": 1.0}}, "must name exactly"),
+        ({"weights": dict.fromkeys(DIMENSIONS, 0.3)}, "sum to 1"),
+        ({"draws": 0}, "draws"),
+        ({"patience": 3}, "patience"),
+        ({"accept": 10.0}, "must not be above"),
+    ],
+)
+def test_wrong_settings_are_refused_at_once(settings: dict[str, Any], fault: str) -> None:
+    with pytest.raises(BadInput, match=fault) as refused:
+        MultiAgentRLHF(**settings)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["general", "budgeting", "creative", "compliance", "data quality", "strategic planning"]
+)
+def test_the_guides_task_types_are_known(name: str) -> None:
+    assert SyntheticFeedbackGenerator(name).settings.task_type in name.replace(" ", "_").replace(
+        "strategic", "strategy"
+    )
+
+
+def test_a_batch_keeps_its_order_and_a_bad_answer_its_place() -> None:
+    def answer(call: ChatCall) -> dict[str, Any]:
+        return {"score": 1000} if "garbled" in call.messages[0]["content"] else by_number(call)
+
+    generator = SyntheticFeedbackGenerator(endpoint=FunctionEndpoint(answer))
+    texts = ["worth 90", "garbled", "worth 10", "worth 50", "worth 70"]
+    made = generator.generate_batch([{"prompt": "Why?", "model_output": text} for text in texts], batch_size=2)
+    assert [f.overall_rating for f in made] == [5, None, 1, 3, 4]
+    assert "twice wrong" in made[1].error and made[1].is_chosen is False
+
+
+def test_a_batch_is_checked_before_anything_is_asked() -> None:
+    endpoint = FunctionEndpoint(verdict())
+    generator = SyntheticFeedbackGenerator(endpoint=endpoint)
+    with pytest.raises(BadInput, match="example 1: there is no 'output'"):
+        generator.generate_batch([{"prompt": "p", "model_output": "o"}, {"prompt": "p"}])
+    with pytest.raises(BadInput, match="batch_size"):
+        generator.generate_batch([], batch_size=0)
+    assert generator.generate_batch([]) == [] and not endpoint.calls
+
+
+def test_an_endpoint_out_of_reach_is_an_error() -> None:
+    judges = MultiAgentRLHF(endpoint=Endpoint(base_url="http://127.0.0.1:9/v1", model="scripted", attempts=1))
+    with pytest.raises(EndpointUnreachable):
+        judges.evaluate("Why?", "So.")
+
+
+def test_pairs_are_built_and_their_absence_is_explained(tmp_path: Path) -> None:
+    worths = {"both": [92, 5, 50], "good": [95, 90, 88], "bad": [3, 9, 12], "same": [91, 91, 91]}
+    given = {prompt: iter(values) for prompt, values in worths.items()}
+    builder = DPODatasetBuilder(SyntheticFeedbackGenerator(endpoint=FunctionEndpoint(by_number)))
+    built = builder.build_dataset(list(worths), lambda prompt: f"This is worth {next(given[prompt])} points.", 3)
+    assert [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in built.rows] == [
+        ("This is worth 92 points.", "This is worth 5 points.")
+    ]
+    assert built.without_pair == {
+        "good": "no answer has at most two stars",
+        "bad": "no answer is accepted with at least four stars",
+        "same": "no answer has at most two stars",
+    }
+    built.save(tmp_path / "pairs.jsonl")
+    assert json.loads((tmp_path / "pairs.jsonl").read_text()) == built.rows[0]
+
+
+async def test_a_coroutine_may_write_the_variations() -> None:
+    worths = iter([90, 2])
+
+    async def write(prompt: str) -> str:
+        await asyncio.sleep(0)
+        return f"This is worth {next(worths)} points."
+
+    builder = DPODatasetBuilder(SyntheticFeedbackGenerator(endpoint=FunctionEndpoint(by_number)))
+    assert len((await builder.abuild_dataset(["Why?"], write, 2)).rows) == 1
+    with pytest.raises(BadInput, match="num_variations"):
+        await builder.abuild_dataset(["Why?"], write, 1)
+
+
+async def test_the_likelihood_judge_goes_through_the_same_crew() -> None:
+    async def measure(prompt: str, answer: str) -> Likelihoods:
+        return Likelihoods(yes=0.45, gain=1.08)
+
+    sitting = LikelihoodSitting(measure, "p", "a", (), dict.fromkeys(DIMENSIONS, 0.2))
+    (draw,) = await sit("Table", "general", [("subject", sitting)])
+    assert [o.own for o in draw.opinions] == [50.0] * 5 and draw.expert.stars == stars_of(50)
+    assert all(o.reason.startswith("likelihood judge") for o in draw.opinions)
+
+
+def test_more_gain_and_more_passed_checks_score_higher() -> None:
+    poor, rich = Likelihoods(yes=0.0, gain=0.1), Likelihoods(yes=0.5, gain=2.5)
+    assert own_score("clarity", poor, ()) < own_score("clarity", rich, ())
+    assert [stars_of(s) for s in (0, 30, 50, 65, 80, 100)] == [1, 2, 3, 4, 5, 5]
+
+
+def test_likelihoods_are_the_models_own(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from tests.tiny_model import tiny_model
+    from tools.weights.loading import compute_dtype
+
+    folder = tiny_model(tmp_path)
+    weights = Weights(folder)
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    model = model.to(compute_dtype())
+
+    def loss(prompt: str, answer: str) -> float:
+        turns = [{"role": "user", "content": prompt}]
+        start = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        asked, told = (tokenizer(text, add_special_tokens=False).input_ids for text in (start, answer))
+        with torch.inference_mode():
+            logits = model(torch.tensor([asked + told])).logits[0, len(asked) - 1 : -1].float()
+        return float(torch.nn.functional.cross_entropy(logits, torch.tensor(told)))
+
+    found = weights.measure("Name a river.", "The Rhine is a river.")
+    expected = loss("", "The Rhine is a river.") - loss("Name a river.", "The Rhine is a river.")
+    assert found.gain == pytest.approx(expected, abs=1e-4)
+    assert weights.measure("Name a river.", "").gain == 0
+    assert weights.measure("x " * 5000, "y " * 5000).gain == pytest.approx(0, abs=1)

@@ -1,0 +1,239 @@
+"""Decoding with slot refill: greedy as ``generate`` does it, sampled the same in every batch, likelihoods as plain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tiny_model import tiny_model
+from tools.weights import choosing, decoding
+from tools.weights.answerer import results
+from tools.weights.answering import AnsweringJob, Ask, Drawing, GeneratedAnswer, Passage, PassageScore, answer, shares
+from tools.weights.choosing import choose
+from tools.weights.decoding import Decoded, Prompt, decode, shared_head
+from tools.weights.slots import SPARE
+
+QUESTIONS = ("Why?", "Say it in two words.", "Tell me of rivers, and lakes, and of the sea too.", "4 4 4 4", "And?")
+LONG = 2 * SPARE + 8
+
+
+class Fixed(Random):
+    """Random numbers that are all one given number."""
+
+    def __init__(self, point: float) -> None:
+        super().__init__()
+        self._point = point
+
+    def random(self) -> float:
+        return self._point
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def model(base: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="module")
+def asked(base: Path) -> list[tuple[int, ...]]:
+    """The questions as the chat template has them: a long head in common, and tails of several lengths."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    turns = [[{"role": "user", "content": question}] for question in QUESTIONS]
+    texts = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    return [tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+
+
+def _decoded(model: Any, prompts: Sequence[Prompt], ends: frozenset[int], slots: int) -> dict[int, Decoded]:
+    found = list(decode(model, prompts, ends, max_tokens=LONG, slots=slots, temperature=0.02, top_p=0.9))
+    assert sorted(one.row for one in found) == list(range(len(prompts)))
+    return {one.row: one for one in found}
+
+
+@pytest.fixture(scope="module")
+def expected(model: Any, asked: list[tuple[int, ...]]) -> list[list[int]]:
+    """What ``generate`` writes after each question on its own."""
+    return [
+        model.generate(
+            input_ids=torch.tensor([tokens]),
+            attention_mask=torch.ones(1, len(tokens), dtype=torch.long),
+            max_new_tokens=LONG,
+            do_sample=False,
+            eos_token_id=[],
+            pad_token_id=0,
+        )[0, len(tokens) :].tolist()
+        for tokens in asked
+    ]
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 8])
+def test_every_row_is_what_generate_writes_whatever_its_neighbours(
+    slots: int, model: Any, asked: list[tuple[int, ...]], expected: list[list[int]]
+) -> None:
+    """Rows end at different steps, so slots are refilled, the columns move, and the batch shrinks."""
+    ends = frozenset(written[3 + 17 * row] for row, written in enumerate(expected[:4]))
+    found = _decoded(model, [Prompt(tokens) for tokens in asked], ends, slots)
+    for row, written in enumerate(expected):
+        stop = next((place for place, token in enumerate(written) if token in ends), None)
+        assert found[row] == Decoded(row, written[:stop], stop is not None)
+
+
+def test_without_ends_rows_run_to_the_limit(
+    model: Any, asked: list[tuple[int, ...]], expected: list[list[int]]
+) -> None:
+    found = _decoded(model, [Prompt(tokens) for tokens in asked * 2], frozenset(), 3)
+    assert [found[row].tokens for row in range(10)] == expected * 2
+    assert not any(one.ended for one in found.values())
+    assert list(decode(model, [], frozenset(), max_tokens=3, slots=4)) == []
+
+
+def test_a_sampled_row_does_not_depend_on_batch_or_order(model: Any, asked: list[tuple[int, ...]]) -> None:
+    def prompts() -> list[Prompt]:
+        return [Prompt(tokens, Random(row) if row != 1 else None) for row, tokens in enumerate(asked)]
+
+    alone = [_decoded(model, [prompt], frozenset({5}), 1)[0] for prompt in prompts()]
+    for slots in (2, 4, 5):
+        found = _decoded(model, prompts(), frozenset({5}), slots)
+        assert [(found[row].tokens, found[row].ended) for row in range(5)] == [(o.tokens, o.ended) for o in alone]
+    turned = _decoded(model, prompts()[::-1], frozenset({5}), 2)
+    assert [turned[4 - row].tokens for row in range(5)] == [one.tokens for one in alone]
+    other = _decoded(model, [Prompt(asked[0], Random(99))], frozenset({5}), 1)[0]
+    assert other.tokens != alone[0].tokens
+
+
+@given(
+    st.lists(st.floats(-8, 8, width=32), min_size=1, max_size=40),
+    st.floats(0, 1, exclude_max=True, width=32),
+    st.sampled_from([0.05, 0.5, 0.9, 1.0]),
+    st.sampled_from([0.3, 1.0, 2.0]),
+    st.sampled_from([1, 4, 256]),
+)
+@settings(max_examples=150)
+def test_a_draw_is_where_the_nucleus_passes_the_point(
+    logits: list[float], point: float, top_p: float, temperature: float, head: int
+) -> None:
+    row = torch.tensor([logits], dtype=torch.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choosing, "HEAD", head)
+        (token,) = choose(row, [Fixed(point)], temperature, top_p)
+    chances = torch.softmax(row[0].double() / temperature, -1)
+    order = sorted(range(len(logits)), key=lambda one: -float(chances[one]))
+    passed, nucleus = 0.0, []
+    for one in order:
+        nucleus.append(one)
+        passed += float(chances[one])
+        if passed >= top_p - 1e-6:
+            break
+    below = sum(float(chances[one]) for one in order if chances[one] > chances[token] * (1 + 1e-5))
+    above = sum(float(chances[one]) for one in order if chances[one] >= chances[token] * (1 - 1e-5))
+    slack = 1e-4
+    assert chances[token] >= min(float(chances[one]) for one in nucleus) * (1 - 1e-3)
+    assert below - slack <= point * min(passed, 1.0) <= above + slack
+    assert choose(row, [None]) == [logits.index(max(logits))]
+
+
+def test_draws_come_as_often_as_they_are_likely() -> None:
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]])).expand(4000, -1)
+    noise = Random(3)
+    found = choose(logits, [noise] * 4000, 1.0, 0.9)
+    shares_ = [found.count(token) / 4000 for token in range(4)]
+    assert shares_[3] == 0
+    assert shares_[:3] == pytest.approx([0.5 / 0.95, 0.3 / 0.95, 0.15 / 0.95], abs=0.03)
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6).map(tuple), max_size=6))
+def test_the_shared_head_is_the_longest_that_leaves_each_a_token(prompts: list[tuple[int, ...]]) -> None:
+    head = shared_head(prompts)
+    assert all(prompt[: len(head)] == head and len(prompt) > len(head) for prompt in prompts)
+    longer = {prompt[: len(head) + 1] for prompt in prompts}
+    assert not prompts or len(longer) > 1 or any(len(prompt) == len(head) + 1 for prompt in prompts)
+
+
+def test_the_asks_of_one_text_go_to_one_process() -> None:
+    asks = [Ask(f"p{number}", f"text {number}", draw) for draw in range(3) for number in range(5)]
+    dealt = shares(asks, 2)
+    assert sorted(ask for share in dealt for ask in share) == sorted(asks)
+    assert all(
+        len({ask.draw for ask in share if ask.text == text}) in (0, 3) for share in dealt for _, text, *_ in asks
+    )
+
+
+def test_a_passage_is_as_likely_as_plain_transformers_say(base: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from tools.weights.loading import compute_dtype
+
+    texts = ["The river runs.", "It is a long way to the sea, and the road is wet.", "No."]
+    passages = tuple(Passage(id=str(n), prompt=QUESTIONS[n], text=text) for n, text in enumerate(texts))
+    job = AnsweringJob(base=str(base), adapter=None, prompts=(), max_tokens=4, batch_size=2, passages=passages)
+    scores = {one.id: one for one in results(job) if isinstance(one, PassageScore)}
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=compute_dtype()).eval()
+    for passage in passages:
+        turns = [{"role": "user", "content": passage.prompt}]
+        asked = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        before = tokenizer(asked, add_special_tokens=False)["input_ids"]
+        after = tokenizer(passage.text + "<|im_end|>", add_special_tokens=False)["input_ids"]
+        ids = torch.tensor([before + after])
+        with torch.no_grad():
+            loss = model(input_ids=ids, labels=torch.tensor([[-100] * len(before) + after])).loss
+        assert scores[passage.id].tokens == len(after)
+        assert scores[passage.id].nats == pytest.approx(float(loss) * len(after), rel=2e-3)
+        assert math.isfinite(scores[passage.id].nats)
+
+
+async def test_processes_answer_draw_and_score_all_that_is_asked(base: Path, tmp_path: Path) -> None:
+    found: list[GeneratedAnswer] = []
+    scored: list[PassageScore] = []
+    asks = [Ask(f"p{number}", question, draw) for number, question in enumerate(QUESTIONS) for draw in (0, 1, 2)]
+    passages = [Passage(id="t", prompt="Why?", text="The river runs to the sea.")]
+
+    async def work(batch_size: int, folder: Path) -> dict[tuple[str, int], GeneratedAnswer]:
+        found.clear()
+        await answer(
+            base,
+            None,
+            asks,
+            max_tokens=6,
+            batch_size=batch_size,
+            folder=folder,
+            on_answer=found.append,
+            drawing=Drawing(temperature=1.0, top_p=0.95, seed=7),
+            passages=passages,
+            on_score=scored.append,
+        )
+        return {(one.id, one.draw): one for one in found}
+
+    first = await work(2, tmp_path / "a")
+    assert sorted(first) == sorted((ask.id, ask.draw) for ask in asks) and len(found) == len(asks)
+    assert [score.id for score in scored] == ["t"]
+    assert len({first["p0", draw].text for draw in (0, 1, 2)}) == 3
+
+
+def test_no_more_rows_are_at_work_than_memory_holds(
+    model: Any, asked: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [Prompt(tokens) for tokens in asked]
+    longest = max(map(len, asked)) + 4
+    row = 2 * 2 * 2 * 16 * 4 * longest  # keys and values, layers, heads, width and bytes of a number
+    monkeypatch.setattr(decoding, "sampling_processes", lambda: 2)
+    for rows in (0, 1, 3):
+        monkeypatch.setattr(decoding, "free_memory", lambda rows=rows: int(rows * 2 * row / decoding.CACHE_SHARE) + 9)
+        assert decoding.slots_in(model, longest) == max(1, rows)
+        found = decode(model, prompts, frozenset(), max_tokens=4, slots=64)
+        assert sorted(one.row for one in found) == list(range(len(asked)))

@@ -1,7 +1,0 @@
-"""What can be done for a prompt that no plain draw answered well: a text put right, or an example in the prompt."""
-
-from tools.rescue.passing import fit_to_imitate
-from tools.rescue.repair import repair
-from tools.rescue.scaffold import copied, scaffold
-
-__all__ = ["copied", "fit_to_imitate", "repair", "scaffold"]

@@ -1,0 +1,1 @@
+"""What comes in: prompts, seed tasks, Alpaca rows, items to judge, labels and IFEval's rows."""

@@ -1,0 +1,100 @@
+"""One prompt for training, answering and evaluation: the model's own chat template, or Alpaca's where it has none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from state.errors import BadInput
+
+ALPACA = Path(__file__).with_name("alpaca.jinja")
+"""Alpaca's format (Taori et al. 2023): the words are a part of it, and a model tuned on others would not know them."""
+IGNORED = -100
+"""The label that PyTorch's cross-entropy leaves out."""
+
+
+class TokenRow(NamedTuple):
+    """One tokenised row of SFT."""
+
+    input_ids: list[int]
+    labels: list[int]
+    """The completion's tokens up to the end token, and ``IGNORED`` before."""
+
+
+def load_tokenizer(base: Path, padding_side: str = "right") -> Any:
+    """Return a base's tokenizer with a pad token and a chat template.
+
+    Args:
+        base: a local Hugging Face folder.
+        padding_side: ``right`` to train, ``left`` to generate.
+
+    Raises:
+        BadInput: it has neither a chat template nor an end token.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base, padding_side=padding_side)
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = alpaca_template(tokenizer)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def alpaca_template(tokenizer: Any) -> str:
+    """Return Alpaca's format for a tokenizer: with its begin token in front, where it writes one by itself.
+
+    Raises:
+        BadInput: the tokenizer has no end token, so that an answer could not end.
+    """
+    if tokenizer.eos_token is None:
+        raise BadInput(f"models.base: the tokenizer of {tokenizer.name_or_path} has no end token, so no answer can end")
+    begins = tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    return ("{{- bos_token -}}" if begins else "") + ALPACA.read_text(encoding="utf-8")
+
+
+def user_turn(prompt: str, input_: str = "") -> dict[str, str]:
+    """Return a prompt as a chat turn.
+
+    Args:
+        prompt: the whole text, the input at its end where it has one.
+        input_: the input again, for templates that set it apart; chat templates of other models look past it.
+    """
+    turn = {"role": "user", "content": prompt}
+    return turn | {"input": input_} if input_ else turn
+
+
+def template_marks(tokenizer: Any) -> tuple[str, ...]:
+    """Return the lines that a chat template sets directly before a prompt and between it and the answer.
+
+    A text that holds one of them has been through a template before, and would be trained on as no model is asked.
+    """
+    text = "What is asked?"
+    turns = [{"role": "user", "content": text}]
+    before, _, after = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False).rpartition(text)
+    head, tail = ([line.strip() for line in part.splitlines() if line.strip()] for part in (before, after))
+    return tuple(dict.fromkeys(head[-1:] + tail))
+
+
+def tokenise(tokenizer: Any, prompt: list[dict[str, str]], completion: list[dict[str, str]]) -> TokenRow:
+    """Tokenise one row by the model's own chat template.
+
+    The prompt is exactly what the model sees when it is asked, the assistant's header included. The completion ends
+    with the end token: what a template writes after it (SmolLM2 adds a newline) is never asked of the model.
+
+    Raises:
+        BadInput: the template does not render the prompt as a prefix of prompt and completion, so that training
+            would show the model another prompt than the one it is asked.
+    """
+    asked = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    whole = tokenizer.apply_chat_template(prompt + completion, tokenize=False)
+    if not whole.startswith(asked):
+        raise BadInput("the base model's chat template renders a prompt differently with and without its answer")
+    # Apart, since together a completion's first letters could merge with the header's last token.
+    before = tokenizer(asked, add_special_tokens=False)["input_ids"]
+    after = tokenizer(whole[len(asked) :], add_special_tokens=False)["input_ids"]
+    if tokenizer.eos_token_id not in after:
+        raise BadInput("the base model's chat template does not end an answer with the tokenizer's end token")
+    while after[-1] != tokenizer.eos_token_id:
+        after.pop()
+    return TokenRow(before + after, [IGNORED] * len(before) + after)
