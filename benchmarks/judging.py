@@ -37,7 +37,7 @@ from state.request import Endpoint, Judging
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.http_transport import HttpTransport
 from tools.judging import CrewJudge
-from tools.judging.verdicts import DimensionVerdict, ExpertVerdict
+from tools.judging.answers import DimensionRating, ExpertRating
 
 LATENCY = 0.2
 WARM_UP = 80
@@ -103,9 +103,9 @@ class Recorder:
     async def complete_as(self, schema: Any, call: Any) -> Any:
         """Note the prompt and answer as the server does."""
         self.prompts.append(call.messages[0]["content"])
-        if schema is ExpertVerdict:
-            return ExpertVerdict(stars=4, strength="plain and right", weakness="a little short"), None
-        return DimensionVerdict(score=82, reason="it does what was asked"), None
+        if schema is ExpertRating:
+            return ExpertRating(stars=4, strength="plain and right", weakness="a little short"), None
+        return DimensionRating(score=82, reason="it does what was asked"), None
 
 
 async def timed(work: Callable[[int], Awaitable[None]], numbers: range) -> float:
@@ -136,8 +136,8 @@ async def by_langchain(url: str, concurrency: int) -> Callable[[int], Awaitable[
     await CrewJudge(recorder, Judging()).judge(SAMPLE, candidate(0))
     *judges, expert = recorder.prompts
     model = ChatOpenAI(base_url=url, api_key="none", model="bench", temperature=0.2, max_tokens=160, max_retries=0)
-    scored = model.with_structured_output(DimensionVerdict, method="json_schema", strict=True)
-    starred = model.with_structured_output(ExpertVerdict, method="json_schema", strict=True)
+    scored = model.with_structured_output(DimensionRating, method="json_schema", strict=True)
+    starred = model.with_structured_output(ExpertRating, method="json_schema", strict=True)
     room = asyncio.Semaphore(concurrency)
 
     async def ask(chain: Any, prompt: str, number: int) -> Any:

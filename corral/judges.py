@@ -27,7 +27,7 @@ from state.records import Judgement
 from state.request import Endpoint, Judging, TaskType
 from tools.endpoint.chat import ChatEndpoint
 from tools.judging.judge import CrewJudge
-from tools.judging.opening import judge_items, open_judged_endpoint
+from tools.judging.standalone import judge_items, open_judged_endpoint
 from tools.sources.items import Item, item_of
 
 T = TypeVar("T")

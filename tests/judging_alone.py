@@ -1,4 +1,4 @@
-"""A program that judges one text and reports what else happened: run by ``test_judging_quiet`` in a bare environment.
+"""A program that judges one text and reports what else happened; ``test_judging_crewai_import`` runs it.
 
 Prints one JSON object: the outcome, folders and files written, addresses connected to, changed signal handlers, and
 blocking calls in the event loop as ``langgraph dev`` finds them.

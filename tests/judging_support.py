@@ -62,7 +62,7 @@ class FunctionEndpoint:
             raise AnswerInvalid("twice wrong") from error
 
 
-def verdict(score: int = 80, stars: int = 4) -> Callable[[ChatCall], dict[str, Any]]:
+def fixed_answers(score: int = 80, stars: int = 4) -> Callable[[ChatCall], dict[str, Any]]:
     """Return an answer function that always gives this score and these stars."""
 
     def answer(call: ChatCall) -> dict[str, Any]:

@@ -33,7 +33,7 @@ TOUCHES_ENVIRONMENT = {
     "tools/weights/processes.py": "makes the environment of a child process",
     "tools/training/worker.py": "is that child: the launcher tells a worker its rank so, and in no other way",
     "tools/training/phases.py": "is that child too: its rank, and how many workers there are",
-    "tools/judging/quiet.py": "sets CrewAI's own switches, which it reads from there alone",
+    "tools/judging/crewai_import.py": "sets CrewAI's own switches, which it reads from there alone",
 }
 UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 """Whoever loads these runs what lies in the file."""

@@ -10,11 +10,11 @@ import pytest
 from corral import DPODatasetBuilder, MultiAgentRLHF, SyntheticFeedbackGenerator
 from state.errors import BadInput, EndpointUnreachable
 from state.request import DIMENSIONS, Endpoint
-from tests.judging_support import FunctionEndpoint, number_in, verdict
+from tests.judging_support import FunctionEndpoint, fixed_answers, number_in
 from tests.scripted_server import ScriptedServer
 from tools.endpoint.chat import ChatCall
-from tools.judging.likelihood_sitting import LikelihoodSitting, own_score, stars_of
-from tools.judging.pool import sit
+from tools.judging.likelihood_backend import LikelihoodBackend, own_score, stars_of
+from tools.judging.pool import kick_off
 from tools.weights.likelihoods import Likelihoods, Weights
 
 BUDGET = "Allocate $2.5M over Amazon, Walmart and Target."
@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def by_number(call: ChatCall) -> dict[str, Any]:
     """Score an answer by the number in it."""
     worth = number_in(call.messages[0]["content"])
-    return verdict(worth, 1 + min(4, worth // 20))(call)
+    return fixed_answers(worth, 1 + min(4, worth // 20))(call)
 
 
 def test_an_answer_is_scored_over_http_and_paid_once() -> None:
@@ -42,24 +42,24 @@ def test_an_answer_is_scored_over_http_and_paid_once() -> None:
 
 
 async def test_both_forms_work_where_a_loop_runs() -> None:
-    judges = MultiAgentRLHF(endpoint=FunctionEndpoint(verdict(88)))
+    judges = MultiAgentRLHF(endpoint=FunctionEndpoint(fixed_answers(88)))
     assert judges.evaluate("Why?", "So.") == await judges.aevaluate("Why?", "So.")
-    feedback = SyntheticFeedbackGenerator(endpoint=FunctionEndpoint(verdict(88, 5)))
+    feedback = SyntheticFeedbackGenerator(endpoint=FunctionEndpoint(fixed_answers(88, 5)))
     assert feedback.generate_feedback("Why?", "So.") == await feedback.agenerate_feedback("Why?", "So.")
 
 
 def test_a_sum_that_does_not_add_up_is_capped_and_said() -> None:
-    judges = MultiAgentRLHF("budgeting", endpoint=FunctionEndpoint(verdict(90)))
+    judges = MultiAgentRLHF("budgeting", endpoint=FunctionEndpoint(fixed_answers(90)))
     good, bad = judges.evaluate(BUDGET, ADDS_UP), judges.evaluate(BUDGET, DOES_NOT)
     assert good.scores["accuracy"].capped_from is None and good.is_acceptable
     assert bad.scores["accuracy"].capped_from == 90 and "2,600,000" in bad.scores["accuracy"].feedback
-    rated = SyntheticFeedbackGenerator("budgeting", endpoint=FunctionEndpoint(verdict(90, 5)))
+    rated = SyntheticFeedbackGenerator("budgeting", endpoint=FunctionEndpoint(fixed_answers(90, 5)))
     assert rated.generate_feedback(BUDGET, DOES_NOT).is_chosen is False
 
 
 def test_weights_count() -> None:
     def answer(call: ChatCall) -> dict[str, Any]:
-        return verdict(100 if call.purpose == "judge:clarity" else 0)(call)
+        return fixed_answers(100 if call.purpose == "judge:clarity" else 0)(call)
 
     weights = dict.fromkeys(DIMENSIONS, 0.0) | {"clarity": 1.0}
     assert MultiAgentRLHF(weights=weights, endpoint=FunctionEndpoint(answer)).evaluate("Why?", "So.").overall == 100
@@ -103,7 +103,7 @@ def test_a_batch_keeps_its_order_and_a_bad_answer_its_place() -> None:
 
 
 def test_a_batch_is_checked_before_anything_is_asked() -> None:
-    endpoint = FunctionEndpoint(verdict())
+    endpoint = FunctionEndpoint(fixed_answers())
     generator = SyntheticFeedbackGenerator(endpoint=endpoint)
     with pytest.raises(BadInput, match="example 1: there is no 'output'"):
         generator.generate_batch([{"prompt": "p", "model_output": "o"}, {"prompt": "p"}])
@@ -152,8 +152,8 @@ async def test_the_likelihood_judge_goes_through_the_same_crew() -> None:
     async def measure(prompt: str, answer: str) -> Likelihoods:
         return Likelihoods(yes=0.45, gain=1.08)
 
-    sitting = LikelihoodSitting(measure, "p", "a", (), dict.fromkeys(DIMENSIONS, 0.2))
-    (draw,) = await sit("Table", "general", [("subject", sitting)])
+    backend = LikelihoodBackend(measure, "p", "a", (), dict.fromkeys(DIMENSIONS, 0.2))
+    (draw,) = await kick_off("JudgingCrew", "general", [("subject", backend)])
     assert [o.own for o in draw.opinions] == [50.0] * 5 and draw.expert.stars == stars_of(50)
     assert all(o.reason.startswith("likelihood judge") for o in draw.opinions)
 

@@ -12,7 +12,7 @@ from state.errors import AnswerInvalid, BudgetExceeded, EndpointRefused, Endpoin
 from state.records import Check, Judgement, Outcome
 from state.request import DIMENSIONS, Judging
 from tests.builders import candidate, sample
-from tests.judging_support import FunctionEndpoint, ledgered, number_in, verdict
+from tests.judging_support import FunctionEndpoint, fixed_answers, ledgered, number_in
 from tests.scripted_server import ScriptedServer
 from tools.endpoint.chat import ChatCall
 from tools.judging import CrewJudge, pool
@@ -22,7 +22,7 @@ CANDIDATE = candidate(SAMPLE)
 
 
 async def test_five_judges_and_the_expert_make_one_judgement() -> None:
-    endpoint = FunctionEndpoint(verdict(80, 4))
+    endpoint = FunctionEndpoint(fixed_answers(80, 4))
     made = await CrewJudge(endpoint, Judging()).judge(SAMPLE, CANDIDATE)
     assert (made.outcome, made.overall, made.stars, made.reasons) == (Outcome.ACCEPTED, 80.0, 4, ())
     assert [score.dimension for score in made.scores] == list(DIMENSIONS)
@@ -31,17 +31,17 @@ async def test_five_judges_and_the_expert_make_one_judgement() -> None:
 
 
 async def test_the_five_are_asked_at_once_and_the_expert_after_them() -> None:
-    endpoint = FunctionEndpoint(verdict())
+    endpoint = FunctionEndpoint(fixed_answers())
     endpoint.latency = 0.05
     seen: list[tuple[str, int]] = []
-    endpoint._answer = lambda call: seen.append((call.purpose, len(endpoint.calls))) or verdict()(call)  # type: ignore[func-returns-value]  # a recorder
+    endpoint._answer = lambda call: seen.append((call.purpose, len(endpoint.calls))) or fixed_answers()(call)  # type: ignore[func-returns-value]  # a recorder
     await CrewJudge(endpoint, Judging()).judge(SAMPLE, CANDIDATE)
     assert [asked for _, asked in seen] == [5, 5, 5, 5, 5, 6]
     assert seen[-1][0] == "judge:expert"
 
 
 async def test_the_expert_reads_the_judges_after_the_caps() -> None:
-    endpoint = FunctionEndpoint(verdict(93))
+    endpoint = FunctionEndpoint(fixed_answers(93))
     wordy = candidate(SAMPLE, "The Rhine, the Danube, the Ebro and, if I may add one, also the Tagus.")
     made = await CrewJudge(endpoint, Judging()).judge(SAMPLE, wordy)
     prompt = endpoint.calls[-1].messages[0]["content"]
@@ -53,7 +53,7 @@ async def test_the_expert_reads_the_judges_after_the_caps() -> None:
 
 
 async def test_checks_stand_in_the_prompt_as_evidence() -> None:
-    endpoint = FunctionEndpoint(verdict())
+    endpoint = FunctionEndpoint(fixed_answers())
     await CrewJudge(endpoint, Judging()).judge(SAMPLE, CANDIDATE)
     assert all("ok: 7 words, at most 10 asked" in call.messages[0]["content"] for call in endpoint.calls)
 
@@ -62,16 +62,16 @@ async def test_checks_stand_in_the_prompt_as_evidence() -> None:
     ("score", "outcome"), [(70, Outcome.ACCEPTED), (69, Outcome.WAITING), (55, Outcome.WAITING), (54, Outcome.REJECTED)]
 )
 async def test_the_two_thresholds_decide(score: int, outcome: Outcome) -> None:
-    made = await CrewJudge(FunctionEndpoint(verdict(score)), Judging()).judge(SAMPLE, CANDIDATE)
+    made = await CrewJudge(FunctionEndpoint(fixed_answers(score)), Judging()).judge(SAMPLE, CANDIDATE)
     assert made.outcome == outcome
     assert bool(made.reasons) == (outcome != Outcome.ACCEPTED)
 
 
 async def test_draws_are_averaged_and_their_spread_lowers_the_confidence() -> None:
     def swinging(call: ChatCall) -> dict[str, Any]:
-        return verdict(90 if call.draw % 2 else 60, 5 if call.draw % 2 else 2)(call)
+        return fixed_answers(90 if call.draw % 2 else 60, 5 if call.draw % 2 else 2)(call)
 
-    steady = await CrewJudge(FunctionEndpoint(verdict(75)), Judging(draws=4)).judge(SAMPLE, CANDIDATE)
+    steady = await CrewJudge(FunctionEndpoint(fixed_answers(75)), Judging(draws=4)).judge(SAMPLE, CANDIDATE)
     endpoint = FunctionEndpoint(swinging)
     swung = await CrewJudge(endpoint, Judging(draws=4), seed=7).judge(SAMPLE, CANDIDATE)
     assert (swung.overall, swung.stars) == (75.0, 4)
@@ -81,7 +81,7 @@ async def test_draws_are_averaged_and_their_spread_lowers_the_confidence() -> No
 
 async def test_crews_at_work_at_once_do_not_mix_their_texts() -> None:
     def answer(call: ChatCall) -> dict[str, Any]:
-        return verdict(number_in(call.messages[0]["content"]), 3)(call)
+        return fixed_answers(number_in(call.messages[0]["content"]), 3)(call)
 
     endpoint = FunctionEndpoint(answer)
     endpoint.latency = 0.01
@@ -112,14 +112,14 @@ async def test_a_template_or_an_order_in_the_judged_text_changes_nothing() -> No
 
 
 async def test_a_long_text_is_cut_to_fit_and_says_so() -> None:
-    endpoint = FunctionEndpoint(verdict())
+    endpoint = FunctionEndpoint(fixed_answers())
     await CrewJudge(endpoint, Judging()).judge(SAMPLE, candidate(SAMPLE, "One more river. " * 9000))
     assert all(len(call.messages[0]["content"]) < 30_000 for call in endpoint.calls)
     assert all("characters left out" in call.messages[0]["content"] for call in endpoint.calls)
 
 
 async def test_a_judge_prompt_is_short_and_starts_alike_for_all() -> None:
-    endpoint = FunctionEndpoint(verdict())
+    endpoint = FunctionEndpoint(fixed_answers())
     await CrewJudge(endpoint, Judging()).judge(SAMPLE, candidate(SAMPLE, "One more river to cross. " * 20))
     judges = [call.messages[0]["content"] for call in endpoint.calls[:5]]
     assert max(len(text.split()) for text in judges) < 230
@@ -195,7 +195,7 @@ async def test_a_server_that_is_down_for_good_ends_the_step(kind: str, tmp_path:
 
 @pytest.mark.parametrize("error", [BudgetExceeded(1.0, 1.0), EndpointRefused("wrong key"), EndpointUnreachable("gone")])
 async def test_errors_that_no_other_text_would_escape_are_raised(error: Exception) -> None:
-    endpoint = FunctionEndpoint(lambda call: error if call.purpose == "judge:clarity" else verdict()(call))
+    endpoint = FunctionEndpoint(lambda call: error if call.purpose == "judge:clarity" else fixed_answers()(call))
     with pytest.raises(type(error)):
         await CrewJudge(endpoint, Judging()).judge(SAMPLE, CANDIDATE)
     assert "judge:expert" not in {call.purpose for call in endpoint.calls}
@@ -203,7 +203,7 @@ async def test_errors_that_no_other_text_would_escape_are_raised(error: Exceptio
 
 async def test_one_bad_row_does_not_touch_the_others() -> None:
     def answer(call: ChatCall) -> dict[str, Any] | Exception:
-        return AnswerInvalid("no") if "Ebro" in call.messages[0]["content"] else verdict()(call)
+        return AnswerInvalid("no") if "Ebro" in call.messages[0]["content"] else fixed_answers()(call)
 
     crew = CrewJudge(FunctionEndpoint(answer), Judging())
     texts = [CANDIDATE, candidate(SAMPLE, "Po, Rhine, Don."), candidate(SAMPLE, "Seine, Rhone, Elbe.")]
@@ -212,14 +212,14 @@ async def test_one_bad_row_does_not_touch_the_others() -> None:
 
 
 async def test_a_check_that_cannot_run_fails_the_row() -> None:
-    endpoint = FunctionEndpoint(verdict())
+    endpoint = FunctionEndpoint(fixed_answers())
     odd = sample("Do it.", checks=(Check(kind="no_such_check"),))
     made = await CrewJudge(endpoint, Judging()).judge(odd, candidate(odd))
     assert made.outcome == Outcome.FAILED and made.reasons[0].startswith("checks: BadInput") and not endpoint.calls
 
 
 async def test_a_cancelled_judgement_leaves_nothing_running_and_drops_its_crew() -> None:
-    endpoint = FunctionEndpoint(verdict())
+    endpoint = FunctionEndpoint(fixed_answers())
     endpoint.latency = 30
     crew = CrewJudge(endpoint, Judging())
     before = sum(map(len, pool._idle.values()))
@@ -236,7 +236,7 @@ async def test_a_cancelled_judgement_leaves_nothing_running_and_drops_its_crew()
 
 
 async def test_a_judgement_is_known_by_its_candidate_and_its_judge() -> None:
-    endpoint, other = FunctionEndpoint(verdict()), FunctionEndpoint(verdict(), model="another")
+    endpoint, other = FunctionEndpoint(fixed_answers()), FunctionEndpoint(fixed_answers(), model="another")
     weights = dict.fromkeys(DIMENSIONS, 0.2)
     identities = {
         CrewJudge(endpoint, Judging()).identity,
@@ -252,7 +252,7 @@ async def test_a_judgement_is_known_by_its_candidate_and_its_judge() -> None:
 
 @pytest.mark.parametrize("task_type", ["general", "budgeting", "creative", "compliance", "data_quality", "strategy"])
 async def test_each_task_type_has_its_expert(task_type: Any) -> None:
-    endpoint = FunctionEndpoint(verdict())
+    endpoint = FunctionEndpoint(fixed_answers())
     await CrewJudge(endpoint, Judging(task_type=task_type)).judge(SAMPLE, CANDIDATE)
     role = {"general": "experienced editor", "budgeting": "financial planner", "creative": "creative director"}
     role |= {"compliance": "compliance officer", "data_quality": "data steward", "strategy": "strategy adviser"}

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from state.records import Check, CheckResult, Judgement, Outcome
 from state.request import Judging
 from tests.builders import candidate, sample
-from tests.judging_support import FunctionEndpoint, verdict
-from tools.judging import CrewJudge, likelihood_sitting
+from tests.judging_support import FunctionEndpoint, fixed_answers
+from tools.judging import CrewJudge, likelihood_backend
 from tools.judging import judge as judge_module
-from tools.judging.likelihood_sitting import FORMULA, doubt, expert_verdict, likelihood_parts, own_score, stars_of
-from tools.judging.opening import NoCalls
+from tools.judging.judge import judge_identity
+from tools.judging.likelihood_backend import FORMULA, doubt, expert_rating, likelihood_parts, own_score, stars_of
+from tools.judging.scoring import SCORING
 from tools.judging.size import LEAST, stated_parameters, too_small_to_write
-from tools.judging.verdict import SCORING
+from tools.judging.standalone import NoCalls
 from tools.weights import likelihoods as likelihood
 from tools.weights.likelihoods import Likelihoods
 
@@ -87,7 +88,12 @@ def test_the_formula_is_the_one_that_its_version_names() -> None:
     assert figures == [38.8, 44.4, 0.4188, 50.0, 1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize(("module", "name"), [(likelihood_sitting, "FORMULA"), (judge_module, "SCORING")])
+def test_a_renamed_schema_leaves_the_identity_as_it_was() -> None:
+    """Calibrations are filed under the identity, and the schemas that are part of it carry a title."""
+    assert judge_identity("gpt-4o-mini", Judging()) == "crew/gpt-4o-mini/general@5fd75233466e"
+
+
+@pytest.mark.parametrize(("module", "name"), [(likelihood_backend, "FORMULA"), (judge_module, "SCORING")])
 def test_another_version_of_the_scoring_is_another_judge(
     module: object, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,9 +105,9 @@ def test_another_version_of_the_scoring_is_another_judge(
 
 @pytest.mark.parametrize(("gain", "stars"), [(0.5, 5), (0.05, 5), (0.04, 2), (-0.4, 2)])
 def test_an_answer_that_its_prompt_makes_no_likelier_is_off_the_topic(gain: float, stars: int) -> None:
-    said = expert_verdict(95.0, Likelihoods(yes=1.0, gain=gain))
+    said = expert_rating(95.0, Likelihoods(yes=1.0, gain=gain))
     assert said.stars == stars and said.weakness.startswith("off the topic") == (stars == 2)
-    assert expert_verdict(10.0, Likelihoods(yes=1.0, gain=gain)).stars == 1
+    assert expert_rating(10.0, Likelihoods(yes=1.0, gain=gain)).stars == 1
 
 
 @given(st.floats(-50, 50), st.floats(-50, 50), st.lists(st.booleans(), max_size=6))
@@ -133,7 +139,7 @@ def test_the_size_is_read_from_the_name(model: str, parameters: float | None) ->
 
 
 async def test_a_small_model_behind_a_url_writes_its_scores_and_is_named_too_small() -> None:
-    endpoint = FunctionEndpoint(verdict(), model="qwen2.5-0.5b-instruct")
+    endpoint = FunctionEndpoint(fixed_answers(), model="qwen2.5-0.5b-instruct")
     with pytest.warns(UserWarning, match="'qwen2.5-0.5b-instruct' is too small to judge"):
         crew = CrewJudge(endpoint, Judging())
     made = await crew.judge(RAIN, candidate(RAIN))
@@ -142,5 +148,6 @@ async def test_a_small_model_behind_a_url_writes_its_scores_and_is_named_too_sma
 
 def test_a_model_that_is_large_or_states_no_size_writes_its_scores(recwarn: pytest.WarningsRecorder) -> None:
     for model in ("llama-3.1-8b", "gpt-4o-mini"):
-        assert CrewJudge(FunctionEndpoint(verdict(), model=model), Judging()).identity.startswith(f"crew/{model}/")
+        judge = CrewJudge(FunctionEndpoint(fixed_answers(), model=model), Judging())
+        assert judge.identity.startswith(f"crew/{model}/")
     assert not recwarn.list

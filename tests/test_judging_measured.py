@@ -19,13 +19,13 @@ from state.request import DIMENSIONS
 from tests.judging_support import number_in
 from tools.judging import calibrate, compare, find_calibration, judge_quality
 from tools.judging.agreement import bootstrap, cohens_kappa, krippendorffs_alpha
+from tools.judging.answers import PairChoice
 from tools.judging.calibration import Calibration
 from tools.judging.comparing import matched
 from tools.judging.curve import confidence_curve
 from tools.judging.length import longer_share, rank_correlation
 from tools.judging.preference import Preference, in_both_orders
 from tools.judging.trust import save_calibration, trust_note, trust_refusal
-from tools.judging.verdicts import PairChoice
 from tools.sources.items import Item, read_items
 from tools.sources.labels import ChosenPair, RatedItem, checked_labels, read_labels
 

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 
 from state.records import CheckResult, Outcome
 from state.request import DIMENSIONS, Judging
+from tools.judging.answers import Draw, ExpertRating, Opinion
 from tools.judging.confidence import between_draws, between_judges, confidence, from_checks
+from tools.judging.scoring import capped_stars, judgement, outcome_of
 from tools.judging.subject import estimated_tokens, fit, shield, subject, unshield
-from tools.judging.verdict import capped_stars, judgement, outcome_of
-from tools.judging.verdicts import Draw, ExpertVerdict, Opinion
 
 SCORES = st.dictionaries(st.sampled_from(DIMENSIONS), st.floats(0, 100), min_size=5)
 RESULTS = st.builds(
@@ -23,7 +23,7 @@ FAILED = CheckResult(kind="max_words", passed=False, evidence="31 words, at most
 
 def drawn(scores: dict[str, float], stars: int = 3) -> Draw:
     opinions = (Opinion(dimension=d, score=s, own=s, reason="so", said="so") for d, s in scores.items())
-    return Draw(opinions=tuple(opinions), expert=ExpertVerdict(stars=stars, strength="", weakness=""))
+    return Draw(opinions=tuple(opinions), expert=ExpertRating(stars=stars, strength="", weakness=""))
 
 
 @given(st.text())

@@ -6,8 +6,8 @@
 from tools.judging.calibration import Calibration, calibrate
 from tools.judging.comparing import ABComparison, compare
 from tools.judging.judge import CrewJudge
-from tools.judging.opening import open_judge
 from tools.judging.quality import QualityReport, judge_quality
+from tools.judging.standalone import open_judge
 from tools.judging.trust import find_calibration, save_calibration, trust_note, trust_refusal
 
 __all__ = [

@@ -1,8 +1,9 @@
-"""The CrewAI crew: five judges at once, then the expert who reads them. Import it through ``quiet.load_crew`` only.
+"""The CrewAI crews: five judges at once and the expert who reads them; the expert alone over a pair of answers.
 
-CrewAI's own extension points carry all of it: an ``executor_class`` that asks the model once (the standard one runs a
-flow of nine steps around that call), a ``BaseLLM`` over Corral's endpoint, a task log that keeps nothing, and prompt
-templates. ``Task``, ``Agent`` and ``Crew.akickoff`` are used as they are.
+Import this module through ``crewai_import.load_crew`` only. CrewAI's own extension points carry all of it: an
+``executor_class`` that asks the model once (the standard one runs a flow of nine steps around that call), a ``BaseLLM``
+over the crew's backend, a task log that keeps nothing, and prompt templates. ``Task``, ``Agent`` and ``Crew.akickoff``
+are used as they are.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from crewai.llms.base_llm import BaseLLM
 from pydantic import BaseModel, PrivateAttr
 
 from state.request import DIMENSIONS
-from tools.judging.quiet import unobserved
-from tools.judging.sitting import Sitting
+from tools.judging.answers import DimensionRating, Draw, ExpertRating, Opinion, PairChoice
+from tools.judging.backend import CrewBackend
+from tools.judging.crewai_events import without_events
 from tools.judging.subject import shield
-from tools.judging.verdicts import DimensionVerdict, Draw, ExpertVerdict, Opinion, PairChoice
 from tools.judging.wording import Wording
 
 EXPERT, PAIR = "expert", "pair"
 
 
-class _Seat(BaseLLM):  # type: ignore[misc]  # crewai carries no usable types
-    """One member's model: hands its prompt to whoever sits behind the crew."""
+class _MemberLLM(BaseLLM):  # type: ignore[misc]  # crewai carries no usable types
+    """The model of one member: hands the prompt to the crew's backend."""
 
     member: str
-    _sitting: Sitting | None = PrivateAttr(default=None)
+    _backend: CrewBackend | None = PrivateAttr(default=None)
 
     def call(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
         """Refuse: CrewAI asks for a blocking form, and nothing here blocks."""
@@ -37,9 +38,9 @@ class _Seat(BaseLLM):  # type: ignore[misc]  # crewai carries no usable types
 
     async def acall(self, messages: list[dict[str, Any]], *args: Any, **kwargs: Any) -> BaseModel:
         """Answer one prompt."""
-        if self._sitting is None:
-            raise RuntimeError("the crew was kicked off outside Table.judge")
-        answer: BaseModel = await self._sitting.ask(self.member, "\n".join(m["content"] for m in messages))
+        if self._backend is None:
+            raise RuntimeError("the crew has no backend: kick it off by its method judge")
+        answer: BaseModel = await self._backend.ask(self.member, "\n".join(m["content"] for m in messages))
         return answer
 
     def supports_function_calling(self) -> bool:
@@ -61,16 +62,16 @@ class _NoLog:
     """Keeps no task outputs; CrewAI's own log is a SQLite file that costs 69 ms a kickoff."""
 
     def reset(self) -> None:
-        """Forget nothing."""
+        """Do nothing: no output is kept."""
 
     def add(self, *_: Any, **__: Any) -> None:
-        """Keep nothing."""
+        """Do nothing: no output is kept."""
 
     def update(self, *_: Any, **__: Any) -> None:
-        """Change nothing."""
+        """Do nothing: no output is kept."""
 
     def load(self) -> list[Any]:
-        """Return nothing."""
+        """Return an empty list: no output is kept."""
         return []
 
 
@@ -90,8 +91,8 @@ class _Task(Task):  # type: ignore[misc]  # crewai carries no usable types
         return f"{self.description}\n\n{self.expected_output}"
 
 
-class Table:
-    """One crew at work for one task type; never shared by two kickoffs at once.
+class JudgingCrew:
+    """Five judges and the expert of one task type. One kickoff at a time: two must never share a crew.
 
     Args:
         task_type: picks the expert.
@@ -100,10 +101,10 @@ class Table:
 
     def __init__(self, task_type: str, wording: Wording) -> None:
         members = {**{d: d for d in DIMENSIONS}, EXPERT: f"expert_{task_type}"}
-        self._seats = {name: _Seat(model="corral", member=name) for name in members}
-        agents = {name: _agent(wording, entry, self._seats[name]) for name, entry in members.items()}
-        judges = [_task(wording, "judge", agents[d], DimensionVerdict, Opinion) for d in DIMENSIONS]
-        expert = _task(wording, "expert", agents[EXPERT], ExpertVerdict, ExpertVerdict, context=judges)
+        self._llms = {name: _MemberLLM(model="corral", member=name) for name in members}
+        agents = {name: _agent(wording, entry, self._llms[name]) for name, entry in members.items()}
+        judges = [_task(wording, "judge", agents[d], DimensionRating, Opinion) for d in DIMENSIONS]
+        expert = _task(wording, "expert", agents[EXPERT], ExpertRating, ExpertRating, context=judges)
         self._crew = _Crew(
             agents=list(agents.values()),
             tasks=[*judges, expert],
@@ -111,43 +112,43 @@ class Table:
             tracing=False,
         )
 
-    async def judge(self, subject: str, sitting: Sitting) -> Draw:
+    async def judge(self, subject: str, backend: CrewBackend) -> Draw:
         """Kick the crew off once over one subject."""
-        for seat in self._seats.values():
-            seat._sitting = sitting
-        with unobserved():
+        for llm in self._llms.values():
+            llm._backend = backend
+        with without_events():
             output = await self._crew.akickoff(inputs={"subject": shield(subject)})
         *opinions, expert = (task.pydantic for task in output.tasks_output)
         return Draw(opinions=tuple(opinions), expert=expert)
 
 
-class PairTable:
-    """The expert alone, as a crew of one that compares two answers; never shared by two kickoffs at once.
+class PairCrew:
+    """The expert of one task type alone, who compares two answers. One kickoff at a time, as for ``JudgingCrew``.
 
     Args:
         task_type: picks the expert.
-        wording: as for ``Table``.
+        wording: as for ``JudgingCrew``.
     """
 
     def __init__(self, task_type: str, wording: Wording) -> None:
-        self._seat = _Seat(model="corral", member=PAIR)
-        agent = _agent(wording, f"expert_{task_type}", self._seat)
+        self._llm = _MemberLLM(model="corral", member=PAIR)
+        agent = _agent(wording, f"expert_{task_type}", self._llm)
         task = _task(wording, PAIR, agent, PairChoice, PairChoice, context=[])
         self._crew = _Crew(agents=[agent], tasks=[task], memory=False, tracing=False)
 
-    async def judge(self, subject: str, sitting: Sitting) -> PairChoice:
+    async def judge(self, subject: str, backend: CrewBackend) -> PairChoice:
         """Kick the crew off once over two answers in one order."""
-        self._seat._sitting = sitting
-        with unobserved():
+        self._llm._backend = backend
+        with without_events():
             output = await self._crew.akickoff(inputs={"subject": shield(subject)})
         choice: PairChoice = output.pydantic
         return choice
 
 
-def _agent(wording: Wording, entry: str, seat: _Seat) -> _Agent:
+def _agent(wording: Wording, entry: str, llm: _MemberLLM) -> _Agent:
     return _Agent(
         **wording.agents[entry],
-        llm=seat,
+        llm=llm,
         executor_class=_OneCallExecutor,
         system_template=wording.frame["system"],
         prompt_template=wording.frame["prompt"],

@@ -1,4 +1,4 @@
-"""CrewJudge: one text in, one judgement out. Pools crews, runs checks first, and sorts errors from verdicts."""
+"""CrewJudge: one text in, one judgement out. Runs the checks first, then the crew, and sorts errors from scores."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from state.request import Judging
 from tools.checks import inferred_checks, run_checks
 from tools.endpoint.chat import ChatEndpoint
 from tools.endpoint.embedded import MODEL as EMBEDDED_MODEL
-from tools.judging.likelihood_sitting import NAME as LIKELIHOOD
-from tools.judging.likelihood_sitting import LikelihoodSitting, likelihood_parts
-from tools.judging.pool import sit
+from tools.judging.answers import DimensionRating, ExpertRating, PairChoice
+from tools.judging.backend import CrewBackend, EndpointBackend
+from tools.judging.likelihood_backend import NAME as LIKELIHOOD
+from tools.judging.likelihood_backend import LikelihoodBackend, likelihood_parts
+from tools.judging.pool import kick_off
 from tools.judging.preference import Preference, by_rating, in_both_orders
-from tools.judging.sitting import EndpointSitting, Sitting
+from tools.judging.scoring import SCORING, failed_judgement, judgement
 from tools.judging.size import LEAST, too_small_to_write
 from tools.judging.subject import pair_subject, subject
-from tools.judging.verdict import SCORING, failed_judgement, judgement
-from tools.judging.verdicts import DimensionVerdict, ExpertVerdict, PairChoice
 from tools.judging.wording import load_wording
 from tools.weights.likelihoods import measure
 
@@ -79,11 +79,11 @@ class CrewJudge:
         except BadInput as error:
             return failed_judgement(id, candidate.id, self.identity, {"checks": error})
         text = subject(sample.prompt, candidate.text, checks, context, SUBJECT_TOKENS)
-        sittings = self._sittings(sample.prompt, candidate.text, checks)
-        draws = await sit("Table", self._settings.task_type, [(text, sitting) for sitting in sittings])
-        if errors := kept_errors(sittings):
+        backends = self._backends(sample.prompt, candidate.text, checks)
+        draws = await kick_off("JudgingCrew", self._settings.task_type, [(text, backend) for backend in backends])
+        if errors := kept_errors(backends):
             return failed_judgement(id, candidate.id, self.identity, errors)
-        doubt = max(sitting.doubt for sitting in sittings)
+        doubt = max(backend.doubt for backend in backends)
         return judgement(id, candidate.id, self.identity, draws, checks, self._settings, doubt)
 
     async def prefer(
@@ -107,11 +107,11 @@ class CrewJudge:
             pair_subject(sample.prompt, texts, checks, context, SUBJECT_TOKENS),
             pair_subject(sample.prompt, texts[::-1], checks[::-1], context, SUBJECT_TOKENS),
         ]
-        sittings = [self._sitting((), 0) for _ in subjects]
-        choices: list[PairChoice] = await sit(
-            "PairTable", self._settings.task_type, list(zip(subjects, sittings, strict=True))
+        backends = [self._backend((), 0) for _ in subjects]
+        choices: list[PairChoice] = await kick_off(
+            "PairCrew", self._settings.task_type, list(zip(subjects, backends, strict=True))
         )
-        errors = kept_errors(sittings)
+        errors = kept_errors(backends)
         return Preference(error="; ".join(map(str, errors.values()))) if errors else in_both_orders(*choices)
 
     def _verify(
@@ -120,25 +120,25 @@ class CrewJudge:
         written = run_checks(sample.checks, candidate.text)
         return (*written, *inferred_checks(sample.prompt, candidate.text, self._settings.task_type, context))
 
-    def _sittings(self, prompt: str, answer: str, checks: Sequence[CheckResult]) -> Sequence[Sitting]:
+    def _backends(self, prompt: str, answer: str, checks: Sequence[CheckResult]) -> Sequence[CrewBackend]:
         settings = self._settings
         if self._by_likelihood:
-            # Likelihoods are not drawn: a second sitting would find the same.
-            return [LikelihoodSitting(measure, prompt, answer, checks, settings.weights)]
-        return [self._sitting(checks, draw) for draw in range(settings.draws)]
+            # Likelihoods are not drawn: a second kickoff would find the same.
+            return [LikelihoodBackend(measure, prompt, answer, checks, settings.weights)]
+        return [self._backend(checks, draw) for draw in range(settings.draws)]
 
-    def _sitting(self, checks: Sequence[CheckResult], draw: int) -> EndpointSitting:
+    def _backend(self, checks: Sequence[CheckResult], draw: int) -> EndpointBackend:
         tokens = self._settings.max_tokens
-        return EndpointSitting(self._endpoint, checks, draw=draw, seed=self._seed + draw, max_tokens=tokens)
+        return EndpointBackend(self._endpoint, checks, draw=draw, seed=self._seed + draw, max_tokens=tokens)
 
 
-def kept_errors(sittings: Sequence[Sitting]) -> dict[str, CorralError]:
-    """Return the errors of single calls that sittings kept, by member.
+def kept_errors(backends: Sequence[CrewBackend]) -> dict[str, CorralError]:
+    """Return the errors of single calls that backends kept, by member.
 
     Raises:
         CorralError: one that another text would meet as well, so that it ends the step instead of failing one row.
     """
-    errors = {who: error for sitting in sittings for who, error in sitting.errors.items()}
+    errors = {who: error for backend in backends for who, error in backend.errors.items()}
     for error in errors.values():
         if not isinstance(error, CallFailed):
             raise error
@@ -158,7 +158,7 @@ def judge_identity(model: str, settings: Judging) -> str:
     parts: list[Any] = [model, settings.task_type, settings.weights, SCORING]
     if by_likelihood(model):
         return f"{LIKELIHOOD}/{model}/{settings.task_type}@{content_hash(*parts, likelihood_parts())[:12]}"
-    schemas = [DimensionVerdict.model_json_schema(), ExpertVerdict.model_json_schema()]
+    schemas = [DimensionRating.model_json_schema(), ExpertRating.model_json_schema()]
     parts += [settings.draws, load_wording().parts(), schemas]
     head = SMALL_CREW if too_small_to_write(model) else "crew"
     return f"{head}/{model}/{settings.task_type}@{content_hash(*parts)[:12]}"

@@ -1,4 +1,4 @@
-"""Preference for length: how far a verdict follows the number of characters. Pure."""
+"""Preference for length: how far a choice or rating follows the number of characters. Pure."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from state.records import Judgement, Outcome, Record
-from tools.judging.verdicts import PairChoice
+from tools.judging.answers import PairChoice
 
 
 class Preference(Record):

@@ -1,4 +1,4 @@
-"""What stands behind the crew's models while it judges one text once: the endpoint, the checks, and any error.
+"""What answers for the members of a crew during one kickoff: an endpoint, with the text's checks.
 
 An error never travels through CrewAI, whose own retries would turn one rate limit into 27 requests and whose other
 tasks would go on unwatched: it is kept here, the remaining members answer at once, and the caller finds it afterwards.
@@ -16,28 +16,28 @@ from state.errors import CorralError
 from state.records import CheckResult
 from tools.checks import cap
 from tools.endpoint.chat import ChatCall, ChatEndpoint
+from tools.judging.answers import DimensionRating, ExpertRating, Opinion, PairChoice
+from tools.judging.scoring import capped_reason
 from tools.judging.subject import shield, unshield
-from tools.judging.verdict import capped_reason
-from tools.judging.verdicts import DimensionVerdict, ExpertVerdict, Opinion, PairChoice
 
 TEMPERATURE = 0.2
 """Low, so that a judge is steady; above 0, so that repeated draws can disagree."""
 
 
 _EMPTY: dict[str, BaseModel] = {
-    "expert": ExpertVerdict(stars=1, strength="", weakness=""),
+    "expert": ExpertRating(stars=1, strength="", weakness=""),
     "pair": PairChoice(better="tie", reason=""),
 }
 """What members answer after an error, by member; the five judges have an opinion without a word."""
 
 
-class Sitting(Protocol):
+class CrewBackend(Protocol):
     """What answers for a crew's members during one kickoff."""
 
     errors: dict[str, CorralError]
     """What went wrong, by member."""
     doubt: float
-    """How far the sitting itself doubts its verdict, 0 to 1."""
+    """What the backend knows against its own scores, 0 to 1; it lowers the confidence by as much."""
 
     async def ask(self, member: str, prompt: str) -> BaseModel:
         """Answer for one member: an ``Opinion`` for a dimension, or what ``expert`` or ``pair`` must give."""
@@ -48,7 +48,7 @@ class Sitting(Protocol):
         ...
 
 
-class EndpointSitting:
+class EndpointBackend:
     """Asks an endpoint.
 
     Args:
@@ -87,7 +87,7 @@ class EndpointSitting:
             try:
                 if member in _EMPTY:
                     return (await self._endpoint.complete_as(type(_EMPTY[member]), call))[0]
-                return self._opinion(member, (await self._endpoint.complete_as(DimensionVerdict, call))[0])
+                return self._opinion(member, (await self._endpoint.complete_as(DimensionRating, call))[0])
             except CorralError as error:
                 self.errors[member] = error
         return _EMPTY.get(member) or Opinion(dimension=member, score=0, own=0, reason="")
@@ -102,10 +102,10 @@ class EndpointSitting:
             draw=self._draw,
         )
 
-    def _opinion(self, dimension: str, verdict: DimensionVerdict) -> Opinion:
-        score, lowered_by = cap(verdict.score, dimension, self._checks)
-        reason = verdict.reason if lowered_by is None else capped_reason(verdict.reason, score, lowered_by)
-        return Opinion(dimension=dimension, score=score, reason=shield(reason), own=verdict.score, said=verdict.reason)
+    def _opinion(self, dimension: str, rating: DimensionRating) -> Opinion:
+        score, lowered_by = cap(rating.score, dimension, self._checks)
+        reason = rating.reason if lowered_by is None else capped_reason(rating.reason, score, lowered_by)
+        return Opinion(dimension=dimension, score=score, reason=shield(reason), own=rating.score, said=rating.reason)
 
     def close(self) -> None:
         """End what is still being asked: CrewAI leaves its parallel tasks running when it is cancelled."""

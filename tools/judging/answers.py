@@ -9,20 +9,23 @@ from pydantic import BaseModel, ConfigDict, Field
 REASON_CHARS = 120
 NOTE_CHARS = 80
 
+# Titles and docstrings of the first two are part of their JSON schemas, and so of every judge's identity. To change one
+# is to leave all calibrations behind, so the titles stay as they were when the classes are renamed.
 
-class DimensionVerdict(BaseModel):
+
+class DimensionRating(BaseModel):
     """One judge's answer, as the model must give it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", title="DimensionVerdict")
 
     score: int = Field(ge=0, le=100)
     reason: str = Field(max_length=REASON_CHARS)
 
 
-class ExpertVerdict(BaseModel):
+class ExpertRating(BaseModel):
     """The expert's answer, as the model must give it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", title="ExpertVerdict")
 
     stars: int = Field(ge=1, le=5)
     strength: str = Field(max_length=NOTE_CHARS)
@@ -39,7 +42,7 @@ class PairChoice(BaseModel):
 
 
 class Opinion(BaseModel):
-    """One judge's verdict after the cap, as the expert reads it."""
+    """One judge's score after the cap, as the expert reads it."""
 
     dimension: str
     score: float
@@ -51,7 +54,7 @@ class Opinion(BaseModel):
 
 
 class Draw(BaseModel):
-    """One sitting of the whole crew over one answer."""
+    """What the crew said of one answer in one kickoff."""
 
     opinions: tuple[Opinion, ...]
-    expert: ExpertVerdict
+    expert: ExpertRating

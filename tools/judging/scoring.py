@@ -8,8 +8,8 @@ from statistics import fmean
 from state.records import CheckResult, DimensionScore, Judgement, Outcome
 from state.request import DIMENSIONS, Judging
 from tools.checks import cap
+from tools.judging.answers import Draw
 from tools.judging.confidence import confidence
-from tools.judging.verdicts import Draw
 
 SCORING = 1
 """Version of how scores, caps, stars and confidence are reckoned: here, in ``confidence`` and in ``tools.checks``. It
@@ -17,7 +17,7 @@ is part of a judge's identity: raise it with any change there, so that no calibr
 STRONG, WEAK = 75.0, 55.0
 """Scores from which a dimension is a strength, and under which it is a weakness."""
 PROVEN_WRONG = 2
-"""The most stars of a text with a failed check of accuracy or compliance: it may teach by its fault alone."""
+"""The most stars of a text with a failed check of accuracy or compliance."""
 
 
 def judgement(
@@ -35,7 +35,7 @@ def judgement(
         id: the record's id.
         candidate_id: whose text it is.
         judge: the judge's identity.
-        draws: at least one sitting of the crew.
+        draws: what the crew said, one draw a kickoff; at least one.
         checks: what was verified; failed checks cap their dimension, and the stars.
         settings: weights and thresholds.
         doubt: what the judge knows against its own word, 0 to 1; it lowers the confidence by as much.

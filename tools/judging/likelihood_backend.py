@@ -1,7 +1,8 @@
-"""The likelihood judge: the same crew, whose seats answer from probabilities and checks instead of written scores.
+"""The likelihood judge: the same crew, whose members answer from likelihoods and checks instead of written scores.
 
-A model of 135 million parameters writes the same score for good and bad; all five seats therefore start from the same
-two likelihoods, and the checks tell them apart. Wherever such a judgement is shown, it is called the likelihood judge.
+A model of 135 million parameters writes the same score for good and bad answers. All five judges therefore start from
+the same two likelihoods, and only the checks make their scores differ. A judgement of theirs is
+shown as the likelihood judge's everywhere.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from pydantic import BaseModel
 from state.errors import CorralError
 from state.records import CheckResult
 from tools.checks import IFEVAL, KINDS, cap
+from tools.judging.answers import ExpertRating, Opinion
+from tools.judging.scoring import capped_reason
 from tools.judging.subject import shield
-from tools.judging.verdict import capped_reason
-from tools.judging.verdicts import ExpertVerdict, Opinion
 from tools.weights.likelihoods import ANSWER_TOKENS, PROMPT_TOKENS, QUESTION, Likelihoods
 
 NAME = "likelihood judge"
@@ -52,13 +53,13 @@ def shares(found: Likelihoods) -> tuple[float, float]:
 
 
 def own_score(dimension: str, found: Likelihoods, checks: Sequence[CheckResult]) -> float:
-    """Return a seat's score before caps, 0 to 100.
+    """Return a judge's score before caps, 0 to 100.
 
     Where checks apply, the share of them that passed is the whole of compliance and half of every other dimension: it
     is what carries a judge of this size.
 
     Args:
-        dimension: the seat's.
+        dimension: what the judge scores.
         found: the answer's likelihoods.
         checks: what was verified. What nobody asked for, such as a policy's rules or readability, counts only where it
             failed: that it holds says little of an answer, and it applies to some answers only.
@@ -83,17 +84,17 @@ def stars_of(overall: float) -> int:
     return 1 + sum(overall >= least for least in STARS)
 
 
-def expert_verdict(overall: float, found: Likelihoods) -> ExpertVerdict:
-    """Return the expert's word: stars by the overall score, and two at most for an answer that is off the topic."""
+def expert_rating(overall: float, found: Likelihoods) -> ExpertRating:
+    """Return the expert's rating: stars by the overall score, and two at most for an answer that is off the topic."""
     stars = stars_of(overall)
     if found.gain >= OFF_TOPIC:
-        return ExpertVerdict(stars=stars, strength="", weakness="")
+        return ExpertRating(stars=stars, strength="", weakness="")
     weakness = f"off the topic: gain {found.gain:+.2f} nats a token, at least {OFF_TOPIC} asked"
-    return ExpertVerdict(stars=min(stars, 2), strength="", weakness=weakness)
+    return ExpertRating(stars=min(stars, 2), strength="", weakness=weakness)
 
 
-class LikelihoodSitting:
-    """Answers for all seats.
+class LikelihoodBackend:
+    """Answers for all members from the likelihoods of one answer.
 
     Args:
         measure: gives the likelihoods of an answer to a prompt.
@@ -124,10 +125,10 @@ class LikelihoodSitting:
         except CorralError as error:
             self.errors[NAME] = error
             if member == "expert":
-                return ExpertVerdict(stars=1, strength="", weakness="")
+                return ExpertRating(stars=1, strength="", weakness="")
             return Opinion(dimension=member, score=0, own=0, reason="")
         if member == "expert":
-            return expert_verdict(self._overall, found)
+            return expert_rating(self._overall, found)
         self.doubt = doubt(found)
         return self._opinion(member, found)
 
