@@ -22,12 +22,14 @@ from pydantic import ValidationError
 
 from corral.feedback import Evaluation, SyntheticFeedback, evaluation_of, feedback_of
 from corral.pairs import DPODataset, dataset_of
+from corral.standalone import JUDGING, open_standalone
 from state.errors import BadInput
 from state.records import Judgement
 from state.request import Endpoint, Judging, TaskType
 from tools.endpoint.chat import ChatEndpoint
+from tools.judging.batch import judge_items
 from tools.judging.judge import CrewJudge
-from tools.judging.standalone import judge_items, open_judged_endpoint
+from tools.settings import load_settings
 from tools.sources.items import Item, item_of
 
 T = TypeVar("T")
@@ -65,7 +67,7 @@ class _Judges:
 
     async def _judge(self, items: Sequence[Item]) -> list[Judgement]:
         spec = self._endpoint
-        endpoint = await open_judged_endpoint(spec) if isinstance(spec, Endpoint) else spec
+        endpoint = await _opened(spec) if isinstance(spec, Endpoint) else spec
         return await judge_items(CrewJudge(endpoint, self.settings), items)
 
 
@@ -197,6 +199,10 @@ class DPODatasetBuilder:
         ]
         items = [item_of(example, f"example {number}") for number, example in enumerate(examples)]
         return dataset_of(items, await self._generator.judge_all(examples))
+
+
+async def _opened(spec: Endpoint) -> ChatEndpoint:
+    return await open_standalone(spec, await asyncio.to_thread(load_settings), JUDGING)
 
 
 async def _answer(output_generator: OutputGenerator, prompt: str) -> str:

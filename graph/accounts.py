@@ -78,7 +78,8 @@ def expected_cost(request: RunRequest) -> CostEstimate:
     seeds = load_seed_tasks(Path(request.sources.seeds))
     path = request.sources.prompts
     prompts = load_prompts(Path(path), request.evaluate.heldout_share) if path else []
-    return estimate(request, seeds, sum(p.split == "train" for p in prompts))
+    training = sum(p.split == "train" for p in prompts)
+    return estimate(request, seeds, training, len(prompts) - training)
 
 
 def tally(kind: str, rows: list[Sample] | list[Candidate]) -> Tally:

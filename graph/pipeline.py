@@ -48,7 +48,7 @@ def build_pipeline(services: Services, checkpointer: Saver | None = None) -> Pip
     graph.add_node("review", step(make_review(store), services))
     graph.add_node("assemble", step(make_assemble(store, runs_folder, services.settings.home), services))
     graph.add_node("train", training(store, runs_folder, cache, services))
-    evaluating = make_evaluate(store, runs_folder, cache, services.open_endpoint)
+    evaluating = make_evaluate(store, runs_folder, services.open_endpoint)
     graph.add_node("evaluate", step(reported(evaluating, services), services))
     graph.add_node("approve", step(reported(make_approve(), services), services))
     graph.add_node("deploy", step(reported(make_deploy(services.registry), services), services))

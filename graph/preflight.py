@@ -10,7 +10,7 @@ from pathlib import Path
 
 from state.errors import BadInput, StorageError
 from state.request import EMBEDDED, RunRequest
-from tools.endpoint import probe
+from tools.endpoint import capabilities, probe
 from tools.files import storage_errors
 from tools.settings import Settings
 from tools.sources.prompts import load_prompts
@@ -39,6 +39,9 @@ async def preflight(request: RunRequest, settings: Settings, plugged: Collection
     await asyncio.to_thread(check_sources, request)
     await asyncio.to_thread(check_disk, settings.home)
     await asyncio.to_thread(check_training, request, settings.cache)
+    if not capabilities(request.models.judge).json_schema:
+        where = request.models.judge.base_url
+        raise BadInput(f"models.judge: base_url {where!r} gives plain text alone; judge by 'embedded' or a URL")
     endpoints = {request.models.generator, request.models.policy, request.models.judge}
     for spec in sorted(endpoints, key=lambda e: e.base_url):
         if spec.model not in plugged:

@@ -17,7 +17,7 @@ from state.store import RecordStore
 from tools.endpoint import LedgeredEndpoint, open_endpoint
 from tools.endpoint.chat import ChatEndpoint, OpenEndpoint
 from tools.endpoint.chat_model import ChatModelTransport
-from tools.endpoint.loop import land
+from tools.endpoint.loop import await_sent
 from tools.settings import Settings
 
 
@@ -64,7 +64,8 @@ def make_services(settings: Settings, chat_models: Mapping[str, BaseChatModel] |
 
     async def open_for_run(spec: Endpoint, run_id: str) -> ChatEndpoint:
         if spec.model in plugged:
-            return LedgeredEndpoint(ChatModelTransport(plugged[spec.model]), calls, spec, run_id)
+            transport = ChatModelTransport(plugged[spec.model])
+            return LedgeredEndpoint(transport, calls, spec, run_id, tracing=settings.langsmith_tracing)
         return await open_endpoint(spec, calls, run_id, settings)
 
     return Services(
@@ -89,5 +90,5 @@ async def open_services(
         yield services
     finally:
         # What was sent is paid for, even where the step that asked has failed meanwhile.
-        await land(services.calls)
+        await await_sent(services.calls)
         await services.database.close()

@@ -7,37 +7,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from state.errors import CallRefused
 from state.pipeline import Node, PipelineState
-from state.records import Answer, Outcome, Sample, content_hash
+from state.records import Answer, Outcome, Sample
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.dataset.seeding import imitated_seeds
-from tools.endpoint.chat import OpenEndpoint
-from tools.evaluation.perplexity import heldout_passages, paired_nats, read_scores, write_scores
+from tools.endpoint.chat import ChatEndpoint, OpenEndpoint
+from tools.evaluation.asking import (
+    Passage,
+    PassageScore,
+    Wanted,
+    answer_call,
+    answer_record,
+    answers_wanted,
+    passage_call,
+    passage_score,
+    weights_endpoint,
+)
+from tools.evaluation.perplexity import heldout_passages, paired_nats
 from tools.evaluation.scoreboard import score_answers
 from tools.evaluation.winning import WinRate, judge_pairs, pairs_to_judge
 from tools.files import write_file
 from tools.judging import CrewJudge
 from tools.progress import report
 from tools.sources.seeds import load_seed_tasks
-from tools.weights.answering import Ask, Drawing, GeneratedAnswer, Passage, PassageScore, answer
-from tools.weights.folders import base_folder
 
 BASE = "base"
-SCORES = "nats.json"
-"""The file in a model's folder that keeps its scores of the held-out texts."""
 
 
-def make_evaluate(store: RecordStore, runs_folder: Path, cache: Path, open_endpoint: OpenEndpoint) -> Node:
+def make_evaluate(store: RecordStore, runs_folder: Path, open_endpoint: OpenEndpoint) -> Node:
     """Return the node.
 
     Args:
         store: the record store.
         runs_folder: each run has a folder of its name in it.
-        cache: where the embedded base is kept once it is converted.
-        open_endpoint: opens the judge's model.
+        open_endpoint: opens the weights that are measured, and the judge's model.
     """
-    measuring = Measuring(store, runs_folder, cache)
+    measuring = Measuring(store, open_endpoint)
 
     async def evaluate(state: PipelineState) -> PipelineState:
         run_id, request, adapter = state["run_id"], state["request"], state["adapter"]
@@ -48,8 +55,8 @@ def make_evaluate(store: RecordStore, runs_folder: Path, cache: Path, open_endpo
         each = len(samples) * (1 + request.evaluate.sampled_draws) + len(passages)
         report("evaluate", total=2 * each + min(request.evaluate.judged_pairs, len(samples)))
 
-        before, nats_before = await measuring.measure(state, samples, passages, BASE, None)
-        after, nats_after = await measuring.measure(state, samples, passages, adapter.id, Path(adapter.folder))
+        before, nats_before = await measuring.measure(state, samples, passages, BASE, request.models.base)
+        after, nats_after = await measuring.measure(state, samples, passages, adapter.id, adapter.folder)
         pairs = pairs_to_judge(samples, before, after, request.evaluate.judged_pairs)
         win_rate = await judged(open_endpoint, state, pairs)
         nats = paired_nats(passages, nats_before, nats_after)
@@ -69,8 +76,7 @@ class Measuring:
     """Lets a model answer and read what it has not yet; its attributes are ``make_evaluate``'s arguments."""
 
     store: RecordStore
-    runs_folder: Path
-    cache: Path
+    open_endpoint: OpenEndpoint
 
     async def measure(
         self,
@@ -78,41 +84,51 @@ class Measuring:
         samples: Sequence[Sample],
         passages: Sequence[Passage],
         model: str,
-        adapter: Path | None,
+        weights: str,
     ) -> tuple[list[Answer], dict[str, PassageScore]]:
-        """Return a model's answers and its scores of the texts: what is kept, and what was missing."""
-        run_id, request = state["run_id"], state["request"]
-        folder = self.runs_folder / run_id / "evaluation" / model
-        kept = await asyncio.to_thread(read_scores, folder / SCORES)
-        asks = asks_left(samples, await self.store.find(run_id, Answer, tag=model), request.evaluate.sampled_draws)
-        unscored = [passage for passage in passages if passage.id not in kept]
-        wanted = len(samples) * (1 + request.evaluate.sampled_draws) + len(passages)
-        report("evaluate", wanted - len(asks) - len(unscored))
-        who = "adapter" if adapter else BASE
+        """Return a model's answers and its scores of the texts, asking for what the store and the ledger lack.
 
-        async def keep(given: GeneratedAnswer) -> None:
-            await self.store.add(run_id, [answer_record(model, given)])
+        Args:
+            state: the run's.
+            samples: the held-out prompts.
+            passages: the held-out texts.
+            model: the model's name in the store: ``base``, or the adapter's id.
+            weights: where it lies, as ``weights_endpoint`` takes it.
+
+        Raises:
+            EndpointError: the model processes fail, or refuse every prompt.
+        """
+        run_id, request = state["run_id"], state["request"]
+        endpoint = await self.open_endpoint(weights_endpoint(weights), run_id)
+        there = await self.store.find(run_id, Answer, tag=model)
+        wanted = answers_wanted(samples, there, request.evaluate.sampled_draws)
+        report("evaluate", len(samples) * (1 + request.evaluate.sampled_draws) - len(wanted))
+        who = BASE if model == BASE else "adapter"
+        refused: list[CallRefused] = []
+
+        async def ask(one: Wanted) -> None:
+            call = answer_call(one, request.evaluate.max_tokens, request.sampling, request.seed)
+            try:
+                completion = await endpoint.complete(call)
+            except CallRefused as error:
+                # One prompt that the model cannot take counts as not answered; the ledger has the reason.
+                refused.append(error)
+            else:
+                await self.store.add(run_id, [answer_record(model, one, completion)])
             report("evaluate", 1, note=f"{who} answers")
 
-        def note(score: PassageScore) -> None:
-            kept[score.id] = score
-            report("evaluate", 1, note=f"{who} reads held-out texts")
+        await asyncio.gather(*(ask(one) for one in wanted))
+        if refused and len(refused) == len(wanted):
+            raise refused[0]
+        scores = await asyncio.gather(*(read(endpoint, passage, who) for passage in passages))
+        return await self.store.find(run_id, Answer, tag=model), {score.id: score for score in scores}
 
-        if asks or unscored:
-            await answer(
-                await asyncio.to_thread(base_folder, request.models.base, self.cache),
-                adapter,
-                asks,
-                max_tokens=request.evaluate.max_tokens,
-                batch_size=request.evaluate.batch_size,
-                folder=folder,
-                on_answer=keep,
-                drawing=drawing_of(request),
-                passages=unscored,
-                on_score=note,
-            )
-            await asyncio.to_thread(write_scores, folder / SCORES, list(kept.values()))
-        return await self.store.find(run_id, Answer, tag=model), kept
+
+async def read(endpoint: ChatEndpoint, passage: Passage, who: str) -> PassageScore:
+    """Return a model's score of a held-out text."""
+    score = passage_score(passage, await endpoint.likelihood(passage_call(passage)))
+    report("evaluate", 1, note=f"{who} reads held-out texts")
+    return score
 
 
 async def judged(
@@ -126,32 +142,7 @@ async def judged(
     return await judge_pairs(judge, pairs, request.seed, lambda: report("evaluate", 1, note="the judge compares"))
 
 
-def asks_left(samples: Sequence[Sample], answers: Sequence[Answer], draws: int) -> list[Ask]:
-    """Return the answers that are still wanted: a greedy one and ``draws`` sampled ones for each prompt."""
-    there = {(found.sample_id, found.draw) for found in answers}
-    wanted = [Ask(s.id, s.prompt, draw, s.input) for s in samples for draw in range(draws + 1)]
-    return [ask for ask in wanted if (ask.id, ask.draw) not in there]
-
-
-def drawing_of(request: RunRequest) -> Drawing:
-    """Return how the run's sampled answers are drawn: as its training candidates are, by its seed."""
-    return Drawing(temperature=request.sampling.temperature, top_p=request.sampling.top_p, seed=request.seed)
-
-
 async def heldout_samples(store: RecordStore, run_id: str, request: RunRequest) -> list[Sample]:
     """Return the prompts of the evaluation: the same ones for every adapter of the run."""
     samples = await store.find(run_id, Sample, tag="heldout", outcome=Outcome.ACCEPTED)
     return samples[: request.evaluate.limit]
-
-
-def answer_record(model: str, given: GeneratedAnswer) -> Answer:
-    """Return a generated answer as the store keeps it."""
-    return Answer(
-        id=content_hash(model, given.id, *([given.draw] if given.draw else [])),
-        sample_id=given.id,
-        model=model,
-        draw=given.draw,
-        text=given.text,
-        ended=given.ended,
-        tokens=given.tokens,
-    )

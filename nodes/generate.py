@@ -9,7 +9,7 @@ from pathlib import Path
 from state.errors import CallFailed
 from state.pipeline import NextRound, Node, PipelineState
 from state.records import Outcome, Sample, content_hash
-from state.request import EMBEDDED, RunRequest
+from state.request import RunRequest
 from state.store import RecordStore
 from tools.batch import for_each
 from tools.endpoint.chat import ChatCall, Completion, OpenEndpoint
@@ -39,7 +39,7 @@ def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
             return {"round": state.get("round", 0)}
         round_ = state.get("round", 0) + 1
         endpoint = await open_endpoint(request.models.generator, run_id)
-        calls = await round_calls(store, run_id, request, round_, plan)
+        calls = await round_calls(store, run_id, request, round_, plan, prefill=endpoint.can.prefill)
         report("generate", total=len(calls))
         answered: list[str] = []
 
@@ -93,9 +93,18 @@ def first_facts(request: RunRequest) -> GenerationFacts:
 
 
 async def round_calls(
-    store: RecordStore, run_id: str, request: RunRequest, round_: int, plan: NextRound
+    store: RecordStore, run_id: str, request: RunRequest, round_: int, plan: NextRound, *, prefill: bool
 ) -> list[ChatCall]:
-    """Return the calls of one round, steered to categories that lack rows."""
+    """Return the calls of one round, steered to categories that lack rows.
+
+    Args:
+        store: the record store.
+        run_id: the run.
+        request: the run's.
+        round_: the round's number, from 1.
+        plan: how many calls, and of what size.
+        prefill: whether the model can go on with an answer that is begun for it.
+    """
     seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
     kept = await store.find(run_id, Sample, tag="train", outcome=Outcome.ACCEPTED)
     by_category = Counter(s.category for s in kept if s.origin == "generated" and s.round < round_)
@@ -108,7 +117,7 @@ async def round_calls(
             seed=request.seed,
             accepted_by_category=by_category,
             batch_size=plan.batch_size,
-            prefill=request.models.generator.base_url == EMBEDDED,
+            prefill=prefill,
         )
         for index in range(plan.calls)
     ]

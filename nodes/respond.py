@@ -17,7 +17,7 @@ from state.store import RecordStore
 from tools.batch import for_each
 from tools.candidates import copied, fit_to_imitate, repair, scaffold
 from tools.checks.guard import guard
-from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion, Message, OpenEndpoint
+from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion, Message, OpenEndpoint, user_message
 from tools.progress import report
 
 
@@ -107,20 +107,16 @@ async def draw_candidate(
 def candidate_call(sample: Sample, draw: int, request: RunRequest) -> ChatCall:
     """Return the call for one draw."""
     shown = scaffold(sample, draw) if draw >= request.sampling.candidates else ()
-    examples = (m for asked, told in shown for m in (_turn("user", asked), _turn("assistant", told)))
+    examples = (m for asked, told in shown for m in (user_message(asked), Message(role="assistant", content=told)))
     return ChatCall(
         purpose="respond",
-        messages=(*examples, _turn("user", sample.prompt)),
+        messages=(*examples, user_message(sample.prompt, sample.input)),
         temperature=request.sampling.temperature,
         top_p=request.sampling.top_p,
         max_tokens=request.sampling.max_tokens,
         seed=(request.seed * 1000 + draw) % 2**31,
         draw=draw,
     )
-
-
-def _turn(role: str, content: str) -> Message:
-    return Message(role=role, content=content)
 
 
 def new_candidate(sample: Sample, draw: int, completion: Completion, scaffolded: bool) -> Candidate:

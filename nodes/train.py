@@ -16,7 +16,7 @@ from state.records import Outcome, Sample
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.dataset.files import DPO, SFT
-from tools.endpoint.weights import release_idle
+from tools.endpoint import weights_here
 from tools.files import write_file
 from tools.machine.resources import training_elsewhere, training_lock
 from tools.people.questions import Action, HumanAnswer, answer_schema, question
@@ -36,6 +36,7 @@ from tools.training.job import STOPPED, TrainingJob, TrainingProgress
 from tools.training.launch import train as launch_training
 from tools.training.survey import Found, SurveyJob, look
 from tools.weights.folders import base_folder
+from tools.weights.pool import release_idle
 
 POLICY = "policy:unattended"
 PAUSE_SECONDS = 60.0
@@ -216,10 +217,11 @@ class ProgressSteps:
 
 def _keep(folder: Path, decision: TrainingDecision, found: Found, request: RunRequest) -> None:
     """Write the decision with what it was made from, and the checklist so far."""
-    survey = found.survey
+    survey, policy = found.survey, request.models.policy
+    served = weights_here(policy) or policy.model
     free = min((gpu.free for gpu in survey.resources.gpus), default=survey.resources.memory_free)
     room = decision_items(decision, free, survey.resources.disk_free, disk_bytes(survey.base, request.train))
-    before = (*found.items, *room, policy_item(request.models))
+    before = (*found.items, *room, policy_item(served, request.models.base))
     _write_decision(folder, {"decision": decision.model_dump(), "survey": survey.model_dump()})
     _write(folder / CHECKLIST, Checklists(before=before))
 

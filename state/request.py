@@ -28,12 +28,13 @@ class Section(BaseModel):
 class Endpoint(Section):
     """An OpenAI-compatible server, or a model on this machine, and what its tokens cost."""
 
-    base_url: str = Field(EMBEDDED, pattern=r"^(embedded|weights|https?://\S+)$")
-    """``embedded``; a URL such as ``https://api.openai.com/v1`` or ``http://127.0.0.1:8000/v1``; or ``weights``, which
-    samples plain text from a folder of weights, many calls together (set ``concurrency`` to a hundred or more)."""
+    base_url: str = Field(EMBEDDED, pattern=r"^([a-z]+|https?://\S+)$")
+    """``embedded``; a URL such as ``https://api.openai.com/v1`` or ``http://127.0.0.1:8000/v1``; ``weights``, which
+    samples plain text from a folder of weights, many calls together (set ``concurrency`` to a hundred or more); or
+    ``langchain``, for any provider that LangChain knows."""
     model: str = Field("smollm2-135m-instruct", min_length=1)
     """The model's name, as the server knows it. With ``weights``: ``embedded``, a model's folder, a name on the hub, or
-    the folder of a PEFT adapter."""
+    the folder of a PEFT adapter. With ``langchain``: provider and model, such as ``anthropic:claude-sonnet-4-5``."""
     input_price: float = Field(0.0, ge=0)
     """Dollars for a million prompt tokens."""
     output_price: float = Field(0.0, ge=0)
@@ -48,7 +49,7 @@ class Endpoint(Section):
     @field_validator("base_url")
     @classmethod
     def _parses(cls, url: str) -> str:
-        if url not in (EMBEDDED, WEIGHTS) and not urlsplit(url).hostname:
+        if "://" in url and not urlsplit(url).hostname:
             raise ValueError(f"{url!r} names no host")
         return url
 
@@ -84,12 +85,6 @@ class Models(Section):
             return given
         base = given.get("base", EMBEDDED)
         return given | {"policy": {"base_url": WEIGHTS, "model": base, "concurrency": CALLS_TOGETHER} | policy}
-
-    @model_validator(mode="after")
-    def _judge_answers_in_json(self) -> Self:
-        if self.judge.base_url == WEIGHTS:
-            raise ValueError("models.judge: base_url 'weights' gives plain text alone; judge by 'embedded' or a URL")
-        return self
 
 
 class Budget(Section):

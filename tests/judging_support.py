@@ -14,10 +14,10 @@ from pydantic import BaseModel, ValidationError
 
 from state.calls import CallStore
 from state.database import Database
-from state.errors import AnswerInvalid
+from state.errors import AnswerInvalid, CallRefused
 from state.pipeline import RateLimits
 from state.request import Endpoint
-from tools.endpoint.chat import ChatCall, Completion
+from tools.endpoint.chat import ChatCall, Completion, Likelihood, LikelihoodCall
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.http_transport import HttpTransport
 
@@ -40,6 +40,7 @@ class FunctionEndpoint:
     def __init__(self, answer: Callable[[ChatCall], dict[str, Any] | Exception], model: str = "scripted") -> None:
         self.model = model
         self.limits = RateLimits()
+        self.can = HttpTransport.can
         self.calls: list[ChatCall] = []
         self.ended = 0
         self.latency = 0.0
@@ -53,6 +54,9 @@ class FunctionEndpoint:
         if isinstance(answer, Exception):
             raise answer
         return Completion(text=json.dumps(answer), finish_reason="stop", key=call.key("test", self.model))
+
+    async def likelihood(self, call: LikelihoodCall) -> Likelihood:
+        raise CallRefused("a function tells no likelihoods")
 
     async def complete_as(self, schema: type[T], call: ChatCall) -> tuple[T, Completion]:
         completion = await self.complete(call)

@@ -114,6 +114,28 @@ def test_nothing_is_pickled(path: Path) -> None:
 
 
 @EVERY_SOURCE
+def test_one_module_renders_prompts(path: Path) -> None:
+    calls = [node for node in ast.walk(parse(path)) if isinstance(node, ast.Attribute)]
+    renders = any(node.attr == "apply_chat_template" for node in calls)
+    assert renders == (name_of(path) == "tools/weights/template.py")
+
+
+@EVERY_SOURCE
+def test_nobody_tests_an_endpoint_by_its_name(path: Path) -> None:
+    """What an endpoint can do, its transport says; the one table of names is in ``tools.endpoint``."""
+    compared = [
+        ast.unparse(node)
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.Compare) and "base_url" in ast.unparse(node)
+    ]
+    known = {
+        "tools/endpoint/__init__.py": ["spec.base_url not in KINDS"],
+        "state/request.py": ["'base_url' in policy"],  # whether a request names one at all
+    }
+    assert compared == known.get(name_of(path), [])
+
+
+@EVERY_SOURCE
 def test_only_the_settings_touch_the_environment(path: Path) -> None:
     touched = [
         node.lineno

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
 from state.errors import AnswerInvalid, BudgetExceeded, CallRefused, EndpointFailing, EndpointRefused, RateLimited
+from state.pipeline import RateLimits
 from state.request import Endpoint
 from tests.memory_ledger import MemoryLedger
 from tests.scripted_server import MODEL, ScriptedServer
@@ -18,8 +20,8 @@ from tools.endpoint.budget import Account, most_it_can_cost, price
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.http_transport import HttpTransport
-from tools.endpoint.loop import land
-from tools.endpoint.transport import Reply, chat_body
+from tools.endpoint.loop import await_sent
+from tools.endpoint.transport import NoLikelihoods, Reply, chat_body
 
 CALL = ChatCall(purpose="test", messages=({"role": "user", "content": "What is a river?"},), max_tokens=64)
 
@@ -219,12 +221,12 @@ async def test_an_orderly_end_waits_for_what_was_sent(caplog: pytest.LogCaptureF
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        await land(MemoryLedger())
+        await await_sent(MemoryLedger())
         assert ledger.writes == 0
         assert caplog.messages == []
-        await land(ledger)
+        await await_sent(ledger)
         assert ledger.writes == 3 and "waiting for 3 answers" in caplog.text
-    await land(ledger)
+    await await_sent(ledger)
 
 
 async def test_a_call_that_waits_for_its_turn_is_dropped_when_the_asker_is_cancelled() -> None:
@@ -304,10 +306,13 @@ async def test_any_mixture_of_failures_ends_with_every_call_answered_once() -> N
     assert sum(call.attempts for call in ledger.calls.values()) == len(server.requests)
 
 
-class Instant:
+class Instant(NoLikelihoods):
     """A transport that answers at once, for tests of arithmetic."""
 
-    def body(self, call: ChatCall, model: str) -> dict[str, object]:
+    can = HttpTransport.can
+    limits = RateLimits()
+
+    def body(self, call: ChatCall, model: str) -> dict[str, Any]:
         return chat_body(call, model)
 
     async def send(self, call: ChatCall, model: str, timeout: float) -> Reply:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
@@ -74,7 +75,11 @@ async def test_calls_are_spread_over_the_servers() -> None:
             await asyncio.sleep(0.01)
 
     servers = [Server() for _ in range(3)]
-    transport = EmbeddedTransport(servers)  # type: ignore[arg-type]  # only send is asked of them
+
+    async def started() -> Any:
+        return servers
+
+    transport = EmbeddedTransport(Path("cache"), started)
     await asyncio.gather(*(transport.send(CALL, MODEL, 1.0) for _ in range(9)))
     assert [server.calls for server in servers] == [3, 3, 3]
 

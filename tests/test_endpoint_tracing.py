@@ -8,11 +8,14 @@ from threading import Thread
 
 import pytest
 
+from state.request import Endpoint
+from tests.memory_ledger import MemoryLedger
 from tests.scripted_server import MODEL, ScriptedServer
 from tools.endpoint.chat import ChatCall
+from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.http_transport import HttpTransport
 
-CALL = ChatCall(purpose="test", messages=({"role": "user", "content": "What is a river?"},))
+CALL = ChatCall(purpose="judge.accuracy", draw=3, messages=({"role": "user", "content": "What is a river?"},))
 
 
 @pytest.fixture
@@ -79,18 +82,22 @@ async def test_a_call_is_traced_with_its_model_and_tokens(langsmith: list[bytes]
     from langsmith.run_trees import get_cached_client
 
     with ScriptedServer() as server:
-        reply = await HttpTransport(server.url, ["sk-secret"], tracing=True).send(CALL, MODEL, 5)
+        spec = Endpoint(base_url=server.url, model=MODEL)
+        transport = HttpTransport(server.url, ["sk-secret"])
+        reply = await LedgeredEndpoint(transport, MemoryLedger(), spec, "run-7", tracing=True).complete(CALL)
     get_cached_client().flush()
     traced = plain(langsmith)
     assert "What is a river?" in traced and json.dumps(reply.text)[1:20] in traced
     assert '"ls_model_name":"scripted"' in traced and f'"output_tokens":{reply.completion_tokens}' in traced
     assert "sk-secret" not in traced
+    assert '"name":"judge.accuracy"' in traced and '"thread_id":"run-7"' in traced and '"draw":3' in traced
 
 
 async def test_without_tracing_nothing_leaves(langsmith: list[bytes]) -> None:
     from langsmith.run_trees import get_cached_client
 
     with ScriptedServer() as server:
-        await HttpTransport(server.url).send(CALL, MODEL, 5)
+        spec = Endpoint(base_url=server.url, model=MODEL)
+        await LedgeredEndpoint(HttpTransport(server.url), MemoryLedger(), spec, "run").complete(CALL)
     get_cached_client().flush()
     assert langsmith == []

@@ -7,21 +7,24 @@ import queue
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from graph.preflight import preflight
 from state.errors import BadInput, CallRefused
-from state.request import Endpoint, Models
+from state.request import Endpoint, Models, RunRequest
 from tests.memory_ledger import MemoryLedger
 from tests.tiny_model import tiny_model
 from tools.endpoint import open_endpoint, probe
 from tools.endpoint.chat import ChatCall, Completion
 from tools.endpoint.failures import TryAgain
-from tools.endpoint.weights import WeightsTransport, release_idle
+from tools.endpoint.weights import WeightsTransport
 from tools.settings import load_settings
-from tools.weights import worker as sampler
+from tools.weights import worker
+from tools.weights.pool import ModelPool, release_idle
+from tools.weights.protocol import Draw, Drawn, Reply, Request
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +35,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def transport(base: Path) -> Iterator[WeightsTransport]:
     """One process for all tests of the file; it ends with this one."""
-    opened = WeightsTransport(base, None, processes=1)
+    opened = WeightsTransport(ModelPool(base, None, processes=1))
     yield opened
-    process = opened._workers[0]._process
+    process = opened.pool.processes[0].running
     if process is not None:
         process.kill()
 
@@ -91,19 +94,25 @@ async def test_a_base_without_a_chat_template_is_asked_in_alpacas_format(base: P
     config = json.loads((bare / "tokenizer_config.json").read_text())
     config.pop("chat_template", None)
     (bare / "tokenizer_config.json").write_text(json.dumps(config))
-    reply = await WeightsTransport(bare, None, processes=1).send(asks(), "m", 60)
-    with_template = await WeightsTransport(base, None, processes=1).send(asks(), "m", 60)
+    reply = await WeightsTransport(ModelPool(bare, None, processes=1)).send(asks(), "m", 60)
+    with_template = await WeightsTransport(ModelPool(base, None, processes=1)).send(asks(), "m", 60)
     assert reply.completion_tokens and reply.prompt_tokens != with_template.prompt_tokens
 
 
 def test_a_process_without_work_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampler, "IDLE_SECONDS", 0.01)
-    assert sampler.gathered(queue.Queue()) == []
-    waiting: queue.Queue[sampler.Draw] = queue.Queue()
+    monkeypatch.setattr(worker, "IDLE_SECONDS", 0.01)
+    assert worker.gathered(queue.Queue()) == []
+    waiting: queue.Queue[Request] = queue.Queue()
     for number, limit in enumerate((8, 16, 8)):
-        fields = {"turns": (("user", "Hi"),), "noise": "n", "temperature": 0.0, "top_p": 1.0, "max_tokens": limit}
-        waiting.put(sampler.Draw.model_validate({"number": number} | fields))
-    assert [[draw.number for draw in group] for group in sampler.gathered(waiting)] == [[0, 2], [1]]
+        fields = {
+            "turns": ({"role": "user", "content": "Hi"},),
+            "noise": "n",
+            "temperature": 0.0,
+            "top_p": 1.0,
+            "max_tokens": limit,
+        }
+        waiting.put(Draw.model_validate({"number": number} | fields))
+    assert [[draw.number for draw in group] for group in worker.gathered(waiting)] == [[0, 2], [1]]
 
 
 async def test_all_who_open_it_at_once_share_its_processes(base: Path, tmp_path: Path) -> None:
@@ -111,7 +120,7 @@ async def test_all_who_open_it_at_once_share_its_processes(base: Path, tmp_path:
     shutil.copytree(base, folder)
     spec = Endpoint(base_url="weights", model=str(folder))
     opened = await asyncio.gather(*(open_endpoint(spec, MemoryLedger(), f"{n}", load_settings()) for n in range(8)))
-    assert len({id(endpoint.transport) for endpoint in opened}) == 1
+    assert len({id(endpoint.transport.pool) for endpoint in opened}) == 1
 
 
 async def test_other_weights_in_the_same_folder_are_another_model(base: Path, tmp_path: Path) -> None:
@@ -134,38 +143,38 @@ async def test_other_weights_in_the_same_folder_are_another_model(base: Path, tm
 
 
 async def test_calls_of_one_wave_are_dealt_to_all_processes(base: Path) -> None:
-    transport = WeightsTransport(base, None, processes=2)
-    workers = transport._workers
+    transport = WeightsTransport(ModelPool(base, None, processes=2))
+    workers = transport.pool.processes
     wave = [asyncio.create_task(transport.send(asks(f"{number}"), "m", 60)) for number in range(9)]
     await asyncio.sleep(0)
     assert sorted(worker.claimed for worker in workers) == [4, 5]
     await asyncio.gather(*wave)
-    processes = [worker._process for worker in workers]
+    processes = [worker.running for worker in workers]
     assert all(processes) and [worker.claimed for worker in workers] == [0, 0]
 
     release_idle()
-    assert [worker._process for worker in workers] == [None, None]
+    assert [worker.running for worker in workers] == [None, None]
     assert all(process is not None and process.poll() is not None for process in processes)
     assert await texts(transport, [asks("0")]), "the next call starts another"
-    transport.release()
+    transport.pool.release()
 
 
 def test_what_fails_together_is_tried_in_halves() -> None:
     draws = [
-        sampler.Draw(number=n, turns=(("user", "Hi"),), noise="", temperature=0, top_p=1, max_tokens=8)
+        Draw(number=n, turns=({"role": "user", "content": "Hi"},), noise="", temperature=0, top_p=1, max_tokens=8)
         for n in range(7)
     ]
     sizes: list[int] = []
 
-    def complete(group: list[sampler.Draw], emit: sampler.Emit) -> None:
+    def complete(group: Sequence[Request], emit: worker.Emit) -> None:
         sizes.append(len(group))
         for draw in group:
             if draw.number == 4:
                 raise MemoryError("too long")
-            emit(sampler.Drawn(number=draw.number, text="done"))
+            emit(Drawn(number=draw.number, text="done"))
 
-    found: list[sampler.Drawn] = []
-    sampler.complete_each(draws, complete, found.append)
+    found: list[Reply] = []
+    worker.answer_each(draws, complete, found.append)
     assert {drawn.number: drawn.failed for drawn in found} == {n: "" for n in range(7)} | {4: "MemoryError: too long"}
     assert len(found) == 7 and sizes == [7, 2, 1, 1, 1]
 
@@ -181,17 +190,17 @@ async def test_half_a_surrogate_pair_is_read_as_a_character_that_is_unknown(tran
 
 
 async def test_a_killed_process_fails_its_calls_as_ones_to_try_again_and_another_takes_its_place(base: Path) -> None:
-    transport = WeightsTransport(base, None, processes=1)
+    transport = WeightsTransport(ModelPool(base, None, processes=1))
     before = await texts(transport, [asks()])
-    process = transport._workers[0]._process
+    process = transport.pool.processes[0].running
     assert process is not None
     waiting = asyncio.ensure_future(transport.send(asks(max_tokens=2000), "m", 60))
     await asyncio.sleep(0.2)
     os.kill(process.pid, signal.SIGKILL)
-    with pytest.raises(TryAgain, match="sampling process"):
+    with pytest.raises(TryAgain, match="model process"):
         await waiting
     assert await texts(transport, [asks()]) == before
-    second = transport._workers[0]._process
+    second = transport.pool.processes[0].running
     assert second is not None and second.stdin is not None and second.pid != process.pid
     second.stdin.close()
     ended = time.monotonic() + 20
@@ -206,7 +215,7 @@ async def test_weights_that_do_not_load_say_why(base: Path, tmp_path: Path) -> N
     for file in base.iterdir():
         (broken / file.name).write_bytes(file.read_bytes() if file.suffix != ".safetensors" else b"none")
     with pytest.raises(TryAgain, match="Safetensor"):
-        await WeightsTransport(broken, None, processes=1).send(asks(), "m", 60)
+        await WeightsTransport(ModelPool(broken, None, processes=1)).send(asks(), "m", 60)
 
 
 async def test_it_stands_behind_the_ledger_as_any_endpoint(base: Path) -> None:
@@ -218,9 +227,10 @@ async def test_it_stands_behind_the_ledger_as_any_endpoint(base: Path) -> None:
     assert again.from_ledger and again.text == first.text and not first.from_ledger
 
 
-def test_it_is_no_judge() -> None:
-    with pytest.raises(ValueError, match="plain text alone; judge by 'embedded' or a URL"):
-        Models(judge=Endpoint(base_url="weights"))
+async def test_it_is_no_judge() -> None:
+    request = RunRequest(models=Models(judge=Endpoint(base_url="weights", model="embedded")))
+    with pytest.raises(BadInput, match="plain text alone; judge by 'embedded' or a URL"):
+        await preflight(request, load_settings())
 
 
 async def test_a_model_that_is_not_there_is_bad_input() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -20,8 +21,8 @@ from tests.harness import wait_until
 from tests.test_cli import Corral, corral, refused
 from tests.tiny_model import tiny_model
 from tools.evaluation.accuracy import accuracies
-from tools.evaluation.kept_answers import KeptAnswer, answer_key, open_answers
 from tools.evaluation.standalone import plan_evaluation
+from tools.files import sole_use
 from tools.settings import load_settings
 from tools.weights.adapters import adapter_identity, check_fit, find_base
 from tools.weights.folders import base_folder, folder_fingerprint
@@ -74,6 +75,16 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
+def answered(database: Path) -> list[tuple[str, str]]:
+    """Return key and time of the ledger's answered calls."""
+    try:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30) as opened:
+            query = "SELECT key, json_extract(body, '$.started_at') FROM calls WHERE status = 'answered' ORDER BY key"
+            return opened.execute(query).fetchall()
+    except sqlite3.OperationalError:
+        return []
+
+
 def test_killed_evaluation_goes_on(corral: Corral, adapter: Path, tmp_path: Path) -> None:
     rows = [NO_COMMA, {"prompt": "Left out.", "split": "train"}]
     rows += [{"prompt": f"Count to {n}.", "checks": [{"kind": "max_words", "value": 500}]} for n in range(6)]
@@ -86,17 +97,17 @@ def test_killed_evaluation_goes_on(corral: Corral, adapter: Path, tmp_path: Path
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    kept = out / "answers.jsonl"
-    wait_until(lambda: kept.is_file() and b"\n" in kept.read_bytes(), process, seconds=400)
+    database = tmp_path / "home" / "corral.db"
+    wait_until(lambda: answered(database), process, seconds=400)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    there = kept.read_text()
-    whole = there[: there.rindex("\n") + 1]
-    kept.write_text(whole + '{"model": "torn')
+    before = answered(database)
 
     code, printed, shown = corral(*command)
-    assert code == 0 and f"base      {whole.count(chr(10))}/7" in shown and "adapter   7/7" in shown
-    assert kept.read_text().startswith(whole)
+    assert code == 0 and "base      7/7" in shown and "adapter   7/7" in shown
+    after = answered(database)
+    assert len(after) == 14 and set(before) <= set(after), "what is answered is not asked again"
+    kept = out / "answers-some.jsonl"
     assert Counter(Counter(line["prompt"] for line in lines(kept)).values()) == {2: 7}
     found = json.loads(printed)
     assert found["scoreboard"]["prompts"] == found["scoreboard"]["base"]["answered"] == 7
@@ -109,9 +120,8 @@ def test_killed_evaluation_goes_on(corral: Corral, adapter: Path, tmp_path: Path
         ("instruction", True, 8),
     ]
 
-    answered = kept.read_bytes()
     code, printed, _ = corral(*command[:-1], "--limit", "3")
-    assert code == 0 and kept.read_bytes() == answered, "what is answered is not asked again"
+    assert code == 0 and answered(database) == after
     for words in ("on 3 held-out prompts", "prompt-level, strict", "instruction-level, loose", "scoreboard-some.json"):
         assert words in printed
 
@@ -188,21 +198,13 @@ def test_a_plan_settles_what_was_not_said(adapter: Path, base: Path, tmp_path: P
     assert (len(plan.samples), plan.settings.max_tokens, plan.out) == (2, 9, tmp_path / "x")
 
 
-def test_answers_are_kept_under_what_they_follow_from(base: Path, tmp_path: Path) -> None:
-    file, identity = tmp_path / "deep" / "answers.jsonl", folder_fingerprint(base)
-    given = KeptAnswer(model=identity, prompt="p\u2028q", max_tokens=9, text="t\n", ended=True, tokens=1)
-    with open_answers(file) as kept:
-        kept.add(given)
-        with pytest.raises(BadInput, match="another evaluation"), open_answers(file):
-            pass
-    file.write_bytes(file.read_bytes() + b"no answer\n" + b'{"torn": "')
-    with open_answers(file) as kept:
-        assert kept[given.key] == given and answer_key(identity, "p\u2028q", 9) in kept
-        others = [("other", "p\u2028q", 9), (identity, "p", 9), (identity, "p\u2028q", 8)]
-        assert not any(answer_key(*other) in kept for other in others)
-        kept.add(given.model_copy(update={"prompt": "r"}))
-    with open_answers(file) as kept:
-        assert given.key in kept and answer_key(identity, "r", 9) in kept
+def test_two_evaluations_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    with sole_use(tmp_path / "deep" / "out"):
+        with pytest.raises(BadInput, match=r"another process writes to .*out; wait for it, or name another folder"):
+            with sole_use(tmp_path / "deep" / "out"):
+                pass
+    with sole_use(tmp_path / "deep" / "out"):
+        pass
 
 
 def test_a_model_folder_is_told_by_what_its_files_hold(base: Path, tmp_path: Path) -> None:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nodes import evaluate as node
+from nodes.evaluate import make_evaluate
+from state.calls import CallStore
 from state.database import Database
 from state.errors import StorageError
 from state.pipeline import AdapterRef, PipelineState
 from state.records import Answer, Check, Outcome, Sample
-from state.request import RunRequest
+from state.request import Endpoint, RunRequest
 from state.store import RecordStore
 from tests.judging_support import FunctionEndpoint
 from tests.tiny_model import tiny_model
-from tools.endpoint.chat import ChatCall
+from tools.endpoint import open_endpoint
+from tools.endpoint.chat import ChatCall, ChatEndpoint
+from tools.endpoint.weights import WeightsTransport
 from tools.evaluation.scoreboard import Scoreboard
-from tools.weights.answering import Ask
+from tools.settings import load_settings
 
 SAMPLES = [
     Sample(
@@ -56,12 +58,6 @@ def _adapter(base: Path, folder: Path) -> AdapterRef:
     return AdapterRef(id="adapter1", folder=str(folder))
 
 
-def _asked(folder: Path) -> list[tuple[str, int]]:
-    """Return what the job files in a model's folder ask for."""
-    jobs = [json.loads(path.read_text()) for path in folder.glob("answering-*.json")]
-    return sorted((Ask(*ask).id, Ask(*ask).draw) for job in jobs for ask in job["prompts"])
-
-
 async def test_a_cut_evaluation_goes_on_without_answering_again(
     store: RecordStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,7 +66,7 @@ async def test_a_cut_evaluation_goes_on_without_answering_again(
     request = RunRequest.model_validate(
         {
             "models": {"base": str(base)},
-            "evaluate": {"max_tokens": 8, "batch_size": 2, "resamples": 100, "sampled_draws": 2, "judged_pairs": 2},
+            "evaluate": {"max_tokens": 8, "resamples": 100, "sampled_draws": 2, "judged_pairs": 2},
         }
     )
     state: PipelineState = {"run_id": "run", "request": request, "adapter": adapter, "warnings": ["mind the judge"]}
@@ -78,10 +74,11 @@ async def test_a_cut_evaluation_goes_on_without_answering_again(
     def prefer(call: ChatCall) -> dict[str, Any]:
         return {"better": "first", "reason": "it came first"}
 
-    endpoint = FunctionEndpoint(prefer)
+    judge, calls, asked = FunctionEndpoint(prefer), CallStore(store.database), []
 
-    async def opened(*_: Any) -> FunctionEndpoint:
-        return endpoint
+    async def opened(spec: Endpoint, run_id: str) -> ChatEndpoint:
+        asked.append(spec)
+        return judge if spec == request.models.judge else await open_endpoint(spec, calls, run_id, load_settings())
 
     kept: list[str] = []
     add = RecordStore.add
@@ -92,8 +89,7 @@ async def test_a_cut_evaluation_goes_on_without_answering_again(
         await add(self, run_id, records)
         kept.extend(record.id for record in records)
 
-    folder = tmp_path / "runs" / "run" / "evaluation"
-    evaluate = node.make_evaluate(store, tmp_path / "runs", tmp_path, opened)
+    evaluate = make_evaluate(store, tmp_path / "runs", opened)
     monkeypatch.setattr(RecordStore, "add", add_three)
     with pytest.raises(StorageError, match="full"):
         await evaluate(state)
@@ -103,8 +99,6 @@ async def test_a_cut_evaluation_goes_on_without_answering_again(
 
     verdict = (await evaluate(state))["verdict"]
     everything = {(s.id, draw) for s in SAMPLES for draw in range(3)}
-    done = {(found.sample_id, found.draw) for found in before.values()}
-    assert set(_asked(folder / "base")) == everything - done
     after = await store.find("run", Answer)
     assert len(after) == 2 * len(everything) and all(found in after for found in before.values())
     board = Scoreboard.model_validate_json(Path(verdict.scoreboard).read_text())
@@ -113,8 +107,15 @@ async def test_a_cut_evaluation_goes_on_without_answering_again(
     assert board.perplexity is not None and board.perplexity.texts > 10 and board.perplexity.ratio != 1
     assert board.win_rate is not None and (board.win_rate.pairs, board.win_rate.flips) == (2, 2)
 
+    tallies = {one.purpose: one for one in await calls.tally("run")}
+    # Two models; each prompt is answered three times, and no answer that is in the ledger is asked for again.
+    assert (tallies["evaluate"].answered, tallies["evaluate"].failed) == (2 * len(everything), 0)
+    assert tallies["evaluate.perplexity"].answered == 2 * board.perplexity.texts
+    assert [spec.model for spec in asked if spec.base_url == "weights"][-2:] == [str(base), adapter.folder]
+
     async def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("all is there already")
 
-    monkeypatch.setattr(node, "answer", refuse)
+    monkeypatch.setattr(WeightsTransport, "send", refuse)
+    monkeypatch.setattr(WeightsTransport, "likelihood", refuse)
     assert (await evaluate(state))["verdict"] == verdict

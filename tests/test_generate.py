@@ -11,6 +11,7 @@ from state.records import Sample
 from state.request import Endpoint, RunRequest
 from state.store import RecordStore
 from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion
+from tools.endpoint.http_transport import HttpTransport
 
 SEEDS = Path(__file__).parent.parent / "seeds" / "seed_tasks.jsonl"
 REQUEST = RunRequest.model_validate({"sources": {"seeds": str(SEEDS), "prompts": None}, "generation": {"target": 40}})
@@ -22,6 +23,7 @@ class Generator:
 
     model = "scripted"
     limits = RateLimits()
+    can = HttpTransport.can
 
     def __init__(self, money: int) -> None:
         self.money = money

@@ -11,11 +11,14 @@ from corral import DPODatasetBuilder, MultiAgentRLHF, SyntheticFeedbackGenerator
 from state.errors import BadInput, EndpointUnreachable
 from state.request import DIMENSIONS, Endpoint
 from tests.judging_support import FunctionEndpoint, fixed_answers, number_in
+from tests.memory_ledger import MemoryLedger
 from tests.scripted_server import ScriptedServer
+from tools.endpoint import open_endpoint
 from tools.endpoint.chat import ChatCall
+from tools.judging.likelihood import Likelihoods, measure
 from tools.judging.likelihood_backend import LikelihoodBackend, own_score, stars_of
 from tools.judging.pool import kick_off
-from tools.weights.likelihoods import Likelihoods, Weights
+from tools.settings import load_settings
 
 BUDGET = "Allocate $2.5M over Amazon, Walmart and Target."
 ADDS_UP, DOES_NOT = "Amazon $1.2M, Walmart $800K, Target $500K", "Amazon $1.2M, Walmart $800K, Target $600K"
@@ -149,10 +152,10 @@ async def test_a_coroutine_may_write_the_variations() -> None:
 
 
 async def test_the_likelihood_judge_goes_through_the_same_crew() -> None:
-    async def measure(prompt: str, answer: str) -> Likelihoods:
+    async def found(prompt: str, answer: str) -> Likelihoods:
         return Likelihoods(yes=0.45, gain=1.08)
 
-    backend = LikelihoodBackend(measure, "p", "a", (), dict.fromkeys(DIMENSIONS, 0.2))
+    backend = LikelihoodBackend(found, "p", "a", (), dict.fromkeys(DIMENSIONS, 0.2))
     (draw,) = await kick_off("JudgingCrew", "general", [("subject", backend)])
     assert [o.own for o in draw.opinions] == [50.0] * 5 and draw.expert.stars == stars_of(50)
     assert all(o.reason.startswith("likelihood judge") for o in draw.opinions)
@@ -164,17 +167,19 @@ def test_more_gain_and_more_passed_checks_score_higher() -> None:
     assert [stars_of(s) for s in (0, 30, 50, 65, 80, 100)] == [1, 2, 3, 4, 5, 5]
 
 
-def test_likelihoods_are_the_models_own(tmp_path: Path) -> None:
+async def test_likelihoods_are_the_models_own(tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from tests.tiny_model import tiny_model
     from tools.weights.loading import compute_dtype
 
-    folder = tiny_model(tmp_path)
-    weights = Weights(folder)
+    folder = await asyncio.to_thread(tiny_model, tmp_path)
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     model = model.to(compute_dtype())
+    endpoint = await open_endpoint(
+        Endpoint(base_url="weights", model=str(folder)), MemoryLedger(), "r", load_settings()
+    )
 
     def loss(prompt: str, answer: str) -> float:
         turns = [{"role": "user", "content": prompt}]
@@ -184,8 +189,8 @@ def test_likelihoods_are_the_models_own(tmp_path: Path) -> None:
             logits = model(torch.tensor([asked + told])).logits[0, len(asked) - 1 : -1].float()
         return float(torch.nn.functional.cross_entropy(logits, torch.tensor(told)))
 
-    found = weights.measure("Name a river.", "The Rhine is a river.")
+    found = await measure(endpoint, "Name a river.", "The Rhine is a river.")
     expected = loss("", "The Rhine is a river.") - loss("Name a river.", "The Rhine is a river.")
-    assert found.gain == pytest.approx(expected, abs=1e-4)
-    assert weights.measure("Name a river.", "").gain == 0
-    assert weights.measure("x " * 5000, "y " * 5000).gain == pytest.approx(0, abs=1)
+    assert found.gain == pytest.approx(expected, abs=5e-3)
+    assert (await measure(endpoint, "Name a river.", "")).gain == 0
+    assert (await measure(endpoint, "x " * 5000, "y " * 5000)).gain == pytest.approx(0, abs=1)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from state.records import Check, CheckResult, Judgement, Outcome
-from state.request import Judging
+from state.request import Endpoint, Judging
 from tests.builders import candidate, sample
 from tests.judging_support import FunctionEndpoint, fixed_answers
+from tests.memory_ledger import MemoryLedger
+from tools.endpoint import open_endpoint
+from tools.endpoint.embedded import EmbeddedTransport
 from tools.judging import CrewJudge, likelihood_backend
 from tools.judging import judge as judge_module
 from tools.judging.judge import judge_identity
+from tools.judging.likelihood import Likelihoods
 from tools.judging.likelihood_backend import FORMULA, doubt, expert_rating, likelihood_parts, own_score, stars_of
 from tools.judging.scoring import SCORING
 from tools.judging.size import LEAST, stated_parameters, too_small_to_write
-from tools.judging.standalone import NoCalls
-from tools.weights import likelihoods as likelihood
-from tools.weights.likelihoods import Likelihoods
+from tools.settings import load_settings
 
 RIVERS = sample("Name three rivers of Europe, in at most ten words.", checks=(Check(kind="max_words", value=10),))
 RAIN = sample("Explain how rain forms.")
@@ -34,18 +35,24 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Judgement], list[Judgement]]]:
-    """Judge the texts twice with the real weights."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CORRAL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        likelihood._weights.cache_clear()
-        yield asyncio.run(_judge_all()), asyncio.run(_judge_all())
-        likelihood._weights.cache_clear()
+def judged() -> tuple[list[Judgement], list[Judgement]]:
+    """Judge the texts twice with the real weights, each time from an empty ledger."""
+    return asyncio.run(_judge_all()), asyncio.run(_judge_all())
 
 
 async def _judge_all() -> list[Judgement]:
-    crew = CrewJudge(NoCalls(), Judging())
-    return await asyncio.gather(*(crew.judge(asked, candidate(asked, text)) for asked, text in TEXTS))
+    ledger = MemoryLedger()
+    crew = CrewJudge(await open_endpoint(Endpoint(), ledger, "run", load_settings()), Judging())
+    made = await asyncio.gather(*(crew.judge(asked, candidate(asked, text)) for asked, text in TEXTS))
+    assert {call.purpose for call in ledger.calls.values()} == {"judge.likelihood"}
+    return made
+
+
+def embedded() -> FunctionEndpoint:
+    """Return an endpoint that can do what the embedded one can, for what asks it nothing."""
+    endpoint = FunctionEndpoint(fixed_answers(), model="smollm2-135m-instruct")
+    endpoint.can = EmbeddedTransport.can
+    return endpoint
 
 
 def test_the_real_weights_judge_every_text(judged: tuple[list[Judgement], list[Judgement]]) -> None:
@@ -84,22 +91,22 @@ def test_the_formula_is_the_one_that_its_version_names() -> None:
     checks = (failed("max_words"), failed("min_words").model_copy(update={"passed": True}))
     figures = [own_score("clarity", found, ()), own_score("clarity", found, checks), round(doubt(found), 4)]
     figures += [own_score("compliance", found, checks), *(stars_of(score) for score in (29, 49, 64, 79, 81))]
-    assert (FORMULA, SCORING) == (2, 1)
+    assert (FORMULA, SCORING) == (3, 1)
     assert figures == [38.8, 44.4, 0.4188, 50.0, 1, 2, 3, 4, 5]
 
 
 def test_a_renamed_schema_leaves_the_identity_as_it_was() -> None:
     """Calibrations are filed under the identity, and the schemas that are part of it carry a title."""
-    assert judge_identity("gpt-4o-mini", Judging()) == "crew/gpt-4o-mini/general@5fd75233466e"
+    assert judge_identity("gpt-4o-mini", Judging(), by_likelihood=False) == "crew/gpt-4o-mini/general@5fd75233466e"
 
 
 @pytest.mark.parametrize(("module", "name"), [(likelihood_backend, "FORMULA"), (judge_module, "SCORING")])
 def test_another_version_of_the_scoring_is_another_judge(
     module: object, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = CrewJudge(NoCalls(), Judging()).identity
+    before = CrewJudge(embedded(), Judging()).identity
     monkeypatch.setattr(module, name, 9)
-    assert CrewJudge(NoCalls(), Judging()).identity != before
+    assert CrewJudge(embedded(), Judging()).identity != before
     assert likelihood_parts()[0] in (FORMULA, 9)
 
 
@@ -136,6 +143,14 @@ def test_scores_and_doubt_stay_in_range(yes: float, gain: float, passed: list[bo
 def test_the_size_is_read_from_the_name(model: str, parameters: float | None) -> None:
     assert stated_parameters(model) == parameters
     assert too_small_to_write(model) == (parameters is not None and parameters < LEAST)
+
+
+async def test_a_servers_model_of_the_embedded_ones_name_is_asked_itself() -> None:
+    endpoint = FunctionEndpoint(fixed_answers(), model="smollm2-135m-instruct")
+    with pytest.warns(UserWarning, match="too small to judge"):
+        crew = CrewJudge(endpoint, Judging())
+    made = await crew.judge(RAIN, candidate(RAIN))
+    assert made.judge.startswith("crew below 1B/smollm2-135m-instruct/") and len(endpoint.calls) == 6
 
 
 async def test_a_small_model_behind_a_url_writes_its_scores_and_is_named_too_small() -> None:

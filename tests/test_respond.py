@@ -15,6 +15,7 @@ from tests.builders import sample
 from tools.candidates import repair
 from tools.checks import run_checks
 from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion
+from tools.endpoint.http_transport import HttpTransport
 
 LOUD = Check(kind="upper_case")
 OF = sample("Explain how bees turn nectar into honey. Write in capital letters only.", checks=(LOUD,))
@@ -27,6 +28,7 @@ class Policy:
 
     model = "scripted"
     limits = RateLimits()
+    can = HttpTransport.can
 
     def __init__(self, texts: list[str]) -> None:
         self.texts = texts

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,11 +14,11 @@ from hypothesis import strategies as st
 
 from tests.tiny_model import tiny_model
 from tools.weights import choosing, decoding
-from tools.weights.answerer import results
-from tools.weights.answering import AnsweringJob, Ask, Drawing, GeneratedAnswer, Passage, PassageScore, answer, shares
 from tools.weights.choosing import choose
 from tools.weights.decoding import Decoded, Prompt, decode, shared_head
+from tools.weights.protocol import Score, Scored
 from tools.weights.slots import SPARE
+from tools.weights.worker import Model
 
 QUESTIONS = ("Why?", "Say it in two words.", "Tell me of rivers, and lakes, and of the sea too.", "4 4 4 4", "And?")
 LONG = 2 * SPARE + 8
@@ -164,65 +163,45 @@ def test_the_shared_head_is_the_longest_that_leaves_each_a_token(prompts: list[t
     assert not prompts or len(longer) > 1 or any(len(prompt) == len(head) + 1 for prompt in prompts)
 
 
-def test_the_asks_of_one_text_go_to_one_process() -> None:
-    asks = [Ask(f"p{number}", f"text {number}", draw) for draw in range(3) for number in range(5)]
-    dealt = shares(asks, 2)
-    assert sorted(ask for share in dealt for ask in share) == sorted(asks)
-    assert all(
-        len({ask.draw for ask in share if ask.text == text}) in (0, 3) for share in dealt for _, text, *_ in asks
-    )
-
-
-def test_a_passage_is_as_likely_as_plain_transformers_say(base: Path) -> None:
+def test_a_text_is_as_likely_as_plain_transformers_say(base: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from tools.weights.loading import compute_dtype
 
-    texts = ["The river runs.", "It is a long way to the sea, and the road is wet.", "No."]
-    passages = tuple(Passage(id=str(n), prompt=QUESTIONS[n], text=text) for n, text in enumerate(texts))
-    job = AnsweringJob(base=str(base), adapter=None, prompts=(), max_tokens=4, batch_size=2, passages=passages)
-    scores = {one.id: one for one in results(job) if isinstance(one, PassageScore)}
+    texts = ["The river runs.", "It is a long way to the sea, and the road is wet.", "No.", ""]
+    asked = [
+        Score(
+            number=2 * n + with_end,
+            turns=({"role": "user", "content": QUESTIONS[n % 3]},),
+            completion=text,
+            with_end=bool(with_end),
+            next_words=("Yes", " No") if n == 2 else (),
+        )
+        for n, text in enumerate(texts)
+        for with_end in (0, 1)
+    ]
+    found: dict[int, Scored] = {}
+    Model(base, None).answer(asked, lambda reply: found.update({reply.number: cast(Scored, reply)}))
+    assert sorted(found) == list(range(8))
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=compute_dtype()).eval()
-    for passage in passages:
-        turns = [{"role": "user", "content": passage.prompt}]
-        asked = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        before = tokenizer(asked, add_special_tokens=False)["input_ids"]
-        after = tokenizer(passage.text + "<|im_end|>", add_special_tokens=False)["input_ids"]
+    for one in asked:
+        prompt = tokenizer.apply_chat_template(list(one.turns), add_generation_prompt=True, tokenize=False)
+        before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        after = tokenizer(one.completion + "<|im_end|>" * one.with_end, add_special_tokens=False)["input_ids"]
         ids = torch.tensor([before + after])
         with torch.no_grad():
-            loss = model(input_ids=ids, labels=torch.tensor([[-100] * len(before) + after])).loss
-        assert scores[passage.id].tokens == len(after)
-        assert scores[passage.id].nats == pytest.approx(float(loss) * len(after), rel=2e-3)
-        assert math.isfinite(scores[passage.id].nats)
-
-
-async def test_processes_answer_draw_and_score_all_that_is_asked(base: Path, tmp_path: Path) -> None:
-    found: list[GeneratedAnswer] = []
-    scored: list[PassageScore] = []
-    asks = [Ask(f"p{number}", question, draw) for number, question in enumerate(QUESTIONS) for draw in (0, 1, 2)]
-    passages = [Passage(id="t", prompt="Why?", text="The river runs to the sea.")]
-
-    async def work(batch_size: int, folder: Path) -> dict[tuple[str, int], GeneratedAnswer]:
-        found.clear()
-        await answer(
-            base,
-            None,
-            asks,
-            max_tokens=6,
-            batch_size=batch_size,
-            folder=folder,
-            on_answer=found.append,
-            drawing=Drawing(temperature=1.0, top_p=0.95, seed=7),
-            passages=passages,
-            on_score=scored.append,
-        )
-        return {(one.id, one.draw): one for one in found}
-
-    first = await work(2, tmp_path / "a")
-    assert sorted(first) == sorted((ask.id, ask.draw) for ask in asks) and len(found) == len(asks)
-    assert [score.id for score in scored] == ["t"]
-    assert len({first["p0", draw].text for draw in (0, 1, 2)}) == 3
+            out = model(input_ids=ids, labels=torch.tensor([[-100] * len(before) + after]))
+        score = found[one.number]
+        assert (score.tokens, score.prompt_tokens) == (len(after), len(before))
+        if after:
+            assert -score.log_likelihood == pytest.approx(float(out.loss) * len(after), rel=2e-3)
+        else:
+            assert score.log_likelihood == 0
+        if one.next_words:
+            following = out.logits[0, len(before) - 1].float().log_softmax(-1)
+            tokens = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in one.next_words]
+            assert score.next_words == pytest.approx(following[tokens].tolist(), abs=0.05)
 
 
 def test_no_more_rows_are_at_work_than_memory_holds(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from state.errors import StorageError
+from state.errors import BadInput, StorageError
 
 
 def writable(text: str) -> str:
@@ -70,6 +71,25 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
+
+
+@contextmanager
+def sole_use(folder: Path) -> Iterator[None]:
+    """Make a folder where it is missing, and hold it for this process alone; the system frees it when that ends.
+
+    Raises:
+        BadInput: another process holds it.
+        StorageError: it cannot be written.
+    """
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BadInput(f"another process writes to {folder}; wait for it, or name another folder") from error
+        yield
 
 
 def file_hash(path: Path) -> str:

@@ -34,7 +34,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Evaluate any PEFT adapter against its base. Killed, the same command goes on where it was."""
-    from tools.evaluation.standalone import evaluate_adapter, plan_evaluation
+    from corral.standalone import EVALUATION, open_ledger
+    from tools.evaluation.standalone import Evaluated, evaluate_adapter, plan_evaluation
 
     settings, errors = load_settings(), Console(stderr=True)
     with errors.status("looking at prompts, adapter and base ..."):
@@ -50,7 +51,14 @@ def evaluate(
         )
     try:
         with open_view(errors) as view:
-            found = asyncio.run(evaluate_adapter(plan, lambda step, done, total: view.show(step, done, total, "")))
+
+            async def work() -> Evaluated:
+                ledger = await open_ledger(settings)
+                return await evaluate_adapter(
+                    plan, ledger, EVALUATION, lambda step, done, total: view.show(step, done, total, "")
+                )
+
+            found = asyncio.run(work())
     except KeyboardInterrupt:
         errors.print("corral: stopped; the same command goes on", highlight=False)
         raise typer.Exit(130) from None

@@ -29,13 +29,16 @@ def judge(
     as_json: AsJson = False,
 ) -> None:
     """Judge any outputs: scores, stars, failed checks, and what falls short."""
-    from tools.judging import judge_quality, open_judge
+    from corral.standalone import open_judge
+    from tools.judging import judge_quality
     from tools.sources.items import read_items
 
     request, items = _request(config), read_items(file)
 
     async def work() -> Any:
-        return await judge_quality(await open_judge(request.models.judge, request.judge, seed=request.seed), items)
+        return await judge_quality(
+            await open_judge(request.models.judge, request.judge, load_settings(), seed=request.seed), items
+        )
 
     report = _wait(f"judging {len(items)} outputs", work())
     if as_json:
@@ -65,8 +68,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two sets of outputs to the same prompts, each pair in both orders."""
+    from corral.standalone import open_judge
     from tools.judging import compare as compare_items
-    from tools.judging import open_judge
     from tools.sources.items import read_items
 
     request, items_a, items_b = (
@@ -76,7 +79,7 @@ def compare(
     )
 
     async def work() -> Any:
-        judge_ = await open_judge(request.models.judge, request.judge, seed=request.seed)
+        judge_ = await open_judge(request.models.judge, request.judge, load_settings(), seed=request.seed)
         return await compare_items(judge_, items_a, items_b, seed=request.seed)
 
     found = _wait(f"comparing {min(len(items_a), len(items_b))} pairs", work())
@@ -96,15 +99,16 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Measure the judge against people, and keep the figures under the judge's identity."""
+    from corral.standalone import open_judge
     from tools.judging import calibrate as measure
-    from tools.judging import open_judge, save_calibration
+    from tools.judging import save_calibration
     from tools.sources.labels import read_labels
 
     request: RunRequest = _request(config)
     rows, home = read_labels(labels), load_settings().home
 
     async def work() -> Any:
-        judge_ = await open_judge(request.models.judge, request.judge, seed=request.seed)
+        judge_ = await open_judge(request.models.judge, request.judge, load_settings(), seed=request.seed)
         return await measure(judge_, rows, seed=request.seed)
 
     found = _wait(f"judging {len(rows)} labelled rows", work())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -14,17 +15,21 @@ from tenacity.wait import wait_exponential_jitter
 from state.errors import AnswerInvalid, BudgetExceeded, CallFailed, EndpointError, EndpointUnreachable
 from state.pipeline import RateLimits
 from state.records import Call
-from state.request import EMBEDDED, WEIGHTS, Endpoint
+from state.request import Endpoint
 from tools.endpoint.budget import Account, most_it_can_cost, price
-from tools.endpoint.chat import ChatCall, Completion
+from tools.endpoint.chat import Capabilities, ChatCall, Completion, Likelihood, LikelihoodCall
 from tools.endpoint.failures import TryAgain
 from tools.endpoint.health import IN_A_ROW, Health
 from tools.endpoint.ledger import CallLedger
-from tools.endpoint.loop import Flight, Shared, shared
+from tools.endpoint.loop import PendingCall, Shared, shared
 from tools.endpoint.schema import read_answer, second_question, strict_schema
-from tools.endpoint.transport import Reply, Transport
+from tools.endpoint.tracing import traced
+from tools.endpoint.transport import Reply, Transport, likelihood_body
 
 T = TypeVar("T", bound=BaseModel)
+Asked = ChatCall | LikelihoodCall
+LIKELIHOOD = "likelihood"
+"""The finish reason of a recorded likelihood, whose text is the JSON of its record."""
 
 BACKOFF = wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
 """Seconds between tries where the server does not say: 0.5, 1, 2, 4... and up to half a second more."""
@@ -43,14 +48,23 @@ class LedgeredEndpoint:
         ledger: recorded calls, and the run's budget.
         spec: the endpoint's name, prices and limits.
         run_id: the run that pays.
+        tracing: whether calls are traced to LangSmith.
     """
 
-    def __init__(self, transport: Transport, ledger: CallLedger, spec: Endpoint, run_id: str) -> None:
+    def __init__(
+        self, transport: Transport, ledger: CallLedger, spec: Endpoint, run_id: str, *, tracing: bool = False
+    ) -> None:
         self.transport = transport
         self.ledger = ledger
         self.spec = spec
         self.run_id = run_id
         self.model = spec.model
+        self.tracing = tracing
+
+    @property
+    def can(self) -> Capabilities:
+        """What the way to the model can do."""
+        return self.transport.can
 
     @property
     def limits(self) -> RateLimits:
@@ -59,17 +73,11 @@ class LedgeredEndpoint:
 
     async def complete(self, call: ChatCall) -> Completion:
         """Answer a call, from the ledger where it was answered before; see ``ChatEndpoint.complete``."""
-        key = call.key(self.spec.base_url, self.model)
-        try:
-            recorded, paid = await self._join(call, key)
-        except EndpointError:
-            await self.ledger.use(self.run_id, key, call.purpose)
-            raise
-        await self.ledger.use(self.run_id, key, call.purpose)
+        recorded, paid = await self._recorded(call)
         return Completion(
             text=recorded.text,
             finish_reason=recorded.finish_reason,
-            key=key,
+            key=recorded.key,
             prompt_tokens=recorded.prompt_tokens,
             completion_tokens=recorded.completion_tokens,
             cost=recorded.cost if paid else 0.0,
@@ -89,39 +97,54 @@ class LedgeredEndpoint:
             return corrected, second
         raise AnswerInvalid(f"{self.model!r} did not answer as {schema.__name__}, twice; at last: {corrected}")
 
-    async def _join(self, call: ChatCall, key: str) -> tuple[Call, bool]:
+    async def likelihood(self, call: LikelihoodCall) -> Likelihood:
+        """Return how likely the model finds a text; see ``ChatEndpoint.likelihood``."""
+        recorded, _ = await self._recorded(call)
+        return Likelihood.model_validate_json(recorded.text)
+
+    async def _recorded(self, call: Asked) -> tuple[Call, bool]:
+        """Return the call as the ledger has it, and whether it was made and paid for now."""
+        key = call.key(self.spec.base_url, self.model)
+        try:
+            found = await self._join(call, key)
+        except EndpointError:
+            await self.ledger.use(self.run_id, key, call.purpose)
+            raise
+        await self.ledger.use(self.run_id, key, call.purpose)
+        return found
+
+    async def _join(self, call: Asked, key: str) -> tuple[Call, bool]:
         """Return the recorded call, and whether it was made for this asker; the same call under way is joined."""
         share = await shared()
         slot = (id(self.ledger), key)
         while True:
-            flight = share.flights.get(slot)
-            joined = flight is not None
-            if flight is None:
-                flight = share.start(slot, lambda flight: self._fly(flight, share, call, key))
-            flight.waiters += 1
+            pending = share.pending.get(slot)
+            joined = pending is not None
+            if pending is None:
+                pending = share.start(slot, lambda pending: self._look_up_or_make(pending, share, call, key))
+            pending.waiters += 1
             try:
-                recorded, paid = await asyncio.shield(flight.task)
+                recorded, paid = await asyncio.shield(pending.task)
                 return recorded, paid and not joined
             except BudgetExceeded:
                 if not joined:
                     raise
                 # Another run's money ended, not ours: ask again as the payer.
             except asyncio.CancelledError:
-                if flight.arrived:
-                    await asyncio.wait({flight.task})
+                if pending.arrived:
+                    await asyncio.wait({pending.task})
                 raise
             finally:
-                flight.waiters -= 1
-                if not flight.waiters and not flight.sent:
-                    share.drop(slot, flight)
+                pending.waiters -= 1
+                if not pending.waiters and not pending.sent:
+                    share.drop(slot, pending)
 
-    async def _fly(self, flight: Flight, share: Shared, call: ChatCall, key: str) -> tuple[Call, bool]:
+    async def _look_up_or_make(self, pending: PendingCall, share: Shared, call: Asked, key: str) -> tuple[Call, bool]:
         """Return the call's record, and whether it had to be made."""
         recorded = await self.ledger.get(key)
         if recorded is not None and recorded.status == "answered":
             return recorded, False
-        body = self.transport.body(call, self.model)
-        most = most_it_can_cost(self.spec, body, call.max_tokens)
+        body, most = self._request(call)
         account = self._account(share)
         health = share.health(self.spec.base_url, self.model)
         reserved, cost = False, 0.0
@@ -132,9 +155,9 @@ class LedgeredEndpoint:
                 began = time.monotonic()
                 if health.resting(began):
                     raise EndpointUnreachable(health.why)
-                flight.sent, flight.remote = True, self.spec.base_url not in (EMBEDDED, WEIGHTS)
-                made, error = await self._ask(flight, health, call, key, body)
-                flight.arrived = True
+                pending.sent, pending.remote = True, self.can.remote
+                made, error = await self._make(pending, health, call, key, body)
+                pending.arrived = True
                 error = noted(health, error, began, before=recorded is not None)
                 # In its slot still: whatever dies now loses no more answers than there are slots.
                 cost = made.cost
@@ -146,14 +169,22 @@ class LedgeredEndpoint:
             raise error
         return made, True
 
+    def _request(self, call: Asked) -> tuple[dict[str, Any], float]:
+        """Return a call as it is sent and recorded, and the most dollars that it can cost."""
+        if isinstance(call, LikelihoodCall):
+            body, tokens = likelihood_body(call, self.model), 0
+        else:
+            body, tokens = self.transport.body(call, self.model), call.max_tokens
+        return body, most_it_can_cost(self.spec, body, tokens) if self.can.paid else 0.0
+
     def _account(self, share: Shared) -> Account:
         # The dictionary is weak: an account lives while a call of its run does, and is read anew from the ledger after.
         slot = (id(self.ledger), self.run_id)
         account = share.accounts.get(slot) or Account(self.ledger, self.run_id)
         return share.accounts.setdefault(slot, account)
 
-    async def _ask(
-        self, flight: Flight, health: Health, call: ChatCall, key: str, body: dict[str, Any]
+    async def _make(
+        self, pending: PendingCall, health: Health, call: Asked, key: str, body: dict[str, Any]
     ) -> tuple[Call, EndpointError | None]:
         """Return the record of a call, made with retries, and its error where every try failed."""
         started = datetime.now(UTC)
@@ -161,13 +192,13 @@ class LedgeredEndpoint:
             stop=stop_after_attempt(self.spec.attempts),
             wait=seconds_to_wait,
             retry=retry_if_exception(
-                lambda error: worth_another_try(error) and flight.waiters > 0 and not health.resting(time.monotonic())
+                lambda error: worth_another_try(error) and pending.waiters > 0 and not health.resting(time.monotonic())
             ),
             reraise=True,
         )
         reply, failed = Reply(text="", finish_reason=""), None
         try:
-            reply = await retrying(self.transport.send, call, self.model, self.spec.timeout)
+            reply = await self._traced(lambda: retrying(self._send, call), call, body)
         except TryAgain as again:
             failed = again.error
         except EndpointError as error:
@@ -185,12 +216,26 @@ class LedgeredEndpoint:
             error=str(failed or ""),
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
-            cost=price(self.spec, reply.prompt_tokens, reply.completion_tokens),
+            cost=price(self.spec, reply.prompt_tokens, reply.completion_tokens) if self.can.paid else 0.0,
             attempts=retrying.statistics["attempt_number"],
             started_at=started,
             finished_at=datetime.now(UTC),
         )
         return made, failed
+
+    async def _send(self, call: Asked) -> Reply:
+        """Try once; a likelihood is recorded as the JSON of its record."""
+        if isinstance(call, ChatCall):
+            return await self.transport.send(call, self.model, self.spec.timeout)
+        found = await self.transport.likelihood(call, self.model)
+        return Reply(text=found.model_dump_json(), finish_reason=LIKELIHOOD)
+
+    async def _traced(self, send: Callable[[], Awaitable[Reply]], call: Asked, body: dict[str, Any]) -> Reply:
+        if not self.tracing:
+            return await send()
+        known = {"thread_id": self.run_id, "run": self.run_id, "endpoint": self.spec.base_url}
+        draw = {"draw": call.draw} if isinstance(call, ChatCall) else {}
+        return await traced(send, body, call.purpose, known | draw)
 
 
 def noted(health: Health, error: EndpointError | None, began: float, *, before: bool) -> EndpointError | None:

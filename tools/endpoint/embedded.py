@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from state.errors import EndpointUnreachable
+from state.errors import BadInput, EndpointUnreachable
 from state.pipeline import RateLimits
-from tools.endpoint.chat import ChatCall
-from tools.endpoint.http_transport import HttpTransport
-from tools.endpoint.transport import Reply
+from state.request import EMBEDDED, Endpoint
+from tools.endpoint.chat import Capabilities, ChatCall, Likelihood, LikelihoodCall
+from tools.endpoint.http_transport import HttpTransport, probe_server
+from tools.endpoint.kind import Kind, ProbeResult, one_for_each
+from tools.endpoint.transport import Reply, chat_body
+from tools.endpoint.weights import likelihood_by, pool_of
 from tools.machine.resources import cores
+from tools.settings import Settings
 from tools.weights.embedded import embedded_model
 
 MODEL = "smollm2-135m-instruct"
@@ -39,32 +44,50 @@ _lock = threading.Lock()
 _servers: list[Any] = []
 
 
+CAN = Capabilities(remote=False, paid=False, json_schema=True, prefill=True, likelihoods=True)
+
+
 class EmbeddedTransport:
     """This process's embedded servers as one; a call goes to the one with the fewest in flight.
 
-    The timeout of a call is not shorter than ``PATIENCE``.
+    The servers start with the first call. The timeout of a call is not shorter than ``PATIENCE``. A server does not
+    tell the likelihood of a given text, so that comes from the same weights in the trainer's format.
 
     Args:
-        servers: transports to each of them.
+        cache: where those are kept once they are unpacked.
+        servers: returns transports to each of the servers, which it starts.
     """
 
-    def __init__(self, servers: Sequence[HttpTransport]) -> None:
-        self.servers = tuple(servers)
+    can = CAN
+
+    def __init__(self, cache: Path, servers: Callable[[], Awaitable[Sequence[HttpTransport]]]) -> None:
         self.limits = RateLimits()
-        self._in_flight = [0] * len(self.servers)
+        self._cache = cache
+        self._servers = servers
+        self._in_flight: Counter[int] = Counter()
 
     def body(self, call: ChatCall, model: str) -> dict[str, Any]:
         """Return the request as it is sent."""
-        return self.servers[0].body(call, model)
+        return chat_body(call, model)
 
     async def send(self, call: ChatCall, model: str, timeout: float) -> Reply:
         """Try once; see ``Transport.send``."""
-        least = self._in_flight.index(min(self._in_flight))
+        servers = await self._servers()
+        least = min(range(len(servers)), key=lambda place: self._in_flight[place])
         self._in_flight[least] += 1
         try:
-            return await self.servers[least].send(call, model, max(timeout, PATIENCE))
+            return await servers[least].send(call, model, max(timeout, PATIENCE))
         finally:
             self._in_flight[least] -= 1
+
+    async def likelihood(self, call: LikelihoodCall, model: str) -> Likelihood:
+        """Score one text; see ``Transport.likelihood``.
+
+        Raises:
+            BadInput: the embedded model is not installed.
+            StorageError: it cannot be unpacked into the cache.
+        """
+        return await likelihood_by(await asyncio.to_thread(pool_of, EMBEDDED, self._cache), call, model)
 
 
 async def embedded_urls() -> tuple[str, ...]:
@@ -107,3 +130,36 @@ def _start(model: Path, slots: int) -> Any:
         return Server(parameters)
     except (RuntimeError, OSError) as error:
         raise EndpointUnreachable(f"the embedded server does not start: {error}. Try corral doctor.") from error
+
+
+async def embedded_servers() -> list[HttpTransport]:
+    """Return transports to this process's embedded servers; errors as for ``embedded_urls``."""
+    return [_server(url) for url in await embedded_urls()]
+
+
+@one_for_each
+def _server(url: str) -> HttpTransport:
+    return HttpTransport(url)
+
+
+@one_for_each
+def _transport(cache: Path) -> EmbeddedTransport:
+    return EmbeddedTransport(cache, embedded_servers)
+
+
+def _demand_name(spec: Endpoint) -> None:
+    if spec.model != MODEL:
+        raise BadInput(f"the embedded endpoint has the one model {MODEL!r}, not {spec.model!r}; set base_url too")
+
+
+async def _open(spec: Endpoint, settings: Settings) -> EmbeddedTransport:
+    _demand_name(spec)
+    return _transport(settings.cache)
+
+
+async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeResult:
+    _demand_name(spec)
+    return await probe_server((await embedded_servers())[0], None if any_model else spec.model)
+
+
+KIND = Kind(can=CAN, open=_open, probe=_probe, weights_here=lambda _: EMBEDDED)

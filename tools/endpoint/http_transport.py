@@ -7,9 +7,11 @@ sends and takes is one small JSON object each way.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import itertools
 import json
 import ssl
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -19,14 +21,16 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import certifi
 
-from state.errors import BadInput, EndpointError, EndpointFailing, EndpointRefused
+from state.errors import BadInput, EndpointError, EndpointFailing, EndpointRefused, EndpointUnreachable
 from state.pipeline import RateLimits
-from tools.endpoint.chat import ChatCall
+from state.request import Endpoint
+from tools.endpoint.chat import Capabilities, ChatCall
 from tools.endpoint.failures import TryAgain, broken_off, failure, said_by_server, unreachable
+from tools.endpoint.kind import Kind, ProbeResult, one_for_each
 from tools.endpoint.limits import read_limits
 from tools.endpoint.loop import shared
-from tools.endpoint.tracing import traced
-from tools.endpoint.transport import Reply, chat_body
+from tools.endpoint.transport import NoLikelihoods, Reply, chat_body
+from tools.settings import Settings
 
 BYTES_A_TOKEN = 4
 """Used only where a server does not count its tokens: the usual figure for English."""
@@ -34,13 +38,15 @@ NOT_THERE = (404, 405, 501)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-class HttpTransport:
+CAN = Capabilities(remote=True, paid=True, json_schema=True, prefill=False, likelihoods=False)
+
+
+class HttpTransport(NoLikelihoods):
     """A server that speaks OpenAI's chat completions.
 
     Args:
         base_url: up to, and without, ``/chat/completions``.
         keys: API keys, used in turn; a key that is limited or refused gives way to the next at once.
-        tracing: whether calls are traced to LangSmith.
 
     Attributes:
         limits: what the last answer to a chat said is left.
@@ -49,7 +55,9 @@ class HttpTransport:
         BadInput: the URL carries a password, which would end in records and logs.
     """
 
-    def __init__(self, base_url: str, keys: Sequence[str] = (), *, tracing: bool = False) -> None:
+    can = CAN
+
+    def __init__(self, base_url: str, keys: Sequence[str] = ()) -> None:
         self.base_url = base_url.rstrip("/")
         parts = urlsplit(self.base_url)
         if parts.username or parts.password:
@@ -60,7 +68,6 @@ class HttpTransport:
         self._tls = trusted() if parts.scheme == "https" else True
         self.limits = RateLimits()
         self._turn = itertools.count()
-        self._post = traced(self._post_with_keys) if tracing else self._post_with_keys
 
     def body(self, call: ChatCall, model: str) -> dict[str, Any]:
         """Return the request as it is sent."""
@@ -73,7 +80,7 @@ class HttpTransport:
     async def send(self, call: ChatCall, model: str, timeout: float) -> Reply:
         """Try once; see ``Transport.send``."""
         body = self.body(call, model)
-        return read_completion(await self._post(body, timeout), body, self.base_url)
+        return read_completion(await self._post_with_keys(body, timeout), body, self.base_url)
 
     async def models(self, timeout: float = 10.0) -> list[str] | None:
         """Return the names that the server lists at ``/models``, or ``None`` where it has no list but does take chats.
@@ -214,3 +221,46 @@ def _best_hope(failures: list[TryAgain | EndpointError]) -> TryAgain | EndpointE
 
 def _proxy(scheme: str, host: str) -> str | None:
     return None if host in LOOPBACK or proxy_bypass(host) else getproxies().get(scheme)
+
+
+async def probe_server(server: HttpTransport, model: str | None) -> ProbeResult:
+    """Ask a server for its models; arguments and errors as for ``tools.endpoint.probe``.
+
+    Args:
+        server: whom.
+        model: the one that it must have; ``None`` where the server alone is meant.
+    """
+    started = time.monotonic()
+    try:
+        listed = await server.models()
+    except TryAgain as again:
+        if isinstance(again.error, EndpointFailing):
+            raise EndpointUnreachable(str(again.error)) from again
+        raise again.error from again
+    models = tuple(sorted(listed or ()))
+    if models and model is not None and not _has(models, model, server.host):
+        near = difflib.get_close_matches(model, models, n=3, cutoff=0.0)
+        raise EndpointRefused(f"{server.base_url} has no model {model!r}; the nearest it has: {', '.join(near)}")
+    return ProbeResult(url=server.base_url, models=models, seconds=time.monotonic() - started)
+
+
+def _has(models: tuple[str, ...], model: str, host: str) -> bool:
+    # Ollama lists NAME:latest for NAME, Gemini models/NAME; Azure lists what can be deployed rather than what is.
+    return bool({model, f"{model}:latest", f"models/{model}"} & set(models)) or host.endswith(".azure.com")
+
+
+@one_for_each
+def _transport(base_url: str, keys: tuple[str, ...]) -> HttpTransport:
+    return HttpTransport(base_url, keys)
+
+
+async def _open(spec: Endpoint, settings: Settings) -> HttpTransport:
+    # In a thread: the first one reads the trusted certificates from disk.
+    return await asyncio.to_thread(_transport, spec.base_url, settings.api_keys)
+
+
+async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeResult:
+    return await probe_server(await _open(spec, settings), None if any_model else spec.model)
+
+
+KIND = Kind(can=CAN, open=_open, probe=_probe)

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LANDING_SECONDS = 60.0
+LAST_ANSWERS_SECONDS = 60.0
 """How long an orderly end waits for answers that are paid for."""
 CONNECT_SECONDS = 10.0
 """How long a connection may take to stand; the wait for an answer has its own limit."""
 
 
 @dataclass(eq=False)
-class Flight:
+class PendingCall:
     """A call under way, and how many wait for it."""
 
     task: asyncio.Task[tuple[Call, bool]] = field(init=False)
@@ -50,7 +50,7 @@ class Shared:
     session: aiohttp.ClientSession
     limits: dict[tuple[str, int], asyncio.Semaphore] = field(default_factory=dict)
     accounts: WeakValueDictionary[tuple[int, str], Account] = field(default_factory=WeakValueDictionary)
-    flights: dict[tuple[int, str], Flight] = field(default_factory=dict)
+    pending: dict[tuple[int, str], PendingCall] = field(default_factory=dict)
     healths: dict[tuple[str, str], Health] = field(default_factory=dict)
 
     def limit(self, url: str, concurrency: int) -> asyncio.Semaphore:
@@ -61,28 +61,30 @@ class Shared:
         """Return how the calls to a model at a URL have gone, whoever made them."""
         return self.healths.setdefault((url, model), Health())
 
-    def start(self, slot: tuple[int, str], fly: Callable[[Flight], Coroutine[Any, Any, tuple[Call, bool]]]) -> Flight:
+    def start(
+        self, slot: tuple[int, str], make: Callable[[PendingCall], Coroutine[Any, Any, tuple[Call, bool]]]
+    ) -> PendingCall:
         """Start a call and keep it under way until it is done."""
-        flight = Flight()
-        flight.task = asyncio.create_task(fly(flight))
-        flight.task.add_done_callback(lambda task: self._landed(slot, flight, task))
-        self.flights[slot] = flight
-        return flight
+        call = PendingCall()
+        call.task = asyncio.create_task(make(call))
+        call.task.add_done_callback(lambda task: self._ended(slot, call, task))
+        self.pending[slot] = call
+        return call
 
-    def drop(self, slot: tuple[int, str], flight: Flight) -> None:
+    def drop(self, slot: tuple[int, str], call: PendingCall) -> None:
         """Cancel a call that nobody waits for; whoever asks for it now starts it anew."""
-        self._forget(slot, flight)
-        flight.task.cancel()
+        self._forget(slot, call)
+        call.task.cancel()
 
-    def _landed(self, slot: tuple[int, str], flight: Flight, task: asyncio.Task[tuple[Call, bool]]) -> None:
-        self._forget(slot, flight)
+    def _ended(self, slot: tuple[int, str], call: PendingCall, task: asyncio.Task[tuple[Call, bool]]) -> None:
+        self._forget(slot, call)
         if not task.cancelled():
             # Looked at, so that asyncio does not complain of a failed call that nobody waited for.
             task.exception()
 
-    def _forget(self, slot: tuple[int, str], flight: Flight) -> None:
-        if self.flights.get(slot) is flight:
-            del self.flights[slot]
+    def _forget(self, slot: tuple[int, str], call: PendingCall) -> None:
+        if self.pending.get(slot) is call:
+            del self.pending[slot]
 
 
 _shared: dict[asyncio.AbstractEventLoop, tuple[Shared, AsyncGenerator[Shared]]] = {}
@@ -98,14 +100,14 @@ async def shared() -> Shared:
     return _shared[loop][0]
 
 
-async def land(ledger: CallLedger) -> None:
-    """Wait until all calls that were sent to others are in their ledger, for ``LANDING_SECONDS`` at most."""
+async def await_sent(ledger: CallLedger) -> None:
+    """Wait until all calls that were sent to others are in their ledger, for ``LAST_ANSWERS_SECONDS`` at most."""
     known = _shared.get(asyncio.get_running_loop())
-    flights = known[0].flights.items() if known else ()
-    sent = {flight.task for (of, _), flight in flights if of == id(ledger) and flight.sent and flight.remote}
+    pending = known[0].pending.items() if known else ()
+    sent = {call.task for (of, _), call in pending if of == id(ledger) and call.sent and call.remote}
     if sent:
-        logger.warning("waiting for %d answers that are paid for; at most %.0f s", len(sent), LANDING_SECONDS)
-        await asyncio.wait(sent, timeout=LANDING_SECONDS)
+        logger.warning("waiting for %d answers that are paid for; at most %.0f s", len(sent), LAST_ANSWERS_SECONDS)
+        await asyncio.wait(sent, timeout=LAST_ANSWERS_SECONDS)
 
 
 async def _life(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Shared]:

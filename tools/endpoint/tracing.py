@@ -5,32 +5,41 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-Post = Callable[[dict[str, Any], float], Awaitable[dict[str, Any]]]
+from tools.endpoint.transport import Reply
 
 
-def traced(post: Post) -> Post:
-    """Return ``post`` with every call traced under the step that makes it."""
+async def traced(
+    send: Callable[[], Awaitable[Reply]], body: dict[str, Any], purpose: str, metadata: dict[str, Any]
+) -> Reply:
+    """Send a call, traced under the step that makes it.
+
+    Args:
+        send: makes the call, with its retries; what it raises is traced and passed on.
+        body: the request as it is sent.
+        purpose: what the call is for; the trace's name.
+        metadata: what else is known of it, such as its run.
+    """
     from langsmith import traceable
 
-    async def post_traced(body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        parameters = {name: value for name, value in body.items() if name != "messages"}
-        metadata = {
-            "ls_provider": "openai",
-            "ls_model_type": "chat",
-            "ls_model_name": body["model"],
-            "ls_temperature": body.get("temperature"),
-            "ls_invocation_params": parameters,
+    replies: list[Reply] = []
+    known = {
+        "ls_provider": "openai",
+        "ls_model_type": "chat",
+        "ls_model_name": body["model"],
+        "ls_temperature": body.get("temperature"),
+        "ls_invocation_params": {name: value for name, value in body.items() if name != "messages"},
+    }
+
+    @traceable(run_type="llm", name=purpose, metadata=known | metadata)
+    async def chat(messages: list[dict[str, str]]) -> dict[str, Any]:
+        reply = await send()
+        replies.append(reply)
+        tokens = {"input_tokens": reply.prompt_tokens, "output_tokens": reply.completion_tokens}
+        message = {"role": "assistant", "content": reply.text}
+        return {
+            "choices": [{"message": message, "finish_reason": reply.finish_reason}],
+            "usage_metadata": tokens | {"total_tokens": sum(tokens.values())},
         }
 
-        @traceable(run_type="llm", name="chat", metadata=metadata)
-        async def chat(messages: list[dict[str, str]]) -> dict[str, Any]:
-            answer = await post(body, timeout)
-            usage = answer.get("usage") or {}
-            tokens = {"input": usage.get("prompt_tokens", 0), "output": usage.get("completion_tokens", 0)}
-            counted = {f"{side}_tokens": n for side, n in tokens.items()} | {"total_tokens": sum(tokens.values())}
-            return {**answer, "usage_metadata": counted}
-
-        answer: dict[str, Any] = await chat(body["messages"])
-        return answer
-
-    return post_traced
+    await chat(body["messages"])
+    return replies[0]

@@ -6,9 +6,10 @@ from typing import Any, Protocol
 
 from pydantic import Field
 
+from state.errors import CallRefused
 from state.pipeline import RateLimits
 from state.records import Record
-from tools.endpoint.chat import ChatCall
+from tools.endpoint.chat import Capabilities, ChatCall, Likelihood, LikelihoodCall
 
 
 class Reply(Record):
@@ -23,8 +24,9 @@ class Reply(Record):
 
 
 class Transport(Protocol):
-    """A way to a chat model."""
+    """A way to a model."""
 
+    can: Capabilities
     limits: RateLimits
     """What the server last said is left of its rate limits; empty where it does not tell."""
 
@@ -46,12 +48,29 @@ class Transport(Protocol):
         """
         ...
 
+    async def likelihood(self, call: LikelihoodCall, model: str) -> Likelihood:
+        """Try once to score a text.
+
+        Raises:
+            CallRefused: the transport gives no likelihoods.
+            TryAgain, EndpointError: as for ``send``.
+        """
+        ...
+
+
+class NoLikelihoods:
+    """What a transport without likelihoods says when it is asked for one."""
+
+    async def likelihood(self, call: LikelihoodCall, model: str) -> Likelihood:
+        """Refuse."""
+        raise CallRefused(f"the endpoint of {model!r} does not tell how likely a given text is")
+
 
 def chat_body(call: ChatCall, model: str) -> dict[str, Any]:
     """Return a chat completions request in OpenAI's form, with nothing in it that the call does not ask for."""
     body: dict[str, Any] = {
         "model": model,
-        "messages": list(call.messages),
+        "messages": [{"role": turn["role"], "content": turn["content"]} for turn in call.messages],
         "temperature": call.temperature,
         "top_p": call.top_p,
         "max_tokens": call.max_tokens,
@@ -64,3 +83,8 @@ def chat_body(call: ChatCall, model: str) -> dict[str, Any]:
         form = {"name": "answer", "strict": True, "schema": call.json_schema}
         body["response_format"] = {"type": "json_schema", "json_schema": form}
     return body
+
+
+def likelihood_body(call: LikelihoodCall, model: str) -> dict[str, Any]:
+    """Return what is asked, as the ledger keeps it."""
+    return {"model": model, **call.model_dump(mode="json", exclude={"purpose"})}

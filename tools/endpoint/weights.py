@@ -1,54 +1,45 @@
-"""The weights endpoint: base weights, or base and LoRA adapter, sampled on this machine without a server.
-
-Many calls are decoded together by a process a core (one on a GPU), in the number format the hardware computes fast in.
-On a CPU that gives more tokens for a second of computing than llama.cpp's server does with one model of this size
-(docs/experiments.md), and any Hugging Face folder and any PEFT adapter will do.
-"""
+"""The weights endpoint: base weights, or base and LoRA adapter, on this machine and without a server."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import subprocess
-import sys
 import threading
-from concurrent.futures import Future
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 from state.errors import CallRefused, EndpointFailing
 from state.pipeline import RateLimits
 from state.records import content_hash
-from tools.endpoint.chat import ChatCall
+from state.request import EMBEDDED, WEIGHTS, Endpoint
+from tools.endpoint.chat import Capabilities, ChatCall, Likelihood, LikelihoodCall, Message
 from tools.endpoint.failures import TryAgain
+from tools.endpoint.kind import Kind, ProbeResult
 from tools.endpoint.transport import Reply, chat_body
 from tools.files import writable
-from tools.machine.resources import sampling_processes
-from tools.weights.processes import child_environment
-from tools.weights.worker import NOT_LOADED, Draw, Drawn
+from tools.settings import Settings
+from tools.weights.adapters import ADAPTER_CONFIG, adapter_identity, find_base
+from tools.weights.embedded import embedded_model
+from tools.weights.folders import HUB_NAME, base_folder, folder_fingerprint
+from tools.weights.pool import ModelPool, ProcessLost
+from tools.weights.protocol import Draw, Drawn, Request, Score, Scored, Turns
 
-_open: WeakSet[WeightsTransport] = WeakSet()
+CAN = Capabilities(remote=False, paid=False, json_schema=False, prefill=False, likelihoods=True)
 
 
 class WeightsTransport:
-    """A model folder as a transport. Its processes start with the first call, and end after a while without one.
+    """A model folder as a transport.
 
     Args:
-        base: a local Hugging Face folder.
-        adapter: a LoRA adapter's folder, or ``None``.
-        processes: how many; one a core by default, one on a GPU.
+        pool: the processes that hold it.
     """
 
-    def __init__(self, base: Path, adapter: Path | None, processes: int | None = None) -> None:
-        self.limits = RateLimits()
-        self._workers = [_Worker(base, adapter) for _ in range(processes or sampling_processes())]
-        _open.add(self)
+    can = CAN
 
-    def release(self) -> None:
-        """End the processes that have nothing to do."""
-        for worker in self._workers:
-            worker.release()
+    def __init__(self, pool: ModelPool) -> None:
+        self.limits = RateLimits()
+        self.pool = pool
 
     def body(self, call: ChatCall, model: str) -> dict[str, Any]:
         """Return what is asked, in OpenAI's form."""
@@ -63,15 +54,17 @@ class WeightsTransport:
         """
         if call.json_schema is not None or call.stop:
             raise CallRefused("base_url 'weights' gives plain text alone: no JSON schema and no stop words")
-        worker = min(self._workers, key=lambda one: one.claimed)
-        # Counted here and now: many calls choose before the first of them has reached its process.
-        worker.claimed += 1
-        try:
-            found = await asyncio.wrap_future(await asyncio.to_thread(worker.ask, call))
-        finally:
-            worker.claimed -= 1
-        if found.failed:
-            raise CallRefused(f"{model}: {found.failed}")
+        said = tuple((turn["role"], writable(turn["content"])) for turn in call.messages)
+        make = partial(
+            Draw,
+            turns=turns_of(call.messages),
+            noise=content_hash(call.seed, call.draw, said),
+            temperature=call.temperature,
+            top_p=call.top_p,
+            max_tokens=call.max_tokens,
+        )
+        found = await ask(self.pool, lambda number: make(number=number), model)
+        assert isinstance(found, Drawn)
         return Reply(
             text=found.text,
             finish_reason="stop" if found.ended else "length",
@@ -79,98 +72,102 @@ class WeightsTransport:
             completion_tokens=found.tokens,
         )
 
-
-def release_idle() -> None:
-    """End the sampling processes that have nothing to do, for their memory; the next call starts them again."""
-    for transport in list(_open):
-        transport.release()
+    async def likelihood(self, call: LikelihoodCall, model: str) -> Likelihood:
+        """Score one text; errors as for ``send``."""
+        return await likelihood_by(self.pool, call, model)
 
 
-class _Worker:
-    """One sampling process, and the calls it has."""
+async def likelihood_by(pool: ModelPool, call: LikelihoodCall, model: str) -> Likelihood:
+    """Return the likelihood of a text under the weights of a pool.
 
-    def __init__(self, base: Path, adapter: Path | None) -> None:
-        self._command = [
-            sys.executable,
-            "-m",
-            "tools.weights.worker",
-            str(base),
-            *([str(adapter)] if adapter else []),
-        ]
-        self._numbers = itertools.count()
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
-        self._asked: dict[int, Future[Drawn]] = {}
-        self.claimed = 0
-        """Calls that have chosen this process and are not answered yet."""
+    Raises:
+        CallRefused: the text cannot be read.
+        TryAgain: the process ended.
+    """
+    make = partial(
+        Score,
+        turns=turns_of(call.messages),
+        completion=writable(call.completion),
+        with_end=call.with_end,
+        next_words=call.next_words,
+    )
+    found = await ask(pool, lambda number: make(number=number), model)
+    assert isinstance(found, Scored)
+    return Likelihood(log_likelihood=found.log_likelihood, tokens=found.tokens, next_words=found.next_words)
 
-    def ask(self, call: ChatCall) -> Future[Drawn]:
-        turns = tuple((turn["role"], writable(turn["content"])) for turn in call.messages)
-        draw = Draw(
-            number=next(self._numbers),
-            turns=turns,
-            noise=content_hash(call.seed, call.draw, turns),
-            temperature=call.temperature,
-            top_p=call.top_p,
-            max_tokens=call.max_tokens,
-        )
-        answer: Future[Drawn] = Future()
-        with self._lock:
-            process = self._process or self._start()
-            self._asked[draw.number] = answer
-            assert process.stdin is not None
-            try:
-                process.stdin.write(draw.model_dump_json() + "\n")
-                process.stdin.flush()
-            except OSError:  # it ended this moment, and its reader is about to say so
-                self._lost(process, "it had ended")
-        return answer
 
-    def release(self) -> None:
-        with self._lock:
-            process = self._process
-            if process is None or self._asked:
-                return
-            self._process = None
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait()
+async def ask(pool: ModelPool, make: Callable[[int], Request], model: str) -> Drawn | Scored:
+    """Return a pool's reply to a request.
 
-    def _start(self) -> subprocess.Popen[str]:
-        self._process = process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=child_environment(threads=1),
-            text=True,
-            encoding="utf-8",
-            start_new_session=True,
-        )
-        threading.Thread(target=self._read, args=(process,), daemon=True).start()
-        return process
+    Raises:
+        CallRefused: the request fails by itself.
+        TryAgain: the process ended.
+    """
+    try:
+        found = await pool.ask(make)
+    except ProcessLost as error:
+        raise TryAgain(EndpointFailing(f"the model process: {error}")) from error
+    if found.failed:
+        raise CallRefused(f"{model}: {found.failed}")
+    return found
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        reason = "it ended before it answered"
-        assert process.stdout is not None
-        for line in process.stdout:
-            found = Drawn.model_validate_json(line)
-            if found.number == NOT_LOADED:
-                reason = found.failed
-            with self._lock:
-                answer = self._asked.pop(found.number, None)
-            if answer is not None and answer.set_running_or_notify_cancel():
-                answer.set_result(found)
-        process.wait()
-        with self._lock:
-            self._lost(process, reason)
 
-    def _lost(self, process: subprocess.Popen[str], reason: str) -> None:
-        """Fail what the ended process was asked; must hold the lock."""
-        if self._process is not process:
-            return
-        self._process, asked = None, list(self._asked.values())
-        self._asked.clear()
-        for answer in asked:
-            if answer.set_running_or_notify_cancel():
-                answer.set_exception(TryAgain(EndpointFailing(f"the sampling process: {reason}")))
+def turns_of(messages: tuple[Message, ...]) -> Turns:
+    """Return messages as a model process reads them: without half surrogate pairs, which no line can hold."""
+    return tuple({name: writable(str(text)) for name, text in turn.items()} for turn in messages)
+
+
+_looking = threading.Lock()
+
+
+def pool_of(model: str, cache_folder: Path) -> ModelPool:
+    """Return the processes of a model: ``embedded``, a folder, a hub's name, or an adapter's folder; blocks.
+
+    Whoever asks for the same weights gets the same processes, which hold gigabytes.
+
+    Raises:
+        BadInput: the model is not here.
+        StorageError: the embedded model cannot be unpacked.
+    """
+    with _looking:
+        return _pool(model, ledger_model(model, cache_folder), cache_folder)
+
+
+@cache
+def _pool(model: str, ledger_name: str, cache_folder: Path) -> ModelPool:
+    folder = Path(model).expanduser()
+    if (folder / ADAPTER_CONFIG).is_file():
+        return ModelPool(find_base(folder, None, cache_folder), folder.resolve())
+    return ModelPool(base_folder(model, cache_folder), None)
+
+
+def ledger_model(model: str, cache_folder: Path) -> str:
+    """Return the name of weights in the ledger: a folder's tells what its files hold, for others may come there."""
+    folder = Path(model).expanduser()
+    if (folder / ADAPTER_CONFIG).is_file():
+        return f"{model}@{adapter_identity(folder, find_base(folder, None, cache_folder))[:8]}"
+    return f"{model}@{folder_fingerprint(folder)[:8]}" if folder.is_dir() else model
+
+
+async def _open(spec: Endpoint, settings: Settings) -> WeightsTransport:
+    return WeightsTransport(await asyncio.to_thread(pool_of, spec.model, settings.cache))
+
+
+async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeResult:
+    await asyncio.to_thread(_look, spec.model, settings.cache)
+    return ProbeResult(url=WEIGHTS, models=(spec.model,), seconds=0.0)
+
+
+def _look(model: str, cache_folder: Path) -> None:
+    """Demand weights where they should lie; what takes long, unpacking and fetching, waits for the first call."""
+    if model == EMBEDDED:
+        embedded_model()
+    elif Path(model).expanduser().exists() or not HUB_NAME.fullmatch(model):
+        pool_of(model, cache_folder)
+
+
+def _ledger_model(spec: Endpoint, settings: Settings) -> str:
+    return ledger_model(spec.model, settings.cache)
+
+
+KIND = Kind(can=CAN, open=_open, probe=_probe, ledger_model=_ledger_model, weights_here=lambda model: model)

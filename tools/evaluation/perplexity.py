@@ -1,24 +1,19 @@
-"""Perplexity on held-out text: which texts, what the two models make of them, and the scores kept for a resumed run."""
+"""Perplexity on held-out text: which texts, and what the two models make of them. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
-
-from pydantic import TypeAdapter, ValidationError
 
 from state.records import Record, Sample, content_hash
+from tools.evaluation.asking import Passage, PassageScore
 from tools.evaluation.statistics import Interval
-from tools.files import write_file
 from tools.sources.seeds import SeedTask
-from tools.weights.answering import Passage, PassageScore
 
 TEXTS = 64
 """Texts at most: some 5,000 tokens, ten seconds of one core for a model of 135 million parameters."""
 LEAST_WORDS = 20
 """A text of a word or two would say how a model likes that word."""
-_SCORES = TypeAdapter(list[PassageScore])
 
 
 class Perplexity(Record):
@@ -100,23 +95,6 @@ def perplexity_of(base: float, adapter: float, interval: Interval, texts: int) -
             f"{verdict}."
         ),
     )
-
-
-def read_scores(path: Path) -> dict[str, PassageScore]:
-    """Return the scores kept in a file, by id; none where there is no whole file."""
-    try:
-        return {score.id: score for score in _SCORES.validate_json(path.read_bytes())}
-    except (OSError, ValidationError):
-        return {}
-
-
-def write_scores(path: Path, scores: Sequence[PassageScore]) -> None:
-    """Keep scores in a file.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    write_file(path, _SCORES.dump_json(sorted(scores, key=lambda score: score.id), indent=1) + b"\n")
 
 
 def _plain(text: str) -> str:

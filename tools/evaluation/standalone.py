@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from state.errors import BadInput
-from state.records import Answer, Record, Sample, content_hash
-from state.request import Evaluation
+from state.records import Answer, Record, Sample
+from state.request import Evaluation, Sampling
 from tools.checks import IFEVAL
+from tools.endpoint.client import LedgeredEndpoint
+from tools.endpoint.ledger import CallLedger
+from tools.endpoint.weights import WeightsTransport
 from tools.evaluation.accuracy import Accuracy, accuracies
-from tools.evaluation.kept_answers import KeptAnswer, KeptAnswers, answer_key, open_answers
+from tools.evaluation.asking import Wanted, answer_call, answer_record, weights_endpoint
 from tools.evaluation.scoreboard import Scoreboard, score_answers
-from tools.files import write_file
+from tools.files import sole_use, writable, write_file
 from tools.sources.prompts import load_prompts
 from tools.weights.adapters import adapter_identity, check_fit, find_base
-from tools.weights.answering import GeneratedAnswer, answer
 from tools.weights.folders import folder_fingerprint
+from tools.weights.pool import ModelPool
 
 IFEVAL_TOKENS = 1280
 """Tokens of an answer to IFEval at most, as in the LM Evaluation Harness: some prompts ask for 1,200 words."""
@@ -100,70 +104,76 @@ def plan_evaluation(
     )
 
 
-async def evaluate_adapter(plan: Plan, on_progress: OnProgress) -> Evaluated:
-    """Let base and adapter answer, and score them. Answers that are on disk already are not asked for again.
+async def evaluate_adapter(plan: Plan, ledger: CallLedger, run_id: str, on_progress: OnProgress) -> Evaluated:
+    """Let base and adapter answer, and score them. Answers that are in the ledger already are not asked for again.
+
+    Args:
+        plan: what ``plan_evaluation`` settled.
+        ledger: where answers are kept.
+        run_id: what the ledger books the calls under.
+        on_progress: called as answers come.
 
     Raises:
         BadInput: another evaluation writes to the same folder.
-        StorageError: the folder cannot be written.
-        TrainingError: a model failed; the answers before that are kept.
+        StorageError: the folder or the ledger cannot be written.
+        EndpointError: a model process failed; the answers before that are kept.
     """
-    kept_file = plan.out / "answers.jsonl"
-    with open_answers(kept_file) as kept:
-        base = await _answers(plan, kept, None, on_progress)
-        adapter = await _answers(plan, kept, plan.adapter, on_progress)
-    resamples, seed = plan.settings.resamples, 0
-    board = await asyncio.to_thread(score_answers, plan.samples, base, adapter, plan.settings, seed)
-    found = Evaluated(
-        base=str(plan.base),
-        scoreboard=board.model_copy(update={"notes": (*board.notes, *plan.notes)}),
-        accuracies=await asyncio.to_thread(accuracies, plan.samples, base, adapter, resamples, seed),
-        scoreboard_file=str(plan.out / f"scoreboard-{plan.stem}.json"),
-        answers_file=str(kept_file),
-    )
-    for name, result in ((found.scoreboard_file, found.scoreboard), (str(plan.out / f"{plan.stem}.json"), found)):
-        write_file(Path(name), (result.model_dump_json(indent=1) + "\n").encode())
+    with sole_use(plan.out):
+        base, adapter = [await _answers(plan, ledger, run_id, folder, on_progress) for folder in (None, plan.adapter)]
+        resamples, seed = plan.settings.resamples, 0
+        board = await asyncio.to_thread(score_answers, plan.samples, base, adapter, plan.settings, seed)
+        found = Evaluated(
+            base=str(plan.base),
+            scoreboard=board.model_copy(update={"notes": (*board.notes, *plan.notes)}),
+            accuracies=await asyncio.to_thread(accuracies, plan.samples, base, adapter, resamples, seed),
+            scoreboard_file=str(plan.out / f"scoreboard-{plan.stem}.json"),
+            answers_file=str(plan.out / f"answers-{plan.stem}.jsonl"),
+        )
+        await asyncio.to_thread(_write, plan, found, [*base, *adapter])
     return found
 
 
-async def _answers(plan: Plan, kept: KeptAnswers, adapter: Path | None, on_progress: OnProgress) -> list[Answer]:
+async def _answers(
+    plan: Plan, ledger: CallLedger, run_id: str, adapter: Path | None, on_progress: OnProgress
+) -> list[Answer]:
+    """Return the greedy answers of the base, or of base and adapter."""
     name = "adapter" if adapter else "base"
-    model = adapter_identity(adapter, plan.base) if adapter else folder_fingerprint(plan.base)
-    tokens = plan.settings.max_tokens
-    keys = {sample.id: answer_key(model, sample.prompt, tokens) for sample in plan.samples}
-    prompts = {keys[sample.id]: sample.prompt for sample in plan.samples}
-    missing = [(key, prompt) for key, prompt in prompts.items() if key not in kept]
-    done = len(prompts) - len(missing)
-    on_progress(name, done, len(prompts))
+    identity = adapter_identity(adapter, plan.base) if adapter else folder_fingerprint(plan.base)
+    # By content: the same weights in another place are the same model.
+    spec = weights_endpoint(f"{name}@{identity}")
+    pool = ModelPool(plan.base, adapter)
+    endpoint = LedgeredEndpoint(WeightsTransport(pool), ledger, spec, run_id)
+    done = 0
+    on_progress(name, done, len(plan.samples))
 
-    def keep(given: GeneratedAnswer) -> None:
+    async def answer(sample: Sample) -> Answer:
         nonlocal done
-        text = {"text": given.text, "ended": given.ended, "tokens": given.tokens}
-        kept.add(KeptAnswer(model=model, prompt=prompts[given.id], max_tokens=tokens, **text))
+        wanted = Wanted(sample=sample, draw=0)
+        completion = await endpoint.complete(answer_call(wanted, plan.settings.max_tokens, Sampling(), 0))
         done += 1
-        on_progress(name, done, len(prompts))
+        on_progress(name, done, len(plan.samples))
+        return answer_record(name, wanted, completion)
 
-    await answer(
-        plan.base,
-        adapter,
-        missing,
-        max_tokens=tokens,
-        batch_size=plan.settings.batch_size,
-        folder=plan.out / name,
-        on_answer=keep,
-    )
-    return [_record(name, sample, kept[keys[sample.id]]) for sample in plan.samples]
+    try:
+        return await asyncio.gather(*(answer(sample) for sample in plan.samples))
+    finally:
+        await asyncio.to_thread(pool.release)
 
 
-def _record(name: str, sample: Sample, given: KeptAnswer) -> Answer:
-    return Answer(
-        id=content_hash(name, sample.id),
-        sample_id=sample.id,
-        model=name,
-        text=given.text,
-        ended=given.ended,
-        tokens=given.tokens,
-    )
+def _write(plan: Plan, found: Evaluated, answers: Sequence[Answer]) -> None:
+    """Write the scoreboard, the whole result, and a line for each answer."""
+    prompts = {sample.id: sample.prompt for sample in plan.samples}
+    lines = [
+        {"model": a.model, "prompt": prompts[a.sample_id], "text": a.text, "ended": a.ended, "tokens": a.tokens}
+        for a in answers
+    ]
+    files = {
+        found.scoreboard_file: found.scoreboard.model_dump_json(indent=1) + "\n",
+        str(plan.out / f"{plan.stem}.json"): found.model_dump_json(indent=1) + "\n",
+        found.answers_file: "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines),
+    }
+    for name, text in files.items():
+        write_file(Path(name), writable(text).encode())
 
 
 def _notes(rows: Sequence[Sample]) -> tuple[str, ...]:

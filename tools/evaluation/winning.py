@@ -10,8 +10,8 @@ from state.records import Answer, Candidate, Record, Sample, content_hash
 from tools.checks.text import words
 from tools.evaluation.statistics import length_controlled_rate, paired_bootstrap
 from tools.judging.agreement import Estimate
+from tools.judging.batch import Judge
 from tools.judging.preference import Preference
-from tools.judging.standalone import Judge
 
 RESAMPLES = 2000
 

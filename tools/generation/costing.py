@@ -11,10 +11,12 @@ from collections.abc import Iterable, Sequence
 
 from state.calls import PurposeTally
 from state.records import Record
-from state.request import DIMENSIONS, EMBEDDED, Endpoint, Generation, RunRequest
+from state.request import DIMENSIONS, WEIGHTS, Endpoint, Generation, RunRequest
 from tools.candidates.scaffold import SHOWN
+from tools.endpoint import capabilities
 from tools.generation.deciding import ASSUMED_SHARE
 from tools.generation.prompting import generation_call
+from tools.judging.size import too_small_to_write
 from tools.sources.seeds import SeedTask
 
 BYTES_PER_TOKEN = 4
@@ -23,6 +25,8 @@ MESSAGE_TOKENS = 4
 """Added by a chat template to each message."""
 JUDGES = len(DIMENSIONS) + 1
 """Calls for one judgement: one a dimension, and the expert."""
+LIKELIHOODS = 3
+"""Calls for one judgement by likelihoods."""
 RUBRIC_TOKENS = 200
 """Of a judge's prompt without the prompt and answer that it judges: 110 for a judge and 195 for the expert as our
 wording stands, and the JSON schema that goes with them."""
@@ -42,7 +46,7 @@ class CostEstimate(Record):
     """What the whole run is expected to cost."""
 
     stages: tuple[StageCost, ...]
-    """``generate``, ``respond`` and ``judge``."""
+    """``generate``, ``respond``, ``judge`` and ``evaluate``."""
     total: StageCost
 
 
@@ -64,16 +68,18 @@ def estimate_tokens(text: str) -> int:
     return math.ceil(len(text.encode("utf-8", "replace")) / BYTES_PER_TOKEN)
 
 
-def estimate(request: RunRequest, seeds: Sequence[SeedTask], prompts_count: int) -> CostEstimate:
+def estimate(
+    request: RunRequest, seeds: Sequence[SeedTask], prompts_count: int, heldout_count: int = 0
+) -> CostEstimate:
     """Estimate a run's calls, tokens and dollars.
 
-    Training and answering run on this machine and cost no calls, and so does the embedded judge, which reads
-    likelihoods. An evaluation's pairs are counted once; a training that is tried again has them judged again.
+    An evaluation is counted once; a training that is tried again is evaluated again.
 
     Args:
         request: the run's request; prices are those of its endpoints.
         seeds: the seed tasks; at least one. Prompts are taken to be as long as theirs.
         prompts_count: given training prompts; ``sources.prompt_limit`` is applied here.
+        heldout_count: given held-out prompts; ``evaluate.limit`` is applied here.
     """
     limit = request.sources.prompt_limit
     prompts = prompts_count if limit is None else min(prompts_count, limit)
@@ -92,6 +98,7 @@ def estimate(request: RunRequest, seeds: Sequence[SeedTask], prompts_count: int)
         _judging(
             request, candidates + prompts * (request.sampling.scaffold_draws + request.sampling.repairs), question
         ),
+        _evaluating(request, heldout_count, question),
     )
     return CostEstimate(stages=stages, total=_total("total", stages))
 
@@ -109,22 +116,32 @@ def _responding(request: RunRequest, plain: int, scaffolded: int, question: int)
 
 def _judging(request: RunRequest, candidates: int, question: int) -> StageCost:
     """Return the cost of judging candidates, and pairs of the evaluation's answers in both orders."""
-    paid = request.models.judge.base_url != EMBEDDED
+    judge, pairs = request.models.judge, 2 * request.evaluate.judged_pairs
+    if capabilities(judge).likelihoods and too_small_to_write(judge.model):
+        return _stage("judge", judge, calls=(candidates + pairs) * LIKELIHOODS, prompt=question, completion=0)
     parts = (
         (candidates * JUDGES * request.judge.draws, request.sampling.max_tokens),
-        (2 * request.evaluate.judged_pairs, 2 * request.evaluate.max_tokens),
+        (pairs, 2 * request.evaluate.max_tokens),
     )
     stages = [
         _stage(
             "judge",
-            request.models.judge,
-            calls=calls if paid else 0,
+            judge,
+            calls=calls,
             prompt=RUBRIC_TOKENS + question + shown + 2 * MESSAGE_TOKENS,
             completion=request.judge.max_tokens,
         )
         for calls, shown in parts
     ]
     return _total("judge", stages)
+
+
+def _evaluating(request: RunRequest, heldout: int, question: int) -> StageCost:
+    """Return the cost of base and adapter answering held-out prompts: nothing but time, on this machine."""
+    settings = request.evaluate
+    answers = 2 * min(heldout, settings.limit or heldout) * (1 + settings.sampled_draws)
+    local = Endpoint(base_url=WEIGHTS, model=request.models.base)
+    return _stage("evaluate", local, calls=answers, prompt=question, completion=settings.max_tokens)
 
 
 def generation_calls(settings: Generation) -> int:

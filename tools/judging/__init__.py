@@ -7,7 +7,6 @@ from tools.judging.calibration import Calibration, calibrate
 from tools.judging.comparing import ABComparison, compare
 from tools.judging.judge import CrewJudge
 from tools.judging.quality import QualityReport, judge_quality
-from tools.judging.standalone import open_judge
 from tools.judging.trust import find_calibration, save_calibration, trust_note, trust_refusal
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "compare",
     "find_calibration",
     "judge_quality",
-    "open_judge",
     "save_calibration",
     "trust_note",
     "trust_refusal",

@@ -13,10 +13,10 @@ from pydantic import Field
 from state.errors import BadInput
 from state.records import Judgement, Outcome, Record, content_hash
 from tools.judging.agreement import Estimate, Level, bootstrap, cohens_kappa, krippendorffs_alpha, share_equal
+from tools.judging.batch import Judge, judge_items
 from tools.judging.curve import Bin, confidence_curve
 from tools.judging.length import longer_share, rank_correlation
 from tools.judging.pairwise import JudgedPair, judge_pairs
-from tools.judging.standalone import Judge, judge_items
 from tools.sources.labels import ChosenPair, Labels, RatedItem
 
 

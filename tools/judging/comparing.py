@@ -9,8 +9,8 @@ from typing import Literal
 from state.errors import BadInput
 from state.records import Record
 from tools.judging.agreement import Estimate, bootstrap
+from tools.judging.batch import Judge
 from tools.judging.pairwise import JudgedPair, judge_pairs
-from tools.judging.standalone import Judge
 from tools.sources.items import Item
 
 

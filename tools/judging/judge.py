@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from state.errors import BadInput, CallFailed, CorralError
@@ -12,9 +13,9 @@ from state.records import Candidate, CheckResult, Judgement, Sample, content_has
 from state.request import Judging
 from tools.checks import inferred_checks, run_checks
 from tools.endpoint.chat import ChatEndpoint
-from tools.endpoint.embedded import MODEL as EMBEDDED_MODEL
 from tools.judging.answers import DimensionRating, ExpertRating, PairChoice
 from tools.judging.backend import CrewBackend, EndpointBackend
+from tools.judging.likelihood import measure
 from tools.judging.likelihood_backend import NAME as LIKELIHOOD
 from tools.judging.likelihood_backend import LikelihoodBackend, likelihood_parts
 from tools.judging.pool import kick_off
@@ -23,7 +24,6 @@ from tools.judging.scoring import SCORING, failed_judgement, judgement
 from tools.judging.size import LEAST, too_small_to_write
 from tools.judging.subject import pair_subject, subject
 from tools.judging.wording import load_wording
-from tools.weights.likelihoods import measure
 
 SMALL_CREW = "crew below 1B"
 """What the crew is called whose model is too small to write scores."""
@@ -34,9 +34,9 @@ SUBJECT_TOKENS = 6000
 class CrewJudge:
     """Five judges and an expert, as a CrewAI crew over one endpoint.
 
-    A model below a billion parameters is too small for written scores. Where its weights are here, which is the
-    embedded one, the crew answers from its likelihoods, makes no calls, and is named the likelihood judge. Another is
-    asked for scores all the same, with a warning, and its name says that it is too small; see ``tools.judging.size``.
+    A model below a billion parameters is too small for written scores. Where its endpoint gives likelihoods, as the
+    embedded one does, the crew answers from those and is named the likelihood judge. Another is asked for scores all
+    the same, with a warning, and its name says that it is too small; see ``tools.judging.size``.
 
     Args:
         endpoint: the model that answers for all of them, behind the ledger.
@@ -46,14 +46,14 @@ class CrewJudge:
 
     def __init__(self, endpoint: ChatEndpoint, settings: Judging, *, seed: int = 0) -> None:
         self._endpoint, self._settings, self._seed = endpoint, settings, seed
-        self._by_likelihood = by_likelihood(endpoint.model)
+        self._by_likelihood = by_likelihood(endpoint)
         if too_small_to_write(endpoint.model) and not self._by_likelihood:
             warnings.warn(
                 f"{endpoint.model!r} is too small to judge: below {LEAST:,} parameters written scores were noise, and "
                 "a server does not tell likelihoods. Set models.judge to a larger model, or to the embedded one.",
                 stacklevel=2,
             )
-        self.identity = judge_identity(endpoint.model, settings)
+        self.identity = judge_identity(endpoint.model, settings, by_likelihood=self._by_likelihood)
 
     async def judge(self, sample: Sample, candidate: Candidate, context: Mapping[str, Any] | None = None) -> Judgement:
         """Judge one candidate.
@@ -124,7 +124,7 @@ class CrewJudge:
         settings = self._settings
         if self._by_likelihood:
             # Likelihoods are not drawn: a second kickoff would find the same.
-            return [LikelihoodBackend(measure, prompt, answer, checks, settings.weights)]
+            return [LikelihoodBackend(partial(measure, self._endpoint), prompt, answer, checks, settings.weights)]
         return [self._backend(checks, draw) for draw in range(settings.draws)]
 
     def _backend(self, checks: Sequence[CheckResult], draw: int) -> EndpointBackend:
@@ -145,18 +145,18 @@ def kept_errors(backends: Sequence[CrewBackend]) -> dict[str, CorralError]:
     return errors
 
 
-def by_likelihood(model: str) -> bool:
-    """Return whether a model judges by its likelihoods: it is too small to write scores, and its weights are here."""
-    return too_small_to_write(model) and model == EMBEDDED_MODEL
+def by_likelihood(endpoint: ChatEndpoint) -> bool:
+    """Return whether a model judges by its likelihoods: it is too small to write scores, and its endpoint has them."""
+    return endpoint.can.likelihoods and too_small_to_write(endpoint.model)
 
 
-def judge_identity(model: str, settings: Judging) -> str:
+def judge_identity(model: str, settings: Judging, *, by_likelihood: bool) -> str:
     """Return what a judge is known by: a readable head, and a hash over all that its word depends on.
 
     That is model, task type, weights, prompts, schemas and draws, and the versions of the scoring's code.
     """
     parts: list[Any] = [model, settings.task_type, settings.weights, SCORING]
-    if by_likelihood(model):
+    if by_likelihood:
         return f"{LIKELIHOOD}/{model}/{settings.task_type}@{content_hash(*parts, likelihood_parts())[:12]}"
     schemas = [DimensionRating.model_json_schema(), ExpertRating.model_json_schema()]
     parts += [settings.draws, load_wording().parts(), schemas]

@@ -17,12 +17,12 @@ from state.errors import CorralError
 from state.records import CheckResult
 from tools.checks import IFEVAL, KINDS, cap
 from tools.judging.answers import ExpertRating, Opinion
+from tools.judging.likelihood import ANSWER_CHARACTERS, PROMPT_CHARACTERS, QUESTION, Likelihoods
 from tools.judging.scoring import capped_reason
 from tools.judging.subject import shield
-from tools.weights.likelihoods import ANSWER_TOKENS, PROMPT_TOKENS, QUESTION, Likelihoods
 
 NAME = "likelihood judge"
-FORMULA = 2
+FORMULA = 3
 """Version of the code here and in ``likelihood``. It is part of the judge's identity: raise it with any change of a
 score, so that a calibration of the one formula is never taken for one of the other."""
 YES, GAIN = NormalDist(0.45, 0.85), NormalDist(1.08, 1.01)
@@ -43,7 +43,7 @@ OFF_TOPIC = 0.05
 
 def likelihood_parts() -> list[object]:
     """Return what the judge's word depends on beside model and weights, for its identity."""
-    read = [QUESTION, PROMPT_TOKENS, ANSWER_TOKENS]
+    read = [QUESTION, PROMPT_CHARACTERS, ANSWER_CHARACTERS]
     return [FORMULA, read, [(d.mean, d.stdev) for d in (YES, GAIN)], YES_SHARE, STARS, OFF_TOPIC]
 
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 from state.records import Judgement, Record
+from tools.judging.batch import Judge
 from tools.judging.preference import Preference, by_rating
-from tools.judging.standalone import Judge
 from tools.sources.items import Item
 
 

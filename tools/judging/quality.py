@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from state.records import Judgement, Outcome, Record
-from tools.judging.standalone import Judge, judge_items
+from tools.judging.batch import Judge, judge_items
 from tools.sources.items import Item
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from state.pipeline import TrainingDecision
 from state.records import Record
-from state.request import EMBEDDED, Models
+from state.request import EMBEDDED
 from tools.training.job import Phase
 from tools.training.tripwires import REPETITION
 
@@ -79,12 +79,14 @@ def rows_items(
     return items
 
 
-def policy_item(models: Models) -> CheckItem:
-    """Return whether the model that answered is the one that is trained, as far as names tell."""
+def policy_item(served: str, base: str) -> CheckItem:
+    """Return whether the model that answered is the one that is trained, as far as names tell.
+
+    Args:
+        served: the policy: its weights where they are on this machine, else its name at the server.
+        base: the weights that are trained.
+    """
     name = "the base is the policy"
-    policy, base = models.policy, models.base
-    # With 'weights' the name of the model is that of its folder, which is what the base is named by, too.
-    served = EMBEDDED if policy.base_url == EMBEDDED else policy.model
     if served == base or _last(served) == _last(base):
         return item(name, True, f"both are {base}")
     if EMBEDDED in (served, base):

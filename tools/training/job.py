@@ -10,7 +10,8 @@ from pydantic import Field
 from state.errors import BadInput
 from state.records import Record, content_hash
 from state.request import Training
-from tools.weights.folders import file_hash, folder_fingerprint
+from tools.files import file_hash
+from tools.weights.folders import folder_fingerprint
 
 Recipe = Literal["sft", "dpo", "sft+dpo"]
 Phase = Literal["sft", "dpo"]

@@ -19,7 +19,7 @@ from trl import DPOConfig, SFTConfig
 
 from state.errors import BadInput, TrainingError
 from state.records import content_hash
-from tools.files import write_file
+from tools.files import file_hash, write_file
 from tools.training.inspecting import inspect_adapter
 from tools.training.job import STOPPED, Phase, TrainingJob
 from tools.training.probe import Probe
@@ -28,7 +28,6 @@ from tools.training.quicken import attention_for
 from tools.training.rows import read_rows, rows_at_once
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
 from tools.training.trainers import OrderedDPO, OrderedSFT, Reporter
-from tools.weights.folders import file_hash
 from tools.weights.loading import compute_dtype
 from tools.weights.template import IGNORED, load_tokenizer, template_marks, tokenise
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tools.weights.folders import file_hash
+from tools.files import file_hash
 
 SEAL = "sealed.json"
 

@@ -10,11 +10,12 @@ from typing import Any
 from state.errors import BadInput
 from state.records import content_hash
 from state.request import EMBEDDED
+from tools.files import file_hash
 from tools.weights.embedded import embedded_model
-from tools.weights.folders import base_folder, file_hash, folder_fingerprint
+from tools.weights.folders import base_folder, folder_fingerprint
 
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -34,13 +35,13 @@ def find_base(adapter: Path, named: str | None, cache: Path) -> Path:
     weights_file(adapter)
     name = named or _configuration(adapter).get("base_model_name_or_path")
     if not isinstance(name, str) or not name:
-        raise BadInput(f"{adapter / CONFIG} does not name the adapter's base; name it with --base")
+        raise BadInput(f"{adapter / ADAPTER_CONFIG} does not name the adapter's base; name it with --base")
     if named is None and (embedded := _embedded(name, cache)) is not None:
         return embedded
     try:
         return base_folder(name, cache)
     except BadInput as error:
-        whose = "--base" if named else f"the base in {adapter / CONFIG}"
+        whose = "--base" if named else f"the base in {adapter / ADAPTER_CONFIG}"
         hint = "" if named else "; name it with --base"
         raise BadInput(f"{whose}: {str(error).removeprefix('models.base: ')}{hint}") from error
 
@@ -51,11 +52,13 @@ def weights_file(adapter: Path) -> Path:
     Raises:
         BadInput: there are none, or pickled ones alone: reading those would run what stands in them.
     """
-    if (found := adapter / WEIGHTS).is_file():
+    if (found := adapter / ADAPTER_WEIGHTS).is_file():
         return found
     if (adapter / "adapter_model.bin").is_file():
-        raise BadInput(f"{adapter} holds pickled weights, which are not read; save it again with PEFT, as {WEIGHTS}")
-    raise BadInput(f"{adapter} is no PEFT adapter: it needs {CONFIG} and {WEIGHTS}")
+        raise BadInput(
+            f"{adapter} holds pickled weights, which are not read; save it again with PEFT, as {ADAPTER_WEIGHTS}"
+        )
+    raise BadInput(f"{adapter} is no PEFT adapter: it needs {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}")
 
 
 def check_fit(adapter: Path, base: Path) -> None:
@@ -83,17 +86,17 @@ def check_fit(adapter: Path, base: Path) -> None:
 
 def adapter_identity(adapter: Path, base: Path) -> str:
     """Return a hash of an adapter's content and its base."""
-    own = [file_hash(weights_file(adapter)), file_hash(adapter / CONFIG)]
+    own = [file_hash(weights_file(adapter)), file_hash(adapter / ADAPTER_CONFIG)]
     return content_hash("adapter", *own, folder_fingerprint(base))
 
 
 def _configuration(adapter: Path) -> dict[str, Any]:
     try:
-        config = json.loads((adapter / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadInput(f"{adapter} is no PEFT adapter: its {CONFIG} cannot be read") from error
+        raise BadInput(f"{adapter} is no PEFT adapter: its {ADAPTER_CONFIG} cannot be read") from error
     if not isinstance(config, dict):
-        raise BadInput(f"{adapter} is no PEFT adapter: its {CONFIG} is no JSON object")
+        raise BadInput(f"{adapter} is no PEFT adapter: its {ADAPTER_CONFIG} is no JSON object")
     return config
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from state.errors import BadInput, StorageError
 from state.records import content_hash
 from state.request import EMBEDDED
+from tools.files import file_hash
 from tools.weights.embedded import embedded_model
 from tools.weights.processes import child_environment
 
@@ -73,12 +74,6 @@ def folder_fingerprint(folder: Path) -> str:
     if not held:
         raise BadInput(f"the model folder {folder} is empty or not there")
     return content_hash(held)
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as 64 hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _converted(gguf: Path, cache: Path) -> Path:

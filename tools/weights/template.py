@@ -1,7 +1,8 @@
-"""One prompt for training, answering and evaluation: the model's own chat template, or Alpaca's where it has none."""
+"""The one place that renders a prompt: by the model's own chat template, or in Alpaca's format where it has none."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,6 +65,18 @@ def user_turn(prompt: str, input_: str = "") -> dict[str, str]:
     return turn | {"input": input_} if input_ else turn
 
 
+def render(tokenizer: Any, turns: Sequence[Mapping[str, str]]) -> str:
+    """Return chat turns as the text that the model reads before it answers, the assistant's header included."""
+    text: str = tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False)
+    return text
+
+
+def prompt_tokens(tokenizer: Any, turns: Sequence[Mapping[str, str]]) -> list[int]:
+    """Return the tokens of what ``render`` gives."""
+    tokens: list[int] = tokenizer(render(tokenizer, turns), add_special_tokens=False)["input_ids"]
+    return tokens
+
+
 def template_marks(tokenizer: Any) -> tuple[str, ...]:
     """Return the lines that a chat template sets directly before a prompt and between it and the answer.
 
@@ -71,7 +84,7 @@ def template_marks(tokenizer: Any) -> tuple[str, ...]:
     """
     text = "What is asked?"
     turns = [{"role": "user", "content": text}]
-    before, _, after = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False).rpartition(text)
+    before, _, after = render(tokenizer, turns).rpartition(text)
     head, tail = ([line.strip() for line in part.splitlines() if line.strip()] for part in (before, after))
     return tuple(dict.fromkeys(head[-1:] + tail))
 
@@ -86,7 +99,7 @@ def tokenise(tokenizer: Any, prompt: list[dict[str, str]], completion: list[dict
         BadInput: the template does not render the prompt as a prefix of prompt and completion, so that training
             would show the model another prompt than the one it is asked.
     """
-    asked = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    asked = render(tokenizer, prompt)
     whole = tokenizer.apply_chat_template(prompt + completion, tokenize=False)
     if not whole.startswith(asked):
         raise BadInput("the base model's chat template renders a prompt differently with and without its answer")

@@ -1,0 +1,84 @@
+"""Kind: what the word, or the URL, in an endpoint's ``base_url`` stands for. Each file of a transport has one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar, TypeVarTuple
+
+from pydantic import Field
+
+from state.records import Record
+from state.request import Endpoint
+from tools.endpoint.chat import Capabilities
+from tools.endpoint.transport import Transport
+from tools.settings import Settings
+
+Places = TypeVarTuple("Places")
+T = TypeVar("T")
+
+
+class ProbeResult(Record):
+    """An endpoint that is up, takes the key and has the model."""
+
+    url: str
+    """Where it was found; the embedded server's own URL on loopback."""
+    models: tuple[str, ...]
+    """What it lists; empty where it has no list."""
+    seconds: float = Field(ge=0)
+    """How long the answer took."""
+
+    @property
+    def detail(self) -> str:
+        """One line for a person."""
+        names = f"{len(self.models)} models" if len(self.models) > 1 else "".join(self.models) or "no list of models"
+        return f"{names}, answered in {self.seconds * 1000:.0f} ms"
+
+
+def _as_named(spec: Endpoint, settings: Settings) -> str:
+    return spec.model
+
+
+def _not_here(model: str) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to a model.
+
+    Attributes:
+        can: what it can do.
+        open: returns the transport of an endpoint; nothing is asked of it yet.
+        probe: asks an endpoint for its models, for nothing; with ``True`` the server alone is meant, whatever models it
+            has. It raises what ``tools.endpoint.probe`` says.
+        ledger_model: returns the name under which the ledger keeps a model's calls; it may read the model's files.
+        weights_here: returns the name of the weights on this machine that answer for a model, as ``models.base`` names
+            them; ``None`` where the weights are elsewhere.
+    """
+
+    can: Capabilities
+    open: Callable[[Endpoint, Settings], Awaitable[Transport]]
+    probe: Callable[[Endpoint, Settings, bool], Awaitable[ProbeResult]]
+    ledger_model: Callable[[Endpoint, Settings], str] = _as_named
+    weights_here: Callable[[str], str | None] = _not_here
+
+
+def one_for_each(make: Callable[[*Places], T]) -> Callable[[*Places], T]:
+    """Return the maker of one transport for each place, whoever asks at the same time.
+
+    A transport knows whose turn it is among keys and servers.
+    """
+    made: dict[Any, T] = {}
+    making = threading.Lock()
+
+    @wraps(make)
+    def one(*place: *Places) -> T:
+        with making:
+            if place not in made:
+                made[place] = make(*place)
+            return made[place]
+
+    return one

@@ -1,0 +1,154 @@
+"""The model processes of this machine: one for each core (one on a GPU), which start with the first request.
+
+Many requests are decoded together by each, in the number format that the hardware computes fast in. On a CPU that gives
+more tokens for a second of computing than llama.cpp's server does with one model of this size (docs/experiments.md),
+and any Hugging Face folder and any PEFT adapter will do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from weakref import WeakSet
+
+from tools.machine.resources import sampling_processes
+from tools.weights.processes import child_environment
+from tools.weights.protocol import NOT_LOADED, REPLY, Reply, Request
+
+_open: WeakSet[ModelPool] = WeakSet()
+
+
+class ProcessLost(Exception):
+    """The process that was asked has ended; the request can be made again."""
+
+
+class ModelPool:
+    """A model folder, loaded by processes of its own. They end after a while without a request.
+
+    Args:
+        base: a local Hugging Face folder.
+        adapter: a LoRA adapter's folder, or ``None``.
+        processes: how many; one for each core by default, one on a GPU.
+    """
+
+    def __init__(self, base: Path, adapter: Path | None, processes: int | None = None) -> None:
+        self.processes = [ModelProcess(base, adapter) for _ in range(processes or sampling_processes())]
+        _open.add(self)
+
+    async def ask(self, make: Callable[[int], Request]) -> Reply:
+        """Return the reply to a request. There is no time limit: a busy machine is merely waited for.
+
+        Args:
+            make: returns the request of a given number.
+
+        Raises:
+            ProcessLost: the process ended before it replied.
+        """
+        process = min(self.processes, key=lambda one: one.claimed)
+        # Counted here and now: many requests choose before the first of them has reached its process.
+        process.claimed += 1
+        try:
+            return await asyncio.wrap_future(await asyncio.to_thread(process.ask, make))
+        finally:
+            process.claimed -= 1
+
+    def release(self) -> None:
+        """End the processes that have nothing to do."""
+        for process in self.processes:
+            process.release()
+
+
+def release_idle() -> None:
+    """End all model processes that have nothing to do, for their memory; the next request starts them again."""
+    for pool in list(_open):
+        pool.release()
+
+
+class ModelProcess:
+    """One model process, and the requests it has."""
+
+    def __init__(self, base: Path, adapter: Path | None) -> None:
+        weights = [str(base), *([str(adapter)] if adapter else [])]
+        self._command = [sys.executable, "-m", "tools.weights.worker", *weights]
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._asked: dict[int, Future[Reply]] = {}
+        self.claimed = 0
+        """Requests that have chosen this process and are not answered yet."""
+
+    @property
+    def running(self) -> subprocess.Popen[str] | None:
+        """The system's process; ``None`` before the first request and after the last."""
+        return self._process
+
+    def ask(self, make: Callable[[int], Request]) -> Future[Reply]:
+        """Send a request, starting the process where it does not run; blocks for as long as a line takes."""
+        request = make(next(self._numbers))
+        reply: Future[Reply] = Future()
+        with self._lock:
+            process = self._process or self._start()
+            self._asked[request.number] = reply
+            assert process.stdin is not None
+            try:
+                process.stdin.write(request.model_dump_json() + "\n")
+                process.stdin.flush()
+            except OSError:  # it ended this moment, and its reader is about to say so
+                self._lost(process, "it had ended")
+        return reply
+
+    def release(self) -> None:
+        """End the process where it has nothing to do."""
+        with self._lock:
+            process = self._process
+            if process is None or self._asked:
+                return
+            self._process = None
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
+
+    def _start(self) -> subprocess.Popen[str]:
+        self._process = process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=child_environment(threads=1),
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, args=(process,), daemon=True).start()
+        return process
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        reason = "it ended before it answered"
+        assert process.stdout is not None
+        for line in process.stdout:
+            found = REPLY.validate_json(line)
+            if found.number == NOT_LOADED:
+                reason = found.failed
+            with self._lock:
+                reply = self._asked.pop(found.number, None)
+            if reply is not None and reply.set_running_or_notify_cancel():
+                reply.set_result(found)
+        process.wait()
+        with self._lock:
+            self._lost(process, reason)
+
+    def _lost(self, process: subprocess.Popen[str], reason: str) -> None:
+        """Fail what the ended process was asked; must hold the lock."""
+        if self._process is not process:
+            return
+        self._process, asked = None, list(self._asked.values())
+        self._asked.clear()
+        for reply in asked:
+            if reply.set_running_or_notify_cancel():
+                reply.set_exception(ProcessLost(reason))
