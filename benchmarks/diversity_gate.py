@@ -30,7 +30,7 @@ from rouge_score import rouge_scorer
 
 from tools.gates import DiversityIndex
 from tools.gates.rouge import tokens
-from tools.sources.alpaca import Row, read_rows
+from tools.sources.alpaca import AlpacaRow, read_alpaca
 
 SIZES = (5_000, 10_000, 20_000, 50_000)
 WINDOW = 2_500
@@ -40,7 +40,7 @@ MEBIBYTE = 1 << 20
 
 def load_texts(path: Path, count: int) -> list[str]:
     """Return the file's instructions, and recombined halves of them behind, always the same ones."""
-    real = [row.instruction for row in read_rows(path) if isinstance(row, Row)]
+    real = [row.instruction for row in read_alpaca(path) if isinstance(row, AlpacaRow)]
     draw = random.Random(0)
     texts = real[:count]
     while len(texts) < count:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -230,7 +229,7 @@ async def _lineage(
     counter = LineageCounter()
     if dataset is None:
         return None, counter
-    await asyncio.to_thread(lambda: counter.read(_lines(Path(dataset.folder) / LINEAGE)))
+    await asyncio.to_thread(counter.read, Path(dataset.folder) / LINEAGE)
     manifest = await asyncio.to_thread(_read_json, Path(dataset.folder) / "manifest.json")
     chosen = [str(row.get("chosen")) for row in counter.first]
     store = services.store
@@ -239,11 +238,3 @@ async def _lineage(
     judgements = {j.candidate_id: j for j in await store.find(run_id, Judgement, parents=chosen)}
     shown = [row_source(n, row, samples, candidates, judgements) for n, row in enumerate(counter.first, 1)]
     return read_lineage(counter, manifest, adapter).model_copy(update={"shown": tuple(shown)}), counter
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            yield from file
-    except OSError:
-        return

@@ -168,9 +168,9 @@ async def test_labels_that_nothing_can_be_measured_on_are_refused() -> None:
     ("text", "fault"),
     [
         ("", "no rows"),
-        ("{nonsense", "line 1: no JSON"),
+        ("{nonsense", "line 1: not JSON"),
         ("[]", "no rows"),
-        ("3\n", "a row is a JSON object, not int"),
+        ("3\n", "not an object but a number"),
         ('{"prompt": "p", "output": "o"}', "line 1: unrated"),
         ('{"prompt": "p", "output": "o", "rating": 9}', "rating"),
         ('{"prompt": "p", "rating": 3}', "there is no 'output'"),
@@ -277,7 +277,7 @@ def test_items_carry_checks_and_context(tmp_path: Path) -> None:
     read = read_items(tmp_path / "rows.jsonl")[0]
     assert read.checks[0].value == 3 and read.context == {"brand": "x"}
     assert read.candidate.id != read.model_copy(update={"context": {}}).candidate.id
-    with pytest.raises(BadInput, match="there is no file"):
+    with pytest.raises(BadInput, match=r"missing\.jsonl: cannot be read"):
         read_items(tmp_path / "missing.jsonl")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,7 +107,7 @@ def facts(text: str = "One. Two.", **changes: Any) -> RunFacts:
     rows.add("rejected", [text])
     rows.add("accepted", [])
     drawn.add("accepted", [])
-    lines.read([f'{{"sample": "{of.id}", "origin": "prompt", "chosen": "{drawn_one.id}", "provenance": "sampled"}}'])
+    lines.add({"sample": of.id, "origin": "prompt", "chosen": drawn_one.id, "provenance": "sampled"})
     lineage = read_lineage(lines, {"version": text, "files": {text: {"rows": 1, "sha256": text}}}, text)
     source = row_source(1, lines.first[0], {of.id: of}, {drawn_one.id: drawn_one}, {drawn_one.id: judged})
     summary = {
@@ -348,12 +349,13 @@ def test_long_texts_are_cut_and_what_is_left_out_is_told() -> None:
     assert short.count("\n") == LINES - 1 and len(short) + cut == 199
 
 
-def test_lineage_counts_all_rows_and_shows_the_first() -> None:
+def test_lineage_counts_all_rows_and_shows_the_first(tmp_path: Path) -> None:
+    lines = [f'{{"sample": "{n}", "origin": "prompt", "provenance": "sampled", "rejected": null}}' for n in range(90)]
+    lines += ["torn {", "[]", '{"origin": "generated", "provenance": "edited", "rejected": "r"}']
+    (tmp_path / "lineage.jsonl").write_text("\n".join(lines))
     counter = LineageCounter()
-    counter.read(
-        f'{{"sample": "{n}", "origin": "prompt", "provenance": "sampled", "rejected": null}}' for n in range(90)
-    )
-    counter.read(["torn {", "[]", '{"origin": "generated", "provenance": "edited", "rejected": "r"}'])
+    counter.read(tmp_path / "lineage.jsonl")
+    counter.read(tmp_path / "missing.jsonl")
     assert (counter.rows, counter.paired, len(counter.first)) == (91, 1, ROWS)
     assert counter.counts == (("prompt", "sampled", 90), ("generated", "edited", 1))
     lost = row_source(1, counter.first[0], {}, {}, {})

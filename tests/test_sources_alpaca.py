@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.errors import BadInput
-from tools.sources import alpaca as rows_module
-from tools.sources.alpaca import BadRow, Row, read_rows
+from tools.sources import layouts
+from tools.sources.alpaca import AlpacaRow, read_alpaca
+from tools.sources.reader import BadRow
 
 GOOD = {"instruction": "Name three rivers.", "input": "", "output": 'Elbe, "Oder" }, {"x": 1'}
 
@@ -29,11 +30,11 @@ def write(tmp_path: Path, data: bytes | str) -> Path:
 
 
 def faults(path: Path) -> dict[int, str]:
-    return {found.number: found.fault for found in read_rows(path) if isinstance(found, BadRow)}
+    return {found.number: found.fault for found in read_alpaca(path) if isinstance(found, BadRow)}
 
 
 def readable(path: Path) -> list[str]:
-    return [found.input for found in read_rows(path) if isinstance(found, Row)]
+    return [found.input for found in read_alpaca(path) if isinstance(found, AlpacaRow)]
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
@@ -46,8 +47,8 @@ def test_an_array_is_read_whole(
 ) -> None:
     data = json.dumps(content, indent=indent, ensure_ascii=ascii_).encode()
     path = write(tmp_path_factory.mktemp("array"), (b"\xef\xbb\xbf" if bom else b"") + data)
-    expected = [Row(number, **fields) for number, fields in enumerate(content, start=1)]
-    assert list(read_rows(path)) == expected
+    expected = [AlpacaRow(number, **fields) for number, fields in enumerate(content, start=1)]
+    assert list(read_alpaca(path)) == expected
 
 
 @given(ROWS, st.booleans(), st.sampled_from(["\n", "\r\n", "\n\n"]))
@@ -56,9 +57,9 @@ def test_lines_are_read_whole(
 ) -> None:
     data = "".join(json.dumps(fields, ensure_ascii=ascii_) + end for fields in content)
     path = write(tmp_path_factory.mktemp("lines"), data)
-    found = list(read_rows(path))
-    assert [Row(1, **fields) for fields in content] == [
-        Row(1, r.instruction, r.input, r.output) for r in found if isinstance(r, Row)
+    found = list(read_alpaca(path))
+    assert [AlpacaRow(1, **fields) for fields in content] == [
+        AlpacaRow(1, r.instruction, r.input, r.output) for r in found if isinstance(r, AlpacaRow)
     ]
     assert [r.number for r in found] == [at * len(end.replace("\r", "")) + 1 for at in range(len(content))]
 
@@ -160,7 +161,7 @@ def test_one_damaged_byte_costs_one_row(tmp_path: Path, layout: str, seed: int) 
 def test_any_bytes_are_read_to_the_end(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = write(tmp_path_factory.mktemp("any"), data)
     try:
-        found = list(read_rows(path))
+        found = list(read_alpaca(path))
     except BadInput as error:
         assert "UTF-16" in str(error)
         return
@@ -171,12 +172,12 @@ def test_any_bytes_are_read_to_the_end(tmp_path_factory: pytest.TempPathFactory,
 @given(st.lists(st.sampled_from([*'[]{}",:\\\n ', '{"instruction":', '"a"', "}, {", "\0", "\ud800"]), max_size=60))
 def test_any_heap_of_json_signs_is_read_to_the_end(tmp_path_factory: pytest.TempPathFactory, signs: list[str]) -> None:
     path = write(tmp_path_factory.mktemp("signs"), ("[" + "".join(signs)).encode("utf-8", "surrogatepass"))
-    assert all(isinstance(found, BadRow) for found in read_rows(path))
+    assert all(isinstance(found, BadRow) for found in read_alpaca(path))
 
 
 def test_memory_and_rows_beyond_one_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows_module, "MAX_ROW_BYTES", 300)
-    monkeypatch.setattr(rows_module, "_READ", 1200)
+    monkeypatch.setattr(layouts, "MAX_ROW_BYTES", 300)
+    monkeypatch.setattr(layouts, "_READ", 1200)
     parts = [json.dumps(row(number)) for number in range(1, 400)]
     for gap in ("", " " * 5000):
         path = write(tmp_path, "[" + ("," + gap).join(parts) + gap + "]" + gap)
@@ -185,7 +186,7 @@ def test_memory_and_rows_beyond_one_read(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_line_separators_inside_strings_do_not_end_a_row(tmp_path: Path) -> None:
     path = write(tmp_path, json.dumps(row(1, output="a\u2028b\u2029c\x85d"), ensure_ascii=False) + "\n")
-    assert [found.output for found in read_rows(path) if isinstance(found, Row)] == ["a\u2028b\u2029c\x85d"]
+    assert [found.output for found in read_alpaca(path) if isinstance(found, AlpacaRow)] == ["a\u2028b\u2029c\x85d"]
 
 
 def test_a_cut_off_array_keeps_the_whole_rows(tmp_path: Path) -> None:
@@ -199,10 +200,10 @@ def test_other_unicode_encodings_are_named(tmp_path: Path, encoding: str) -> Non
     data = json.dumps([row(1)]).encode(encoding)
     path = write(tmp_path, b"\xfe\xff" + data if encoding == "utf-16-be" else data)
     with pytest.raises(BadInput, match="UTF-16 or UTF-32"):
-        list(read_rows(path))
+        list(read_alpaca(path))
 
 
 def test_what_cannot_be_opened_is_bad_input(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.json", tmp_path):
         with pytest.raises(BadInput, match="cannot be read"):
-            list(read_rows(path))
+            list(read_alpaca(path))

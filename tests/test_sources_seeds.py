@@ -57,8 +57,8 @@ def test_windows_line_ends_and_a_byte_order_mark_are_fine(tmp_path: Path) -> Non
     [
         ('{"id": ', "not JSON"),
         ("[" * 100_000, "not JSON"),
-        ('["a"]', "must be a JSON object, not a list"),
-        ("null", "not null"),
+        ('["a"]', "not an object but a list"),
+        ("null", "not an object but null"),
         (json.dumps({**GOOD, "id": 7}), '"id" must be a string, not a number'),
         (json.dumps({key: GOOD[key] for key in GOOD if key != "instruction"}), '"instruction" is missing'),
         (json.dumps({**GOOD, "instruction": "  "}), '"instruction" is empty'),
@@ -83,16 +83,16 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str, complaint: str) -> No
 def test_other_encodings_are_named(tmp_path: Path) -> None:
     path = tmp_path / "s.jsonl"
     path.write_bytes(json.dumps(GOOD).encode() + b"\n" + '{"id": "\xe9"}'.encode("latin-1"))
-    with pytest.raises(BadInput, match="line 2: not UTF-8 at byte 9"):
+    with pytest.raises(BadInput, match=r"line 2: not UTF-8 \(0xe9 at byte 9\); save the file as UTF-8"):
         load_seed_tasks(path)
 
 
 def test_a_file_without_tasks_or_without_existence_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="holds no seed task"):
+    with pytest.raises(BadInput, match=r"has no rows; give .* each a seed task in Self-Instruct's format"):
         load_seed_tasks(write(tmp_path / "empty.jsonl", ""))
-    with pytest.raises(BadInput, match=r"missing\.jsonl: cannot read the seed tasks \(No such file"):
+    with pytest.raises(BadInput, match=r"missing\.jsonl: cannot be read \(No such file .*sources\.seeds"):
         load_seed_tasks(tmp_path / "missing.jsonl")
-    with pytest.raises(BadInput, match="cannot read the seed tasks"):
+    with pytest.raises(BadInput, match="cannot be read"):
         load_seed_tasks(tmp_path)
 
 

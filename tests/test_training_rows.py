@@ -69,7 +69,7 @@ def test_every_prompt_is_answered_by_exactly_one_process(texts: list[str], count
     ("line", "complaint"),
     [
         ("{", "line 2: not JSON"),
-        ("[1]", "line 2: 'prompt' must be a list of chat turns"),
+        ("[1]", "line 2: not an object but a list"),
         (json.dumps({"prompt": PROMPT}), "line 2: 'completion' must be a list"),
         (json.dumps({"prompt": PROMPT, "completion": "Blue."}), "line 2: 'completion' must be a list"),
         (json.dumps({"prompt": [{"role": "user"}], "completion": ANSWER}), "line 2: 'prompt' must be a list"),

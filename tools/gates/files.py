@@ -21,7 +21,8 @@ from tools.gates.measures import DiversityFigures, FiguresBuilder
 from tools.gates.pipeline import GatePipeline
 from tools.gates.safety import DEFAULT_POLICY, SafetyPolicy, load_safety_policy
 from tools.gates.verdicts import GateDecision, GateRate, PassTally, reason_code
-from tools.sources.alpaca import BadRow, Row, read_rows
+from tools.sources.alpaca import ALPACA, AlpacaRow, read_alpaca
+from tools.sources.reader import BadRow, unusable
 
 _FILES = {
     Outcome.ACCEPTED: "accepted.jsonl",
@@ -104,7 +105,7 @@ def gate_file(
     _refuse_own_output(path, out)
     loaded = policy if isinstance(policy, SafetyPolicy) else load_safety_policy(policy)
     run = _Run(path, settings, list(seeds), loaded)
-    rows = read_rows(path)
+    rows = read_alpaca(path)
     first = next(rows, None)
     with storage_errors(out), _written_together(out) as files:
         for row in _chained(first, rows):
@@ -131,7 +132,7 @@ class _Run:
         self._tally = PassTally()
         self._figures = FiguresBuilder()
 
-    def take(self, row: Row | BadRow, files: dict[Outcome, TextIO]) -> None:
+    def take(self, row: AlpacaRow | BadRow, files: dict[Outcome, TextIO]) -> None:
         self.rows += 1
         if isinstance(row, BadRow):
             self._take_unreadable(row, files[Outcome.REJECTED])
@@ -141,7 +142,7 @@ class _Run:
     def report(self) -> GateReport:
         unreadable = self._outcomes[Outcome.FAILED]
         if unreadable == self.rows:
-            raise BadInput(self._nothing_usable())
+            raise self._nothing_usable()
         rates = self._tally.rates()
         return GateReport(
             file=self._path.name,
@@ -161,12 +162,12 @@ class _Run:
             unreadable_rows=tuple(self._unreadable),
         )
 
-    def _nothing_usable(self) -> str:
-        wanted = 'give a JSON array or one JSON object a line, with the strings "instruction", "input" and "output"'
+    def _nothing_usable(self) -> BadInput:
         if not self._unreadable:
-            return f"{self._path}: holds no row; {wanted}"
+            return unusable(self._path, "has no rows", ALPACA)
         first = self._unreadable[0]
-        return f"{self._path}: none of its {self.rows} rows is usable (row {first.row}: {first.fault}); {wanted}"
+        fault = f"none of its {self.rows} rows is usable (row {first.row}: {first.fault})"
+        return unusable(self._path, fault, ALPACA)
 
     def _take_unreadable(self, row: BadRow, file: TextIO) -> None:
         self._outcomes[Outcome.FAILED] += 1
@@ -175,7 +176,7 @@ class _Run:
             self._unreadable.append(UnreadableRow(row=row.number, fault=row.fault))
         _write(file, {"row": row.number, "text": row.text, "reasons": [f"unreadable: {row.fault}"]})
 
-    def _take_readable(self, row: Row, files: dict[Outcome, TextIO]) -> None:
+    def _take_readable(self, row: AlpacaRow, files: dict[Outcome, TextIO]) -> None:
         sample = _sample(row)
         decision = self._gates.judge([sample])[0]
         self._outcomes[decision.outcome] += 1
@@ -186,7 +187,7 @@ class _Run:
         _write(files[decision.outcome], _line(row.number, sample, decision))
 
 
-def _sample(row: Row) -> Sample:
+def _sample(row: AlpacaRow) -> Sample:
     return Sample(
         id=content_hash(row.instruction, row.input, row.output),
         instruction=row.instruction,
@@ -212,7 +213,7 @@ def _write(file: TextIO, line: dict[str, Any]) -> None:
     file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def _chained(first: Row | BadRow | None, rest: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+def _chained(first: AlpacaRow | BadRow | None, rest: Iterator[AlpacaRow | BadRow]) -> Iterator[AlpacaRow | BadRow]:
     if first is not None:
         yield first
         yield from rest

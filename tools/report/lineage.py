@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from state.errors import BadInput
 from state.records import Candidate, Judgement, Record, Sample
+from tools.sources.reader import Row, read_rows
 
 ROWS = 20
 """Rows that are shown one by one."""
@@ -48,24 +51,22 @@ class Lineage(Record):
 
 
 class LineageCounter:
-    """Counts the lines of ``lineage.jsonl`` and keeps the first ``ROWS``."""
+    """Counts the rows of ``lineage.jsonl`` and keeps the first ``ROWS``."""
 
     def __init__(self) -> None:
         self.rows = self.paired = 0
         self.first: list[dict[str, Any]] = []
         self._counts: Counter[tuple[str, str]] = Counter()
 
-    def read(self, lines: Iterable[str]) -> None:
-        """Count these lines; one that is no JSON object is passed over."""
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                self._add(row)
+    def read(self, path: Path) -> None:
+        """Count a file's rows; a broken one is passed over, and a file that cannot be read has none."""
+        with suppress(BadInput):
+            for row in read_rows(path, "the lineage of a dataset"):
+                if isinstance(row, Row):
+                    self.add(row.fields)
 
-    def _add(self, row: dict[str, Any]) -> None:
+    def add(self, row: dict[str, Any]) -> None:
+        """Count one row."""
         self.rows += 1
         self.paired += row.get("rejected") is not None
         self._counts[str(row.get("origin", "")), str(row.get("provenance", ""))] += 1

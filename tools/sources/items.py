@@ -1,13 +1,12 @@
 """What a person gives to be judged: rows of a file or mappings in a program, checked one by one.
 
-A file is JSON lines or one JSON array. A row has a ``prompt`` (or Alpaca's ``instruction`` and ``input``), an
+A row has a ``prompt`` (or Alpaca's ``instruction`` and ``input``), an
 ``output`` (or ``model_output``), and may have ``checks`` as in a prompts file, and a ``context`` of brand and readers.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +14,11 @@ from pydantic import Field, ValidationError
 
 from state.errors import BadInput
 from state.records import Candidate, Check, Record, Sample, content_hash
+from tools.sources.reader import require_rows
 
 R = TypeVar("R", bound=Record)
+ITEMS = 'each with "prompt" and "output"'
+"""What each object should be."""
 
 
 class Item(Record):
@@ -91,53 +93,9 @@ def valid(kind: type[R], values: Mapping[str, Any], where: str) -> R:
 
 
 def read_items(path: Path) -> list[Item]:
-    """Return the items of a file.
+    """Return the items of a file of JSON objects, one a line or in one array.
 
     Raises:
-        BadInput: no such file, no rows, or a broken one; the line is named.
+        BadInput: the file cannot be read or has no rows, or one is broken; its place is named.
     """
-    return [item_of(row, where) for where, row in read_rows(path)]
-
-
-def read_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Return a file's objects, each with its place for errors.
-
-    Raises:
-        BadInput: the file is missing, empty, or has a row that is no JSON object.
-    """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise BadInput(f"there is no file {path}") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8: byte {error.start}") from None
-    rows = list(_array(path, text) if text.lstrip().startswith("[") else _lines(path, text))
-    if not rows:
-        raise BadInput(f"{path} has no rows")
-    for where, row in rows:
-        if not isinstance(row, dict):
-            raise BadInput(f"{where}: a row is a JSON object, not {type(row).__name__}")
-    return rows
-
-
-def _array(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    try:
-        rows = json.loads(text)
-    except ValueError as error:
-        raise BadInput(f"{path} is no JSON array: {error}") from None
-    return ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
-
-
-def _lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    # Split on newlines alone: strings in JSON may hold other line separators.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            try:
-                yield where, json.loads(line)
-            except ValueError as error:
-                raise BadInput(f"{where}: no JSON ({error})") from None
+    return [item_of(row.fields, f"{path}, {row.place}") for row in require_rows(path, ITEMS)]

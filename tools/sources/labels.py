@@ -17,8 +17,11 @@ from pydantic import Field
 
 from state.errors import BadInput
 from state.records import Record
-from tools.sources.items import Item, first_of, item_of, prompt_of, read_rows, valid
+from tools.sources.items import Item, first_of, item_of, prompt_of, valid
+from tools.sources.reader import require_rows
 
+LABELS = 'each with "prompt", "output" and "rating", or with "prompt", "output_1", "output_2" and "label"'
+"""What each object should be."""
 CHOICES: Mapping[Any, int] = {1: 1, 2: 2, 0: 0, "1": 1, "2": 2, "0": 0, "a": 1, "b": 2, "tie": 0}
 
 
@@ -45,10 +48,10 @@ def read_labels(path: Path) -> Labels:
     """Return a file's labels.
 
     Raises:
-        BadInput: no such file, a broken or unlabelled row (its place is named), both kinds in one file, or labels that
-            are all the same, which no agreement can be measured on.
+        BadInput: the file cannot be read or has no rows, one is broken or has no label (its place is named), both kinds
+            are in one file, or all labels are the same, which no agreement can be measured on.
     """
-    return checked_labels([_label(row, where) for where, row in read_rows(path)], str(path))
+    return checked_labels([_label(row.fields, f"{path}, {row.place}") for row in require_rows(path, LABELS)], str(path))
 
 
 def checked_labels(labels: Sequence[RatedItem | ChosenPair], where: str) -> Labels:

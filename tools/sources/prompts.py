@@ -1,4 +1,4 @@
-"""Read a prompts file: one JSON object a line, each a prompt with the checks that its answer can be held to.
+"""Read a prompts file: JSON objects, each a prompt with the checks that its answer can be held to.
 
     {"prompt": "Explain tides in at most 40 words.", "checks": [{"kind": "max_words", "value": 40}],
      "split": "heldout", "reference": "The moon's pull ...", "category": "science", "input": "", "id": "tides-1"}
@@ -10,9 +10,7 @@ IFEval's own format are read too, see ``tools.sources.ifeval``.
 from __future__ import annotations
 
 import hashlib
-import json
 import unicodedata
-from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -23,12 +21,15 @@ from state.errors import BadInput
 from state.records import Check, Sample, content_hash
 from tools.checks.demands import contradiction
 from tools.sources.ifeval import MARK, as_prompt_row
+from tools.sources.reader import Row, require_rows
 
 Split = Literal["train", "heldout"]
+PROMPTS = 'such as {"prompt": "...", "checks": []}'
+"""What each object should be."""
 
 
-class _Row(BaseModel):
-    """One line of the file."""
+class _Prompt(BaseModel):
+    """One row of the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_strip_whitespace=True)
 
@@ -49,32 +50,26 @@ def load_prompts(path: Path, heldout_share: float) -> list[Sample]:
     input, whatever case and white space) is never in both splits.
 
     Args:
-        path: a UTF-8 file with one JSON object a line; empty lines do not count.
+        path: a UTF-8 file of JSON objects, one a line or in one array; empty lines do not count.
         heldout_share: share in [0, 1] of the rows without a stated split that is held out. IFEval's rows always are.
 
     Raises:
-        BadInput: the file cannot be read or holds no prompt; or a line is broken, has an unknown field or kind of
-            check, an argument that does not fit, checks that no text can pass together, or repeats an earlier line.
+        BadInput: the file cannot be read or holds no prompt; or a row is broken, has an unknown field or kind of
+            check, an argument that does not fit, checks that no text can pass together, or repeats an earlier row.
     """
-    rows = list(_rows(path))
-    if not rows:
-        raise BadInput(
-            f"{path} holds no prompts: write one JSON object a line, such as {{'prompt': '...', 'checks': []}}"
-        )
-    stated: dict[str, tuple[Split, int]] = {}
-    for number, row, _ in rows:
+    rows = [(row.place, *_prompt(path, row)) for row in require_rows(path, PROMPTS)]
+    stated: dict[str, tuple[Split, str]] = {}
+    for place, row, _ in rows:
         if row.split is not None:
-            split, line = stated.setdefault(prompt_key(row.prompt, row.input), (row.split, number))
+            split, earlier = stated.setdefault(prompt_key(row.prompt, row.input), (row.split, place))
             if split != row.split:
-                raise BadInput(
-                    f"{path}, line {number}: this prompt is '{split}' on line {line}, and '{row.split}' here"
-                )
-    samples: dict[str, int] = {}
+                raise BadInput(f"{path}, {place}: this prompt is '{split}' on {earlier}, and '{row.split}' here")
+    places: dict[str, str] = {}
     found = []
-    for number, row, checks in rows:
+    for place, row, checks in rows:
         sample = _sample(row, checks, stated, heldout_share)
-        if (earlier := samples.setdefault(sample.id, number)) != number:
-            raise BadInput(f"{path}, line {number}: this prompt stands on line {earlier} already; remove one of them")
+        if (first := places.setdefault(sample.id, place)) != place:
+            raise BadInput(f"{path}, {place}: this prompt stands on {first} already; remove one of them")
         found.append(sample)
     return found
 
@@ -84,7 +79,7 @@ def prompt_key(prompt: str, given: str = "") -> str:
     return " ".join(unicodedata.normalize("NFKC", f"{prompt}\n\n{given}").casefold().split())
 
 
-def _sample(row: _Row, checks: tuple[Check, ...], stated: dict[str, tuple[Split, int]], share: float) -> Sample:
+def _sample(row: _Prompt, checks: tuple[Check, ...], stated: dict[str, tuple[Split, str]], share: float) -> Sample:
     key = prompt_key(row.prompt, row.input)
     written = [check.model_dump(mode="json") for check in checks]
     return Sample(
@@ -105,47 +100,19 @@ def _hashed_split(key: str, share: float) -> Split:
     return "heldout" if fraction < share or share == 1 else "train"
 
 
-def _rows(path: Path) -> Iterator[tuple[int, _Row, tuple[Check, ...]]]:
-    """Yield line number, row and checks of every line. Lines end at a line feed alone: U+2028 may stand in a string."""
+def _prompt(path: Path, row: Row) -> tuple[_Prompt, tuple[Check, ...]]:
+    """Return a row as a prompt, with its checks."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"cannot read the prompts file {path}: {error.strerror or error}") from error
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = _row(line)
-            checks = tuple(_check(index, one) for index, one in enumerate(row.checks, start=1))
-            clash = contradiction(checks)
-        except BadInput as error:
-            raise BadInput(f"{path}, line {number}: {error}") from error
-        if clash:
-            raise BadInput(f"{path}, line {number}: {clash}")
-        yield number, row, checks
-
-
-def _row(line: bytes) -> _Row:
-    try:
-        text = line.decode("utf-8")
-        value = json.loads(text)
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except json.JSONDecodeError as error:
-        raise BadInput(f"not JSON: {error.msg.lower()} at column {error.colno}") from error
-    except UnicodeDecodeError as error:
-        raise BadInput(f"not UTF-8 at byte {error.start + 1} of the line") from error
-    except UnicodeEncodeError as error:
-        raise BadInput("half of a surrogate pair in a string, which is no text") from error
-    except RecursionError as error:
-        raise BadInput("nested too deeply") from error
-    if not isinstance(value, dict):
-        raise BadInput(f"expected a JSON object, not {type(value).__name__}")
-    if "\\u0000" in text or "\x00" in text:
-        raise BadInput("a NUL character in a string, which no database takes")
-    try:
-        return _Row.model_validate(as_prompt_row(value) if MARK in value else value)
+        prompt = _Prompt.model_validate(as_prompt_row(row.fields) if MARK in row.fields else row.fields)
+        checks = tuple(_check(index, one) for index, one in enumerate(prompt.checks, start=1))
+        clash = contradiction(checks)
     except ValidationError as error:
-        raise BadInput(_first_fault(error, list(_Row.model_fields))) from error
+        raise BadInput(f"{path}, {row.place}: {_first_fault(error, list(_Prompt.model_fields))}") from error
+    except BadInput as error:
+        raise BadInput(f"{path}, {row.place}: {error}") from error
+    if clash:
+        raise BadInput(f"{path}, {row.place}: {clash}")
+    return prompt, checks
 
 
 def _check(index: int, value: dict[str, Any]) -> Check:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from state.errors import BadInput
+from tools.sources.reader import require_rows
 from tools.weights.likelihoods import TOKENS_AT_ONCE
 
 TURN = ("role", "content", "input")
@@ -21,25 +21,14 @@ def read_rows(path: Path, keys: Sequence[str]) -> list[dict[str, Any]]:
     """Read a JSONL file of conversational rows, and keep ``keys`` of each, and of their turns what ``TURN`` names.
 
     Raises:
-        BadInput: a line is no JSON object, or a key is missing or no list of chat turns; or there is no row.
+        BadInput: a row is no JSON object, or a key is missing or no list of chat turns; or there is no row.
     """
-    rows = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                rows.append(_row(line, keys, f"{path.name}, line {number}"))
-    if not rows:
-        raise BadInput(f"{path.name} has no rows to train on")
-    return rows
+    return [_row(row.fields, keys, f"{path}, {row.place}") for row in require_rows(path, "each a row to train on")]
 
 
-def _row(line: str, keys: Sequence[str], where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{where}: not JSON ({error.msg})") from error
+def _row(row: dict[str, Any], keys: Sequence[str], where: str) -> dict[str, Any]:
     for key in keys:
-        turns = row.get(key) if isinstance(row, dict) else None
+        turns = row.get(key)
         if not (isinstance(turns, list) and turns and all(_is_turn(turn) for turn in turns)):
             raise BadInput(f"{where}: {key!r} must be a list of chat turns with role and content")
     return {
