@@ -14,7 +14,7 @@ from state.store import RecordStore
 from tools.endpoint.chat import OpenEndpoint
 from tools.gates import GateDecision, GatePipeline, round_diversity
 from tools.gates.opinion import ask_opinions
-from tools.generation.deciding import GenerationFacts, decide
+from tools.generation.deciding import GenerationFacts, decide_next_round
 from tools.progress import report
 from tools.sources.seeds import load_seed_tasks
 
@@ -47,7 +47,7 @@ def make_gate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpoint)
         answered = len({s.call for s in generated})
         facts = generation_facts(state, offered=len(offered), accepted=kept, answered=answered, novelty=novelty)
         facts = facts.model_copy(update={"budget_left": None if cap is None else cap - spent})
-        choice = decide(facts)
+        choice = decide_next_round(facts)
         if round_:
             await store.add(run_id, [round_record(round_, decisions, novelty, choice)])
         ended = choice.action == "stop"

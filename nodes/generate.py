@@ -14,7 +14,7 @@ from state.store import RecordStore
 from tools.batch import for_each
 from tools.endpoint.chat import ChatCall, Completion, OpenEndpoint
 from tools.gates import categorise
-from tools.generation.deciding import GenerationFacts, decide
+from tools.generation.deciding import GenerationFacts, decide_next_round
 from tools.generation.parsing import answered_tasks
 from tools.generation.prompting import generation_call
 from tools.progress import report
@@ -32,7 +32,7 @@ def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
     async def generate(state: PipelineState) -> PipelineState:
         run_id, request = state["run_id"], state["request"]
         await store.add(run_id, await asyncio.to_thread(given_prompts, request))
-        plan = state.get("next_round") or decide(first_facts(request))
+        plan = state.get("next_round") or decide_next_round(first_facts(request))
         if plan.wait_seconds:
             await asyncio.sleep(plan.wait_seconds)
         if not plan.calls:

@@ -16,7 +16,7 @@ from state.records import Sample
 from tools.gates import CATEGORIES, categorise, figures
 from tools.gates import measures as measures_module
 from tools.gates.categories import category_scores
-from tools.gates.measures import distinct_n, entropy_bits, similarity_figures
+from tools.gates.measures import corpus_distinct_n, entropy_bits, similarity_figures
 from tools.gates.phrases import singular, verb_and_noun
 
 SEEDS = Path(__file__).resolve().parents[1] / "seeds" / "seed_tasks.jsonl"
@@ -86,9 +86,9 @@ def test_any_text_has_a_category_with_the_highest_score(text: str) -> None:
 
 
 def test_distinct_n_counts_different_over_all() -> None:
-    assert distinct_n(["a b a", "A c"], 1) == 3 / 5
-    assert distinct_n(["a b a", "A c", "a b"], 2) == 3 / 4
-    assert distinct_n([], 1) == distinct_n(["", "a"], 2) == 0
+    assert corpus_distinct_n(["a b a", "A c"], 1) == 3 / 5
+    assert corpus_distinct_n(["a b a", "A c", "a b"], 2) == 3 / 4
+    assert corpus_distinct_n([], 1) == corpus_distinct_n(["", "a"], 2) == 0
 
 
 @given(st.dictionaries(st.sampled_from(CATEGORIES), st.integers(0, 50)))

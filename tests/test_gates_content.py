@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from state.records import Sample
 from tools.gates.content import content_issues
-from tools.gates.verdicts import Severity
+from tools.gates.results import Severity
 
 SEEDS = Path(__file__).resolve().parents[1] / "seeds" / "seed_tasks.jsonl"
 

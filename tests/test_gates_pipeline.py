@@ -22,7 +22,7 @@ from tools.gates import (
     reason_code,
     round_diversity,
 )
-from tools.gates.verdicts import decide, verdict_of
+from tools.gates.results import decide_row, result_of
 
 SETTINGS = Gates()
 POLICY = SafetyPolicy.model_validate(
@@ -52,12 +52,12 @@ def test_rows_meet_the_gates_in_order_and_stop_at_a_critical_fault() -> None:
     assert [decision.sample_id for decision in decisions] == ["s1", "s2", "s3", "s4", "s5"]
     outcomes = [decision.outcome for decision in decisions]
     assert outcomes == [Outcome.REJECTED, Outcome.REJECTED, Outcome.WAITING, Outcome.WAITING, Outcome.ACCEPTED]
-    assert [len(decision.verdicts) for decision in decisions] == [1, 2, 4, 4, 4]
+    assert [len(decision.results) for decision in decisions] == [1, 2, 4, 4, 4]
     assert [decision.score for decision in decisions] == [0, 0, 0.7, 0.7, 1]
     codes = [[reason_code(reason) for reason in decision.reasons] for decision in decisions]
     assert codes == [["keyword"], ["too_similar"], ["tea"], ["missing_input"], []]
     assert "Europe" in decisions[1].reasons[0]
-    assert tuple(verdict.gate for verdict in decisions[4].verdicts) == GATES
+    assert tuple(result.gate for result in decisions[4].results) == GATES
 
 
 def test_only_accepted_rows_join_the_index() -> None:
@@ -82,7 +82,7 @@ def test_faults_multiply_across_gates() -> None:
     )[0]
     assert decision.score == pytest.approx(0.49)
     assert decision.outcome is Outcome.REJECTED
-    safety = decision.verdict("safety")
+    safety = decision.result("safety")
     assert safety is not None and not safety.passed and safety.severity is Severity.MEDIUM
 
 
@@ -91,11 +91,11 @@ def test_faults_multiply_across_gates() -> None:
 )
 def test_the_decision_follows_score_and_severity(faults: list[list[Severity]], one: float, other: float) -> None:
     settings = Gates(review=min(one, other), accept=max(one, other))
-    verdicts = [
-        verdict_of(gate, [issue(severity) for severity in severities], settings)
+    results = [
+        result_of(gate, [issue(severity) for severity in severities], settings)
         for gate, severities in zip(GATES, faults, strict=False)
     ]
-    decision = decide("s", verdicts, settings)
+    decision = decide_row("s", results, settings)
     flat = [severity for severities in faults for severity in severities]
     assert decision.score == pytest.approx(math.prod(1 - severity.price for severity in flat), abs=1e-5)
     if Severity.CRITICAL in flat or decision.score < settings.review:
@@ -109,7 +109,7 @@ def test_the_decision_follows_score_and_severity(faults: list[list[Severity]], o
 
 def test_two_blemishes_pass_and_one_question_waits_at_the_default_thresholds() -> None:
     def outcome(*severities: Severity) -> Outcome:
-        return decide("s", [verdict_of("coherence", [issue(s) for s in severities], SETTINGS)], SETTINGS).outcome
+        return decide_row("s", [result_of("coherence", [issue(s) for s in severities], SETTINGS)], SETTINGS).outcome
 
     assert outcome(Severity.LOW, Severity.LOW) is Outcome.ACCEPTED
     assert outcome(Severity.LOW, Severity.LOW, Severity.LOW) is Outcome.WAITING
@@ -120,7 +120,7 @@ def test_two_blemishes_pass_and_one_question_waits_at_the_default_thresholds() -
 def test_a_critical_fault_rejects_whatever_the_thresholds() -> None:
     open_door = Gates(accept=0.0, review=0.0)
     assert (
-        decide("s", [verdict_of("content", [issue(Severity.CRITICAL)], open_door)], open_door).outcome
+        decide_row("s", [result_of("content", [issue(Severity.CRITICAL)], open_door)], open_door).outcome
         is Outcome.REJECTED
     )
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tools.generation.deciding import FAILED_ROUNDS, GROWTH, UNKNOWN_RESET, GenerationFacts, decide
+from tools.generation.deciding import FAILED_ROUNDS, GROWTH, UNKNOWN_RESET, GenerationFacts, decide_next_round
 
 SHARES = st.floats(0, 1)
 FACTS = st.builds(
@@ -62,8 +62,8 @@ def round_price(known: GenerationFacts, size: int, calls: int) -> float:
 @given(FACTS)
 @settings(max_examples=500)
 def test_what_holds_whatever_is_known(known: GenerationFacts) -> None:
-    decision = decide(known)
-    assert decide(known) == decision
+    decision = decide_next_round(known)
+    assert decide_next_round(known) == decision
     assert decision.reason and "\n" not in decision.reason
     ended = known.accepted >= known.target or known.rounds_done >= known.rounds or known.failed_rounds >= FAILED_ROUNDS
     if ended:
@@ -92,15 +92,15 @@ def test_what_holds_whatever_is_known(known: GenerationFacts) -> None:
 @given(FACTS, st.floats(0, 1))
 def test_more_money_never_means_a_smaller_round(known: GenerationFacts, more: float) -> None:
     assume(known.budget_left is not None and known.target > known.accepted)
-    richer = decide(known.model_copy(update={"budget_left": known.budget_left + more}))
-    assert richer.batch_size >= decide(known).batch_size
+    richer = decide_next_round(known.model_copy(update={"budget_left": known.budget_left + more}))
+    assert richer.batch_size >= decide_next_round(known).batch_size
 
 
 @given(FACTS)
 def test_the_loop_ends(known: GenerationFacts) -> None:
     """A run whose rounds all bring nothing stops after the last of them."""
     for _ in range(known.rounds + 1):
-        decision = decide(known)
+        decision = decide_next_round(known)
         if decision.action == "stop":
             return
         known = known.model_copy(
@@ -110,14 +110,16 @@ def test_the_loop_ends(known: GenerationFacts) -> None:
 
 
 def test_an_ordinary_round_proceeds_with_what_is_missing() -> None:
-    decision = decide(facts())
+    decision = decide_next_round(facts())
     assert (decision.action, decision.batch_size, decision.wait_seconds) == ("proceed", 20, 0)
     assert decision.calls == 6  # 14 missing at 2.5 a call
     assert "10 of 24 accepted, round 2 of 3" in decision.reason
 
 
 def test_the_first_round_assumes_that_half_is_accepted() -> None:
-    decision = decide(facts(accepted=0, rounds_done=0, calls=0, accepted_per_call=None, offered=0, novelty=None))
+    decision = decide_next_round(
+        facts(accepted=0, rounds_done=0, calls=0, accepted_per_call=None, offered=0, novelty=None)
+    )
     assert (decision.action, decision.calls) == ("proceed", 3)  # 24 at 8.5 a call
 
 
@@ -133,7 +135,7 @@ def test_the_first_round_assumes_that_half_is_accepted() -> None:
     ],
 )
 def test_stop(changes: dict[str, Any], reason: str) -> None:
-    decision = decide(facts(**changes))
+    decision = decide_next_round(facts(**changes))
     assert decision.action == "stop"
     assert reason in decision.reason
 
@@ -147,23 +149,23 @@ def test_stop(changes: dict[str, Any], reason: str) -> None:
     ],
 )
 def test_shrink(changes: dict[str, Any], size: int, calls: int, reason: str) -> None:
-    decision = decide(facts(**changes))
+    decision = decide_next_round(facts(**changes))
     assert decision.action == "shrink"
     assert (decision.batch_size, decision.calls) == (size, calls)
     assert f"asking {size} tasks a call instead of 20: {reason}" == decision.reason
 
 
 def test_a_budget_for_few_full_calls_means_few_calls() -> None:
-    decision = decide(facts(budget_left=0.06))  # 0.0175 a call
+    decision = decide_next_round(facts(budget_left=0.06))  # 0.0175 a call
     assert (decision.action, decision.batch_size, decision.calls) == ("proceed", 20, 3)
 
 
 @pytest.mark.parametrize("limit", [{"requests_left": 0}, {"tokens_left": 550}])
 def test_wait_then_make_the_round(limit: dict[str, int]) -> None:
-    decision = decide(facts(**limit, reset_seconds=12.5))
+    decision = decide_next_round(facts(**limit, reset_seconds=12.5))
     assert (decision.action, decision.wait_seconds) == ("wait", 12.5)
     assert (decision.batch_size, decision.calls) == (20, 6)
-    assert decide(facts(**limit)).wait_seconds == UNKNOWN_RESET
+    assert decide_next_round(facts(**limit)).wait_seconds == UNKNOWN_RESET
 
 
 @pytest.mark.parametrize(
@@ -174,10 +176,10 @@ def test_wait_then_make_the_round(limit: dict[str, int]) -> None:
     ],
 )
 def test_retry(changes: dict[str, Any], reason: str) -> None:
-    decision = decide(facts(**changes))
+    decision = decide_next_round(facts(**changes))
     assert (decision.action, decision.batch_size) == ("retry", 20)
     assert reason in decision.reason
 
 
 def test_novelty_at_the_threshold_is_enough() -> None:
-    assert decide(facts(novelty=0.3)).action == "proceed"
+    assert decide_next_round(facts(novelty=0.3)).action == "proceed"

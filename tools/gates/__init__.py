@@ -17,18 +17,18 @@ from tools.gates.diversity import DiversityIndex, Neighbours
 from tools.gates.files import GateReport, gate_file
 from tools.gates.measures import DiversityFigures, FiguresBuilder, figures
 from tools.gates.pipeline import GatePipeline
-from tools.gates.safety import DEFAULT_POLICY, SafetyPolicy, load_safety_policy
-from tools.gates.verdicts import (
+from tools.gates.results import (
     GATES,
     GateDecision,
     GateRate,
-    GateVerdict,
+    GateResult,
     Issue,
     Severity,
     pass_rates,
     reason_code,
     round_diversity,
 )
+from tools.gates.safety import DEFAULT_POLICY, SafetyPolicy, load_safety_policy
 
 __all__ = [
     "CATEGORIES",
@@ -41,7 +41,7 @@ __all__ = [
     "GatePipeline",
     "GateRate",
     "GateReport",
-    "GateVerdict",
+    "GateResult",
     "Issue",
     "Neighbours",
     "Opinion",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from state.records import Sample
 from tools.gates.categories import categorise
 from tools.gates.language import ANOTHER_SCRIPT, other_language
-from tools.gates.verdicts import Issue, Severity
+from tools.gates.results import Issue, Severity
 
 Opinion = Callable[[Sample], tuple[float, str] | None]
 """A model's view of one row: a score in [0, 1] and a reason, or ``None`` for no view. It is read, never awaited: look

@@ -11,7 +11,7 @@ import string
 from collections.abc import Iterator
 
 from state.records import Sample
-from tools.gates.verdicts import Issue, Severity
+from tools.gates.results import Issue, Severity
 
 WORDS = (4, 150)
 """Fewest and most words of an instruction, split at white space."""

@@ -120,8 +120,8 @@ class FiguresBuilder:
             verb_nouns=tuple(VerbNoun(verb=verb, noun=noun, count=count) for (verb, noun), count in named[:_TOP]),
             verbs=len({verb for (verb, _), _ in named}),
             verb_noun_pairs=len(named),
-            distinct_1=distinct_n(self._drawn, 1),
-            distinct_2=distinct_n(self._drawn, 2),
+            distinct_1=corpus_distinct_n(self._drawn, 1),
+            distinct_2=corpus_distinct_n(self._drawn, 2),
             categories={name: self._categories[name] for name in sorted({*CATEGORIES, *self._categories})},
             entropy=entropy,
             balance=min(1.0, entropy / math.log2(max(len(CATEGORIES), len(self._categories)))),
@@ -141,7 +141,7 @@ class FiguresBuilder:
             self._drawn[place] = instruction
 
 
-def distinct_n(texts: Iterable[str], n: int) -> float:
+def corpus_distinct_n(texts: Iterable[str], n: int) -> float:
     """Return the share of different word ``n``-grams among all of them, in [0, 1]; 0 where there is none."""
     total, different = 0, set()
     for text in texts:

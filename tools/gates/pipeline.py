@@ -10,8 +10,8 @@ from state.request import Gates
 from tools.gates.coherence import Opinion, coherence_issues
 from tools.gates.content import content_issues
 from tools.gates.diversity import DiversityIndex
+from tools.gates.results import GateDecision, GateResult, Issue, Severity, decide_row, result_of
 from tools.gates.safety import DEFAULT_POLICY, SafetyPolicy, load_safety_policy, safety_issues
-from tools.gates.verdicts import GateDecision, GateVerdict, Issue, Severity, decide, verdict_of
 
 
 class GatePipeline:
@@ -55,12 +55,12 @@ class GatePipeline:
         return [self._judge_one(sample) for sample in samples]
 
     def _judge_one(self, sample: Sample) -> GateDecision:
-        verdicts = [self._content(sample)]
+        results = [self._content(sample)]
         for gate in (self._diversity, self._safety, self._coherence):
-            if verdicts[-1].severity is Severity.CRITICAL:
+            if results[-1].severity is Severity.CRITICAL:
                 break
-            verdicts.append(gate(sample))
-        decision = decide(sample.id, verdicts, self._settings)
+            results.append(gate(sample))
+        decision = decide_row(sample.id, results, self._settings)
         if decision.outcome is Outcome.ACCEPTED:
             self._keep(sample.instruction)
         return decision
@@ -69,25 +69,25 @@ class GatePipeline:
         self._index.add(instruction)
         self._kept.append(instruction)
 
-    def _content(self, sample: Sample) -> GateVerdict:
-        return verdict_of("content", content_issues(sample), self._settings)
+    def _content(self, sample: Sample) -> GateResult:
+        return result_of("content", content_issues(sample), self._settings)
 
-    def _diversity(self, sample: Sample) -> GateVerdict:
+    def _diversity(self, sample: Sample) -> GateResult:
         repeated = self._index.match(sample.instruction)
         issues = [] if repeated is None else [_too_similar(self._kept[repeated], self._settings.rouge_threshold)]
-        return verdict_of("diversity", issues, self._settings)
+        return result_of("diversity", issues, self._settings)
 
-    def _safety(self, sample: Sample) -> GateVerdict:
-        return verdict_of("safety", safety_issues(sample, self._policy), self._settings)
+    def _safety(self, sample: Sample) -> GateResult:
+        return result_of("safety", safety_issues(sample, self._policy), self._settings)
 
-    def _coherence(self, sample: Sample) -> GateVerdict:
+    def _coherence(self, sample: Sample) -> GateResult:
         issues = coherence_issues(sample)
         view = self._opinion(sample) if self._opinion is not None else None
         if view is None:
-            return verdict_of("coherence", issues, self._settings)
+            return result_of("coherence", issues, self._settings)
         score = min(1.0, max(0.0, view[0]))
-        verdict = verdict_of("coherence", issues, self._settings, opinion=score)
-        return verdict.model_copy(update={"reasons": (*verdict.reasons, f"model_opinion: {score:.2f}, {view[1]}")})
+        result = result_of("coherence", issues, self._settings, opinion=score)
+        return result.model_copy(update={"reasons": (*result.reasons, f"model_opinion: {score:.2f}, {view[1]}")})
 
 
 def _too_similar(kept: str, threshold: float) -> Issue:

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from state.errors import BadInput
 from state.records import Sample
-from tools.gates.verdicts import Issue, Severity
+from tools.gates.results import Issue, Severity
 
 DEFAULT_POLICY = Path(__file__).resolve().parents[2] / "seeds" / "policies" / "safety.yaml"
 """The policy that comes along."""

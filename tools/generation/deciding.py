@@ -61,7 +61,7 @@ class GenerationFacts(Record):
     """Until the window begins anew; ``None`` where the server does not tell."""
 
 
-def decide(facts: GenerationFacts) -> NextRound:
+def decide_next_round(facts: GenerationFacts) -> NextRound:
     """Decide about the next round.
 
     In this order: stop at the target, after the last round, and after two rounds without an answer; stop when the

@@ -58,7 +58,7 @@ class Issue(Record):
         return f"{self.code}: {self.detail}"
 
 
-class GateVerdict(Record):
+class GateResult(Record):
     """What one gate says of one row."""
 
     gate: GateName
@@ -80,12 +80,12 @@ class GateDecision(Record):
     score: float = Field(ge=0, le=1)
     reasons: tuple[str, ...] = ()
     """All gates' reasons, in their order. An accepted row may have some: blemishes that were not worth a rejection."""
-    verdicts: tuple[GateVerdict, ...] = ()
+    results: tuple[GateResult, ...] = ()
     """One for each gate the row met: after a critical fault the later gates are not asked."""
 
-    def verdict(self, gate: GateName) -> GateVerdict | None:
-        """Return one gate's verdict, or ``None`` where the row did not get that far."""
-        return next((verdict for verdict in self.verdicts if verdict.gate == gate), None)
+    def result(self, gate: GateName) -> GateResult | None:
+        """Return one gate's result, or ``None`` where the row did not get that far."""
+        return next((result for result in self.results if result.gate == gate), None)
 
 
 def reason_code(reason: str) -> str:
@@ -93,8 +93,8 @@ def reason_code(reason: str) -> str:
     return reason.partition(":")[0]
 
 
-def verdict_of(gate: GateName, issues: Sequence[Issue], settings: Gates, *, opinion: float = 1.0) -> GateVerdict:
-    """Turn what a gate found into its verdict.
+def result_of(gate: GateName, issues: Sequence[Issue], settings: Gates, *, opinion: float = 1.0) -> GateResult:
+    """Turn what a gate found into its result.
 
     Args:
         gate: the gate.
@@ -104,7 +104,7 @@ def verdict_of(gate: GateName, issues: Sequence[Issue], settings: Gates, *, opin
     """
     worst = max((issue.severity for issue in issues), key=lambda severity: severity.price, default=None)
     score = round(math.prod([1 - issue.severity.price for issue in issues], start=opinion), 6)
-    return GateVerdict(
+    return GateResult(
         gate=gate,
         passed=worst is not Severity.CRITICAL and score >= settings.accept,
         score=score,
@@ -113,16 +113,16 @@ def verdict_of(gate: GateName, issues: Sequence[Issue], settings: Gates, *, opin
     )
 
 
-def decide(sample_id: str, verdicts: Sequence[GateVerdict], settings: Gates) -> GateDecision:
-    """Join the verdicts: the score is their product; a critical fault rejects, else the two thresholds decide."""
-    score = round(math.prod(verdict.score for verdict in verdicts), 6)
-    critical = any(verdict.severity is Severity.CRITICAL for verdict in verdicts)
+def decide_row(sample_id: str, results: Sequence[GateResult], settings: Gates) -> GateDecision:
+    """Join the results: the score is their product; a critical fault rejects, else the two thresholds decide."""
+    score = round(math.prod(result.score for result in results), 6)
+    critical = any(result.severity is Severity.CRITICAL for result in results)
     if critical or score < settings.review:
         outcome = Outcome.REJECTED
     else:
         outcome = Outcome.ACCEPTED if score >= settings.accept else Outcome.WAITING
-    reasons = tuple(reason for verdict in verdicts for reason in verdict.reasons)
-    return GateDecision(sample_id=sample_id, outcome=outcome, score=score, reasons=reasons, verdicts=tuple(verdicts))
+    reasons = tuple(reason for result in results for reason in result.reasons)
+    return GateDecision(sample_id=sample_id, outcome=outcome, score=score, reasons=reasons, results=tuple(results))
 
 
 def round_diversity(decisions: Iterable[GateDecision]) -> float:
@@ -131,8 +131,8 @@ def round_diversity(decisions: Iterable[GateDecision]) -> float:
     Offered is what passed the content rules. Below ``Gates.min_diversity`` a round counts as too alike. A round that
     offered nothing has nothing alike in it: 1.
     """
-    asked = [verdict for decision in decisions if (verdict := decision.verdict("diversity")) is not None]
-    return sum(verdict.passed for verdict in asked) / len(asked) if asked else 1.0
+    asked = [result for decision in decisions if (result := decision.result("diversity")) is not None]
+    return sum(result.passed for result in asked) / len(asked) if asked else 1.0
 
 
 class GateRate(Record):
@@ -164,9 +164,9 @@ class PassTally:
 
     def add(self, decision: GateDecision) -> None:
         """Count one row."""
-        for verdict in decision.verdicts:
-            self._met[verdict.gate] += 1
-            self._passed[verdict.gate] += verdict.passed
+        for result in decision.results:
+            self._met[result.gate] += 1
+            self._passed[result.gate] += result.passed
         self._met["overall"] += 1
         self._passed["overall"] += decision.outcome is Outcome.ACCEPTED
 
