@@ -77,7 +77,7 @@ def judge_samples(
 
 
 def judged(sample: Sample, decision: GateDecision) -> Sample:
-    """Return the sample with the gates' verdict on it."""
+    """Return the sample with the gates' decision on it."""
     return sample.model_copy(
         update={"outcome": decision.outcome, "score": decision.score, "reasons": tuple(decision.reasons)}
     )

@@ -25,8 +25,8 @@ from tools.sources.seeds import load_seed_tasks
 def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
     """Return the node; each visit is one round.
 
-    A round that the budget cuts short is gone on with where the budget is raised, and where it is not ends with the
-    calls that were paid for.
+    A round that the budget cuts short goes on where the budget is raised; where it is not, it ends with the calls that
+    were paid for.
     """
 
     async def generate(state: PipelineState) -> PipelineState:
@@ -56,7 +56,7 @@ def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
 
         overspend = await for_each(calls, ask)
         if overspend and not state.get("capped"):
-            # The same round goes on once there is a word on the budget: what it paid for is in the ledger.
+            # The same round goes on once the budget is decided: what it paid for is in the ledger.
             return {"overspend": overspend}
         return {
             "round": round_,
@@ -124,7 +124,7 @@ async def round_calls(
 
 
 def samples_of(call: ChatCall, completion: Completion, round_: int) -> list[Sample]:
-    """Return a pending sample for each task in a completion, and a failed one for each block that is none."""
+    """Return a pending sample for each task in a completion, and a failed one for each block that is not a task."""
     parsed = answered_tasks(call, completion)
     rows = [
         Sample(

@@ -1,7 +1,7 @@
 """respond: the policy answers each training prompt k times, every draw with its own seed.
 
-A prompt with checks that no draw passes gets more: draws with examples of the asked form before the prompt, and texts
-of its own that are put right. Where a completion came from is its provenance.
+A prompt of which no draw is fit to imitate gets further candidates: scaffolded draws, with examples of the asked form
+before the prompt, and repaired texts of its own draws. A candidate's provenance says which it is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tools.progress import report
 
 
 def prompts_to_answer(store: RecordStore) -> Pending:
-    """Return what tells which samples still lack candidates; one that waits for a person is answered meanwhile."""
+    """Return the function that lists the samples that lack draws; one that waits for a person is answered, too."""
 
     async def pending(state: PipelineState) -> list[str]:
         run_id = state["run_id"]
@@ -47,8 +47,8 @@ def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
             draws = [d for d in range(request.sampling.candidates) if d not in drawn]
             capped = state.get("capped", False)
             done = await asyncio.gather(*(draw_candidate(endpoint, sample, d, request, capped) for d in draws))
-            done += await rescued(endpoint, sample, [*drawn.values(), *done], request, capped)
-            # All at once: a sample with its draws in the store is never looked at again.
+            done += await further_candidates(endpoint, sample, [*drawn.values(), *done], request, capped)
+            # All at once: a sample with its draws in the store is never answered again.
             await store.add(run_id, done)
             report("respond", 1)
 
@@ -59,7 +59,7 @@ def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
     return respond
 
 
-async def rescued(
+async def further_candidates(
     endpoint: ChatEndpoint, sample: Sample, plain: Sequence[Candidate], request: RunRequest, capped: bool
 ) -> list[Candidate]:
     """Return further candidates for a prompt of which no plain draw is fit to imitate; none for every other prompt.
@@ -77,7 +77,7 @@ async def rescued(
 async def draw_candidate(
     endpoint: ChatEndpoint, sample: Sample, draw: int, request: RunRequest, capped: bool
 ) -> Candidate:
-    """Return one draw as a record; a draw that cannot be had is a failed record.
+    """Return one draw as a record; a draw that fails is a failed record.
 
     Args:
         endpoint: the policy.
@@ -88,7 +88,7 @@ async def draw_candidate(
 
     Raises:
         BudgetExceeded: the cap is reached, and a person may still raise it.
-        EndpointError: the endpoint is out of reach or refuses us: no other draw would fare better.
+        EndpointError: the endpoint is out of reach or refuses us: every other draw would fail, too.
     """
     scaffolded = draw >= request.sampling.candidates
     try:
@@ -124,9 +124,9 @@ def new_candidate(sample: Sample, draw: int, completion: Completion, scaffolded:
     text, ended = completion.text.strip(), completion.finish_reason == "stop"
     reasons = guard(sample.prompt, text, ended)
     if scaffolded and copied(sample, text):
-        reasons += ("it speaks of the example that stood before the prompt",)
+        reasons += ("it is about the example before the prompt",)
     elif scaffolded and not reasons and not fit_to_imitate(sample, text, ended):
-        reasons = ("the examples before the prompt did not help: a check fails, or it hardly keeps to the matter",)
+        reasons = ("not fit to imitate: a check fails, it repeats itself, or it talks about the conversation",)
     return Candidate(
         id=content_hash(sample.id, draw, text),
         sample_id=sample.id,
@@ -163,7 +163,7 @@ def repaired_candidates(sample: Sample, candidates: Sequence[Candidate], most: i
 
 
 def failed_candidate(sample: Sample, draw: int, reason: str, scaffolded: bool) -> Candidate:
-    """Return the record of a draw that could not be had."""
+    """Return the record of a draw that failed."""
     return Candidate(
         id=content_hash(sample.id, draw, reason),
         sample_id=sample.id,

@@ -1,4 +1,4 @@
-"""What is done for a prompt that no plain draw answered well: texts put right, and examples before the prompt."""
+"""Further candidates for a prompt that no plain draw answered well: repaired texts, and examples before the prompt."""
 
 import json
 

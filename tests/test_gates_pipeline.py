@@ -97,7 +97,7 @@ def test_the_decision_follows_score_and_severity(faults: list[list[Severity]], o
     ]
     decision = decide_row("s", results, settings)
     flat = [severity for severities in faults for severity in severities]
-    assert decision.score == pytest.approx(math.prod(1 - severity.price for severity in flat), abs=1e-5)
+    assert decision.score == pytest.approx(math.prod(1 - severity.penalty for severity in flat), abs=1e-5)
     if Severity.CRITICAL in flat or decision.score < settings.review:
         assert decision.outcome is Outcome.REJECTED
     elif decision.score < settings.accept:

@@ -117,9 +117,9 @@ def test_our_policy_lets_pass(text: str) -> None:
         ("name: x\nrules:\n- {code: a, severity: awful, detail: d, terms: [t]}", "rules.0.severity"),
         ("name: x\nrules:\n- {code: A b, severity: low, detail: d, terms: [t]}", "rules.0.code"),
         ("name: x\nrules:\n- {code: a, severity: low, detail: d}", "neither terms nor patterns"),
-        ("name: x\nrules:\n- {code: a, severity: low, detail: d, patterns: ['(']}", "no regular expression"),
+        ("name: x\nrules:\n- {code: a, severity: low, detail: d, patterns: ['(']}", "not a regular expression"),
         ("name: x\nrules:\n- {code: a, severity: low, detail: d, patterns: ['a*']}", "matches an empty text"),
-        ("name: x\nrules:\n- {code: a, severity: low, detail: d, terms: ['--']}", "holds no word"),
+        ("name: x\nrules:\n- {code: a, severity: low, detail: d, terms: ['--']}", "has no word"),
         ("name: x\nrules:\n- {code: a, severity: low, detail: d, terms: [t], colour: red}", "rules.0.colour"),
     ],
 )

@@ -96,7 +96,7 @@ async def test_a_text_that_copies_its_example_is_rejected_with_that_reason(tmp_p
     policy = Policy([*DRAWN, "AN UMBRELLA KEEPS BEES DRY WHEN IT RAINS.", "BEES ARE BUSY ALL SUMMER LONG."])
     found = await answered(tmp_path, policy, OF, repairs=0)
     reasons = [c.reasons for c in found if c.provenance == "scaffolded"]
-    assert reasons == [("it speaks of the example that stood before the prompt",), ()]
+    assert reasons == [("it is about the example before the prompt",), ()]
 
 
 async def test_a_prompt_without_checks_gets_more_where_every_draw_is_degenerate(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_blank_lines_a_byte_order_mark_and_line_separators_are_read(tmp_path: Pa
         ('{"prompt": "\\ud800"}', 'line 2: "prompt" holds half of a surrogate pair'),
         ('{"prompt": "a\\u0000"}', 'line 2: "prompt" holds a NUL character'),
         ("[" * 100_000, r"line 2: not JSON that can be read \(nested deeper"),
-        ('{"prompt": "fine"}', "line 2: this prompt stands on line 1 already"),
+        ('{"prompt": "fine"}', "line 2: this prompt is already on line 1"),
     ],
 )
 def test_a_broken_line_is_refused_with_its_number(tmp_path: Path, line: str, message: str) -> None:

@@ -81,6 +81,7 @@ NO_ROWS: dict[str, tuple[bytes, str]] = {
     "nested lines": (b'{"a":' + b"[" * 100_000, f"nested deeper than {MAX_DEPTH} levels"),
     "nested array": (b"[" * 100_000, "not JSON"),
     "closed nested array": (b"[" * 100_000 + b"]" * 100_000, "not JSON"),
+    "a tab as it is": (b'{"a": "\t"}', "1: not JSON (Invalid control character at column 8)"),
     "comment": (b"// by hand\n{}\n", "1: not JSON (Expecting value at column 1)"),
     "pretty object": (b'{\n  "prompt": "p"\n}\n', "1: not JSON"),
     "CSV": (b"prompt,output\np,o\n", "1: not JSON (Expecting value at column 1)"),
@@ -112,21 +113,26 @@ def test_every_source_refuses_what_is_no_rows_in_one_line(source: Source, kind: 
     assert line.startswith(str(path)) and message in line and "\n" not in line and len(line) < 400 + len(str(path))
 
 
-@pytest.mark.parametrize("layout", ["array", "array on one line", "lines without an end"])
-def test_every_source_that_needs_all_rows_refuses_a_file_cut_off(source: Source, layout: str, tmp_path: Path) -> None:
-    read, rows = source
+CUT = ["array", "array on one line", "lines without an end"]
+
+
+@pytest.mark.parametrize("layout", CUT)
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "gates"])
+def test_a_source_that_needs_all_rows_refuses_a_file_cut_off(name: str, layout: str, tmp_path: Path) -> None:
+    read, rows = SOURCES[name]
     whole = WHOLE[layout](rows)
     for kept in range(len(whole) // 2 + 20, len(whole)):
         (tmp_path / "rows").write_bytes(whole[:kept])
-        if read is gated:
-            assert gate_cut(tmp_path / "rows") == 1
-        else:
-            with pytest.raises(BadInput, match=r"rows, (line|row) [23]: not (JSON|UTF-8|there)"):
-                read(tmp_path / "rows")
+        with pytest.raises(BadInput, match=r"rows, (line|row) [23]: not (JSON|UTF-8|there)"):
+            read(tmp_path / "rows")
 
 
-def gate_cut(path: Path) -> int:
-    return gate_file(path, path.parent / "out", Gates()).unreadable
+@pytest.mark.parametrize("layout", CUT)
+@pytest.mark.parametrize("lost", [1, 2, 9])
+def test_the_gates_count_what_is_cut_off_and_go_on(layout: str, lost: int, tmp_path: Path) -> None:
+    (tmp_path / "rows").write_bytes(WHOLE[layout](ALPACA)[:-lost])
+    report = gate_file(tmp_path / "rows", tmp_path / "out", Gates())
+    assert report.unreadable == 1 and report.rows == report.unreadable + report.accepted
 
 
 def test_a_fault_has_its_line_and_column(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What can be done for a prompt that no plain draw answered well: a text put right, or an example in the prompt."""
+"""Further candidates for a prompt that no plain draw answered well: repaired texts, and scaffolded draws."""
 
 from tools.candidates.passing import fit_to_imitate
 from tools.candidates.repair import repair

@@ -16,16 +16,16 @@ _ASIDE = re.compile(
     r"|\bplease provide\b|\byour (?:text|message) (?:is|seems)\b|https?:|www\.|\[Your Name\]|\bmy name is\b",
     re.IGNORECASE,
 )
-"""Talk about the conversation in place of an answer, which small models fall into."""
+"""Talk about the conversation instead of an answer, as small models often write."""
 
 
 def aside(text: str) -> bool:
-    """Whether a text talks about the conversation, or its writer, in place of the matter."""
+    """Whether a text talks about the conversation, or its writer, instead of the subject."""
     return bool(_ASIDE.search(text))
 
 
 def fit_to_imitate(sample: Sample, text: str, ended: bool) -> bool:
-    """Whether every check of the prompt passes, the guard has nothing to say, and the text hardly repeats itself."""
+    """Whether every check of the prompt passes, the guard finds no fault, and the text hardly repeats itself."""
     return (
         not guard(sample.prompt, text, ended)
         and distinct_n(text, 3) >= DISTINCT

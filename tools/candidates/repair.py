@@ -1,8 +1,8 @@
-"""Put a text right: cut it to whole sentences that keep the prompt's limits, and give it the form that is asked.
+"""Repair a text: keep whole sentences within the prompt's limits, and give them the form that the prompt asks for.
 
-Nothing is invented but form: sentences are kept or dropped, never rewritten; around them come bullets, quotation marks,
-a title from the prompt's own words, or a phrase that the prompt dictates. What passes in the end is checked in full,
-so a repair that does not work out is no repair. Sentences are told apart and titles made by the habits of English.
+Only the form is new: sentences are kept or dropped, never rewritten; what is added are bullets, quotation marks, a
+title in the prompt's own words, or a phrase that the prompt dictates. The result is checked in full, and dropped where
+it fails. Sentences are split and titles made by the rules of English.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from tools.checks.kinds import as_phrases
 from tools.checks.text import bare_words, count_phrase, normal, sentences, words
 
 MOST_WORDS = 120
-"""A repaired text is at most so long: what a small model keeps up without losing the thread."""
+"""Most words of a repaired text: a small model does not stay coherent for longer."""
 LEAST_KEPT = 0.5
-"""Least share of a text's words that a repair keeps where the prompt sets no limit or number: what is left of a text
-that lost more is a fragment, and imitating fragments shortens the adapter's answers."""
+"""Smallest share of a text's words that a repair keeps where the prompt sets no limit or number: with fewer it is a
+fragment, and an adapter that imitates fragments gives shorter answers."""
 LIMITS = frozenset(("max_words", "max_sentences", "max_characters", "bullets", "numbered", "lines"))
 SENTENCE_WORDS = (4, 34)
 """Words of a sentence worth keeping."""
@@ -39,28 +39,28 @@ _FORM = frozenset(
     "character characters bullet bullets points heading quotes quotation asterisks placeholders commas comma "
     "digits".split()
 )
-"""Words by which a clause of a prompt is known to speak of the form, not of the matter."""
+"""A clause of a prompt with one of these is about the form, not about the subject."""
 _FORM_TALK = frozenset(
     "asterisk asterisks bracket brackets bullet bullets capital capitals characters comma commas json letters title "
     "lower-case lowercase markdown paragraph paragraphs phrase placeholder placeholders quotation quotes sentence "
     "sentences upper-case uppercase valid words".split()
 )
-"""A sentence with one of these that stands in the prompt, too, talks about the demand in place of meeting it."""
+"""A sentence with one of these that is in the prompt, too, talks about the demand instead of meeting it."""
 Demands = Mapping[str, Any]
 
 
 def repair(sample: Sample, text: str) -> str | None:
-    """Return the text in the form that the sample's checks ask, or ``None`` where that cannot be had from it.
+    """Return the text in the form that the sample's checks ask, or ``None`` where that is not possible.
 
     Args:
-        sample: the prompt and its checks. A kind of check that no form can bring about is merely looked at.
+        sample: the prompt and its checks. A check that does not depend on the form is not worked on.
         text: a completion, finished or not.
     """
     demands = {check.kind: check.value for check in sample.checks}
     kept = _select(demands, _usable(demands, sample.prompt, text))
     if kept is None:
         return None
-    shaped = _dress(demands, sample.prompt, kept)
+    shaped = _formatted(demands, sample.prompt, kept)
     least = 0.0 if LIMITS & demands.keys() else LEAST_KEPT * min(len(words(text)), MOST_WORDS)
     return shaped if len(words(shaped)) >= least and fit_to_imitate(sample, shaped, ended=True) else None
 
@@ -89,7 +89,7 @@ def _usable(demands: Demands, prompt: str, text: str) -> list[str]:
 
 
 def _select(demands: Demands, found: list[str]) -> list[str] | None:
-    """Return the first sentences that fit the limits, those with required words before all; ``None`` if too few."""
+    """Return the first sentences that fit the limits, those with required words first; ``None`` if too few."""
     pieces = next((demands[kind] for kind in ("bullets", "numbered", "lines") if kind in demands), None)
     beside = sum(kind in demands for kind in ("title", "heading", "ends_with"))
     most = min(pieces or 99, demands.get("max_sentences", 99) - beside)
@@ -118,7 +118,7 @@ def _dictated(demands: Demands) -> str:
     return f"{demands.get('starts_with', '')} {demands.get('ends_with', '')}"
 
 
-def _dress(demands: Demands, prompt: str, kept: list[str]) -> str:
+def _formatted(demands: Demands, prompt: str, kept: list[str]) -> str:
     postscript = kept.pop() if "postscript" in demands else None
     title = topic(prompt, " ".join(kept))
     text = _body(demands, title, kept)
@@ -173,12 +173,12 @@ def topic(prompt: str, text: str) -> str:
 
     Args:
         prompt: request and demands, in any order.
-        text: what was answered.
+        text: the answer.
     """
     told = set(bare_words(text)) - _SMALL
     clauses = [clause.strip() for clause in re.split(r"[.,;:!?\n\"]+", prompt) if clause.strip()]
-    of_matter = [clause for clause in clauses if not _FORM & set(bare_words(clause))] or clauses
-    best = max(of_matter, key=lambda clause: len(told & set(bare_words(clause))), default="")
+    of_subject = [clause for clause in clauses if not _FORM & set(bare_words(clause))] or clauses
+    best = max(of_subject, key=lambda clause: len(told & set(bare_words(clause))), default="")
     plain = _REQUEST.sub("", best).strip() or best
     parts = plain.split()[:8]
     while len(parts) > 1 and parts[-1].casefold() in _SMALL:

@@ -1,4 +1,4 @@
-"""A scaffold: examples in the asked form, put before a prompt when it is sampled. Training leaves them out."""
+"""Scaffolding: examples in the asked form before a prompt when it is sampled. Training leaves them out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def scaffold(sample: Sample, draw: int) -> tuple[tuple[str, str], ...]:
 
     Args:
         sample: the prompt and its checks.
-        draw: which draw; the examples take turns.
+        draw: which draw; the examples rotate.
     """
     stock = _stock()
     turns = [stock[(draw + turn) % len(stock)] for turn in range(len(stock))]
@@ -35,7 +35,7 @@ def scaffold(sample: Sample, draw: int) -> tuple[tuple[str, str], ...]:
 
 
 def copied(sample: Sample, text: str) -> bool:
-    """Whether a text speaks of an example's subject, of which its prompt says nothing."""
+    """Whether a text is about an example's subject, which its prompt does not mention."""
     told, asked = set(bare_words(text)), set(bare_words(sample.prompt))
     return any(word in told and word not in asked for example in _stock() for word in example["subject"])
 

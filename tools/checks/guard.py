@@ -1,7 +1,7 @@
 """The guard: why a text is degenerate. A text with any reason is never chosen for training, whatever its checks say.
 
-Optimising for verifiable checks alone teaches a small model to repeat itself and to run on; so the guard stands before
-rows are built, and in the evaluation's ``guarded`` metric.
+Optimising for verifiable checks alone teaches a small model to repeat itself and to run on; so the guard is applied
+before rows are built, and in the evaluation's ``guarded`` metric.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MIN_DISTINCT = 0.6
 MAX_ONE_SENTENCE = 0.3
 """Most of a text's words that one repeated sentence may make up."""
 _COPIED_WORDS = 5
-"""A shared run of words shorter than this is no copy of the prompt."""
+"""A shared run of fewer words is not a copy of the prompt."""
 
 _LOOP = re.compile(r"(\S.{0,14}?)\1{9,}", re.DOTALL)
 """A short piece ten times in a row; within one long word the 3-grams do not see it."""
@@ -38,7 +38,9 @@ _HEAD = 240
 
 
 def distinct_n(text: str, n: int) -> float:
-    """Return the share of distinct n-grams of words among all, in [0, 1]; 1.0 where the text has none.
+    """Return the share of distinct n-grams of words among those of one text, in [0, 1].
+
+    Where the text has none the share is 1: nothing repeats.
 
     Args:
         text: any text; case and punctuation do not count.
@@ -96,7 +98,7 @@ def _repeated_sentence(text: str) -> str | None:
 def _copy(prompt: str, text: str) -> str | None:
     """Return a reason where the text is half of the prompt or more to the letter, or begins with all of its words.
 
-    To the letter: a sentence with a comma put right is an answer, not a copy.
+    To the letter: a sentence with a corrected comma is an answer, not a copy.
     """
     asked, answered = bare_words(prompt), bare_words(text)
     if len(asked) >= _COPIED_WORDS and answered[: len(asked)] == asked:

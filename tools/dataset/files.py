@@ -91,12 +91,12 @@ def dataset_files(samples: Sequence[Sample], pairs: Sequence[Pair], seeds: Seque
 def write_dataset(
     folder: Path, samples: Sequence[Sample], pairs: Sequence[Pair], seeds: Sequence[Sample], run_id: str
 ) -> DatasetRef:
-    """Write a version of the dataset; rows that were written before keep their version.
+    """Write a version of the dataset; the same rows as before are not written again.
 
     Args:
         folder: the run's folder of datasets.
         samples: accepted training samples.
-        pairs: what they gave.
+        pairs: their chosen and rejected completions.
         seeds: seed tasks that SFT imitates, too.
         run_id: named in the manifest.
 
@@ -125,7 +125,7 @@ def write_dataset(
 
 
 def _asked(sample: Sample) -> list[dict[str, str]]:
-    """Return the user's turn; the input in it is named again, for Alpaca's format sets it apart."""
+    """Return the user's turn; its input is also a field of its own, as in Alpaca's format."""
     (turn,) = _turn("user", sample.prompt)
     return [turn | {"input": writable(sample.input)} if sample.input else turn]
 
@@ -139,7 +139,7 @@ def _json(value: Any) -> bytes:
 
 
 def _jsonl(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    # ASCII escapes keep U+2028 from breaking readers that split on more than a newline.
+    # ASCII escapes: some readers split lines at U+2028, too.
     return "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in rows).encode()
 
 

@@ -1,14 +1,15 @@
 """Which completions are chosen and rejected. Pure: the same records give the same rows.
 
 What a small model learns first from preferences is to repeat itself, to run on, or to be long or short. So a degenerate
-text is never chosen, a pair's lengths are of one order, and what is turned away from is the policy's own plain draw:
-that is what it would say.
+text is never chosen, the lengths of a pair are similar, and the rejected text is a plain draw of the policy itself:
+what it would say.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import assert_never
 
 from state.records import Candidate, Judgement, Outcome, Record, Review, Sample
 from state.request import Training
@@ -23,7 +24,7 @@ REJECTED_STARS = 2
 
 
 class Rated(Record):
-    """A candidate with all that is known of its worth."""
+    """A candidate with its rating."""
 
     candidate: Candidate
     stars: int
@@ -44,12 +45,12 @@ class Rated(Record):
 
     @property
     def may_be_rejected(self) -> bool:
-        """Whether training may turn away from it: one or two stars, and drawn as the policy is asked."""
+        """Whether training may reject it: one or two stars, and a plain draw."""
         return self.stars <= REJECTED_STARS and self.candidate.provenance == "sampled"
 
 
 class Pair(Record):
-    """What one prompt gives to the datasets."""
+    """What one prompt contributes to the datasets."""
 
     sample: Sample
     imitated: tuple[Rated, ...]
@@ -72,8 +73,8 @@ def rate(
 ) -> Rated | None:
     """Join the records of one candidate; ``None`` where nobody rated it.
 
-    A person's word counts more than the crew's: an approved completion has at least four stars, a rejected one at
-    most two, and a person's own text five.
+    A person overrides the crew: an approved completion has at least four stars, one that was rejected or replaced by an
+    edited text at most two, and the edited text five.
     """
     if edited:
         stars, overall = 5, 100.0
@@ -82,7 +83,7 @@ def rate(
     else:
         stars, overall = judgement.stars, judgement.overall
         if review is not None:
-            stars = max(stars, CHOSEN_STARS) if review.decision == "approve" else min(stars, REJECTED_STARS)
+            stars = _reviewed_stars(stars, review)
     results = run_checks(sample.checks, candidate.text)
     return Rated(
         candidate=candidate,
@@ -93,8 +94,18 @@ def rate(
     )
 
 
+def _reviewed_stars(stars: int, review: Review) -> int:
+    match review.decision:
+        case "approve":
+            return max(stars, CHOSEN_STARS)
+        case "edit" | "reject":
+            return min(stars, REJECTED_STARS)
+        case _:
+            assert_never(review.decision)
+
+
 def pair(sample: Sample, rated: Iterable[Rated], settings: Training) -> Pair:
-    """Choose the best completions of a prompt, and the worst of like length to set against the best.
+    """Choose the best completions of a prompt, and the worst of similar length to reject beside the best.
 
     Args:
         sample: the prompt.
@@ -112,7 +123,7 @@ def pair(sample: Sample, rated: Iterable[Rated], settings: Training) -> Pair:
 
 
 def _opposes(chosen: Rated, other: Rated, settings: Training) -> bool:
-    """Whether a completion may be set against the chosen one."""
+    """Whether a completion may be the rejected one beside the chosen one."""
     lengths = sorted(len(words(r.candidate.text)) for r in (chosen, other))
     return (
         other.may_be_rejected

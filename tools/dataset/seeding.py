@@ -1,4 +1,4 @@
-"""The seed tasks that training imitates beside the policy's own completions."""
+"""The seed tasks that training imitates, in addition to the policy's own completions."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from tools.checks.text import words
 from tools.sources.seeds import SeedTask
 
 LEAST_WORDS = 30
-"""A label, a number or a single sentence holds little language open, and shortens the adapter's answers."""
+"""Fewest words of an output: a label, a number or a single sentence preserves little of the language, and makes the
+adapter's answers shorter."""
 _BUCKETS = 10_000
 
 
 def imitated_seeds(tasks: Iterable[SeedTask], share: float) -> list[Sample]:
     """Return a share of the seed tasks with an output of some length, each with that output, as training samples.
 
-    People wrote them. A model that imitates only its own best answers narrows to their language; these hold it open.
+    People wrote them. A model that imitates only its own best answers loses language; these preserve it.
 
     Args:
         tasks: the run's seed tasks.
-        share: in [0, 1]. Which tasks it is follows from a hash of each, so a task stays on its side when others are
-            added, and what is left can measure the perplexity.
+        share: in [0, 1]. A hash of each task decides, so a task is not moved when others are added, and the rest can
+            measure the perplexity.
     """
     return [
         Sample(

@@ -1,6 +1,6 @@
 """Quality gates: what an instruction must pass, why it did not, and how diverse the rest is.
 
-verdicts.py    severities, one verdict a gate, one decision a row, pass rates, the number for low diversity
+results.py     severities, the result of each gate, the decision on each row, pass rates, a round's diversity
 content.py     Stanford Alpaca's content rules
 rouge.py       ROUGE-L's tokens, formula and ties
 diversity.py   the exact index: does a text repeat a kept one?

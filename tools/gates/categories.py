@@ -2,7 +2,7 @@
 
 Every category has cues, words and phrases in three strengths. A strength counts once however many of its cues occur;
 the category with the highest sum wins, and the order of ``CATEGORIES`` settles a tie. Without any cue, a question asks
-for an explanation and anything else for writing. Whoever doubts a label can read off why it was given.
+for an explanation and anything else for writing. So it can always be seen why a label was given.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The coherence gate: do instruction, input and output belong together, and is it English that we read?
+"""The coherence gate: do instruction, input and output belong together, and are they English?
 
-Each rule looks at what can be seen without a model, and none is a proof, so most cost a part of the score, not the row.
-A model's opinion can be joined as a factor of the score; asking the model is the caller's work.
+Each rule looks at what can be seen without a model, and none is a proof, so most lower the score and do not reject the
+row. A model's opinion can be a factor of the score; the caller asks the model.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from tools.gates.language import ANOTHER_SCRIPT, other_language
 from tools.gates.results import Issue, Severity
 
 Opinion = Callable[[Sample], tuple[float, str] | None]
-"""A model's view of one row: a score in [0, 1] and a reason, or ``None`` for no view. It is read, never awaited: look
-the answers up in what was asked before."""
+"""Returns a model's opinion on one row: a score in [0, 1] and a reason, or ``None`` where there is none. It is not
+awaited: ask the model beforehand."""
 
 _GIVEN_TEXT = re.compile(
     r"\b(?:the|this|these|that)\s+(?:following|given|provided|attached|(?:\w+\s+)?below)\b"
@@ -82,11 +82,11 @@ def _input_issues(sample: Sample) -> Iterator[Issue]:
         and (mention := _GIVEN_TEXT.search(sample.instruction))
         and not _HELD_INSIDE.search(sample.instruction)
     ):
-        yield _issue("missing_input", f"speaks of {mention.group()!r}, but there is no input", Severity.MEDIUM)
+        yield _issue("missing_input", f"mentions {mention.group()!r}, but there is no input", Severity.MEDIUM)
     if not given:
         return
     if _PLACEHOLDER.fullmatch(given[:300]):
-        yield _issue("placeholder_input", f"the input only stands for one: {_short(given)!r}", Severity.HIGH)
+        yield _issue("placeholder_input", f"the input is a placeholder: {_short(given)!r}", Severity.HIGH)
     elif blank := _BLANK_TO_FILL.search(given):
         yield _issue("placeholder_input", f"the input has a blank left to fill: {blank.group()!r}", Severity.MEDIUM)
     if _words(given) == _words(sample.instruction):
@@ -100,11 +100,11 @@ def _output_issues(sample: Sample) -> Iterator[Issue]:
     if _words(output) == _words(sample.instruction):
         yield _issue("output_is_instruction", "the output repeats the instruction", Severity.HIGH)
     if _PLACEHOLDER.fullmatch(output[:300]):
-        yield _issue("placeholder_output", f"the output only stands for one: {_short(output)!r}", Severity.HIGH)
+        yield _issue("placeholder_output", f"the output is a placeholder: {_short(output)!r}", Severity.HIGH)
     if refusal := _REFUSAL.match(output):
         yield _issue("refusal", f"the output declines: {refusal.group().strip()!r}", Severity.MEDIUM)
     if _ASKS_FOR_INPUT.match(output):
-        yield _issue("asks_for_input", f"the output asks for what it should have: {_short(output)!r}", Severity.MEDIUM)
+        yield _issue("asks_for_input", f"the output asks for input: {_short(output)!r}", Severity.MEDIUM)
     if bled := _NEXT_TASK.search(output):
         yield _issue(
             "next_task_left", f"the output runs on into the next task: {bled.group().strip()!r}", Severity.HIGH

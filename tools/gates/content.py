@@ -1,6 +1,6 @@
-"""The content rules: what Stanford Alpaca refuses in an instruction, and what no reference answer may lack.
+"""The content rules: what Stanford Alpaca refuses in an instruction, and what a reference answer must have.
 
-All of them are critical: a row that breaks one is of no use as an instruction. Those on words, keywords, openings and
+All of them are critical: a row that breaks one is useless as an instruction. Those on words, keywords, beginnings and
 first characters follow ``generate_instruction.py``; those on characters and on the output are ours.
 """
 
@@ -38,14 +38,14 @@ _PUNCTUATION = frozenset(string.punctuation)
 def content_issues(sample: Sample) -> list[Issue]:
     """Return one issue for each rule that the sample breaks, all critical; none for a sample that is fine.
 
-    A given prompt (``origin`` is ``prompt``) may come without an output: answering it is the policy's work.
+    A given prompt (``origin`` is ``prompt``) may come without an output: the policy answers it.
     """
     found = [*_instruction_faults(sample.instruction), *_row_faults(sample)]
     return [Issue(code=code, detail=detail, severity=Severity.CRITICAL) for code, detail in found]
 
 
 def is_missing_input(text: str) -> bool:
-    """Say whether an input only states that there is none, such as ``<noinput>``, ``No input required.`` or ``N/A``."""
+    """Return whether an input says that there is none, such as ``<noinput>``, ``No input required.`` or ``N/A``."""
     return len(text) <= 60 and _NO_INPUT.fullmatch(text) is not None
 
 

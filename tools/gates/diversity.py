@@ -1,11 +1,11 @@
-"""The diversity gate's index: has a kept text a ROUGE-L above the threshold with this one?
+"""The diversity gate's index: does a kept text have a ROUGE-L above the threshold with a new one?
 
-The verdict equals ``rouge_score``'s for every pair, yet few pairs are ever looked at. Three filters stand before the
+The answer equals ``rouge_score``'s for every pair, yet few pairs are ever compared. Three filters stand before the
 count of a common subsequence, and none can drop a true repeat:
 
 1. Two texts that share ``a`` tokens also share one among the rarest ``m - a + 1`` of the first and the rarest
    ``n - a + 1`` of the second (the prefix filter; Chaudhuri, Ganti and Kaushik, ICDE 2006). So only these are indexed
-   and probed. "Rare" need not be true, only one order for all: a word seen later counts as rarer.
+   and probed. "Rare" need not be exact, only one order for all: a word seen later counts as rarer.
 2. A 64-bit signature of each text's words bounds how many tokens the two can share.
 3. The lengths then say whether that many are enough.
 
@@ -47,10 +47,10 @@ class Neighbours:
 
 
 class DiversityIndex:
-    """Kept texts, and the exact question whether a new one repeats one of them.
+    """Kept texts, and an exact test whether a new one repeats one of them.
 
-    A text without any token (empty, or of signs alone) repeats nothing, as in ``rouge_score``. Nothing is persisted:
-    an index is rebuilt by adding the kept texts again.
+    A text without any token (empty, or of punctuation alone) repeats nothing, as in ``rouge_score``. Nothing is
+    persisted: an index is rebuilt by adding the kept texts again.
 
     Args:
         threshold: F-measure in (0, 1] above which a text counts as a repeat.
@@ -74,7 +74,7 @@ class DiversityIndex:
         return self._match(self._encode(tokens(text)))
 
     def add(self, text: str) -> int:
-        """Keep a text without asking, and return its position.
+        """Keep a text without comparing it, and return its position.
 
         Raises:
             CorralError: the index holds ``MAX_WORDS`` different words.
@@ -96,7 +96,7 @@ class DiversityIndex:
         return repeated
 
     def most_similar(self, texts: Sequence[str], k: int = 10) -> list[Neighbours]:
-        """Score each text against every kept one: exact, and much dearer than ``match``.
+        """Score each text against every kept one: exact, and much slower than ``match``.
 
         Args:
             texts: what to look up; nothing is kept.

@@ -1,4 +1,4 @@
-"""The gates alone over any Alpaca-format file: every row read, judged, written out and counted."""
+"""The gates alone over an Alpaca-format file: every row is read, judged, written and counted."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class UnreadableRow(Record):
 
 
 class GateReport(Record):
-    """What the gates made of a file. ``rows`` is the sum of the four counts after it."""
+    """The gates' results on a file. ``rows`` is the sum of the four counts after it."""
 
     file: str
     rows: int = Field(ge=0)
@@ -59,7 +59,7 @@ class GateReport(Record):
     policy: str
     """The safety policy's name."""
     gates: dict[str, GateRate]
-    """How many rows each gate met and passed; ``overall`` for all of them."""
+    """How many rows each gate saw and passed; ``overall`` for all of them."""
     pass_rates: dict[str, float]
     """The same as shares in [0, 1]."""
     reasons: dict[str, int]
@@ -228,7 +228,7 @@ def _refuse_own_output(path: Path, out: Path) -> None:
 
 @contextmanager
 def _written_together(out: Path) -> Iterator[dict[Outcome, TextIO]]:
-    """Open the three files of rows under passing names, and give them their own when all went well."""
+    """Open the three files of rows under temporary names, and rename them when all rows are written."""
     out.mkdir(parents=True, exist_ok=True)
     parts = {outcome: out / f".part-{os.getpid()}-{name}" for outcome, name in _FILES.items()}
     try:

@@ -1,8 +1,8 @@
-"""Is a text English? A cheap look first, a statistical detector only where that look cannot tell.
+"""Is a text English? A cheap test first, a statistical detector only where that test does not decide.
 
-Words such as "the", "which" and "describe" occur in few other languages, and nearly every instruction holds one: they
-settle it in microseconds. The rest goes to langdetect (a port of Google's language-detection; one millisecond), with
-its seed fixed, and only when it has enough words to be trusted.
+Words such as "the", "which" and "describe" occur in few other languages, and nearly every instruction has one: they
+decide in microseconds. The rest goes to langdetect (a port of Google's language-detection; one millisecond), with its
+seed fixed, and only when it has enough words to be trusted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OTHER_SCRIPT_SHARE, _FEWEST_LETTERS = 0.3, 4
 
 
 def other_language(text: str) -> str | None:
-    """Name what a text reads as, where that is not English; ``None`` for English and for what is too short to tell.
+    """Return the language of a text that is not English; ``None`` for English, and for a text too short to tell.
 
     Returns:
         A code such as ``de``, or ``ANOTHER_SCRIPT`` where over 30% of the letters are not Latin.

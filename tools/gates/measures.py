@@ -142,7 +142,11 @@ class FiguresBuilder:
 
 
 def corpus_distinct_n(texts: Iterable[str], n: int) -> float:
-    """Return the share of different word ``n``-grams among all of them, in [0, 1]; 0 where there is none."""
+    """Return the share of different word ``n``-grams among those of all texts, in [0, 1] (Li et al., 2016).
+
+    Where no text has one the share is 0: nothing there is diverse. ``tools.checks.guard.distinct_n`` is the share
+    within one text, and 1 there: nothing repeats.
+    """
     total, different = 0, set()
     for text in texts:
         words = tokens(text)

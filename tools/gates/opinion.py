@@ -22,8 +22,8 @@ class CoherenceOpinion(BaseModel):
 async def ask_opinions(endpoint: ChatEndpoint, samples: Sequence[Sample]) -> dict[str, tuple[float, str]]:
     """Ask about every sample at once.
 
-    An opinion is a help, never a condition: a sample without one, because its call failed or the budget is used
-    up, is judged without it.
+    Opinions are optional: a sample without one, because its call failed or the budget is used up, is judged without
+    it.
 
     Returns:
         A score in [0, 1] and a reason for each sample's id that has one.

@@ -2,7 +2,7 @@
 
 Self-Instruct parses with a neural network for this. Instructions are nearly always imperatives or questions, so here a
 lexicon and the shape of English are enough: the first known verb is the verb, and the object is the last word of the
-noun phrase that follows it. What cannot be told is left empty.
+noun phrase that follows it. What is not found is left empty.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:[-'\u2019][^\W\d_]+)*|[.,:;?!()\"\u201c\u201d\n
 def verb_and_noun(instruction: str) -> tuple[str, str]:
     """Return the verb of an instruction in its base form, and its object in the singular.
 
-    Either is lower-case, and empty where it cannot be told. A question without a command in it has the question word
+    Either is lower-case, and empty where it is not found. A question without a command in it has the question word
     in place of the verb.
     """
     words = _WORD.findall(instruction[:400].lower())

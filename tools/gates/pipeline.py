@@ -18,13 +18,13 @@ class GatePipeline:
     """Judges rows one after another against everything kept so far.
 
     Accepted rows join the diversity index as they come, so the order of a batch matters and a row can repeat one of the
-    same batch. Rows that wait for a person or are rejected do not join. CPU-bound: about a millisecond a row.
+    same batch. Rows that wait for a person or are rejected do not join. CPU-bound: about a millisecond for each row.
 
     Args:
         settings: thresholds of the run.
         kept: instructions that a new one must not repeat: the seeds, and what earlier rounds accepted.
         policy: the safety policy or its file; ours where none is given.
-        opinion: a model's view for the coherence gate, looked up, not asked for. What it raises passes through.
+        opinion: returns a model's opinion for the coherence gate, given beforehand. Its exceptions are passed on.
 
     Raises:
         BadInput: the policy's file is wrong.

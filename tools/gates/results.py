@@ -1,7 +1,7 @@
-"""What a gate says of a row, how four such sayings become one score, and what follows from the score.
+"""What each gate found in a row, the row's score over all gates, and the decision on the row.
 
-Every fault that a gate finds has a severity, and a severity has a price: the row's score is the product of
-``1 - price`` over all its faults, so faults add up across gates and one critical fault is enough.
+Every fault that a gate finds has a severity, and a severity has a penalty: the row's score is the product of
+``1 - penalty`` over all its faults, so faults add up across gates and one critical fault is enough.
 
     low 0.1    a blemish: two of them still pass at 0.8
     medium 0.3 a person should look: one alone leads to review
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, assert_never, get_args
 
 from pydantic import Field
 
@@ -22,7 +22,7 @@ from state.records import Outcome, Record
 from state.request import Gates
 
 GateName = Literal["content", "diversity", "safety", "coherence"]
-GATES: tuple[GateName, ...] = ("content", "diversity", "safety", "coherence")
+GATES: tuple[GateName, ...] = get_args(GateName)
 """The gates, in the order in which a row meets them."""
 
 
@@ -35,19 +35,26 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
     @property
-    def price(self) -> float:
-        """The share of the score that one such fault takes, in (0, 1]."""
-        return _PRICES[self]
-
-
-_PRICES = {Severity.LOW: 0.1, Severity.MEDIUM: 0.3, Severity.HIGH: 0.5, Severity.CRITICAL: 1.0}
+    def penalty(self) -> float:
+        """The share of the score that one such fault costs, in (0, 1]."""
+        match self:
+            case Severity.LOW:
+                return 0.1
+            case Severity.MEDIUM:
+                return 0.3
+            case Severity.HIGH:
+                return 0.5
+            case Severity.CRITICAL:
+                return 1.0
+            case _:
+                assert_never(self)
 
 
 class Issue(Record):
     """One fault that a gate found in one row."""
 
     code: str = Field(pattern=r"^[a-z0-9_]+$")
-    """What rule was broken; stable, to be counted by."""
+    """The rule that was broken, by a stable name under which it is counted."""
     detail: str
     """What was seen, in a few words for a person."""
     severity: Severity
@@ -59,7 +66,7 @@ class Issue(Record):
 
 
 class GateResult(Record):
-    """What one gate says of one row."""
+    """What one gate found in one row."""
 
     gate: GateName
     passed: bool
@@ -72,19 +79,19 @@ class GateResult(Record):
 
 
 class GateDecision(Record):
-    """What becomes of one row, and why."""
+    """The decision on one row, and why."""
 
     sample_id: str
     outcome: Outcome
     """``accepted``, ``waiting`` for a person, or ``rejected``."""
     score: float = Field(ge=0, le=1)
     reasons: tuple[str, ...] = ()
-    """All gates' reasons, in their order. An accepted row may have some: blemishes that were not worth a rejection."""
+    """All gates' reasons, in their order. An accepted row may have some, of faults too small to reject it."""
     results: tuple[GateResult, ...] = ()
-    """One for each gate the row met: after a critical fault the later gates are not asked."""
+    """One for each gate that saw the row: after a critical fault the later gates do not."""
 
     def result(self, gate: GateName) -> GateResult | None:
-        """Return one gate's result, or ``None`` where the row did not get that far."""
+        """Return one gate's result, or ``None`` where the gate did not see the row."""
         return next((result for result in self.results if result.gate == gate), None)
 
 
@@ -94,7 +101,7 @@ def reason_code(reason: str) -> str:
 
 
 def result_of(gate: GateName, issues: Sequence[Issue], settings: Gates, *, opinion: float = 1.0) -> GateResult:
-    """Turn what a gate found into its result.
+    """Return a gate's result from the faults it found.
 
     Args:
         gate: the gate.
@@ -102,8 +109,8 @@ def result_of(gate: GateName, issues: Sequence[Issue], settings: Gates, *, opini
         settings: ``accept`` is what the gate's score must reach to have passed.
         opinion: a model's score in [0, 1], a factor like the others.
     """
-    worst = max((issue.severity for issue in issues), key=lambda severity: severity.price, default=None)
-    score = round(math.prod([1 - issue.severity.price for issue in issues], start=opinion), 6)
+    worst = max((issue.severity for issue in issues), key=lambda severity: severity.penalty, default=None)
+    score = round(math.prod([1 - issue.severity.penalty for issue in issues], start=opinion), 6)
     return GateResult(
         gate=gate,
         passed=worst is not Severity.CRITICAL and score >= settings.accept,
@@ -126,29 +133,29 @@ def decide_row(sample_id: str, results: Sequence[GateResult], settings: Gates) -
 
 
 def round_diversity(decisions: Iterable[GateDecision]) -> float:
-    """Return the one number for low diversity: the share of offered rows that the diversity gate kept.
+    """Return a round's diversity: the share of the rows offered to the diversity gate that it kept.
 
-    Offered is what passed the content rules. Below ``Gates.min_diversity`` a round counts as too alike. A round that
-    offered nothing has nothing alike in it: 1.
+    A row is offered if it passed the content rules. Below ``Gates.min_diversity`` the rows of a round are too alike. A
+    round without such rows has nothing alike in it: 1.
     """
     asked = [result for decision in decisions if (result := decision.result("diversity")) is not None]
     return sum(result.passed for result in asked) / len(asked) if asked else 1.0
 
 
 class GateRate(Record):
-    """How many rows a gate met, and let pass."""
+    """How many rows a gate saw, and passed."""
 
     met: int = Field(0, ge=0)
     passed: int = Field(0, ge=0)
 
     @property
     def rate(self) -> float:
-        """The share passed, in [0, 1]; 1 where the gate met no row."""
+        """The share passed, in [0, 1]; 1 where the gate saw no row."""
         return self.passed / self.met if self.met else 1.0
 
 
 def pass_rates(decisions: Iterable[GateDecision]) -> dict[str, GateRate]:
-    """Count, for each gate and under ``overall`` for all of them, how many rows were met and passed."""
+    """Count, for each gate and under ``overall`` for all of them, how many rows were seen and passed."""
     tally = PassTally()
     for decision in decisions:
         tally.add(decision)

@@ -1,9 +1,9 @@
 """ROUGE-L as ``rouge_score`` 0.1.2 computes it, down to the last bit of its floating point.
 
-Only the verdict "is the F-measure above the threshold" matters to the diversity gate. It is turned round here: for two
-lengths, ``least_lcs`` is the shortest common subsequence at which the verdict is yes. Whole numbers are then enough,
-and a library that counts subsequences quickly can decide. The float formula is kept in its original order of
-operations because it settles the ties: 7 of 9 and 11 tokens is a true F of 0.7 that comes out just above it.
+The diversity gate only asks whether the F-measure is above the threshold. The question is inverted here: for two
+lengths, ``least_lcs`` is the shortest common subsequence at which the answer is yes. Whole numbers are then enough, and
+a library that counts subsequences quickly can decide. The float formula is kept in its original order of operations
+because it settles the ties: 7 of 9 and 11 tokens is a true F of 0.7 that comes out just above it.
 """
 
 from __future__ import annotations

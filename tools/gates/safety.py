@@ -1,6 +1,6 @@
 r"""The safety gate: a policy file of terms and patterns, each with a severity, matched on whole words.
 
-A policy is YAML, ours or the owner's own (``seeds/policies/safety.yaml`` is the one that comes along)::
+A policy is YAML, ours or the owner's own (``seeds/policies/safety.yaml`` is the default)::
 
     name: house rules
     rules:
@@ -9,7 +9,7 @@ A policy is YAML, ours or the owner's own (``seeds/policies/safety.yaml`` is the
         detail: how to make a weapon
         terms: [pipe bomb]       # words as they stand; white space and hyphens between them are one
         patterns: ['(build|make)\s+a\s+bomb']   # regular expressions
-        except: ['bath bomb']    # patterns; what they cover is not looked at
+        except: ['bath bomb']    # patterns; what they cover is not searched
 
 Text is matched without regard to case, after NFKC, so that full-width or ligature letters do not slip through. Both
 terms and patterns hold only from one word boundary to another: ``ass`` does not match in ``class``.
@@ -32,7 +32,7 @@ from state.records import Sample
 from tools.gates.results import Issue, Severity
 
 DEFAULT_POLICY = Path(__file__).resolve().parents[2] / "seeds" / "policies" / "safety.yaml"
-"""The policy that comes along."""
+"""The default policy."""
 _SHOWN = 60
 
 
@@ -42,14 +42,14 @@ class SafetyRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
 
     code: str = Field(pattern=r"^[a-z0-9_]+$")
-    """What it is counted by."""
+    """The name under which it is counted."""
     severity: Severity
     detail: str = Field(min_length=1)
-    """What a person is told."""
+    """What it is about, for a person."""
     terms: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     exceptions: tuple[str, ...] = Field((), alias="except")
-    """Patterns for what looks like a hit and is none."""
+    """Patterns of what is harmless though a term or pattern matches it."""
 
     @field_validator("patterns", "exceptions")
     @classmethod
@@ -59,7 +59,7 @@ class SafetyRule(BaseModel):
                 re.compile(pattern)
                 whole_words = _whole_words(pattern)
             except re.error as error:
-                raise ValueError(f"the pattern {pattern!r} is no regular expression ({error})") from error
+                raise ValueError(f"the pattern {pattern!r} is not a regular expression ({error})") from error
             if whole_words.match(""):
                 raise ValueError(f"the pattern {pattern!r} matches an empty text")
         return patterns
@@ -68,7 +68,7 @@ class SafetyRule(BaseModel):
     @classmethod
     def _has_words(cls, terms: tuple[str, ...]) -> tuple[str, ...]:
         if empty := [term for term in terms if not re.search(r"\w", term)]:
-            raise ValueError(f"the term {empty[0]!r} holds no word")
+            raise ValueError(f"the term {empty[0]!r} has no word")
         return terms
 
     @model_validator(mode="after")

@@ -1,1 +1,1 @@
-"""Writing instructions: seed tasks, the prompt, the parser, the decision between rounds, and what it costs."""
+"""Writing instructions: seed tasks, the prompt, the parser, the decision on the next round, and the costs."""

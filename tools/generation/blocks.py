@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 HEAD = 120
-"""A label ends within so many characters of its line; the bound keeps all matching linear in the text."""
+"""A label ends within this many characters of its line; the bound keeps all matching linear in the text."""
 LABEL = re.compile(
     r"[\s#>*_`•-]*(?:(?:task|example)\b\s*)?(?:#?(?P<number>\d{1,4})\s*[.):\]-]*[\s*_`]*)?"
     r"(?P<name>instruction|input|output)(?P<plural>s?)(?:\s*#?(?P<after>\d{1,4}))?[\s*_`]*[:\uff1a][*_`]*",
@@ -66,7 +66,7 @@ class Block:
         return text[number.end() :] if number else text
 
     def is_empty(self) -> bool:
-        """Tell whether there is nothing, not even a label."""
+        """Return whether there is nothing, not even a label."""
         return not (self.labelled or len(self.parts) > 1 or any(line.strip() for line in self.parts["instruction"]))
 
     def add(self, line: str) -> None:
@@ -86,7 +86,7 @@ class Block:
         self.parts.setdefault(label.name, []).append(label.rest)
 
     def ends_in_heading(self, *, bare_number: bool) -> bool:
-        """Tell whether the last line of text is one such as ``Task 5``, a rule or, if asked, a lone number."""
+        """Return whether the last line of text is one such as ``Task 5``, a rule or, if asked, a lone number."""
         last = next((line for line in reversed(self.parts[self.current]) if line.strip()), "")
         if len(last) > HEAD:
             return False
@@ -106,7 +106,7 @@ class Block:
 def split_blocks(text: str, first_number: int) -> list[Block]:
     """Cut a text into blocks, in order; the first continues a head that the prompt had written.
 
-    ``###`` on a line of its own always parts two blocks. So does an instruction label, except one without a number
+    ``###`` on a line of its own always separates two blocks. So does an instruction label, except one without a number
     inside a numbered list, or ``Instructions:`` inside an output, where a recipe may have it.
     """
     blocks = [Block(first_number)]
@@ -138,20 +138,20 @@ def read_label(line: str) -> Label | None:
 
 
 def _is_text(label: Label, block: Block, numbered: bool) -> bool:
-    """Tell whether an instruction label belongs to the text of the block before it."""
+    """Return whether an instruction label belongs to the text of the block before it."""
     if label.number is not None or block.is_empty() or block.ends_in_heading(bare_number=True):
         return False
     return numbered or (label.is_plural and block.current == "output")
 
 
 def _is_filler(block: Block, *, first: bool, only: bool) -> bool:
-    """Tell an empty stretch, or a lead-in such as "Here are the tasks:", from a block."""
+    """Return whether a block is empty, or a lead-in such as "Here are the tasks:"."""
     lead_in = first and not only and not block.labelled and len(block.parts) == 1
     return block.is_empty() or (lead_in and block.text("instruction").rstrip().endswith(":"))
 
 
 def _lines(text: str) -> list[str]:
-    """Split into lines, first parting labels that share one."""
+    """Split into lines, after separating labels that share one."""
     lines: list[str] = []
     for line in AFTER_NO_INPUT.sub("\n", NUMBERED_INLINE.sub("\n", text)).split("\n"):
         label = read_label(line)

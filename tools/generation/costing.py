@@ -1,7 +1,7 @@
-"""What a run will cost, before it starts, and what it did cost beside it.
+"""Estimate a run's cost before it starts, and compare it with the actual cost.
 
 The estimate is arithmetic on the request. It takes every completion to be as long as it may be, and a prompt to be as
-long as the seed tasks suggest, so it errs on the dear side, except where a model writes fewer good tasks than assumed.
+long as the seed tasks suggest, so it is usually too high, except where a model writes fewer good tasks than assumed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ BYTES_PER_TOKEN = 4
 MESSAGE_TOKENS = 4
 """Added by a chat template to each message."""
 JUDGES = len(DIMENSIONS) + 1
-"""Calls for one judgement: one a dimension, and the expert."""
+"""Calls for one judgement: one for each dimension, and one for the expert."""
 LIKELIHOODS = 3
 """Calls for one judgement by likelihoods."""
 RUBRIC_TOKENS = 200
-"""Of a judge's prompt without the prompt and answer that it judges: 110 for a judge and 195 for the expert as our
-wording stands, and the JSON schema that goes with them."""
+"""Of a judge's prompt without the prompt and answer that it judges: 110 for a judge and 195 for the expert in their
+present wording, and the JSON schema of the answer."""
 
 
 class StageCost(Record):
@@ -51,7 +51,7 @@ class CostEstimate(Record):
 
 
 class StageComparison(Record):
-    """A stage's estimate with the truth beside it."""
+    """A stage's estimated and actual cost."""
 
     stage: str
     estimated: StageCost
@@ -104,7 +104,7 @@ def estimate(
 
 
 def _responding(request: RunRequest, plain: int, scaffolded: int, question: int) -> StageCost:
-    """Return the cost of the draws, as if no prompt were answered well without examples."""
+    """Return the cost of the draws, if every prompt needs the scaffolded ones, too."""
     answer = request.sampling.max_tokens
     parts = ((plain, question), (scaffolded, question + SHOWN * (question + answer)))
     stages = [
@@ -151,11 +151,11 @@ def generation_calls(settings: Generation) -> int:
 
 
 def compare(estimated: CostEstimate, actual: Iterable[PurposeTally]) -> list[StageComparison]:
-    """Return a row a stage and one for the total, last.
+    """Return a row for each stage, and a last one for the total.
 
     Args:
-        estimated: from before the run.
-        actual: the ledger's sums, of what this run paid for; ``judge:accuracy`` counts as ``judge``.
+        estimated: the estimate from before the run.
+        actual: the ledger's sums over the calls that this run paid for; ``judge:accuracy`` counts as ``judge``.
     """
     spent: dict[str, list[StageCost]] = {}
     for tally in actual:

@@ -1,4 +1,4 @@
-"""What to do next in the loop of generating and gating: one pure function of what is known."""
+"""The decision on the next round of generation: a pure function of what is known."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from state.records import Record
 from tools.generation.prompting import completion_share
 
 ASSUMED_SHARE = 0.5
-"""Share of a call's new tasks that are taken to be accepted until a round has shown the true one: an assumption."""
+"""Share of a call's new tasks that is expected to be accepted until a round has shown the true share: an assumption."""
 GROWTH = 4
-"""A round makes at most so many times the calls of the one before, whatever a bad yield suggests."""
+"""A round makes at most this many times the calls of the last one, however few of its tasks were accepted."""
 FAILED_ROUNDS = 2
 """Rounds in a row without a single answer after which generation stops."""
 UNKNOWN_RESET = 60.0
-"""Seconds to wait for a limit whose reset the server does not tell: the common window is a minute."""
+"""Seconds to wait where the server does not say when its rate limit resets: the usual window is a minute."""
 
 
 class GenerationFacts(Record):
@@ -45,7 +45,7 @@ class GenerationFacts(Record):
     accepted_per_call: float | None = Field(None, ge=0)
     """Over all rounds; ``None`` before the first."""
     offered: int = Field(0, ge=0)
-    """Rows that the last round's answers held."""
+    """Rows in the last round's answers."""
     novelty: float | None = Field(None, ge=0, le=1)
     """Share of novel rows among those offered in the last round; ``None`` where there were none."""
     min_diversity: float = Field(0.3, ge=0, le=1)
@@ -54,21 +54,21 @@ class GenerationFacts(Record):
     budget_left: float | None = Field(None)
     """Dollars; ``None`` for no cap. Negative counts as 0."""
     requests_left: int | None = Field(None, ge=0)
-    """In the rate limit's window; ``None`` where the server does not tell."""
+    """In the rate limit's window; ``None`` where the server does not say."""
     tokens_left: int | None = Field(None, ge=0)
-    """In the rate limit's window; ``None`` where the server does not tell."""
+    """In the rate limit's window; ``None`` where the server does not say."""
     reset_seconds: float | None = Field(None, ge=0)
-    """Until the window begins anew; ``None`` where the server does not tell."""
+    """Until a new window begins; ``None`` where the server does not say."""
 
 
 def decide_next_round(facts: GenerationFacts) -> NextRound:
-    """Decide about the next round.
+    """Decide on the next round.
 
     In this order: stop at the target, after the last round, and after two rounds without an answer; stop when the
-    budget does not pay for the smallest batch; wait for the window to begin anew, and make the round then, when the
-    rate limit does not admit the smallest batch; shrink the batch to what budget and limit allow, and by half after a
-    round without an answer; retry with other seeds when the last round was too alike or empty; else proceed. Every
-    decision but ``stop`` leads to one round, so the rounds bound the loop.
+    budget does not pay for the smallest batch; wait for a new window, and make the round then, when the rate limit does
+    not admit the smallest batch; shrink the batch to what budget and limit allow, and by half after a round without an
+    answer; retry with other seeds when the last round's rows were too alike, or none; else proceed. Every decision but
+    ``stop`` leads to one round, so the rounds bound the loop.
     """
     ended = _end(facts)
     if ended is not None:
@@ -84,7 +84,7 @@ def decide_next_round(facts: GenerationFacts) -> NextRound:
     if size < facts.batch_size:
         reason = f"asking {size} tasks a call instead of {facts.batch_size}: {because}"
         return NextRound(action="shrink", reason=reason, batch_size=size, calls=calls)
-    again = _wanting(facts)
+    again = _shortcoming(facts)
     if again is not None:
         return NextRound(action="retry", reason=again, batch_size=size, calls=calls)
     reason = f"{facts.accepted} of {facts.target} accepted, round {facts.rounds_done + 1} of {facts.rounds}"
@@ -92,7 +92,7 @@ def decide_next_round(facts: GenerationFacts) -> NextRound:
 
 
 def _wait(facts: GenerationFacts, smallest: int) -> NextRound:
-    """Return a round that begins when the rate limit's window does."""
+    """Return a round that begins with the rate limit's next window."""
     seconds = UNKNOWN_RESET if facts.reset_seconds is None else facts.reset_seconds
     renewed = facts.model_copy(update={"requests_left": None, "tokens_left": None})
     size, _ = _size(renewed, smallest)
@@ -117,7 +117,7 @@ def _end(facts: GenerationFacts) -> str | None:
     return None
 
 
-def _wanting(facts: GenerationFacts) -> str | None:
+def _shortcoming(facts: GenerationFacts) -> str | None:
     """Return what was wrong with the last round's rows, if anything."""
     if facts.rounds_done == 0:
         return None
@@ -131,7 +131,7 @@ def _wanting(facts: GenerationFacts) -> str | None:
 
 
 def _size(facts: GenerationFacts, smallest: int) -> tuple[int, str]:
-    """Return the batch size that all limits allow, and which of them binds."""
+    """Return the batch size that all limits allow, and which of them is the smallest."""
     limits = [
         (facts.batch_size, "nothing limits it"),
         (_affordable(facts), "the budget pays for no more"),

@@ -13,7 +13,7 @@ DECODER = json.JSONDecoder(strict=False)
 
 
 def holds_json_tasks(text: str) -> bool:
-    """Tell whether the text holds an object that looks like a task."""
+    """Return whether the text holds an object that looks like a task."""
     return "{" in text and INSTRUCTION_KEY.search(text) is not None
 
 

@@ -1,8 +1,8 @@
-"""Reading tasks out of what models really return.
+"""Read tasks from what models really return.
 
-The format asked for is Alpaca's: blocks parted by ``###``, each with a numbered instruction, input and output. Models
-bend it: numbers go missing or wrong, labels turn bold or lower-case, two parts share a line, the list becomes JSON.
-Every block ends as a task or as a failure with its reason, whatever the text; nothing here raises.
+The format asked for is Alpaca's: blocks separated by ``###``, each with a numbered instruction, input and output.
+Models deviate from it: numbers go missing or wrong, labels turn bold or lower-case, two parts share a line, the list
+becomes JSON. Every block ends as a task or as a failure with its reason, whatever the text; nothing here raises.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _has_instruction_label(text: str) -> bool:
 
 
 def _ends_between_blocks(text: str) -> bool:
-    """Tell whether the text ends with a separator, so that its last block is whole."""
+    """Return whether the text ends with a separator, so that its last block is whole."""
     return text.rstrip().rpartition("\n")[2].strip() == "###"
 
 

@@ -1,4 +1,4 @@
-"""The parts of a parsed task, cleaned, or the reason why they make none."""
+"""Clean the parts of a parsed task, or say why they are not a task."""
 
 from __future__ import annotations
 

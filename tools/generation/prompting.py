@@ -1,9 +1,9 @@
 """Alpaca's batch prompt: some seed tasks as the head of a numbered list that the model is to continue.
 
 After Stanford Alpaca (``prompt.txt`` and ``encode_prompt`` in ``generate_instruction.py``): the same nine requirements
-and block format, in words of our own. Alpaca asked a completion model, which simply went on with the list. A server
+and block format, in our own words. Alpaca asked a completion model, which simply continued the list. A server
 that continues a last message of the assistant, such as llama.cpp's, lets a chat model do the same, and for the embedded
-model that decides: 7 rows in 1,000 tokens then pass the gates; with the demonstrations in the user's message 4, and
+model this is decisive: 7 rows in 1,000 tokens then pass the gates; with the demonstrations in the user's message 4, and
 with all of it there hardly any. Other servers refuse such a message, so they are asked in one message of the user.
 """
 

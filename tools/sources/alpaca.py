@@ -28,7 +28,7 @@ def read_alpaca(path: Path) -> Iterator[AlpacaRow | BadRow]:
     """Read a file's rows in order; a broken row comes as a fault, and reading goes on behind it.
 
     Raises:
-        BadInput: the file cannot be opened, or is no file of JSON.
+        BadInput: the file cannot be opened, or is in another format.
     """
     for row in read_rows(path, ALPACA):
         yield row if isinstance(row, BadRow) else _alpaca_row(row)

@@ -1,4 +1,4 @@
-"""What a person gives to be judged: rows of a file or mappings in a program, checked one by one.
+"""Items to judge: rows of a file or mappings in a program, checked one by one.
 
 A row has a ``prompt`` (or Alpaca's ``instruction`` and ``input``), an
 ``output`` (or ``model_output``), and may have ``checks`` as in a prompts file, and a ``context`` of brand and readers.
@@ -48,7 +48,7 @@ def item_of(row: Mapping[str, Any], where: str) -> Item:
     """Return a row as an item.
 
     Args:
-        row: the mapping; keys beside those of an item are left alone, so that files of others can be judged.
+        row: the mapping; other keys are ignored, so that files made elsewhere can be judged.
         where: its place, for the error.
 
     Raises:
@@ -65,7 +65,7 @@ def prompt_of(row: Mapping[str, Any], where: str) -> str:
     """Return a row's prompt: ``prompt``, or ``instruction`` with ``input`` under it.
 
     Raises:
-        BadInput: there is none.
+        BadInput: it has no prompt.
     """
     prompt = first_of(row, "prompt", "instruction")
     if not isinstance(prompt, str) or not prompt.strip():

@@ -49,7 +49,7 @@ def read_labels(path: Path) -> Labels:
 
     Raises:
         BadInput: the file cannot be read or has no rows, one is broken or has no label (its place is named), both kinds
-            are in one file, or all labels are the same, which no agreement can be measured on.
+        are in one file, or all labels are the same, so that agreement cannot be measured.
     """
     return checked_labels([_label(row.fields, f"{path}, {row.place}") for row in require_rows(path, LABELS)], str(path))
 

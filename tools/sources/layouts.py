@@ -40,11 +40,11 @@ class Piece:
     column: int
     """Character of that line where it begins, from 1."""
     fault: str = ""
-    """Why it is not read; empty where the layout has nothing against it."""
+    """Why it is not read; empty where the layout is right."""
 
 
 def pieces(file: BinaryIO) -> Iterator[Piece]:
-    """Yield the rows of a file from its current position on; blank lines are no rows."""
+    """Yield the rows of a file from its current position on; blank lines do not count."""
     return _elements(file) if _is_array(file) else _lines(file)
 
 

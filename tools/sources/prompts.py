@@ -69,13 +69,13 @@ def load_prompts(path: Path, heldout_share: float) -> list[Sample]:
     for place, row, checks in rows:
         sample = _sample(row, checks, stated, heldout_share)
         if (first := places.setdefault(sample.id, place)) != place:
-            raise BadInput(f"{path}, {place}: this prompt stands on {first} already; remove one of them")
+            raise BadInput(f"{path}, {place}: this prompt is already on {first}; remove one of them")
         found.append(sample)
     return found
 
 
 def prompt_key(prompt: str, given: str = "") -> str:
-    """Return what makes two prompts the same: the text of instruction and input without case and spacing."""
+    """Return the key by which two prompts are the same: instruction and input without case and spacing."""
     return " ".join(unicodedata.normalize("NFKC", f"{prompt}\n\n{given}").casefold().split())
 
 
@@ -116,7 +116,7 @@ def _prompt(path: Path, row: Row) -> tuple[_Prompt, tuple[Check, ...]]:
 
 
 def _check(index: int, value: dict[str, Any]) -> Check:
-    """Return a check as written; a list of phrases becomes a tuple, and ``true`` is no number."""
+    """Return a check as written; a list of phrases becomes a tuple, and ``true`` is not a number."""
     given = dict(value)
     if isinstance(given.get("value"), bool | float):
         raise BadInput(f"check {index}: 'value' must be a whole number, a phrase or a list of phrases")

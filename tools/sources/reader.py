@@ -54,11 +54,11 @@ class BadRow:
     number: int
     fault: str
     text: str
-    """Its first characters, escaped where they are no text."""
+    """Its first characters; bytes that are not UTF-8 are escaped."""
 
 
 def read_rows(path: Path, wanted: str) -> Iterator[Row | BadRow]:
-    """Read a file's rows in order, broken ones too; blank lines are no rows.
+    """Read a file's rows in order, broken ones too; blank lines do not count.
 
     Args:
         path: a file of JSON objects, one a line or in one array; UTF-8 with or without a byte order mark.
@@ -158,7 +158,8 @@ def _content(piece: Piece) -> dict[str, Any] | str:
 def _syntax_fault(piece: Piece, error: json.JSONDecodeError) -> str:
     column = error.colno + (piece.column - 1 if error.lineno == 1 else 0)
     line = "" if piece.unit == "line" else f"line {piece.line + error.lineno - 1}, "
-    return f"not JSON ({error.msg} at {line}column {column})"
+    message = error.msg.removesuffix(" at")
+    return f"not JSON ({message} at {line}column {column})"
 
 
 def _inner_fault(content: dict[str, Any], *, escaped: bool) -> str:

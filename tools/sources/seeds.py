@@ -14,14 +14,14 @@ SEED_TASKS = "each a seed task in Self-Instruct's format (sources.seeds)"
 
 
 class SeedInstance(Record):
-    """One input of a task, and the answer that is right for it."""
+    """One input of a task, and its correct answer."""
 
     input: str = ""
     output: str
 
 
 class SeedTask(Record):
-    """A task written by hand: what a generated one should look like, and what it must not repeat."""
+    """A task written by hand: an example for generated ones, which must not repeat it."""
 
     id: str
     name: str
