@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,13 @@ from state.errors import BadInput, BudgetExceeded, EndpointUnreachable
 from state.records import Answer, Candidate, Check, Sample
 from state.request import Evaluation
 from tests.test_evaluation_scoreboard import LONG, QUICK, SHORT, answer, sample
-from tools.evaluation.perplexity import LEAST_WORDS, heldout_passages, paired_nats, read_scores, write_scores
+from tools.evaluation.asking import Passage, PassageScore
+from tools.evaluation.perplexity import LEAST_WORDS, heldout_passages, paired_nats
 from tools.evaluation.scoreboard import Scoreboard, score_answers
 from tools.evaluation.statistics import length_controlled_rate
 from tools.evaluation.winning import in_words, judge_pairs, pairs_to_judge, win_rate
 from tools.judging.preference import Preference
 from tools.sources.seeds import SeedInstance, SeedTask
-from tools.weights.answering import Passage, PassageScore
 
 TEXT = " ".join(f"word{number}" for number in range(LEAST_WORDS))
 duels = st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(-60, 60).map(float)), min_size=1, max_size=30)
@@ -117,15 +116,10 @@ def test_passages_are_long_unused_and_in_one_order() -> None:
     assert heldout_passages([], many, [], limit=3) == chosen[:3]
 
 
-def test_scores_survive_their_file_and_pair_up(tmp_path: Path) -> None:
-    scores = [PassageScore(id=name, nats=3.0 * k, tokens=3) for k, name in enumerate("cab", start=1)]
-    write_scores(tmp_path / "x" / "nats.json", scores)
-    read = read_scores(tmp_path / "x" / "nats.json")
-    assert read == {score.id: score for score in scores}
+def test_scores_pair_up() -> None:
+    read = {name: PassageScore(id=name, nats=3.0 * k, tokens=3) for k, name in enumerate("cab", start=1)}
     passages = [Passage(id="b", prompt="p", text="t"), Passage(id="c", prompt="p", text="t")]
     assert paired_nats(passages, read, read) == [(3.0, 3.0), (1.0, 1.0)]
-    (tmp_path / "torn").write_text('[{"id"')
-    assert read_scores(tmp_path / "torn") == read_scores(tmp_path / "none") == {}
 
 
 @given(duels, st.integers(0, 3))

@@ -19,7 +19,6 @@ from tests.tiny_model import tiny_model
 from tools.training.job import TrainingJob, TrainingProgress
 from tools.training.launch import train
 from tools.training.sealing import read_seal
-from tools.weights.answering import GeneratedAnswer, answer
 from tools.weights.processes import ROOT
 
 PARENT = """
@@ -122,20 +121,6 @@ async def test_what_cannot_be_trained_is_refused_in_one_line(job: TrainingJob, t
     config = job.model_copy(update={"settings": job.settings.model_copy(update={"accelerate_config": "no.yaml"})})
     with pytest.raises(BadInput, match=r"no\.yaml is not there"):
         await train(config, tmp_path / "work", lambda _: None)
-
-
-async def test_every_prompt_is_answered_once(base: Path, tmp_path: Path) -> None:
-    found: list[GeneratedAnswer] = []
-
-    async def keep(given: GeneratedAnswer) -> None:
-        found.append(given)
-
-    prompts = [(f"p{number}", "Say " + "so " * number) for number in range(5)]
-    await answer(base, None, prompts, max_tokens=6, batch_size=2, folder=tmp_path, on_answer=keep)
-    assert sorted(given.id for given in found) == [name for name, _ in prompts]
-    assert all(given.tokens == 6 for given in found if not given.ended)
-    await answer(base, None, [], max_tokens=6, batch_size=2, folder=tmp_path, on_answer=keep)
-    assert len(found) == len(prompts)
 
 
 async def test_two_processes_train_one_sealed_adapter(job: TrainingJob, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from tools.training.job import TrainingJob
 from tools.training.rows import read_rows, rows_at_once, training_order
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
 from tools.training.worker import storage_trouble
-from tools.weights.answering import Ask, shares
 from tools.weights.folders import folder_fingerprint
 from tools.weights.likelihoods import TOKENS_AT_ONCE
 from tools.weights.template import IGNORED, tokenise
@@ -55,14 +54,6 @@ def test_batches_hold_rows_of_like_length() -> None:
     spread = [max(b) - min(b) for k in range(0, 64, 8) if (b := [lengths[row] for row in order[k : k + 8]])]
     assert max(spread) == 70
     assert order != sorted(order)
-
-
-@given(st.lists(st.text(max_size=20), max_size=30), st.integers(1, 5))
-def test_every_prompt_is_answered_by_exactly_one_process(texts: list[str], count: int) -> None:
-    prompts = [Ask(str(number), text) for number, text in enumerate(texts)]
-    dealt = shares(prompts, count)
-    assert sorted(prompt for share in dealt for prompt in share) == sorted(prompts)
-    assert all(dealt) and len(dealt) <= count
 
 
 @pytest.mark.parametrize(

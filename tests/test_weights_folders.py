@@ -1,6 +1,7 @@
 """The base model: unpacked once and whole, checked on reuse, and really the model it says it is."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -87,16 +88,19 @@ def test_the_embedded_model_answers(tmp_path: Path) -> None:
     """The unpacked weights, tokenizer and chat template belong together: it knows the capital of France, and ends."""
     from transformers import AutoConfig, AutoTokenizer
 
-    from tools.weights.answerer import results
-    from tools.weights.answering import AnsweringJob
+    from tools.weights.protocol import Draw, Drawn
+    from tools.weights.worker import Model
 
     folder = base_folder("embedded", load_settings().cache)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.eos_token == "<|im_end|>"
     assert tokenizer.eos_token_id == tokenizer.pad_token_id == AutoConfig.from_pretrained(folder).eos_token_id
     assert not hasattr(AutoConfig.from_pretrained(folder), "quantization_config")
-    prompts = (("a", "What is the capital of France?"), ("b", "Say hello."))
-    found = list(results(AnsweringJob(base=str(folder), adapter=None, prompts=prompts, max_tokens=40, batch_size=2)))
-    text = {given.id: given for given in found}
-    assert "Paris" in text["a"].text and text["a"].ended
-    assert "<|" not in text["a"].text + text["b"].text
+    asked = [
+        Draw(number=n, turns=({"role": "user", "content": text},), temperature=0, top_p=1, max_tokens=40)
+        for n, text in enumerate(("What is the capital of France?", "Say hello."))
+    ]
+    found: dict[int, Drawn] = {}
+    Model(folder, None).answer(asked, lambda reply: found.update({reply.number: cast(Drawn, reply)}))
+    assert "Paris" in found[0].text and found[0].ended
+    assert "<|" not in found[0].text + found[1].text

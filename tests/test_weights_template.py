@@ -9,7 +9,8 @@ from state.errors import BadInput
 from tests.builders import sample
 from tests.tiny_model import tiny_model
 from tools.dataset.files import sft_rows
-from tools.weights.template import IGNORED, alpaca_template, load_tokenizer, tokenise, user_turn
+from tools.endpoint.chat import user_message
+from tools.weights.template import IGNORED, alpaca_template, load_tokenizer, tokenise
 
 WITHOUT = (
     "Below is an instruction that describes a task. "
@@ -61,7 +62,7 @@ def test_the_mask_of_both_templates_token_by_token(base: Path, instruction: str,
 def test_an_answering_model_is_asked_what_the_trained_one_was(base: Path) -> None:
     tokenizer = load_tokenizer(base, padding_side="left")
     asked = tokenizer.apply_chat_template(
-        [user_turn("Add.\n\n1 and 2", "1 and 2")], add_generation_prompt=True, tokenize=False
+        [user_message("Add.\n\n1 and 2", "1 and 2")], add_generation_prompt=True, tokenize=False
     )
     assert asked == WITH.format(instruction="Add.", input="1 and 2")
     assert tokenizer.pad_token_id is not None and tokenizer.padding_side == "left"
@@ -69,14 +70,14 @@ def test_an_answering_model_is_asked_what_the_trained_one_was(base: Path) -> Non
 
 def test_a_model_with_a_template_of_its_own_sees_the_whole_prompt(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(tiny_model(tmp_path))
-    asked = tokenizer.apply_chat_template([user_turn("Add.\n\n1 and 2", "1 and 2")], tokenize=False)
+    asked = tokenizer.apply_chat_template([user_message("Add.\n\n1 and 2", "1 and 2")], tokenize=False)
     assert asked == tokenizer.apply_chat_template([{"role": "user", "content": "Add.\n\n1 and 2"}], tokenize=False)
     assert "Add.\n\n1 and 2<|im_end|>" in asked and "### " not in asked
 
 
 def test_turns_follow_each_other_and_a_system_turn_is_refused(base: Path) -> None:
     tokenizer = load_tokenizer(base)
-    turns = [user_turn("One?"), {"role": "assistant", "content": "1"}, user_turn("Two?")]
+    turns = [user_message("One?"), {"role": "assistant", "content": "1"}, user_message("Two?")]
     end = tokenizer.eos_token
     expected = f"{WITHOUT.format(instruction='One?')}1{end}\n\n{WITHOUT.format(instruction='Two?')}"
     assert tokenizer.apply_chat_template(turns, tokenize=False) == expected

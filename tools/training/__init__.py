@@ -1,1 +1,1 @@
-"""Training and answering: the base model's weights, LoRA by SFT and DPO, and answers of base and adapter."""
+"""Training: LoRA adapters by SFT and DPO, in a process that can be killed and goes on."""

@@ -54,17 +54,6 @@ def alpaca_template(tokenizer: Any) -> str:
     return ("{{- bos_token -}}" if begins else "") + ALPACA.read_text(encoding="utf-8")
 
 
-def user_turn(prompt: str, input_: str = "") -> dict[str, str]:
-    """Return a prompt as a chat turn.
-
-    Args:
-        prompt: the whole text, the input at its end where it has one.
-        input_: the input again, for templates that set it apart; chat templates of other models look past it.
-    """
-    turn = {"role": "user", "content": prompt}
-    return turn | {"input": input_} if input_ else turn
-
-
 def render(tokenizer: Any, turns: Sequence[Mapping[str, str]]) -> str:
     """Return chat turns as the text that the model reads before it answers, the assistant's header included."""
     text: str = tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False)
