@@ -9,6 +9,7 @@ from state.request import Endpoint, Evaluation, Generation, Judging, Models, Run
 from tools.candidates.scaffold import SHOWN
 from tools.generation.costing import (
     JUDGES,
+    LIKELIHOODS,
     MESSAGE_TOKENS,
     RUBRIC_TOKENS,
     compare,
@@ -47,7 +48,7 @@ def request(**changes: object) -> RunRequest:
 
 def test_the_arithmetic() -> None:
     expected = estimate(request(), SEEDS, prompts_count=3)
-    generate, respond, judge = expected.stages
+    generate, respond, judge, evaluate = expected.stages
     assert (generate.stage, generate.calls, generate.completion_tokens) == ("generate", 2, 2000)
     assert 2 * 300 < generate.prompt_tokens < 2 * 500
     assert (respond.stage, respond.calls) == ("respond", 40)
@@ -56,14 +57,15 @@ def test_the_arithmetic() -> None:
     rubric = RUBRIC_TOKENS + QUESTION + 2 * MESSAGE_TOKENS
     assert judge.prompt_tokens == 720 * (rubric + 50) + 10 * (rubric + 2 * 20)
     assert judge.completion_tokens == 73_000
-    for row in (*expected.stages, expected.total):
+    assert evaluate.calls == 0, "no prompt is held out"
+    for row in (generate, respond, judge, expected.total):
         assert row.dollars == pytest.approx((row.prompt_tokens * 2 + row.completion_tokens * 10) / 1e6)
     assert expected.total.calls == 2 + 40 + 730
 
 
 def test_a_given_prompt_may_need_examples_and_repairs_and_a_generated_one_never() -> None:
     more = request(sampling=Sampling(candidates=2, max_tokens=50, scaffold_draws=3, repairs=1))
-    _, respond, judge = estimate(more, SEEDS, prompts_count=3).stages
+    _, respond, judge, _ = estimate(more, SEEDS, prompts_count=3).stages
     assert respond.calls == 40 + 3 * 3 and judge.calls == (40 + 3 * (3 + 1)) * JUDGES * 3 + 2 * 5
     shown = QUESTION + SHOWN * (QUESTION + 50) + MESSAGE_TOKENS
     assert respond.prompt_tokens == 40 * (QUESTION + MESSAGE_TOKENS) + 9 * shown
@@ -73,6 +75,15 @@ def test_the_embedded_models_cost_nothing() -> None:
     expected = estimate(RunRequest(), SEEDS, prompts_count=100)
     assert expected.total.dollars == 0
     assert expected.total.calls > 0
+
+
+def test_the_embedded_judge_reads_likelihoods_and_the_evaluation_is_counted() -> None:
+    local = request(models=Models(), evaluate=Evaluation(judged_pairs=5, max_tokens=20, sampled_draws=2))
+    *_, judge, evaluate = estimate(local, SEEDS, prompts_count=3, heldout_count=7).stages
+    assert judge.calls == (40 + 2 * 5) * LIKELIHOODS and judge.dollars == 0
+    assert evaluate.calls == 2 * 7 * (1 + 2) and evaluate.dollars == 0
+    fewer = request(evaluate=Evaluation(limit=4, sampled_draws=0))
+    assert estimate(fewer, SEEDS, prompts_count=3, heldout_count=7).stages[-1].calls == 2 * 4
 
 
 def test_the_prompt_limit_counts() -> None:
@@ -113,9 +124,9 @@ def test_the_true_cost_stands_beside_the_estimate() -> None:
         spent("judge:clarity", 7, 0.5),
     ]
     rows = compare(expected, [*actual, spent("probe", 1, 0.125)])
-    assert [row.stage for row in rows] == ["generate", "respond", "judge", "probe", "total"]
-    assert [row.estimated for row in rows[:3]] == list(expected.stages)
-    assert [row.actual.dollars for row in rows] == [0.5, 0.0, 0.75, 0.125, 1.375]
+    assert [row.stage for row in rows] == ["generate", "respond", "judge", "evaluate", "probe", "total"]
+    assert [row.estimated for row in rows[:4]] == list(expected.stages)
+    assert [row.actual.dollars for row in rows] == [0.5, 0.0, 0.75, 0.0, 0.125, 1.375]
     assert [row.actual.calls for row in rows] == [5, 0, 14, 1, 20]
     assert rows[2].actual.prompt_tokens == 140
     assert rows[0].ratio == pytest.approx(0.5 / expected.stages[0].dollars)

@@ -48,6 +48,7 @@ def places(drawn: str) -> list[float]:
 @example(0.0, 0.0, 5, False)
 @example(1.0, 1.0, 5, True)
 @example(1e9, 1e9, 4, False)
+@example(0.0, 1e-9, 1, True)
 def test_ticks_enclose_their_values_at_even_distances(a: float, b: float, about: int, whole: bool) -> None:
     marks = ticks(a, b, about, whole=whole)
     slack = 1e-6 * max(abs(a), abs(b), 1e-9)

@@ -52,7 +52,8 @@ def ticks(low: float, high: float, about: int = 5, *, whole: bool = False) -> li
     step = _round_step((high - low) / about, _WHOLE_STEPS if whole else _STEPS)
     step = max(1.0, step) if whole else step
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
+    # Values next to 0 may round to one mark, and an axis has two.
+    return [float(f"{number * step:.12g}") for number in range(first, max(last, first + 1) + 1)]
 
 
 def _round_step(raw: float, steps: Sequence[float]) -> float:
