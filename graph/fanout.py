@@ -16,7 +16,7 @@ from graph.budget import ask_for_budget
 from graph.services import Services
 from graph.steps import step
 from state.pipeline import BatchNode, BatchState, Pending, PipelineState
-from tools.progress import report
+from tools.progress import report_progress
 
 BATCH = "batch"
 BATCHES = 50
@@ -46,7 +46,7 @@ def fan_out(name: str, pending: Pending, work: BatchNode, services: Services) ->
         if (overspend := state.get("overspend")) and not state.get("capped"):
             update = {"overspend": None, "capped": await ask_for_budget(services, state["run_id"], overspend)}
         ids = await pending(state)
-        report(name, total=len(ids))
+        report_progress(name, total=len(ids))
         task = {**state, **update}
         sends = [Send(BATCH, {**task, "ids": batch}) for batch in batches_of(ids)]
         return Command(update=update, goto=sends or "__end__")

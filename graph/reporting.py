@@ -23,7 +23,7 @@ from state.records import Answer, Candidate, GenerationRound, Judgement, Outcome
 from tools.dataset.files import LINEAGE
 from tools.files import write_file
 from tools.generation.costing import compare
-from tools.progress import report
+from tools.progress import report_progress
 from tools.report.board import Board, read_board
 from tools.report.examples import ExamplePicker, Examples
 from tools.report.facts import CallGroup, Costs, RunFacts
@@ -58,7 +58,7 @@ def reported(node: Node, services: Services) -> Node:
         except Exception as error:
             line = f"the report was not written ({type(error).__name__}: {error}); corral report {state['run_id']}"
             return {**update, "warnings": [*update.get("warnings", []), line]}
-        report(node.__name__, note=str(path.name))  # type: ignore[attr-defined]  # a node is a function
+        report_progress(node.__name__, note=str(path.name))  # type: ignore[attr-defined]  # a node is a function
         return update
 
     return with_report

@@ -15,7 +15,7 @@ from tools.dataset.files import write_dataset
 from tools.dataset.pairing import pair_all
 from tools.dataset.seeding import imitated_seeds
 from tools.judging import find_calibration, trust_note, trust_refusal
-from tools.progress import report
+from tools.progress import report_progress
 from tools.sources.seeds import load_seed_tasks
 
 
@@ -34,14 +34,14 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
         candidates = await store.find(run_id, Candidate)
         judgements = await store.find(run_id, Judgement)
         reviews = await store.find(run_id, Review)
-        report("assemble", total=len(samples))
+        report_progress("assemble", total=len(samples))
         seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
         pairs = await asyncio.to_thread(pair_all, samples, candidates, judgements, reviews, request.train)
         # Beside what the policy gave, never in its place: a run without good completions trains on nothing.
         written = imitated_seeds(seeds, request.train.seed_share) if any(pair.imitated for pair in pairs) else []
         folder = runs_folder / run_id / "datasets"
         dataset = await asyncio.to_thread(write_dataset, folder, samples, pairs, written, run_id)
-        report("assemble", len(samples), note=f"{dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs")
+        report_progress("assemble", len(samples), note=f"{dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs")
         demand_rows(dataset, request)
         notes = await asyncio.to_thread(judge_trust, judgements, request, home)
         return {"dataset": dataset, "warnings": notes}

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from state.pipeline import Node, PipelineState
-from tools.progress import report
+from tools.progress import report_progress
 from tools.registry import deploy as deploy_adapter
 
 
@@ -26,9 +26,9 @@ def make_deploy(default_registry: Path) -> Node:
             "verdict": state["verdict"].model_dump(mode="json"),
             "approval": state["approval"].model_dump(mode="json"),
         }
-        report("deploy", total=1)
+        report_progress("deploy", total=1)
         version = await asyncio.to_thread(deploy_adapter, state["adapter"], registry, record)
-        report("deploy", 1, note=version)
+        report_progress("deploy", 1, note=version)
         return {"deployed": version}
 
     return deploy

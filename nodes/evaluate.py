@@ -30,7 +30,7 @@ from tools.evaluation.scoreboard import score_answers
 from tools.evaluation.winning import WinRate, judge_pairs, pairs_to_judge
 from tools.files import write_file
 from tools.judging import CrewJudge
-from tools.progress import report
+from tools.progress import report_progress
 from tools.sources.seeds import load_seed_tasks
 
 BASE = "base"
@@ -53,7 +53,7 @@ def make_evaluate(store: RecordStore, runs_folder: Path, open_endpoint: OpenEndp
         seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
         passages = heldout_passages(samples, seeds, training + imitated_seeds(seeds, request.train.seed_share))
         each = len(samples) * (1 + request.evaluate.sampled_draws) + len(passages)
-        report("evaluate", total=2 * each + min(request.evaluate.judged_pairs, len(samples)))
+        report_progress("evaluate", total=2 * each + min(request.evaluate.judged_pairs, len(samples)))
 
         before, nats_before = await measuring.measure(state, samples, passages, BASE, request.models.base)
         after, nats_after = await measuring.measure(state, samples, passages, adapter.id, adapter.folder)
@@ -102,7 +102,7 @@ class Measuring:
         endpoint = await self.open_endpoint(weights_endpoint(weights), run_id)
         there = await self.store.find(run_id, Answer, tag=model)
         wanted = answers_wanted(samples, there, request.evaluate.sampled_draws)
-        report("evaluate", len(samples) * (1 + request.evaluate.sampled_draws) - len(wanted))
+        report_progress("evaluate", len(samples) * (1 + request.evaluate.sampled_draws) - len(wanted))
         who = BASE if model == BASE else "adapter"
         refused: list[CallRefused] = []
 
@@ -115,7 +115,7 @@ class Measuring:
                 refused.append(error)
             else:
                 await self.store.add(run_id, [answer_record(model, one, completion)])
-            report("evaluate", 1, note=f"{who} answers")
+            report_progress("evaluate", 1, note=f"{who} answers")
 
         await asyncio.gather(*(ask(one) for one in wanted))
         if refused and len(refused) == len(wanted):
@@ -127,7 +127,7 @@ class Measuring:
 async def read(endpoint: ChatEndpoint, passage: Passage, who: str) -> PassageScore:
     """Return a model's score of a held-out text."""
     score = passage_score(passage, await endpoint.likelihood(passage_call(passage)))
-    report("evaluate", 1, note=f"{who} reads held-out texts")
+    report_progress("evaluate", 1, note=f"{who} reads held-out texts")
     return score
 
 
@@ -139,7 +139,9 @@ async def judged(
     if not pairs:
         return None
     judge = CrewJudge(await open_endpoint(request.models.judge, state["run_id"]), request.judge, seed=request.seed)
-    return await judge_pairs(judge, pairs, request.seed, lambda: report("evaluate", 1, note="the judge compares"))
+    return await judge_pairs(
+        judge, pairs, request.seed, lambda: report_progress("evaluate", 1, note="the judge compares")
+    )
 
 
 async def heldout_samples(store: RecordStore, run_id: str, request: RunRequest) -> list[Sample]:

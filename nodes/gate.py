@@ -15,7 +15,7 @@ from tools.endpoint.chat import OpenEndpoint
 from tools.gates import GateDecision, GatePipeline, round_diversity
 from tools.gates.opinion import ask_opinions
 from tools.generation.deciding import GenerationFacts, decide_next_round
-from tools.progress import report
+from tools.progress import report_progress
 from tools.sources.seeds import load_seed_tasks
 
 
@@ -31,13 +31,13 @@ def make_gate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpoint)
         generated = [s for s in await store.find(run_id, Sample, tag="train") if s.origin == "generated"]
         offered = [s for s in generated if s.round == round_ and s.outcome != Outcome.FAILED]
         earlier = [s for s in generated if s.round < round_ and s.outcome in (Outcome.ACCEPTED, Outcome.WAITING)]
-        report("gate", total=len(offered))
+        report_progress("gate", total=len(offered))
         opinions: dict[str, tuple[float, str]] = {}
         if request.gates.opinion and offered:
             opinions = await ask_opinions(await open_endpoint(request.models.judge, run_id), offered)
         decisions = await asyncio.to_thread(judge_samples, request, earlier, offered, opinions)
         await store.settle(run_id, [judged(s, d) for s, d in zip(offered, decisions, strict=True)])
-        report("gate", len(offered))
+        report_progress("gate", len(offered))
         accepted = await store.ids(run_id, Sample, tag="train", outcome=Outcome.ACCEPTED)
         kept = sum(s.outcome == Outcome.ACCEPTED for s in earlier) + sum(
             d.outcome == Outcome.ACCEPTED for d in decisions

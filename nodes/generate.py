@@ -17,7 +17,7 @@ from tools.gates import categorise
 from tools.generation.deciding import GenerationFacts, decide_next_round
 from tools.generation.parsing import answered_tasks
 from tools.generation.prompting import generation_call
-from tools.progress import report
+from tools.progress import report_progress
 from tools.sources.prompts import load_prompts
 from tools.sources.seeds import load_seed_tasks
 
@@ -40,7 +40,7 @@ def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
         round_ = state.get("round", 0) + 1
         endpoint = await open_endpoint(request.models.generator, run_id)
         calls = await round_calls(store, run_id, request, round_, plan, prefill=endpoint.can.prefill)
-        report("generate", total=len(calls))
+        report_progress("generate", total=len(calls))
         answered: list[str] = []
 
         async def ask(call: ChatCall) -> None:
@@ -52,7 +52,7 @@ def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
                 rows = await asyncio.to_thread(samples_of, call, completion, round_)
                 await store.add(run_id, rows)
                 answered.append(completion.key)
-            report("generate", 1)
+            report_progress("generate", 1)
 
         overspend = await for_each(calls, ask)
         if overspend and not state.get("capped"):

@@ -9,7 +9,7 @@ from state.store import RecordStore
 from tools.batch import for_each
 from tools.endpoint.chat import OpenEndpoint
 from tools.judging import CrewJudge
-from tools.progress import report
+from tools.progress import report_progress
 
 
 def candidates_to_judge(store: RecordStore) -> Pending:
@@ -39,7 +39,7 @@ def make_judge(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
                 judgement = unpaid_judgement(candidate, crew.identity, error)
             await store.add(run_id, [judgement])
             await store.settle(run_id, [judged_candidate(candidate, judgement)])
-            report("judge", 1)
+            report_progress("judge", 1)
 
         overspend = await for_each(candidates, judge_one)
         return {"overspend": overspend} if overspend else {}

@@ -18,7 +18,7 @@ from tools.batch import for_each
 from tools.candidates import copied, fit_to_imitate, repair, scaffold
 from tools.checks.guard import guard
 from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion, Message, OpenEndpoint, user_message
-from tools.progress import report
+from tools.progress import report_progress
 
 
 def prompts_to_answer(store: RecordStore) -> Pending:
@@ -50,7 +50,7 @@ def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
             done += await further_candidates(endpoint, sample, [*drawn.values(), *done], request, capped)
             # All at once: a sample with its draws in the store is never answered again.
             await store.add(run_id, done)
-            report("respond", 1)
+            report_progress("respond", 1)
 
         samples = await store.find(run_id, Sample, ids=state["ids"])
         overspend = await for_each(samples, answer)

@@ -13,7 +13,7 @@ from state.request import RunRequest
 from state.store import RecordStore
 from tools.dataset.pairing import REJECTED_STARS
 from tools.people.questions import Action, Decision, HumanAnswer, answer_schema, question
-from tools.progress import report
+from tools.progress import report_progress
 
 EDITABLE = {"completion": "completion", "instruction": "instruction"}
 """The argument of each kind of item that a person may edit."""
@@ -55,7 +55,7 @@ def make_review(store: RecordStore) -> Node:
         items = await borderline_items(store, run_id)
         page = items[done:] if request.unattended else items[done : done + request.review.page]
         if page:
-            report("review", total=len(page))
+            report_progress("review", total=len(page))
             actions = review_actions(page, request)
             answer = (
                 unattended_answer(page, request)
@@ -63,7 +63,7 @@ def make_review(store: RecordStore) -> Node:
                 else interrupt(question(actions), response_schema=answer_schema(actions))
             )
             await settle(store, run_id, page, apply_review(page, answer, datetime.now(UTC)))
-            report("review", len(page))
+            report_progress("review", len(page))
         return {"reviewed": done + len(page), "waiting": len(items) - done - len(page)}
 
     return review

@@ -20,7 +20,7 @@ from tools.endpoint import weights_here
 from tools.files import write_file
 from tools.machine.resources import training_elsewhere, training_lock
 from tools.people.questions import Action, HumanAnswer, answer_schema, question
-from tools.progress import report
+from tools.progress import report_progress
 from tools.training.checklists import (
     CheckItem,
     Checklists,
@@ -67,7 +67,7 @@ def make_decide(store: RecordStore, runs_folder: Path, cache: Path) -> Node:
             await asyncio.to_thread(_keep, folder, decision, found, request)
             if decision.action != "wait" or not left:
                 break
-            report("train", note=f"waiting: {decision.reason}")
+            report_progress("train", note=f"waiting: {decision.reason}")
             await asyncio.sleep(PAUSE_SECONDS)
         if decision.action == "abort":
             raise TrainingError(f"not trained: {decision.reason}; then 'corral resume {state['run_id']}' decides again")
@@ -104,7 +104,7 @@ def make_train(runs_folder: Path, cache: Path) -> Node:
         async with training_lock(runs_folder):
             job = decided_job(training_job(state, base, folder / "adapter"), state["training_decision"])
             try:
-                adapter = await launch_training(job, folder, progress.report)
+                adapter = await launch_training(job, folder, progress.follow)
             except TrainingError:
                 await asyncio.to_thread(_note_stop, folder, progress)
                 raise
@@ -200,7 +200,7 @@ class ProgressSteps:
         self.lowest_disk: int | None = None
         """Free bytes at the worst moment so far; ``None`` before the first step."""
 
-    def report(self, progress: TrainingProgress) -> None:
+    def follow(self, progress: TrainingProgress) -> None:
         """Tell the run's watcher of the steps since the last event; a resumed phase counts what is left of it."""
         if not progress.total:
             return
@@ -208,11 +208,11 @@ class ProgressSteps:
             self.lowest_disk = free if self.lowest_disk is None else min(free, self.lowest_disk)
         if progress.phase not in self._seen:
             self._seen[progress.phase] = progress.step - 1
-            report("train", total=progress.total - progress.step + 1)
+            report_progress("train", total=progress.total - progress.step + 1)
         before = self._seen[progress.phase]
         self._seen[progress.phase] = max(before, progress.step)
         loss = f" loss {progress.loss:.3f}" if progress.loss is not None else ""
-        report("train", max(0, progress.step - before), note=f"{progress.phase}{loss}")
+        report_progress("train", max(0, progress.step - before), note=f"{progress.phase}{loss}")
 
 
 def _keep(folder: Path, decision: TrainingDecision, found: Found, request: RunRequest) -> None:

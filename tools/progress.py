@@ -22,7 +22,7 @@ class Progress(Record):
     note: str = ""
 
 
-def report(step: str, advance: int = 0, *, total: int | None = None, note: str = "") -> None:
+def report_progress(step: str, advance: int = 0, *, total: int | None = None, note: str = "") -> None:
     """Tell whoever watches the run; outside a run (a node called on its own) nobody does.
 
     Args:
