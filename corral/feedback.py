@@ -37,7 +37,7 @@ class DimensionFeedback(Record):
     """The judge's own score where a check lowered it."""
 
 
-class Evaluation(Record):
+class CrewEvaluation(Record):
     """The five judges' word on one answer."""
 
     scores: dict[str, DimensionFeedback]
@@ -70,10 +70,10 @@ def feedback_of(judgement: Judgement) -> SyntheticFeedback:
     )
 
 
-def evaluation_of(judgement: Judgement) -> Evaluation:
+def evaluation_of(judgement: Judgement) -> CrewEvaluation:
     """Return a judgement as the five judges' evaluation."""
     failed = judgement.outcome == Outcome.FAILED
-    return Evaluation(
+    return CrewEvaluation(
         scores={
             s.dimension: DimensionFeedback(score=s.score, feedback=s.reason, capped_from=s.capped_from)
             for s in judgement.scores

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast, get_args
 
 from pydantic import ValidationError
 
-from corral.feedback import Evaluation, SyntheticFeedback, evaluation_of, feedback_of
+from corral.feedback import CrewEvaluation, SyntheticFeedback, evaluation_of, feedback_of
 from corral.pairs import DPODataset, dataset_of
 from corral.standalone import JUDGING, open_standalone
 from state.errors import BadInput
@@ -96,11 +96,11 @@ class MultiAgentRLHF(_Judges):
             task_type, endpoint=endpoint, **settings, **({} if weights is None else {"weights": dict(weights)})
         )
 
-    def evaluate(self, prompt: str, model_output: str, context: Context | None = None) -> Evaluation:
+    def evaluate(self, prompt: str, model_output: str, context: Context | None = None) -> CrewEvaluation:
         """Score one answer; see ``aevaluate``."""
         return run(self.aevaluate(prompt, model_output, context))
 
-    async def aevaluate(self, prompt: str, model_output: str, context: Context | None = None) -> Evaluation:
+    async def aevaluate(self, prompt: str, model_output: str, context: Context | None = None) -> CrewEvaluation:
         """Score one answer.
 
         Args:

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Literal
 
-import numpy as np
-
 from corral.feedback import SyntheticFeedback
 from state.errors import BadInput
 from state.records import Record
-from tools.judging.agreement import Estimate
+from tools.statistics.bootstrap import Estimate, unpaired_bootstrap
 
 ALERT_BELOW = 3.5
 """Mean rating under which an alert is raised."""
-RESAMPLES = 2000
 
 
 class FeedbackQuality(Record):
@@ -107,11 +104,8 @@ class RLHFMonitor:
         ratings = [[f.overall_rating for f in version if f.overall_rating is not None] for version in (a, b)]
         if not all(ratings):
             raise BadInput(f"version {'a' if not ratings[0] else 'b'} has no rated answer to compare")
-        generator = np.random.default_rng(seed)
-        drawn = [generator.choice(version, (RESAMPLES, len(version))).mean(axis=1) for version in ratings]
-        low, high = np.quantile(drawn[1] - drawn[0], (0.025, 0.975))
+        difference = unpaired_bootstrap(*ratings, seed=seed)
         means = [fmean(version) for version in ratings]
-        difference = Estimate(value=means[1] - means[0], low=float(low), high=float(high))
         winner: Literal["a", "b", "none"] = "b" if difference.low > 0 else "a" if difference.high < 0 else "none"
         figures = f"{difference.value:+.2f} stars (95% interval {difference.low:+.2f} to {difference.high:+.2f})"
         summary = f"no difference shown: {figures}" if winner == "none" else f"{winner.upper()} is better: {figures}"

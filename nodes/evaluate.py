@@ -27,7 +27,7 @@ from tools.evaluation.asking import (
 )
 from tools.evaluation.perplexity import heldout_passages, paired_nats
 from tools.evaluation.scoreboard import score_answers
-from tools.evaluation.winning import WinRate, judge_pairs, pairs_to_judge
+from tools.evaluation.winning import WinRate, measure_win_rate, pairs_to_judge
 from tools.files import write_file
 from tools.judging import CrewJudge
 from tools.progress import report_progress
@@ -139,7 +139,7 @@ async def judged(
     if not pairs:
         return None
     judge = CrewJudge(await open_endpoint(request.models.judge, state["run_id"]), request.judge, seed=request.seed)
-    return await judge_pairs(
+    return await measure_win_rate(
         judge, pairs, request.seed, lambda: report_progress("evaluate", 1, note="the judge compares")
     )
 

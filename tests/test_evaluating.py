@@ -238,8 +238,8 @@ def test_accuracies_count_prompts_and_instructions() -> None:
         ("instruction", True): (3, pytest.approx(1 / 3), 1.0),
     }
     for one in found.values():
-        assert -1 <= one.interval.low <= one.interval.difference <= one.interval.high <= 1
-        assert one.interval.difference == pytest.approx(one.adapter - one.base)
+        assert -1 <= one.interval.low <= one.interval.value <= one.interval.high <= 1
+        assert one.interval.value == pytest.approx(one.adapter - one.base)
     assert accuracies(samples[2:], base, adapter, 500, 0) == ()
     with_itself = accuracies(samples, adapter, adapter, 500, 0)
     assert all(one.interval.low == one.interval.high == 0 for one in with_itself)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -33,6 +34,15 @@ def board(gained: int, lost: int, same: int, settings: Evaluation = QUICK) -> Sc
     base = [answer(s, LONG if i < gained else SHORT) for i, s in enumerate(samples)]
     adapter = [answer(s, LONG if gained <= i < gained + lost else SHORT, "adapter") for i, s in enumerate(samples)]
     return score_answers(samples, base, adapter, settings, seed=1)
+
+
+def test_a_scoreboard_of_corral_0_1_is_read() -> None:
+    """It called the value of an interval ``difference``."""
+    found = board(gained=8, lost=1, same=11)
+    raw = json.loads(found.model_dump_json())
+    for row in (*raw["comparisons"], *raw["by_kind"]):
+        row["interval"]["difference"] = row["interval"].pop("value")
+    assert Scoreboard.model_validate_json(json.dumps(raw)) == found
 
 
 def test_one_answer_has_every_metric_that_applies() -> None:
@@ -103,7 +113,7 @@ def test_the_verdict_follows_interval_and_test(gained: int, lost: int, same: int
     found = board(gained, lost, same)
     primary = found.comparison("guarded")
     assert found.verdict == verdict
-    assert primary.interval.difference == pytest.approx((gained - lost) / (gained + lost + same))
+    assert primary.interval.value == pytest.approx((gained - lost) / (gained + lost + same))
     if verdict == "better":
         assert primary.interval.low > 0 and primary.p <= 0.05
     opening = {"better": "The adapter is better", "worse": "The adapter is worse", "not shown": "No difference between"}

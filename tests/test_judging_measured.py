@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from corral.feedback import SyntheticFeedback
 from corral.monitor import RLHFMonitor
@@ -18,12 +16,9 @@ from state.records import Candidate, CheckResult, DimensionScore, Judgement, Out
 from state.request import DIMENSIONS
 from tests.judging_support import number_in
 from tools.judging import calibrate, compare, find_calibration, judge_quality
-from tools.judging.agreement import bootstrap, cohens_kappa, krippendorffs_alpha
 from tools.judging.answers import PairChoice
 from tools.judging.calibration import Calibration
 from tools.judging.comparing import matched
-from tools.judging.curve import confidence_curve
-from tools.judging.length import longer_share, rank_correlation
 from tools.judging.preference import Preference, in_both_orders
 from tools.judging.trust import save_calibration, trust_note, trust_refusal
 from tools.sources.items import Item, read_items
@@ -71,57 +66,6 @@ class ScriptedJudge:
 
 def item(worth: int, prompt: str = "Why?", more: str = "") -> Item:
     return Item(prompt=prompt, output=f"It is worth {worth}. {more}")
-
-
-def test_cohens_kappa_of_the_textbook_table() -> None:
-    ours = [1] * 20 + [1] * 5 + [0] * 10 + [0] * 15
-    theirs = [1] * 20 + [0] * 5 + [1] * 10 + [0] * 15
-    assert cohens_kappa(ours, theirs) == pytest.approx(0.4)
-    assert cohens_kappa([1, 2, 3], [1, 2, 3], "interval") == 1
-    assert cohens_kappa([1, 1], [1, 1]) == 0
-
-
-def test_krippendorffs_alpha_of_his_example_with_gaps() -> None:
-    a = [None, None, None, None, None, 3, 4, 1, 2, 1, 1, 3, 3, None, 3]
-    b = [1, None, 2, 1, 3, 3, 4, 3, None, None, None, None, None, None, None]
-    c = [None, None, 2, 1, 3, 4, 4, None, 2, 1, 1, 3, 3, None, 4]
-    assert krippendorffs_alpha([a, b, c], "nominal") == pytest.approx(0.691, abs=1e-3)
-    assert krippendorffs_alpha([a, b, c], "interval") == pytest.approx(0.811, abs=1e-3)
-
-
-@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=30))
-def test_agreement_is_symmetric_and_at_most_one(pairs: list[tuple[int, int]]) -> None:
-    ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
-    for level in ("nominal", "interval"):
-        kappa = cohens_kappa(ours, theirs, level)  # type: ignore[arg-type]  # both are levels
-        assert kappa <= 1 and kappa == pytest.approx(cohens_kappa(theirs, ours, level))  # type: ignore[arg-type]  # as above
-        alpha = krippendorffs_alpha([ours, theirs], level)  # type: ignore[arg-type]  # as above
-        assert alpha <= 1 and alpha == pytest.approx(krippendorffs_alpha([theirs, ours], level))  # type: ignore[arg-type]  # as above
-    assert cohens_kappa(ours, ours) == (1 if len(set(ours)) > 1 else 0)
-
-
-def test_random_raters_agree_by_chance_alone() -> None:
-    draw = random.Random(2)
-    ours, theirs = ([draw.randint(1, 2) for _ in range(400)] for _ in range(2))
-    found = bootstrap(cohens_kappa, ours, theirs, resamples=300)
-    assert found.low < 0 < found.high and found == bootstrap(cohens_kappa, ours, theirs, resamples=300)
-
-
-def test_a_preference_for_length_is_seen() -> None:
-    texts = [("long" * n, "s") for n in range(1, 9)]
-    assert longer_share([1] * 8, texts) == 1.0
-    assert longer_share([1, 2] * 4, texts) == 0.5
-    assert longer_share([0] * 8, texts) is None
-    assert rank_correlation([1, 2, 3], ["a", "aaaa", "aaaaaaaaa"]) == 1.0
-    assert rank_correlation([3, 1, 1], ["a", "aa", "aaa"]) == pytest.approx(-0.866, abs=1e-3)
-    assert rank_correlation([2, 2], ["a", "aa"]) is None
-
-
-@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40))
-def test_a_curve_holds_every_row_once_in_order(rows: list[tuple[float, bool]]) -> None:
-    curve = confidence_curve([c for c, _ in rows], [r for _, r in rows])
-    assert sum(part.rows for part in curve) == len(rows)
-    assert [part.confidence for part in curve] == sorted(part.confidence for part in curve)
 
 
 def test_an_order_that_changes_the_choice_is_a_flip_and_a_tie() -> None:

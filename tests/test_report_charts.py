@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from tools.report.charts import MOST_POINTS, Bar, Line, Mark, bars, histogram, line_chart
-from tools.report.intervals import Difference, Dumbbell, dumbbell_plot, interval_plot
+from tools.report.comparison_plots import DifferenceRow, DumbbellRow, dumbbell_plot, interval_plot
 from tools.report.scales import Scale, duration, finite, number, signed, thinned, ticks
 from tools.report.svg import element
+from tools.statistics.bootstrap import Estimate
 
 VALUES = st.floats(-1e9, 1e9, allow_subnormal=False).map(lambda value: 0.0 if abs(value) < 1e-9 else value)
 HOSTILE = "<script>alert('1')</script>\"&"
@@ -59,6 +60,10 @@ def test_ticks_enclose_their_values_at_even_distances(a: float, b: float, about:
     assert not whole or all(mark == round(mark) for mark in marks)
 
 
+def difference(name: str, low: float, high: float) -> DifferenceRow:
+    return DifferenceRow(name=name, difference=Estimate(value=(low + high) / 2, low=low, high=high))
+
+
 @given(VALUES, st.floats(1e-6, 1e9), st.lists(VALUES, min_size=2), st.booleans())
 def test_a_scale_keeps_order_and_stays_within_its_axis(low: float, span: float, values: list[float], up: bool) -> None:
     start, end = (300.0, 20.0) if up else (20.0, 300.0)
@@ -96,8 +101,8 @@ def test_degenerate_charts_are_still_charts() -> None:
         histogram("none", [0] * 20, low=0, high=100, x="score"),
         bars("none", [], unit="rows"),
         bars("zero", [Bar(name="drawn", value=0), Bar(name="kept", value=0)], unit="rows", of_first=True),
-        interval_plot("none differ", [Difference(name="guarded", value=0, low=0, high=0)], x="points"),
-        dumbbell_plot("one", [Dumbbell(name="json", count=0, base=0, adapter=0)], x="passed"),
+        interval_plot("none differ", [difference("guarded", 0, 0)], x="points"),
+        dumbbell_plot("one", [DumbbellRow(name="json", count=0, base=0, adapter=0)], x="passed"),
     ]
     for one in drawn:
         parsed = Drawing(one)
@@ -115,7 +120,7 @@ def test_a_long_series_is_drawn_by_its_means() -> None:
 
 def test_the_zero_line_is_always_on_an_interval_plot() -> None:
     for low, high in ((0.1, 0.3), (-0.3, -0.1), (-0.1, 0.2)):
-        drawn = interval_plot("d", [Difference(name="guarded", value=(low + high) / 2, low=low, high=high)], x="points")
+        drawn = interval_plot("d", [difference("guarded", low, high)], x="points")
         attributes = Drawing(drawn).attributes
         zero = attributes.index(("class", "zero"))
         x = {float(value) for name, value in attributes[zero - 4 : zero] if name in ("x1", "x2")}
@@ -130,7 +135,7 @@ def test_no_text_breaks_out_of_a_drawing(hostile: str) -> None:
     mark = [Mark(name=hostile, value=1.0)]
     line = line_chart(hostile, [Line(name=hostile, points=((1, 1), (2, 2)))], x=hostile, y=hostile, marks=mark)
     assert set(Drawing(line).tags) <= {"svg", "title", "desc", "line", "text", "polyline", "circle"}
-    rows = [Difference(name=hostile, value=0, low=-1, high=1)]
+    rows = [difference(hostile, -1, 1)]
     assert set(Drawing(interval_plot(hostile, rows, x=hostile)).tags) <= {
         *("svg", "title", "desc", "line", "text", "circle"),
     }

@@ -61,7 +61,7 @@ class Page(HTMLParser):
 
 
 def comparison(metric: str, base: float, adapter: float, **changes: Any) -> dict[str, Any]:
-    interval = {"difference": adapter - base, "low": adapter - base - 0.1, "high": adapter - base + 0.1}
+    interval = {"value": adapter - base, "low": adapter - base - 0.1, "high": adapter - base + 0.1}
     row = {"metric": metric, "prompts": 48, "base": base, "adapter": adapter, "interval": interval}
     return row | {"p": 0.01, "p_corrected": 0.02} | changes
 
@@ -233,14 +233,27 @@ def test_a_scoreboard_of_another_version_is_read_by_what_is_in_it() -> None:
     assert read_board({}) is None and read_board({"verdict": "splendid"}) is None
 
 
+def test_a_scoreboard_of_corral_0_1_is_read_whole() -> None:
+    now = scoreboard()
+    earlier = scoreboard(comparisons=[old_interval(row) for row in now["comparisons"]])
+    assert "difference" in earlier["comparisons"][0]["interval"]
+    assert read_board(earlier) == read_board(now)
+
+
+def old_interval(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the comparison with the name that Corral 0.1 gave to the interval's value."""
+    ends = dict(row["interval"])
+    return row | {"interval": {"difference": ends.pop("value"), **ends}}
+
+
 def test_counts_and_shares_are_told_on_their_own_scales() -> None:
     board = read_board(scoreboard(comparisons=[comparison("guarded", 0.2, 0.4), comparison("words", 0.5, 0.4)]))
     assert board is not None
     guarded, words = board.groups[0].metrics
-    assert guarded.share and guarded.drawn.value == pytest.approx(20)
-    assert not words.share and words.drawn.value == pytest.approx(-0.1)
+    assert guarded.share and guarded.shown.value == pytest.approx(20)
+    assert not words.share and words.shown.value == pytest.approx(-0.1)
     assert board.deciding == guarded
-    broken = comparison("ended", 0.2, 0.4) | {"interval": {"difference": float("nan"), "low": 0, "high": 1}}
+    broken = comparison("ended", 0.2, 0.4) | {"interval": {"value": float("nan"), "low": 0, "high": 1}}
     assert read_board(scoreboard(comparisons=[broken])).groups == ()  # type: ignore[union-attr]  # it is a scoreboard
 
 

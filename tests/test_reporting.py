@@ -81,7 +81,7 @@ async def fill(services: Services) -> PipelineState:
     (adapter.parent / "decision.json").write_text(json.dumps({"decision": {"action": "proceed"}}))
     (adapter.parent / "checklist.json").write_text(json.dumps({"before": [{"name": "rows", "outcome": "passed"}]}))
     board = folder / "scoreboard.json"
-    interval = {"difference": 1.0, "low": 0.5, "high": 1.0}
+    interval = {"value": 1.0, "low": 0.5, "high": 1.0}
     metric = {"metric": "guarded", "prompts": 4, "base": 0, "adapter": 1, "interval": interval, "p": 0.01}
     board.write_text(json.dumps({"verdict": "better", "primary": "guarded", "prompts": 4, "comparisons": [metric]}))
     return {

@@ -77,7 +77,7 @@ def evaluate(
 def _print_accuracies(found: Sequence[Accuracy]) -> None:
     table = Table("accuracy", "of", "base", "adapter", "difference", "95% interval", box=None)
     for one in found:
-        difference, low, high = one.interval.difference, one.interval.low, one.interval.high
+        difference, low, high = one.interval.value, one.interval.low, one.interval.high
         table.add_row(
             f"{one.name}-level, {'loose' if one.loose else 'strict'}",
             str(one.count),

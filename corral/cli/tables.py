@@ -13,9 +13,9 @@ from graph.reporting import REPORT
 from graph.runs import RunStatus
 from state.pipeline import PipelineState
 from tools.evaluation.scoreboard import Scoreboard
-from tools.evaluation.statistics import Interval
 from tools.evaluation.winning import in_words
 from tools.generation.costing import CostEstimate, StageComparison
+from tools.statistics.bootstrap import Estimate
 
 OUTCOMES = ("accepted", "rejected", "waiting", "pending", "failed")
 
@@ -108,7 +108,7 @@ def board_lines(board: Scoreboard) -> list[str]:
     return [*lines, board.words]
 
 
-def _against(base: float, adapter: float, interval: Interval | None) -> tuple[str, str, str, str]:
+def _against(base: float, adapter: float, interval: Estimate | None) -> tuple[str, str, str, str]:
     spread = _plain(f"[{interval.low:+.3f}, {interval.high:+.3f}]") if interval else ""
     return f"{base:.3f}", f"{adapter:.3f}", f"{adapter - base:+.3f}", spread
 

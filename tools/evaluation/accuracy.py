@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from state.records import Answer, Record, Sample
 from tools.checks import run_checks
-from tools.evaluation.statistics import Interval
-
-Counts = npt.NDArray[np.int64]
+from tools.statistics.bootstrap import Estimate, bootstrap, ratio_of_sums
 
 
 class Accuracy(Record):
@@ -25,7 +22,7 @@ class Accuracy(Record):
     """Prompts or instructions."""
     base: float
     adapter: float
-    interval: Interval
+    interval: Estimate
     """Of adapter less base; prompts are drawn, with all of their instructions."""
 
 
@@ -67,23 +64,11 @@ def _accuracy(
 ) -> Accuracy:
     before, after = (np.array([all(one) if name == "prompt" else sum(one) for one in side]) for side in (base, adapter))
     counts = np.array([1 if name == "prompt" else len(one) for one in base])
-    low, high = _interval(after.astype(int) - before, counts, resamples, seed)
     return Accuracy(
         name=name,
         loose=loose,
         count=int(counts.sum()),
         base=float(before.sum() / counts.sum()),
         adapter=float(after.sum() / counts.sum()),
-        interval=Interval(difference=float((after.sum() - before.sum()) / counts.sum()), low=low, high=high),
+        interval=bootstrap(ratio_of_sums, after.astype(int) - before, counts, resamples=resamples, seed=seed),
     )
-
-
-def _interval(gained: Counts, counts: Counts, resamples: int, seed: int) -> tuple[float, float]:
-    """Return the 95% percentile bootstrap interval of a ratio of sums, over prompts drawn with replacement."""
-    generator = np.random.default_rng(seed)
-    ratios = np.empty(resamples)
-    for place in range(resamples):
-        drawn = generator.integers(0, len(counts), len(counts))
-        ratios[place] = gained[drawn].sum() / counts[drawn].sum()
-    low, high = np.quantile(ratios, (0.025, 0.975))
-    return float(low), float(high)

@@ -7,7 +7,8 @@ from typing import Literal
 
 from state.records import Record, Sample
 from tools.evaluation.scoring import METRICS, NATS, SAMPLED, YES_OR_NO, Scored
-from tools.evaluation.statistics import Interval, holm, mcnemar, paired_bootstrap, sign_flip
+from tools.statistics.bootstrap import Estimate, paired_bootstrap
+from tools.statistics.significance import holm, mcnemar, sign_flip
 
 LEAST_FOR_INTERVAL = 10
 """Slices with fewer members are shown without an interval: it would span nearly all there is."""
@@ -21,7 +22,7 @@ class Comparison(Record):
     base: float
     """Mean over the prompts."""
     adapter: float
-    interval: Interval
+    interval: Estimate
     """Of adapter less base."""
     p: float
     """Two-sided: McNemar's exact test for yes-or-no metrics, the sign-flip test for the others."""
@@ -38,7 +39,7 @@ class Slice(Record):
     count: int
     base: float
     adapter: float
-    interval: Interval | None = None
+    interval: Estimate | None = None
     """Of adapter less base, not corrected for the number of slices; ``None`` where there are few members."""
 
 

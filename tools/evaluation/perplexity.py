@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from state.records import Record, Sample, content_hash
 from tools.evaluation.asking import Passage, PassageScore
-from tools.evaluation.statistics import Interval
 from tools.sources.seeds import SeedTask
+from tools.statistics.bootstrap import Estimate
 
 TEXTS = 64
 """Texts at most: some 5,000 tokens, ten seconds of one core for a model of 135 million parameters."""
@@ -78,9 +78,9 @@ def paired_nats(
     ]
 
 
-def perplexity_of(base: float, adapter: float, interval: Interval, texts: int) -> Perplexity:
+def perplexity_of(base: float, adapter: float, interval: Estimate, texts: int) -> Perplexity:
     """Return mean nats a token, and the interval of their difference, as perplexities and their ratio."""
-    ratio, low, high = (math.exp(nats) for nats in (interval.difference, interval.low, interval.high))
+    ratio, low, high = (math.exp(nats) for nats in (interval.value, interval.low, interval.high))
     verdict = "worse" if low > 1 else "better" if high < 1 else "not shown to differ"
     return Perplexity(
         texts=texts,

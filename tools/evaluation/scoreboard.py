@@ -73,7 +73,7 @@ class Scoreboard(Record):
             metric=self.primary,
             base=one.base,
             adapter=one.adapter,
-            difference=one.interval.difference,
+            difference=one.interval.value,
             low=one.interval.low,
             high=one.interval.high,
             prompts=one.prompts,
@@ -193,6 +193,6 @@ def _in_words(one: Comparison, verdict: str) -> str:
     interval = one.interval
     return (
         f"{claim}: {METRICS[one.metric]}, {100 * one.base:.1f} against {100 * one.adapter:.1f} of 100 on {one.prompts} "
-        f"prompts, a difference of {100 * interval.difference:+.1f} "
+        f"prompts, a difference of {100 * interval.value:+.1f} "
         f"(95% interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}, p = {one.p:.2g})."
     )

@@ -8,12 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from state.errors import BudgetExceeded, EndpointError
 from state.records import Answer, Candidate, Record, Sample, content_hash
 from tools.checks.text import words
-from tools.evaluation.statistics import length_controlled_rate, paired_bootstrap
-from tools.judging.agreement import Estimate
 from tools.judging.batch import Judge
 from tools.judging.preference import Preference
-
-RESAMPLES = 2000
+from tools.statistics.bootstrap import RESAMPLES, Estimate, bootstrap, mean
+from tools.statistics.length import length_controlled_rate
 
 
 class WinRate(Record):
@@ -48,7 +46,7 @@ def pairs_to_judge(
     return [(sample, ours[sample.id], theirs[sample.id]) for sample in chosen]
 
 
-async def judge_pairs(
+async def measure_win_rate(
     judge: Judge, pairs: Sequence[tuple[Sample, Answer, Answer]], seed: int, on_pair: Callable[[], None]
 ) -> WinRate:
     """Let the judge compare base and adapter, each pair in both orders.
@@ -94,8 +92,6 @@ def win_rate(judge: str, preferences: Sequence[Preference], texts: Sequence[tupl
         return WinRate(judge=judge, pairs=len(preferences), failed=len(preferences), missing=why)
     points = [_POINTS[found.better] for found, _ in good]
     longer = [float(len(words(adapter)) - len(words(base))) for _, (base, adapter) in good]
-    plain = paired_bootstrap([0.0] * len(points), points, RESAMPLES, seed)
-    value, low, high = length_controlled_rate(points, longer, RESAMPLES, seed)
     return WinRate(
         judge=judge,
         pairs=len(preferences),
@@ -104,8 +100,8 @@ def win_rate(judge: str, preferences: Sequence[Preference], texts: Sequence[tupl
         ties=points.count(0.5),
         flips=sum(found.flipped for found, _ in good),
         failed=len(preferences) - len(good),
-        rate=Estimate(value=plain.difference, low=plain.low, high=plain.high),
-        controlled=Estimate(value=value, low=low, high=high),
+        rate=bootstrap(mean, points, seed=seed),
+        controlled=length_controlled_rate(points, longer, RESAMPLES, seed),
     )
 
 

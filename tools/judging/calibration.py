@@ -12,12 +12,13 @@ from pydantic import Field
 
 from state.errors import BadInput
 from state.records import Judgement, Outcome, Record, content_hash
-from tools.judging.agreement import Estimate, Level, bootstrap, cohens_kappa, krippendorffs_alpha, share_equal
 from tools.judging.batch import Judge, judge_items
-from tools.judging.curve import Bin, confidence_curve
-from tools.judging.length import longer_share, rank_correlation
 from tools.judging.pairwise import JudgedPair, judge_pairs
 from tools.sources.labels import ChosenPair, Labels, RatedItem
+from tools.statistics.agreement import Level, cohens_kappa, krippendorffs_alpha, share_equal
+from tools.statistics.bootstrap import Estimate, bootstrap, mean
+from tools.statistics.length import longer_share, rank_correlation
+from tools.statistics.reliability import Bin, confidence_curve
 
 
 class Calibration(Record):
@@ -106,7 +107,7 @@ def figures_of_pairs(labels: Sequence[ChosenPair], judged: Sequence[JudgedPair],
         "failed": len(labels) - len(good),
         **_agreement(rated, people, "nominal", seed),
         "asked_agreement": bootstrap(share_equal, asked, people, seed=seed),
-        "flips": bootstrap(lambda values: sum(values) / len(values), flips, seed=seed),
+        "flips": bootstrap(mean, flips, seed=seed),
         "prefers_longer": longer_share(rated, texts),
         "people_prefer_longer": longer_share(people, texts),
         "curve": confidence_curve(sure, [a == b for a, b in zip(rated, people, strict=True)]),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Literal
 
 from state.errors import BadInput
 from state.records import Record
-from tools.judging.agreement import Estimate, bootstrap
 from tools.judging.batch import Judge
 from tools.judging.pairwise import JudgedPair, judge_pairs
 from tools.sources.items import Item
+from tools.statistics.bootstrap import RESAMPLES, Estimate, bootstrap, mean, paired_bootstrap
 
 
 class ABComparison(Record):
@@ -89,8 +90,8 @@ def comparison(judge: str, judged: Sequence[JudgedPair], *, unmatched: int = 0, 
     points = [{1: 0.0, 0: 0.5, 2: 1.0}[pair.asked.better] for pair in good]
     scores_a = [pair.first.overall for pair in good]
     scores_b = [pair.second.overall for pair in good]
-    rate = bootstrap(_mean, points, seed=seed)
-    difference = bootstrap(lambda x, y: _mean(y) - _mean(x), scores_a, scores_b, seed=seed)
+    rate = bootstrap(mean, points, seed=seed)
+    difference = paired_bootstrap(scores_a, scores_b, RESAMPLES, seed)
     winner: Literal["a", "b", "none"] = "b" if rate.low > 0.5 else "a" if rate.high < 0.5 else "none"
     return ABComparison(
         judge=judge,
@@ -101,8 +102,8 @@ def comparison(judge: str, judged: Sequence[JudgedPair], *, unmatched: int = 0, 
         ties=points.count(0.5),
         flips=sum(pair.asked.flipped for pair in good),
         failed=len(judged) - len(good),
-        overall_a=round(_mean(scores_a), 2),
-        overall_b=round(_mean(scores_b), 2),
+        overall_a=round(fmean(scores_a), 2),
+        overall_b=round(fmean(scores_b), 2),
         difference=difference,
         win_rate=rate,
         winner=winner,
@@ -116,7 +117,3 @@ def _in_words(winner: str, rate: Estimate, difference: Estimate, pairs: int) -> 
         f"{difference.value:+.1f} points of 100 on average"
     )
     return f"no difference shown: {figures}" if winner == "none" else f"{winner.upper()} is better: {figures}"
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

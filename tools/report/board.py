@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from state.records import Record
 from tools.evaluation.scoring import MEANINGS, NATS
-from tools.report.intervals import Difference, Dumbbell
+from tools.report.comparison_plots import DifferenceRow, DumbbellRow
 from tools.report.scales import number
+from tools.statistics.bootstrap import Estimate
 
 COUNTS = frozenset({"words", "words_sampled", NATS})
 """Metrics that are no share of 1, though their values may lie below it."""
@@ -23,21 +24,25 @@ class Metric(Record):
     prompts: int
     base: float
     adapter: float
-    difference: float
-    low: float
-    high: float
+    difference: Estimate
+    """Adapter less base."""
     p: float | None
     """After the correction over all metrics, where there is one."""
     decides: bool
     share: bool
-    """Whether it is a share of 1, told in points of 100."""
+    """Whether it is a share of 1, which is shown in points of 100."""
 
     @property
-    def drawn(self) -> Difference:
-        """The difference as the interval plot draws it: shares in points."""
+    def shown(self) -> Estimate:
+        """The difference as a person reads it: shares in points."""
         factor = 100 if self.share else 1
-        value, low, high = (factor * figure for figure in (self.difference, self.low, self.high))
-        return Difference(name=self.name, value=value, low=low, high=high, strong=self.decides)
+        one = self.difference
+        return Estimate(value=factor * one.value, low=factor * one.low, high=factor * one.high)
+
+    @property
+    def row(self) -> DifferenceRow:
+        """The metric's row of an interval plot."""
+        return DifferenceRow(name=self.name, difference=self.shown, strong=self.decides)
 
 
 class MetricGroup(Record):
@@ -51,7 +56,7 @@ class SliceGroup(Record):
     """Base against adapter in parts of the prompts."""
 
     title: str
-    slices: tuple[Dumbbell, ...]
+    slices: tuple[DumbbellRow, ...]
 
 
 class Board(Record):
@@ -140,10 +145,15 @@ def _title(path: tuple[str, ...]) -> str:
 
 
 def _is_comparison(row: Mapping[str, Any]) -> bool:
-    interval = row.get("interval")
-    figures = [row.get("base"), row.get("adapter")]
-    figures += [interval.get(key) for key in ("difference", "low", "high")] if isinstance(interval, Mapping) else [None]
+    figures = (row.get("base"), row.get("adapter"), *_interval(row))
     return "metric" in row and all(map(_is_figure, figures))
+
+
+def _interval(row: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Return a comparison's difference and its interval, whatever they are; Corral 0.1 wrote ``difference``."""
+    raw = row.get("interval")
+    found = raw if isinstance(raw, Mapping) else {}
+    return found.get("value", found.get("difference")), found.get("low"), found.get("high")
 
 
 def _is_slice(row: Mapping[str, Any]) -> bool:
@@ -156,8 +166,7 @@ def _is_figure(value: object) -> bool:
 
 
 def _metric(row: Mapping[str, Any], primary: str, path: tuple[str, ...]) -> Metric:
-    name, interval = str(row["metric"]), row["interval"]
-    ends = (interval["difference"], interval["low"], interval["high"])
+    name, (value, low, high) = str(row["metric"]), _interval(row)
     share = name not in COUNTS and 0 <= min(row["base"], row["adapter"]) and max(row["base"], row["adapter"]) <= 1
     p = row.get("p_corrected", row.get("p"))
     return Metric(
@@ -166,15 +175,13 @@ def _metric(row: Mapping[str, Any], primary: str, path: tuple[str, ...]) -> Metr
         prompts=int(row.get("prompts", 0)),
         base=row["base"],
         adapter=row["adapter"],
-        difference=ends[0],
-        low=ends[1],
-        high=ends[2],
+        difference=Estimate(value=value, low=low, high=high),
         p=p if _is_figure(p) else None,
         decides=name == primary and path == ("comparisons",),
-        share=share and max(map(abs, ends)) <= 1,
+        share=share and max(map(abs, (value, low, high))) <= 1,
     )
 
 
-def _slice(row: Mapping[str, Any]) -> Dumbbell:
+def _slice(row: Mapping[str, Any]) -> DumbbellRow:
     count = row.get("count", row.get("prompts", 0))
-    return Dumbbell(name=str(row["name"]), count=int(count), base=row["base"], adapter=row["adapter"])
+    return DumbbellRow(name=str(row["name"]), count=int(count), base=row["base"], adapter=row["adapter"])

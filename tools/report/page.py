@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from tools.report.board import Board, MetricGroup
 from tools.report.charts import Bar, Line, Mark, bars, histogram, line_chart
+from tools.report.comparison_plots import dumbbell_plot, interval_plot
 from tools.report.facts import Costs, RunFacts, missing_parts
-from tools.report.intervals import dumbbell_plot, interval_plot
 from tools.report.scales import duration, number, signed
 from tools.report.scores import Scores, Spread
 from tools.report.svg import WIDTH
@@ -85,7 +85,7 @@ def _charts(facts: RunFacts) -> dict[str, Any]:
 
 def _intervals(group: MetricGroup) -> list[Markup]:
     """Return one plot for the metrics that are shares, and one for each of the others, which have their own scale."""
-    shares = [metric.drawn for metric in group.metrics if metric.share]
+    shares = [metric.row for metric in group.metrics if metric.share]
     plots = []
     if shares:
         label = "adapter less base, in points of 100, with the 95% interval"
@@ -93,7 +93,7 @@ def _intervals(group: MetricGroup) -> list[Markup]:
     for metric in group.metrics:
         if not metric.share:
             label = f"adapter less base, {metric.name}"
-            plots.append(interval_plot(f"Difference in {metric.name}", [metric.drawn], x=label))
+            plots.append(interval_plot(f"Difference in {metric.name}", [metric.row], x=label))
     return plots
 
 

@@ -9,22 +9,22 @@ from markupsafe import Markup
 from state.records import Record
 from tools.report.scales import Scale, number, signed, ticks
 from tools.report.svg import WIDTH, chart, element, horizontal_axis, line, text
+from tools.statistics.bootstrap import Estimate
 
 LEFT, RIGHT, PITCH = 150, 150, 30
 
 
-class Difference(Record):
-    """A difference, adapter less base, with its interval."""
+class DifferenceRow(Record):
+    """One row of an interval plot."""
 
     name: str
-    value: float
-    low: float
-    high: float
+    difference: Estimate
+    """Adapter less base."""
     strong: bool = False
     """Whether it decides the verdict."""
 
 
-class Dumbbell(Record):
+class DumbbellRow(Record):
     """What base and adapter reach in one slice."""
 
     name: str
@@ -33,7 +33,7 @@ class Dumbbell(Record):
     adapter: float
 
 
-def interval_plot(title: str, rows: Sequence[Difference], *, x: str, places: int = 1) -> Markup:
+def interval_plot(title: str, rows: Sequence[DifferenceRow], *, x: str, places: int = 1) -> Markup:
     """Return differences on one axis that always shows 0.
 
     Args:
@@ -42,24 +42,28 @@ def interval_plot(title: str, rows: Sequence[Difference], *, x: str, places: int
         x: label of the axis, with its unit.
         places: decimals of the figures behind.
     """
-    marks = ticks(min(0.0, *(row.low for row in rows)), max(0.0, *(row.high for row in rows)), 6)
+    drawn = [row.difference for row in rows]
+    marks = ticks(min(0.0, *(one.low for one in drawn)), max(0.0, *(one.high for one in drawn)), 6)
     across = Scale(marks[0], marks[-1], LEFT, WIDTH - RIGHT)
     floor = 14 + PITCH * len(rows)
     parts = [horizontal_axis(across, marks, floor, x, 8), line(across(0), 4, across(0), floor, "zero")]
-    for place, row in enumerate(rows):
+    for place, (row, one) in enumerate(zip(rows, drawn, strict=True)):
         y = 24 + place * PITCH
         weight = "strong" if row.strong else "plain"
         parts.append(text(LEFT - 14, y + 4, row.name, f"name {weight}", "end"))
-        parts.append(line(across(row.low), y, across(row.high), y, f"range {weight}"))
-        parts += [line(across(end), y - 5, across(end), y + 5, f"range {weight}") for end in (row.low, row.high)]
-        parts.append(element("circle", cx=across(row.value), cy=y, r=5 if row.strong else 4, class_=f"point {weight}"))
-        span = f"{signed(row.value, places)}  [{signed(row.low, places)}, {signed(row.high, places)}]"
+        parts.append(line(across(one.low), y, across(one.high), y, f"range {weight}"))
+        parts += [line(across(end), y - 5, across(end), y + 5, f"range {weight}") for end in (one.low, one.high)]
+        parts.append(element("circle", cx=across(one.value), cy=y, r=5 if row.strong else 4, class_=f"point {weight}"))
+        span = f"{signed(one.value, places)}  [{signed(one.low, places)}, {signed(one.high, places)}]"
         parts.append(text(WIDTH - RIGHT + 14, y + 4, span, f"figure {weight}"))
-    says = "; ".join(f"{r.name} {number(r.value)}, 95% interval {number(r.low)} to {number(r.high)}" for r in rows)
+    says = "; ".join(
+        f"{row.name} {number(one.value)}, 95% interval {number(one.low)} to {number(one.high)}"
+        for row, one in zip(rows, drawn, strict=True)
+    )
     return chart(title, f"{says}.", WIDTH, floor + 44, parts)
 
 
-def dumbbell_plot(title: str, rows: Sequence[Dumbbell], *, x: str) -> Markup:
+def dumbbell_plot(title: str, rows: Sequence[DumbbellRow], *, x: str) -> Markup:
     """Return two dots a row on an axis from 0 to 100: hollow for the base, full for the adapter.
 
     Args:

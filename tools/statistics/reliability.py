@@ -1,4 +1,4 @@
-"""Accuracy by confidence: whether a judge that is sure is right more often. Pure."""
+"""Accuracy by confidence, as a reliability diagram shows it: whether a judge that is sure is right more often."""
 
 from __future__ import annotations
 
