@@ -104,7 +104,7 @@ class RLHFMonitor:
         ratings = [[f.overall_rating for f in version if f.overall_rating is not None] for version in (a, b)]
         if not all(ratings):
             raise BadInput(f"version {'a' if not ratings[0] else 'b'} has no rated answer to compare")
-        difference = unpaired_bootstrap(*ratings, seed=seed)
+        difference = unpaired_bootstrap(ratings[0], ratings[1], seed=seed)
         means = [fmean(version) for version in ratings]
         winner: Literal["a", "b", "none"] = "b" if difference.low > 0 else "a" if difference.high < 0 else "none"
         figures = f"{difference.value:+.2f} stars (95% interval {difference.low:+.2f} to {difference.high:+.2f})"

@@ -12,6 +12,7 @@ from langgraph.types import interrupt
 from graph.services import Services
 from graph.steps import step
 from state.pipeline import Node, Overspend, PipelineState
+from tools.people.decisions import consequences
 from tools.people.questions import Action, HumanAnswer, answer_schema, question
 
 
@@ -21,6 +22,7 @@ def budget_action(overspend: Overspend) -> Action:
     return Action(
         name="raise_budget",
         args={"dollars": proposed},
+        allowed=("approve", "edit", "reject"),
         editable="dollars",
         description=(
             f"The budget is used up: ${overspend.spent:.4f} of ${overspend.cap:.4f} is spent, and the next call would "
@@ -37,7 +39,7 @@ def new_cap(answer: HumanAnswer, overspend: Overspend) -> float | None:
         ValueError: the edited sum is no number above the cap.
     """
     decision = answer.decisions[0]
-    if decision.type == "reject":
+    if not consequences(decision.type).agrees:
         return None
     asked = budget_action(overspend).args | (decision.edited_action.args if decision.edited_action else {})
     dollars = float(str(asked["dollars"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, assert_never
 
 from state.pipeline import PipelineState
 
@@ -22,7 +22,14 @@ def after_review(state: PipelineState) -> Literal["waiting", "settled"]:
 def after_evaluate(state: PipelineState) -> Literal["worse", "measured"]:
     """Train again an adapter that is worse than its base, while the request has rounds left."""
     rounds_left = state["training_round"] < state["request"].train.rounds
-    return "worse" if state["verdict"].verdict == "worse" and rounds_left else "measured"
+    verdict = state["verdict"].verdict
+    match verdict:
+        case "worse":
+            return "worse" if rounds_left else "measured"
+        case "better" | "not shown":
+            return "measured"
+        case _:
+            assert_never(verdict)
 
 
 def after_approve(state: PipelineState) -> Literal["signed", "declined"]:

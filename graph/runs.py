@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, assert_never, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
@@ -164,13 +164,19 @@ class Runs:
         if run_id not in dict(await self.services.store.run_ids()):
             return
         status = await self.status(run_id)
-        if status.standing == "running":
-            raise RunBusy(f"run {run_id} is being worked on; 'corral show {run_id}' shows how far it is")
-        if status.standing == "waiting":
-            raise RunWaiting(
-                f"run {run_id} waits for a person, and a new input would drop that: {how_to_answer(status)}"
-            )
-        raise BadInput(f"there is a run {run_id} already ({status.standing}); resume it, or choose another name")
+        match status.standing:
+            case "running":
+                raise RunBusy(f"run {run_id} is being worked on; 'corral show {run_id}' shows how far it is")
+            case "waiting":
+                raise RunWaiting(
+                    f"run {run_id} waits for a person, and a new input would drop its question: {how_to_answer(status)}"
+                )
+            case "new" | "stopped" | "failed" | "done":
+                raise BadInput(
+                    f"there is a run {run_id} already ({status.standing}); resume it, or choose another name"
+                )
+            case _:
+                assert_never(status.standing)
 
 
 @asynccontextmanager

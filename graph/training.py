@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -43,7 +43,13 @@ def training(
 def after_decision(state: PipelineState) -> Literal["open", "settled"]:
     """Ask a person where the training would wait or be changed and no policy has answered."""
     decision = state["training_decision"]
-    return "settled" if decision.action == "proceed" or decision.settled_by else "open"
+    match decision.action:
+        case "proceed":
+            return "settled"
+        case "optimise" | "wait" | "abort":
+            return "settled" if decision.settled_by else "open"
+        case _:
+            assert_never(decision.action)
 
 
 def after_answer(state: PipelineState) -> Literal["again", "settled"]:

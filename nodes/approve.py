@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from langgraph.types import interrupt
 
 from state.pipeline import Approval, Node, PipelineState, Verdict
+from tools.people.decisions import consequences
 from tools.people.questions import Action, HumanAnswer, answer_schema, question
 
 POLICY = "policy:better-only"
@@ -39,9 +41,17 @@ def approval_action(verdict: Verdict, adapter: str, warnings: list[str]) -> Acti
 
 def verdict_in_words(verdict: Verdict) -> str:
     """Return the verdict as one line with its figures."""
-    said = {"better": "better than its base", "not shown": "not shown to be better", "worse": "worse than its base"}
+    match verdict.verdict:
+        case "better":
+            claim = "better than its base"
+        case "not shown":
+            claim = "not shown to be better"
+        case "worse":
+            claim = "worse than its base"
+        case _:
+            assert_never(verdict.verdict)
     return (
-        f"The adapter is {said[verdict.verdict]}: {verdict.metric} {verdict.base:.3f} -> {verdict.adapter:.3f}, "
+        f"The adapter is {claim}: {verdict.metric} {verdict.base:.3f} -> {verdict.adapter:.3f}, "
         f"difference {verdict.difference:+.3f} [{verdict.low:+.3f}, {verdict.high:+.3f}] "
         f"over {verdict.prompts} held-out prompts"
     )
@@ -64,4 +74,4 @@ def unattended_approval(verdict: Verdict, doubts: Sequence[str]) -> Approval:
 def apply_approval(answer: HumanAnswer) -> Approval:
     """Return the person's decision."""
     decision = answer.decisions[0]
-    return Approval(approved=decision.type == "approve", reviewer=answer.reviewer, comment=decision.message)
+    return Approval(approved=consequences(decision.type).agrees, reviewer=answer.reviewer, comment=decision.message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import assert_never
 
 from langgraph.types import interrupt
 
@@ -12,6 +13,7 @@ from state.records import Candidate, Judgement, Outcome, Record, Review, Sample,
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.dataset.pairing import REJECTED_STARS
+from tools.people.decisions import consequences, reason_of
 from tools.people.questions import Action, Decision, HumanAnswer, answer_schema, question
 from tools.progress import report_progress
 
@@ -115,7 +117,15 @@ def unattended_answer(items: Sequence[Borderline], request: RunRequest) -> Human
     policy = request.review.unattended
 
     def decide(item: Borderline) -> Decision:
-        good = policy == "approve" or (policy == "midpoint" and item.score >= sum(item.thresholds(request)) / 2)
+        match policy:
+            case "approve":
+                good = True
+            case "midpoint":
+                good = item.score >= sum(item.thresholds(request)) / 2
+            case "reject":
+                good = False
+            case _:
+                assert_never(policy)
         stars = item.judgement.stars if item.judgement else None
         good = good and (stars is None or stars > REJECTED_STARS)
         said = f"unattended, score {item.score:g}" + (f", {stars} stars" if stars else "")
@@ -133,14 +143,15 @@ def apply_review(items: Sequence[Borderline], answer: HumanAnswer, now: datetime
         args = decision.edited_action.args if decision.edited_action else {}
         given = args.get(EDITABLE[kind])
         text = "" if given is None else str(given).strip()
-        edited = decision.type == "edit" and text != before and bool(text)
+        rewrites = consequences(decision.type).rewrites
+        changed = rewrites and text != before and bool(text)
         reviews.append(
             Review(
                 id=content_hash("review", item.id),
                 item_id=item.id,
                 kind=kind,
-                decision="edit" if edited else "approve" if decision.type == "edit" else decision.type,
-                text=text if edited else "",
+                decision="approve" if rewrites and not changed else decision.type,
+                text=text if changed else "",
                 comment=str(args.get("comment") or decision.message),
                 reviewer=answer.reviewer,
                 decided_at=now,
@@ -158,15 +169,15 @@ async def settle(store: RecordStore, run_id: str, items: Sequence[Borderline], r
     written = {r.id: r for r in await store.find(run_id, Review, ids=[r.id for r in reviews])}
     samples, rewritten, candidates, edited = [], [], [], []
     for item, review in zip(items, (written[r.id] for r in reviews), strict=True):
-        reason = (f"{review.decision} by {review.reviewer}" + (f": {review.comment}" if review.comment else ""),)
-        outcome = Outcome.ACCEPTED if review.decision == "approve" else Outcome.REJECTED
+        reason = (reason_of(review.decision, review.reviewer, review.comment),)
+        follows = consequences(review.decision)
         if item.candidate is None:
-            samples.append(item.sample.model_copy(update={"outcome": outcome, "reasons": reason}))
-            if review.decision == "edit":
+            samples.append(item.sample.model_copy(update={"outcome": follows.outcome, "reasons": reason}))
+            if follows.rewrites:
                 rewritten.append(edited_sample(item.sample, review, reason))
             continue
-        candidates.append(item.candidate.model_copy(update={"outcome": outcome, "reasons": reason}))
-        if review.decision == "edit":
+        candidates.append(item.candidate.model_copy(update={"outcome": follows.outcome, "reasons": reason}))
+        if follows.rewrites:
             edited.append(edited_candidate(item.candidate, review, reason))
     await store.add(run_id, rewritten)
     await store.add(run_id, edited)

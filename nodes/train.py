@@ -19,6 +19,7 @@ from tools.dataset.files import DPO, SFT
 from tools.endpoint import weights_here
 from tools.files import write_file
 from tools.machine.resources import training_elsewhere, training_lock
+from tools.people.decisions import consequences
 from tools.people.questions import Action, HumanAnswer, answer_schema, question
 from tools.progress import report_progress
 from tools.training.checklists import (
@@ -180,7 +181,7 @@ def training_action(decision: TrainingDecision) -> Action:
 
 def apply_answer(answer: HumanAnswer, decision: TrainingDecision, request: RunRequest) -> TrainingDecision:
     """Return the decision as a person answered it; not settled where it is to be made again."""
-    approved = answer.decisions[0].type == "approve"
+    approved = consequences(answer.decisions[0].type).agrees
     if decision.action == "wait":
         return decision if approved else decision.model_copy(update={"settled_by": answer.reviewer})
     own = {

@@ -138,6 +138,10 @@ class Judgement(Record):
     reasons: tuple[str, ...] = ()
 
 
+DecisionKind = Literal["approve", "edit", "reject"]
+"""What a reviewer may decide; ``tools.people.decisions`` says what follows."""
+
+
 class Review(Record):
     """A decision on one borderline item, by a person or by a named policy."""
 
@@ -145,9 +149,9 @@ class Review(Record):
     item_id: str
     kind: Literal["instruction", "completion"]
     """A sample that the gates were unsure of, or a candidate that the judges were unsure of."""
-    decision: Literal["approve", "edit", "reject"]
+    decision: DecisionKind
     text: str = ""
-    """The edited text; empty unless ``decision`` is ``edit``."""
+    """The reviewer's own text; empty where the decision brings none."""
     comment: str = ""
     reviewer: str
     """A person's name, or ``policy:NAME`` for an unattended run."""

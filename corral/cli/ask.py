@@ -11,7 +11,9 @@ from rich.panel import Panel
 from rich.prompt import Prompt
 from rich.text import Text
 
-KEYS = {"a": "approve", "e": "edit", "r": "reject"}
+from tools.people.decisions import DECISIONS, consequences
+
+KEYS = {consequences(kind).key: kind for kind in DECISIONS}
 EDITABLE = ("completion", "instruction", "dollars")
 """The arguments a person may edit, the first that an action has."""
 
@@ -50,8 +52,8 @@ def _decide(console: Console, action: Mapping[str, Any], allowed: list[str]) -> 
     keys = {key: kind for key, kind in KEYS.items() if kind in allowed}
     names = ", ".join(f"{key} = {kind}" for key, kind in keys.items())
     kind = keys[Prompt.ask(names, console=console, choices=list(keys))]
-    if kind == "edit":
-        return {"type": "edit", "edited_action": {"name": action["name"], "args": _edited(console, action["args"])}}
+    if consequences(kind).rewrites:
+        return {"type": kind, "edited_action": {"name": action["name"], "args": _edited(console, action["args"])}}
     return {"type": kind, "message": Prompt.ask("comment", console=console, default="", show_default=False)}
 
 

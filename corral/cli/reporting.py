@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, assert_never
 
 import typer
 from rich.console import Console
@@ -36,7 +36,14 @@ def report(
 
 def standing(status: RunStatus) -> str:
     """Return how far a run is, in words; empty for one that is done, whose state says more."""
-    if status.standing in ("new", "done"):
-        return "not begun" if status.standing == "new" else ""
-    verbs = {"waiting": "waits for a person"}
-    return f"{verbs.get(status.standing, status.standing)} at {status.step or 'its start'}"
+    match status.standing:
+        case "new":
+            return "not begun"
+        case "done":
+            return ""
+        case "waiting":
+            return f"waits for a person at {status.step}"
+        case "running" | "stopped" | "failed":
+            return f"{status.standing} at {status.step or 'its start'}"
+        case _:
+            assert_never(status.standing)

@@ -16,6 +16,7 @@ from state.request import Training
 from tools.checks import run_checks
 from tools.checks.guard import guard
 from tools.checks.text import words
+from tools.people.decisions import consequences
 
 CHOSEN_STARS = 4
 """Stars from which a completion may be chosen."""
@@ -83,7 +84,7 @@ def rate(
     else:
         stars, overall = judgement.stars, judgement.overall
         if review is not None:
-            stars = _reviewed_stars(stars, review)
+            stars = reviewed_stars(stars, consequences(review.decision).outcome)
     results = run_checks(sample.checks, candidate.text)
     return Rated(
         candidate=candidate,
@@ -94,14 +95,17 @@ def rate(
     )
 
 
-def _reviewed_stars(stars: int, review: Review) -> int:
-    match review.decision:
-        case "approve":
+def reviewed_stars(stars: int, outcome: Outcome) -> int:
+    """Return the stars of a reviewed completion: enough to be chosen where it was accepted, few where it was not."""
+    match outcome:
+        case Outcome.ACCEPTED:
             return max(stars, CHOSEN_STARS)
-        case "edit" | "reject":
+        case Outcome.REJECTED:
             return min(stars, REJECTED_STARS)
+        case Outcome.PENDING | Outcome.WAITING | Outcome.FAILED:
+            return stars
         case _:
-            assert_never(review.decision)
+            assert_never(outcome)
 
 
 def pair(sample: Sample, rated: Iterable[Rated], settings: Training) -> Pair:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, assert_never, get_args
 
 import numpy as np
 
@@ -10,12 +11,14 @@ from state.records import Answer, Record, Sample
 from tools.checks import run_checks
 from tools.statistics.bootstrap import Estimate, bootstrap, ratio_of_sums
 
+Unit = Literal["prompt", "instruction"]
+"""What counts as one: a prompt, which passes if all of its checks do, or every check."""
+
 
 class Accuracy(Record):
     """One accuracy of base and adapter, as shares in [0, 1]."""
 
-    name: str
-    """``prompt`` where a prompt counts once, if all of its checks pass, or ``instruction`` where every check counts."""
+    name: Unit
     loose: bool
     """Whether a check may also pass without the first line, the last line or emphasis marks."""
     count: int
@@ -47,8 +50,8 @@ def accuracies(
     found = []
     for loose in (False, True):
         before, after = (_passed(checked, answers, loose) for answers in (base, adapter))
-        for name in ("prompt", "instruction"):
-            found.append(_accuracy(name, loose, before, after, resamples, seed))
+        for unit in get_args(Unit):
+            found.append(_accuracy(unit, loose, before, after, resamples, seed))
     return tuple(found)
 
 
@@ -60,15 +63,26 @@ def _passed(samples: Sequence[Sample], answers: Sequence[Answer], loose: bool) -
 
 
 def _accuracy(
-    name: str, loose: bool, base: list[list[bool]], adapter: list[list[bool]], resamples: int, seed: int
+    unit: Unit, loose: bool, base: list[list[bool]], adapter: list[list[bool]], resamples: int, seed: int
 ) -> Accuracy:
-    before, after = (np.array([all(one) if name == "prompt" else sum(one) for one in side]) for side in (base, adapter))
-    counts = np.array([1 if name == "prompt" else len(one) for one in base])
+    before, after = (np.array([_tally(results, unit) for results in side]) for side in (base, adapter))
+    counts = before[:, 1]
     return Accuracy(
-        name=name,
+        name=unit,
         loose=loose,
         count=int(counts.sum()),
-        base=float(before.sum() / counts.sum()),
-        adapter=float(after.sum() / counts.sum()),
-        interval=bootstrap(ratio_of_sums, after.astype(int) - before, counts, resamples=resamples, seed=seed),
+        base=float(before[:, 0].sum() / counts.sum()),
+        adapter=float(after[:, 0].sum() / counts.sum()),
+        interval=bootstrap(ratio_of_sums, after[:, 0] - before[:, 0], counts, resamples=resamples, seed=seed),
     )
+
+
+def _tally(results: list[bool], unit: Unit) -> tuple[int, int]:
+    """Return how many units of one prompt passed, and how many it has."""
+    match unit:
+        case "prompt":
+            return int(all(results)), 1
+        case "instruction":
+            return sum(results), len(results)
+        case _:
+            assert_never(unit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, assert_never
 
 from state.errors import BadInput
 from state.pipeline import Verdict
@@ -15,6 +15,8 @@ from tools.evaluation.scoring import METRICS, NATS, Scored, score_answer
 from tools.evaluation.winning import WinRate
 
 _NEEDS = "'checks' needs prompts with checks, 'rougeL' prompts with a reference"
+Claim = Literal["better", "not shown", "worse"]
+"""What a scoreboard can say of the adapter."""
 LEVEL = 0.05
 """Significance level of every claim."""
 
@@ -42,7 +44,7 @@ class Scoreboard(Record):
     by_category: tuple[Slice, ...]
     primary: str
     """The metric that was fixed before training."""
-    verdict: Literal["better", "not shown", "worse"]
+    verdict: Claim
     words: str
     """The verdict as a sentence."""
     seed: int
@@ -178,21 +180,28 @@ def _perplexity(one: Comparison | None) -> Perplexity | None:
     return None if one is None else perplexity_of(one.base, one.adapter, one.interval, one.prompts)
 
 
-def _verdict(one: Comparison) -> Literal["better", "not shown", "worse"]:
+def _verdict(one: Comparison) -> Claim:
     if one.p > LEVEL:
         return "not shown"
     return "better" if one.interval.low > 0 else "worse" if one.interval.high < 0 else "not shown"
 
 
-def _in_words(one: Comparison, verdict: str) -> str:
-    claim = {
-        "better": "The adapter is better than its base",
-        "worse": "The adapter is worse than its base",
-        "not shown": "No difference between the adapter and its base is shown",
-    }[verdict]
+def _in_words(one: Comparison, verdict: Claim) -> str:
     interval = one.interval
     return (
-        f"{claim}: {METRICS[one.metric]}, {100 * one.base:.1f} against {100 * one.adapter:.1f} of 100 on {one.prompts} "
-        f"prompts, a difference of {100 * interval.value:+.1f} "
+        f"{_claim_in_words(verdict)}: {METRICS[one.metric]}, {100 * one.base:.1f} against {100 * one.adapter:.1f} "
+        f"of 100 on {one.prompts} prompts, a difference of {100 * interval.value:+.1f} "
         f"(95% interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}, p = {one.p:.2g})."
     )
+
+
+def _claim_in_words(claim: Claim) -> str:
+    match claim:
+        case "better":
+            return "The adapter is better than its base"
+        case "worse":
+            return "The adapter is worse than its base"
+        case "not shown":
+            return "No difference between the adapter and its base is shown"
+        case _:
+            assert_never(claim)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from state.errors import BudgetExceeded, EndpointError
 from state.records import Answer, Candidate, Record, Sample, content_hash
@@ -90,7 +90,7 @@ def win_rate(judge: str, preferences: Sequence[Preference], texts: Sequence[tupl
     if not good:
         why = preferences[0].error if preferences else "there was no pair to judge"
         return WinRate(judge=judge, pairs=len(preferences), failed=len(preferences), missing=why)
-    points = [_POINTS[found.better] for found, _ in good]
+    points = [found.points for found, _ in good]
     longer = [float(len(words(adapter)) - len(words(base))) for _, (base, adapter) in good]
     return WinRate(
         judge=judge,
@@ -115,9 +115,6 @@ def in_words(found: WinRate) -> str:
         f"{rate.high:.0%}), at equal length {fair.value:.0%} ({fair.low:.0%} to {fair.high:.0%}); half is no "
         f"preference. {found.flips} choices changed with the order. Judged by {found.judge}."
     )
-
-
-_POINTS: Mapping[int, float] = {0: 0.5, 1: 0.0, 2: 1.0}
 
 
 def _candidate(answer: Answer) -> Candidate:

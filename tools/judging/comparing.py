@@ -87,7 +87,7 @@ def comparison(judge: str, judged: Sequence[JudgedPair], *, unmatched: int = 0, 
     good = [pair for pair in judged if not pair.error]
     if not good:
         raise BadInput(f"none of the {len(judged)} pairs could be judged; the first: {judged[0].error}")
-    points = [{1: 0.0, 0: 0.5, 2: 1.0}[pair.asked.better] for pair in good]
+    points = [pair.asked.points for pair in good]
     scores_a = [pair.first.overall for pair in good]
     scores_b = [pair.second.overall for pair in good]
     rate = bootstrap(mean, points, seed=seed)

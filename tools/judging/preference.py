@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, assert_never
 
 from state.records import Judgement, Outcome, Record
 from tools.judging.answers import PairChoice
@@ -18,6 +18,19 @@ class Preference(Record):
     reason: str = ""
     error: str = ""
     """Why there is no choice."""
+
+    @property
+    def points(self) -> float:
+        """The second answer's points against the first: 1 for a win, 0.5 for a tie, 0 for a loss."""
+        match self.better:
+            case 0:
+                return 0.5
+            case 1:
+                return 0.0
+            case 2:
+                return 1.0
+            case _:
+                assert_never(self.better)
 
 
 def in_both_orders(straight: PairChoice, swapped: PairChoice) -> Preference:

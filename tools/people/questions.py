@@ -6,12 +6,14 @@ read ``args``, so each action carries both.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Kind = Literal["approve", "edit", "reject"]
-AGENT_INBOX = {"accept": "approve", "edit": "edit", "ignore": "reject", "response": "reject"}
+from state.records import DecisionKind
+from tools.people.decisions import DECISIONS, consequences
+
+_FROM_AGENT_INBOX = {word: kind for kind in DECISIONS for word in consequences(kind).agent_inbox}
 
 
 class Action(BaseModel):
@@ -22,7 +24,7 @@ class Action(BaseModel):
     name: str
     args: dict[str, Any]
     description: str
-    allowed: tuple[Kind, ...] = ("approve", "edit", "reject")
+    allowed: tuple[DecisionKind, ...] = DECISIONS
     editable: str = ""
     """The argument that an edit must carry, not blank; empty where any will do."""
 
@@ -39,13 +41,13 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    type: Kind
+    type: DecisionKind
     edited_action: EditedAction | None = None
     message: str = ""
 
     @model_validator(mode="after")
     def _edit_has_args(self) -> Decision:
-        if (self.type == "edit") != (self.edited_action is not None):
+        if consequences(self.type).rewrites != (self.edited_action is not None):
             raise ValueError("an edit, and only an edit, carries edited_action: {name, args}")
         return self
 
@@ -56,7 +58,7 @@ class HumanAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     count: ClassVar[int] = 1
-    allowed: ClassVar[tuple[tuple[Kind, ...], ...]] = ()
+    allowed: ClassVar[tuple[tuple[DecisionKind, ...], ...]] = ()
     editable: ClassVar[tuple[str, ...]] = ()
     decisions: list[Decision]
     reviewer: str = Field("unnamed", min_length=1)
@@ -111,11 +113,11 @@ def answer_schema(actions: list[Action]) -> type[HumanAnswer]:
 
 
 def _from_agent_inbox(item: Any) -> Any:
-    if not isinstance(item, dict) or (kind := AGENT_INBOX.get(str(item.get("type")))) is None:
+    if not isinstance(item, dict) or (kind := _FROM_AGENT_INBOX.get(str(item.get("type")))) is None:
         return item
     args = item.get("args")
-    if kind == "edit" and isinstance(args, dict):
-        return {"type": "edit", "edited_action": {"name": args.get("action", ""), "args": args.get("args", {})}}
+    if consequences(kind).rewrites and isinstance(args, dict):
+        return {"type": kind, "edited_action": {"name": args.get("action", ""), "args": args.get("args", {})}}
     if "edited_action" in item or "message" in item:
         return item
     return {"type": kind, "message": args if isinstance(args, str) else ""}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, get_args
 
 from state.records import Record
+from tools.evaluation.scoreboard import Claim
 from tools.evaluation.scoring import MEANINGS, NATS
 from tools.report.comparison_plots import DifferenceRow, DumbbellRow
 from tools.report.scales import number
@@ -62,7 +63,7 @@ class SliceGroup(Record):
 class Board(Record):
     """Base against adapter on held-out prompts."""
 
-    verdict: Literal["better", "not shown", "worse"]
+    verdict: Claim
     words: str
     primary: str
     prompts: int
@@ -86,7 +87,7 @@ def read_board(raw: Mapping[str, Any]) -> Board | None:
         raw: the JSON of ``Scoreboard``, of this version or another: lists of comparisons and slices are found by what
             is in them, at any depth.
     """
-    if raw.get("verdict") not in ("better", "not shown", "worse"):
+    if raw.get("verdict") not in get_args(Claim):
         return None
     primary = str(raw.get("primary", ""))
     groups = [

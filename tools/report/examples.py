@@ -6,7 +6,7 @@ import heapq
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, assert_never
 
 from state.records import Answer, CheckResult, Record, Sample
 from tools.evaluation.scoring import Scored, degenerate, score_answer
@@ -102,8 +102,14 @@ def _clearness(kind: Kind, before: Scored, after: Scored) -> float:
         return weight * (after.metrics.get(metric, 0.0) - before.metrics.get(metric, 0.0))
 
     moved = change("checks", 1.0) + change("distinct3", 0.5) + change("ended", 0.25)
-    # Where both fail, the worse the adapter did, the more there is to see.
-    return moved if kind == "gained" else -moved
+    match kind:
+        case "gained":
+            return moved
+        case "lost" | "neither" | "both":
+            # Where both fail, the worse the adapter did, the more there is to see.
+            return -moved
+        case _:
+            assert_never(kind)
 
 
 def _example(sample: Sample, base: tuple[Answer | None, Scored], adapter: tuple[Answer | None, Scored]) -> Example:

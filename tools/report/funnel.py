@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from state.records import Outcome, Record
+from tools.people.decisions import consequences, decision_in
 from tools.report.charts import Bar
 
 REASONS = 8
@@ -79,8 +80,8 @@ class RowCounter:
 def reason_head(reason: str) -> str:
     """Return what reasons of one kind have in common: the part before the detail, without figures and quotations."""
     head = reason if reason.startswith("parse:") else reason.split(":")[0]
-    if reason.startswith("reject by"):
-        head = reason.replace("reject by", "rejected by", 1).partition(": ")[0]
+    if decision := decision_in(reason):
+        head = reason.replace(decision, consequences(decision).past, 1).partition(": ")[0]
     head = _FIGURE.sub("\N{HORIZONTAL ELLIPSIS}", _QUOTED.sub("\N{HORIZONTAL ELLIPSIS}", head)).strip()
     return head.replace("_", " ")[:_LONGEST_REASON]
 
@@ -89,7 +90,7 @@ def stop_of(outcome: str, reason: str) -> str:
     """Return where an instruction ended, by the first reason it has: one of ``STOPS``."""
     if outcome == Outcome.FAILED:
         return "parsing"
-    if reason.startswith("reject by"):
+    if decision_in(reason):
         return "review"
     return _GATE.get(reason.split(":")[0], "safety")
 
