@@ -1,4 +1,4 @@
-"""The sum of a run: every sample, candidate and call is accepted, rejected, waiting, pending or failed."""
+"""The accounts of a run: every sample and candidate is accepted, rejected, waiting, pending or failed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REASONS = 8
 
 
 class Tally(Record):
-    """How the rows of one kind came out."""
+    """The outcomes of the rows of one kind."""
 
     kind: str
     total: int
@@ -29,22 +29,22 @@ class Tally(Record):
     pending: int
     failed: int
     reasons: dict[str, int]
-    """Why rows were not accepted, by the reason's head, most frequent first."""
+    """Why rows were not accepted: how often each reason was given, the most frequent first."""
 
     @property
     def adds_up(self) -> bool:
-        """Whether the outcomes sum to the rows there are."""
+        """Whether the counts of the outcomes sum to the total."""
         return self.total == self.accepted + self.rejected + self.waiting + self.pending + self.failed
 
 
 class Accounts(Record):
-    """The whole sum of a run."""
+    """All counts and costs of a run."""
 
     rows: list[Tally]
     calls: list[PurposeTally]
     rounds: list[GenerationRound]
     costs: list[StageComparison]
-    """Estimate and truth of each stage, and of all of them, last."""
+    """Each stage's estimate beside what it used, the total last."""
     spent: float
     """Dollars this run paid."""
     cap: float | None
@@ -52,7 +52,7 @@ class Accounts(Record):
 
 
 async def account(services: Services, run_id: str) -> Accounts:
-    """Return the sum of a run, from the store as it is now."""
+    """Return the accounts of a run, from the store as it is now."""
     samples = await services.store.find(run_id, Sample)
     candidates = await services.store.find(run_id, Candidate)
     kinds: dict[str, list[Sample] | list[Candidate]] = {

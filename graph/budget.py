@@ -17,7 +17,7 @@ from tools.people.questions import Action, HumanAnswer, answer_schema, question
 
 
 def budget_action(overspend: Overspend) -> Action:
-    """Return what a person is asked: to double the cap, to set another one, or to go on without more calls."""
+    """Return what a person is asked: to double the cap, to set another one, or to go on without paid calls."""
     proposed = round(max(2 * overspend.cap, 0.01), 4)
     return Action(
         name="raise_budget",
@@ -49,10 +49,10 @@ def new_cap(answer: HumanAnswer, overspend: Overspend) -> float | None:
 
 
 async def ask_for_budget(services: Services, run_id: str, overspend: Overspend) -> bool:
-    """Wait for a person's word on the budget, and follow it; a sum that does not raise the cap is asked for again.
+    """Ask a person about the budget and follow the answer; ask again for a cap that is no higher than before.
 
     Returns:
-        Whether the cap is final: what cannot be paid for fails from here on.
+        Whether the cap is final: from now on a call that would pass it fails.
     """
     actions = [budget_action(overspend)]
     while True:
@@ -69,8 +69,8 @@ async def ask_for_budget(services: Services, run_id: str, overspend: Overspend) 
 def paying(name: str, work: Node, services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
     """Return a step that asks for money when its budget ends, and goes on where it stopped; drawn as one node.
 
-    Asking is a task of its own, so that an answer is read once: a task that asked twice would read its first answer
-    again for its second question. What was paid for is in the ledger, so that working again costs nothing. A fanned-out
+    Asking is a task of its own, so that each answer is read once: a task that asked twice would take its first answer
+    for its second question, too. What was paid for is in the ledger, so that working again costs nothing. A fanned-out
     step asks between its waves instead, once for all batches.
 
     Args:
@@ -95,5 +95,5 @@ def paying(name: str, work: Node, services: Services) -> CompiledStateGraph[Any,
 
 
 def after_work(state: PipelineState) -> Literal["unpaid", "done"]:
-    """Ask where the budget ended before the work did, unless a person has said that it is final."""
+    """Ask if the budget ended before the work did, unless a person has said that it is final."""
     return "unpaid" if state.get("overspend") and not state.get("capped") else "done"

@@ -26,7 +26,7 @@ SMALLEST_BATCH, LARGEST_BATCH = 10, 50
 
 
 def batches_of(ids: list[str]) -> list[list[str]]:
-    """Cut one wave off ``ids``: at most ``BATCHES`` batches, as even as can be, in order."""
+    """Return the batches of the next wave: at most ``BATCHES`` of equal size but for the last, in order."""
     size = min(LARGEST_BATCH, max(SMALLEST_BATCH, -(-len(ids) // BATCHES)))
     return [ids[start : start + size] for start in range(0, min(len(ids), size * BATCHES), size)]
 
@@ -36,8 +36,8 @@ def fan_out(name: str, pending: Pending, work: BatchNode, services: Services) ->
 
     Args:
         name: the step's name, for its progress.
-        pending: tells which items are left.
-        work: does the work for one batch of them.
+        pending: returns the items that are left.
+        work: does the work for one batch.
         services: the process's services.
     """
 

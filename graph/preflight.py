@@ -1,4 +1,4 @@
-"""What is looked at before a run may spend anything."""
+"""What is checked before a run may spend anything."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FREE_BYTES = 1_000_000_000
 
 
 async def preflight(request: RunRequest, settings: Settings, plugged: Collection[str] = ()) -> None:
-    """Check all that can be checked for nothing: sources, disk, endpoints.
+    """Check what costs nothing to check: sources, disk, weights, endpoints.
 
     Args:
         request: the run's.
         settings: the environment's.
-        plugged: names of models that stand for themselves, without a server.
+        plugged: names of models that the program brought itself, which have no server.
 
     Raises:
         BadInput: a source is missing or broken, or would leave nothing to train on or to evaluate with.
@@ -49,7 +49,7 @@ async def preflight(request: RunRequest, settings: Settings, plugged: Collection
 
 
 def check_sources(request: RunRequest) -> None:
-    """Read the seeds and prompts, and demand something to train on and something to evaluate with."""
+    """Read the seeds and prompts; there must be something to train on and something to evaluate with."""
     load_seed_tasks(Path(request.sources.seeds))
     prompts = []
     if request.sources.prompts:
@@ -64,7 +64,7 @@ def check_sources(request: RunRequest) -> None:
 
 
 def check_training(request: RunRequest, cache: Path) -> None:
-    """Demand the weights to train where they should lie on this machine, a config for accelerate, and QLoRA's needs.
+    """Check the weights to train, if they should lie on this machine, accelerate's config, and what QLoRA needs.
 
     The embedded model is unpacked, and a model on the hub fetched, when training begins.
     """
@@ -75,7 +75,7 @@ def check_training(request: RunRequest, cache: Path) -> None:
 
 
 def check_disk(home: Path) -> None:
-    """Demand a folder that can be written, with room."""
+    """Check that the folder can be written to and has room."""
     with storage_errors(home):
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=home) as file:

@@ -1,4 +1,4 @@
-"""The report of a run: its facts read from the store and the disk, and ``report.html`` in its folder.
+"""The report of a run: its facts are read from the store and the disk, and ``report.html`` is written to its folder.
 
 A large run stays small here: samples, candidates, judgements and calls are counted as they stream by; examples come
 from the first ``PROMPTS`` held-out prompts, and single rows of the lineage from its first lines.
@@ -37,7 +37,7 @@ from tools.training.job import STOPPED
 
 REPORT = "report.html"
 PROMPTS = 2000
-"""Held-out prompts among which examples are looked for: at some 2 ms each, seconds."""
+"""Held-out prompts among which examples are looked for: at some 2 ms each, that takes seconds."""
 CHUNK = 200
 """Prompts held at a time."""
 BASE, GREEDY = "base", 0
@@ -45,9 +45,9 @@ BASE, GREEDY = "base", 0
 
 
 def reported(node: Node, services: Services) -> Node:
-    """Return the node, followed by a report of the run as it then stands.
+    """Return a node that does the same, and then writes a report of the run.
 
-    A report that cannot be made costs the run nothing but a warning: what was trained and measured stands.
+    A report that fails gives the run a warning and nothing else: what was trained and measured stays.
     """
 
     @wraps(node)
@@ -72,13 +72,13 @@ async def write_report(
     Args:
         services: the process's.
         run_id: the run.
-        state: its state; empty for a run that has not begun.
+        state: its state; empty if the run has not begun.
         out: where to write it; ``None`` for ``report.html`` in the run's folder.
-        standing: how far the run is, in words, where the caller knows more than the state.
+        standing: how far the run has come, in words, if the caller knows more than the state does.
 
     Raises:
         UnknownRun: there is no such run.
-        StorageError: the place cannot be written.
+        StorageError: the file cannot be written.
     """
     facts = await gather(services, run_id, state, standing)
     path = out or services.runs_folder / run_id / REPORT
@@ -88,7 +88,7 @@ async def write_report(
 
 
 async def gather(services: Services, run_id: str, state: PipelineState, standing: str = "") -> RunFacts:
-    """Return all that there is to tell of a run; the arguments are ``write_report``'s."""
+    """Return everything that the report shows; the arguments are ``write_report``'s."""
     store, folder = services.store, services.runs_folder / run_id
     request = await store.request_of(run_id)
     adapter, dataset = state.get("adapter"), state.get("dataset")
@@ -112,7 +112,7 @@ async def gather(services: Services, run_id: str, state: PipelineState, standing
 
 
 def standing_of(state: PipelineState) -> str:
-    """Return how far a run is, by its state."""
+    """Return how far a run has come, by its state."""
     if deployed := state.get("deployed"):
         return f"deployed as {deployed}"
     if approval := state.get("approval"):
@@ -121,7 +121,7 @@ def standing_of(state: PipelineState) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Return a file's JSON object; an empty one where it is missing or is none."""
+    """Return a file's JSON object; an empty one if the file is missing or holds something else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

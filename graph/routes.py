@@ -8,19 +8,19 @@ from state.pipeline import PipelineState
 
 
 def after_gate(state: PipelineState) -> Literal["again", "enough", "nothing"]:
-    """Generate again while the gate said so; go on with what was accepted or may yet be; stop where that is nothing."""
+    """Generate again if the gate decided so; else go on, unless nothing was accepted and nothing waits."""
     if state["next_round"].calls or state["next_round"].wait_seconds:
         return "again"
     return "enough" if state["accepted"] or state.get("waiting") else "nothing"
 
 
 def after_review(state: PipelineState) -> Literal["waiting", "settled"]:
-    """Come back while borderline items wait."""
+    """Review again while borderline items wait."""
     return "waiting" if state["waiting"] else "settled"
 
 
 def after_evaluate(state: PipelineState) -> Literal["worse", "measured"]:
-    """Train again an adapter that is worse than its base, while the request has rounds left."""
+    """Train again if the adapter is worse than its base and the request has rounds left."""
     rounds_left = state["training_round"] < state["request"].train.rounds
     verdict = state["verdict"].verdict
     match verdict:
@@ -33,5 +33,5 @@ def after_evaluate(state: PipelineState) -> Literal["worse", "measured"]:
 
 
 def after_approve(state: PipelineState) -> Literal["signed", "declined"]:
-    """Deploy what was signed."""
+    """Deploy an adapter that was signed."""
     return "signed" if state["approval"].approved else "declined"

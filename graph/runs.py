@@ -35,40 +35,40 @@ class RunStatus(Record):
     run_id: str
     created_at: str
     standing: Standing
-    """``stopped``: killed or cancelled, to be resumed; ``failed``: a step raised, to be resumed once mended."""
+    """``stopped``: killed or cancelled, to be resumed; ``failed``: a step raised, to be resumed when mended."""
     step: str
-    """The step that runs, waits or failed; empty when done."""
+    """The step that runs, waits or failed; empty if the run is done."""
     detail: str = ""
     """The error of a failed run, what a waiting one asks, or who works on a running one."""
 
 
 @dataclass(frozen=True)
 class Runs:
-    """All runs of one database, and the pipeline that works on them."""
+    """All runs of one database, and the pipeline that runs them."""
 
     services: Services
     saver: Saver
     pipeline: Pipeline
 
     async def create(self, request: RunRequest, run_id: str | None = None) -> str:
-        """Check a request and note the run; nothing is spent yet.
+        """Check a request and register the run; nothing is spent yet.
 
         Args:
-            request: the run's.
-            run_id: its name; made from the request's name and the time where it is ``None``.
+            request: what the run shall do.
+            run_id: its name; ``None`` makes one from the request's name and the time.
 
         Returns:
             The run's name, for ``resume``.
 
         Raises:
             RunWaiting: a run of that name waits for a person; a new input would drop its question.
-            BadInput: the request cannot work, or a run of that name is there.
+            BadInput: the request cannot work, or there is a run of that name.
             EndpointError: an endpoint is out of reach or refuses the key.
             StorageError: there is no room or no right to write.
         """
         if run_id is not None:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", run_id):
-                raise BadInput(f"the run name {run_id!r} may hold letters, digits, '.', '_' and '-' alone")
+                raise BadInput(f"the run name {run_id!r} may only hold letters, digits, '.', '_' and '-'")
             await self._refuse_known(run_id)
         await preflight(request, self.services.settings, self.services.plugged)
         run_id = run_id or f"{request.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -124,7 +124,7 @@ class Runs:
         return cast(PipelineState, snapshot.values)
 
     async def interrupts(self, run_id: str) -> list[Interrupt]:
-        """Return what a run asks a person, empty where it asks nothing."""
+        """Return what a run asks a person; empty if it asks nothing."""
         snapshot = await self.pipeline.aget_state(_config(run_id))
         return list(snapshot.interrupts)
 

@@ -1,4 +1,4 @@
-"""Services: what steps need and no checkpoint can hold. Opened once for each process."""
+"""Services: what steps need and a checkpoint cannot hold. They are opened once in each process."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Services:
     leases: Leases
     open_endpoint: OpenEndpoint
     plugged: frozenset[str] = frozenset()
-    """Names of models that the program brought itself."""
+    """Names of the chat models that the program brought itself."""
 
     @property
     def runs_folder(self) -> Path:
-        """Each run has a folder of its name in it."""
+        """Holds a folder for each run, of the run's name."""
         return self.settings.home / "runs"
 
     @property
@@ -46,17 +46,17 @@ class Services:
 
     @property
     def cache(self) -> Path:
-        """What can be made again at any time."""
+        """Holds what can be made again at any time."""
         return self.settings.cache
 
 
 def make_services(settings: Settings, chat_models: Mapping[str, BaseChatModel] | None = None) -> Services:
-    """Return services over the settings' database; nothing is opened before it is used.
+    """Return services on the settings' database; nothing is opened before it is used.
 
     Args:
         settings: the environment's.
         chat_models: LangChain chat models that answer in place of a server, by the name that a request's
-            ``models.*.model`` gives them. Ledger, budget, limits and retries stand before them as before a server.
+            ``models.*.model`` gives them. They go through ledger, budget, limits and retries as a server does.
     """
     plugged = dict(chat_models or {})
     database = Database(settings.database_url)
@@ -89,6 +89,6 @@ async def open_services(
     try:
         yield services
     finally:
-        # What was sent is paid for, even where the step that asked has failed meanwhile.
+        # What was sent is paid for, even if the step that asked has failed meanwhile.
         await await_sent(services.calls)
         await services.database.close()

@@ -1,4 +1,4 @@
-"""What every step has around it: the run's id, its row in the store, its lease, and a note of its time."""
+"""What surrounds every step: the run's id, its row in the store, its lease, and a note of its time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def step(node: N, services: Services) -> N:
 
 
 def read_step_times(folder: Path) -> Iterator[tuple[str, float, float]]:
-    """Yield (step, began, ended) of a run's folder, in seconds since 1970; a torn line is passed over."""
+    """Yield (step, began, ended) of a run's folder, in seconds since 1970; a torn line is skipped."""
     try:
         with (folder / STEP_TIMES).open(encoding="utf-8") as file:
             for line in file:

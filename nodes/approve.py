@@ -58,7 +58,7 @@ def verdict_in_words(verdict: Verdict) -> str:
 
 
 def perplexity_doubt(verdict: Verdict, most: float) -> list[str]:
-    """Return a line where the adapter's language suffered: its perplexity is over ``most`` times the base's."""
+    """Return a warning if the adapter's language has suffered: its perplexity is over ``most`` times the base's."""
     ratio = verdict.perplexity_ratio
     if ratio is None or ratio <= most:
         return []
@@ -66,7 +66,7 @@ def perplexity_doubt(verdict: Verdict, most: float) -> list[str]:
 
 
 def unattended_approval(verdict: Verdict, doubts: Sequence[str]) -> Approval:
-    """Return what the policy decides: deploy only what is better, and what nothing else speaks against."""
+    """Return what the policy decides: deploy an adapter that is better, and of which there is no doubt."""
     comment = "; but ".join([verdict_in_words(verdict), *doubts])
     return Approval(approved=verdict.verdict == "better" and not doubts, reviewer=POLICY, comment=comment)
 

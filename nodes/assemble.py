@@ -37,7 +37,7 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
         report_progress("assemble", total=len(samples))
         seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
         pairs = await asyncio.to_thread(pair_all, samples, candidates, judgements, reviews, request.train)
-        # Beside what the policy gave, never in its place: a run without good completions trains on nothing.
+        # Added to what the policy gave, never in its place: a run without good completions trains on nothing.
         written = imitated_seeds(seeds, request.train.seed_share) if any(pair.imitated for pair in pairs) else []
         folder = runs_folder / run_id / "datasets"
         dataset = await asyncio.to_thread(write_dataset, folder, samples, pairs, written, run_id)
@@ -50,7 +50,7 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
 
 
 def demand_rows(dataset: DatasetRef, request: RunRequest) -> None:
-    """Refuse to train on nothing.
+    """Refuse a dataset that lacks rows for the recipe.
 
     Raises:
         TrainingError: the recipe needs rows that the dataset does not have.
@@ -65,7 +65,7 @@ def demand_rows(dataset: DatasetRef, request: RunRequest) -> None:
 
 
 def judge_trust(judgements: Sequence[Judgement], request: RunRequest, home: Path) -> list[str]:
-    """Return what is on record of each judge of the run, a line each, for its scoreboard.
+    """Return one line for each judge of the run, for its scoreboard: how well the judge was measured.
 
     Raises:
         TrainingError: the request demands a kappa that a judge was not shown to have.

@@ -22,8 +22,8 @@ from tools.sources.seeds import load_seed_tasks
 def make_gate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpoint) -> Node:
     """Return the node.
 
-    Its index of kept instructions is not kept between rounds: it is rebuilt from the store, so that a resumed run
-    decides as an unkilled one would.
+    Its index of kept instructions is rebuilt from the store in every round, so that a resumed run decides as one that
+    was never killed.
     """
 
     async def gate(state: PipelineState) -> PipelineState:
@@ -125,7 +125,7 @@ def generation_facts(
 
 
 def shortfall(request: RunRequest, kept: int, choice: NextRound) -> list[str]:
-    """Return the warning that fewer instructions came out than were asked, if so."""
+    """Return a warning if fewer instructions were accepted than the request asked for."""
     if kept >= request.generation.target:
         return []
     return [f"{kept} of {request.generation.target} generated instructions were accepted: {choice.reason}"]

@@ -47,7 +47,7 @@ def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
             try:
                 completion = await endpoint.complete(call)
             except CallFailed:
-                pass  # the ledger has it as a failed call, and the next round makes up for it
+                pass  # the ledger keeps the failed call, and the next round makes up for it
             else:
                 rows = await asyncio.to_thread(samples_of, call, completion, round_)
                 await store.add(run_id, rows)

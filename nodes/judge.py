@@ -13,7 +13,7 @@ from tools.progress import report_progress
 
 
 def candidates_to_judge(store: RecordStore) -> Pending:
-    """Return what tells which candidates still lack a judgement."""
+    """Return the function that lists the candidates without a judgement."""
 
     async def pending(state: PipelineState) -> list[str]:
         return await store.ids(state["run_id"], Candidate, outcome=Outcome.PENDING)
@@ -48,7 +48,7 @@ def make_judge(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
 
 
 def judged_candidate(candidate: Candidate, judgement: Judgement) -> Candidate:
-    """Return the candidate with the crew's verdict on it."""
+    """Return the candidate with the outcome of its judgement."""
     return candidate.model_copy(update={"outcome": judgement.outcome, "reasons": judgement.reasons})
 
 

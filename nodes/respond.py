@@ -62,7 +62,7 @@ def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
 async def further_candidates(
     endpoint: ChatEndpoint, sample: Sample, plain: Sequence[Candidate], request: RunRequest, capped: bool
 ) -> list[Candidate]:
-    """Return further candidates for a prompt of which no plain draw is fit to imitate; none for every other prompt.
+    """Return further candidates if no plain draw of the prompt is fit to imitate; else none.
 
     The arguments and errors are those of ``draw_candidate``, with the plain draws in place of one's number.
     """
@@ -120,7 +120,7 @@ def candidate_call(sample: Sample, draw: int, request: RunRequest) -> ChatCall:
 
 
 def new_candidate(sample: Sample, draw: int, completion: Completion, scaffolded: bool) -> Candidate:
-    """Return the candidate; one that can never be chosen is rejected here, before judges are paid for it."""
+    """Return the candidate; one that can never be chosen is rejected here, before its judging is paid for."""
     text, ended = completion.text.strip(), completion.finish_reason == "stop"
     reasons = guard(sample.prompt, text, ended)
     if scaffolded and copied(sample, text):

@@ -22,7 +22,7 @@ EDITABLE = {"completion": "completion", "instruction": "instruction"}
 
 
 class Borderline(Record):
-    """An item that waits, with what is known of it. ``judgement`` is ``None`` for an instruction."""
+    """An item that waits for a decision, with its records. ``judgement`` is ``None`` for an instruction."""
 
     sample: Sample
     candidate: Candidate | None = None
@@ -47,9 +47,9 @@ class Borderline(Record):
 def make_review(store: RecordStore) -> Node:
     """Return the node.
 
-    It holds one page of items at a time; the edge after it comes back while more wait. Which items a page holds
-    follows from the state alone: a review that was killed after it was written shows the same page again, and the
-    decisions that were written first count.
+    It asks about one page of items at a time; the edge after it comes back while more wait. Which items a page holds
+    follows from the state alone. A review that was killed after its decisions were written shows the same page again,
+    and the decisions that were written first count.
     """
 
     async def review(state: PipelineState) -> PipelineState:
@@ -112,7 +112,7 @@ def _action(item: Borderline, request: RunRequest) -> Action:
 def unattended_answer(items: Sequence[Borderline], request: RunRequest) -> HumanAnswer:
     """Return what the request's policy decides; the policy's name stands as the reviewer, never a person's.
 
-    What the expert gave one or two stars no policy approves: the crew may find the words clear that miss the prompt.
+    No policy approves what the expert gave one or two stars: the crew may find an answer clear that misses the prompt.
     """
     policy = request.review.unattended
 
@@ -161,7 +161,7 @@ def apply_review(items: Sequence[Borderline], answer: HumanAnswer, now: datetime
 
 
 async def settle(store: RecordStore, run_id: str, items: Sequence[Borderline], reviews: Sequence[Review]) -> None:
-    """Write the reviews, then what follows from them; a killed write is made whole by the next one.
+    """Write the reviews, then what follows from them; the next call completes a write that was killed.
 
     Of two decisions on an item the first that was written counts, so that rows and reviews never disagree.
     """

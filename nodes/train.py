@@ -41,14 +41,14 @@ from tools.weights.pool import release_idle
 
 POLICY = "policy:unattended"
 PAUSE_SECONDS = 60.0
-"""Between two looks of an unattended run at resources that are taken."""
+"""Between two looks of an unattended run at busy resources."""
 CHECKLIST, DECISION = "checklist.json", "decision.json"
 
 
 def make_decide(store: RecordStore, runs_folder: Path, cache: Path) -> Node:
     """Return the node that decides whether the next training may begin, and with which settings.
 
-    An unattended run takes what ``optimise`` suggests, and looks again while it must ``wait``, for at most
+    An unattended run does what ``optimise`` suggests. While it must ``wait``, it looks again for at most
     ``train.wait_minutes``.
     """
 
@@ -90,7 +90,7 @@ async def ask_about_training(state: PipelineState) -> PipelineState:
 
 
 def make_train(runs_folder: Path, cache: Path) -> Node:
-    """Return the node that trains as it was decided.
+    """Return the node that trains with the decided settings.
 
     Args:
         runs_folder: each run has a folder of its name in it.
@@ -154,7 +154,7 @@ def decided_job(job: TrainingJob, decision: TrainingDecision) -> TrainingJob:
 
 
 def settled(decision: TrainingDecision, request: RunRequest) -> TrainingDecision:
-    """Return the decision as an unattended run takes it: what ``optimise`` suggests is done."""
+    """Return the decision as an unattended run takes it: it does what ``optimise`` suggests."""
     takes = request.unattended and decision.action == "optimise"
     return decision.model_copy(update={"settled_by": POLICY}) if takes else decision
 
@@ -180,7 +180,7 @@ def training_action(decision: TrainingDecision) -> Action:
 
 
 def apply_answer(answer: HumanAnswer, decision: TrainingDecision, request: RunRequest) -> TrainingDecision:
-    """Return the decision as a person answered it; not settled where it is to be made again."""
+    """Return the decision as a person answered it; not settled if it is to be made again."""
     approved = consequences(answer.decisions[0].type).agrees
     if decision.action == "wait":
         return decision if approved else decision.model_copy(update={"settled_by": answer.reviewer})
@@ -194,7 +194,7 @@ def apply_answer(answer: HumanAnswer, decision: TrainingDecision, request: RunRe
 
 
 class ProgressSteps:
-    """Turns the trainer's absolute steps into steps forward, and keeps an eye on the disk."""
+    """Turns the trainer's absolute steps into steps forward, and notes the lowest free space on the disk."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
@@ -202,7 +202,7 @@ class ProgressSteps:
         """Free bytes at the worst moment so far; ``None`` before the first step."""
 
     def follow(self, progress: TrainingProgress) -> None:
-        """Tell the run's watcher of the steps since the last event; a resumed phase counts what is left of it."""
+        """Report the steps since the last event; a resumed phase counts only the steps that are left."""
         if not progress.total:
             return
         if (free := progress.disk_free) is not None:

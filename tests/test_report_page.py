@@ -285,7 +285,7 @@ def test_a_training_is_told_with_its_decision_and_its_checklists() -> None:
         ("took", "5.2 s"),
         ("memory", "2.8 GB"),
     )
-    assert [(item.when, item.outcome) for item in read.looked] == [("before", "passed"), ("after", "failed")]
+    assert [(item.when, item.outcome) for item in read.checklist] == [("before", "passed"), ("after", "failed")]
     page = Page(render(facts(trainings=(read,))))
     assert "memory is short" in page.text and "after: the loss went down (1.4, then 1.6)" in page.text
     assert "fail" in page.values("class")

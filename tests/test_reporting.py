@@ -106,7 +106,7 @@ async def test_all_that_a_run_has_is_read(services: Services) -> None:
     assert facts.trainings[1].flags == ("the loss climbs",)
     assert facts.board is not None and facts.board.verdict == "better"
     assert [curve.name for curve in facts.trainings[0].phases[0].curves] == ["loss"] and facts.trainings[0].evaluated
-    assert facts.trainings[0].decision == (("action", "proceed"),) and facts.trainings[0].looked[0].name == "rows"
+    assert facts.trainings[0].decision == (("action", "proceed"),) and facts.trainings[0].checklist[0].name == "rows"
     assert facts.scores is not None and facts.scores.judged == 4 and facts.scores.judges == ((HOSTILE, 4),)
     written, drawn, prompts = facts.funnels
     assert [int(stage.value) for stage in written.stages][:3] == [2, 2, 1]

@@ -23,7 +23,7 @@ class Progress(Record):
 
 
 def report_progress(step: str, advance: int = 0, *, total: int | None = None, note: str = "") -> None:
-    """Tell whoever watches the run; outside a run (a node called on its own) nobody does.
+    """Send an event to whoever watches the run; outside a run, such as in a test of one node, it goes nowhere.
 
     Args:
         step: the node's name.

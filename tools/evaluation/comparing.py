@@ -67,8 +67,8 @@ def compare_all(
     """Compare every metric that applies to at least one prompt; p-values are corrected together.
 
     Args:
-        base: one model's scores, a prompt each.
-        adapter: the other's, of the same prompts in the same order.
+        base: one model's scores, one for each prompt.
+        adapter: the other model's scores of the same prompts, in the same order.
         nats: mean negative log-likelihood of a token under base and adapter, for each held-out text.
         resamples: of bootstrap and sign-flip test.
         seed: of both.

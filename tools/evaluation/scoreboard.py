@@ -30,7 +30,7 @@ class Side(Record):
     missing: int
     """Prompts without one; each counts as a failure in every metric."""
     sampled: int = 0
-    """Sampled answers; what is missing of them counts as failures, too."""
+    """Sampled answers; missing ones count as failures, too."""
 
 
 class Scoreboard(Record):
@@ -57,7 +57,7 @@ class Scoreboard(Record):
     win_rate: WinRate | None = None
     """By the run's judge; ``None`` where it was not asked."""
     notes: tuple[str, ...] = ()
-    """What a reader should know of the run, such as how far its judge was measured."""
+    """What a reader should know of the run, such as how well its judge was measured."""
 
     def comparison(self, metric: str) -> Comparison:
         """Return one metric's comparison.
@@ -68,7 +68,7 @@ class Scoreboard(Record):
         return {one.metric: one for one in self.comparisons}[metric]
 
     def record(self, path: str) -> Verdict:
-        """Return the one line that the run's state carries; ``path`` is where the scoreboard's JSON lies."""
+        """Return the summary that the run's state carries; ``path`` is the scoreboard's JSON file."""
         one = self.comparison(self.primary)
         return Verdict(
             verdict=self.verdict,
@@ -97,7 +97,7 @@ def score_answers(
     """Score two models' answers to the same held-out prompts.
 
     The verdict is ``better`` where the primary metric's interval lies above 0 and its test says the same at 5% (on few
-    prompts the percentile interval alone is too bold: four prompts gained of sixty, none lost, would be enough),
+    prompts the percentile interval alone claims too much: four prompts gained of sixty, none lost, would be enough),
     ``worse`` in the mirror image, else ``not shown``.
 
     Args:
@@ -107,7 +107,7 @@ def score_answers(
         settings: the primary metric and the number of resamples.
         seed: of the bootstrap.
         nats: mean negative log-likelihood of a token under base and adapter, for each held-out text.
-        win_rate: what the judge said.
+        win_rate: by the judge.
 
     Raises:
         BadInput: no held-out prompts; two answers of one kind, or an answer to no given prompt; or the primary metric

@@ -27,10 +27,10 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "words": "words in an answer",
     }
 )
-"""The metrics, and what they say. ``checks`` and ``checks_loose`` apply to prompts with checks, ROUGE to prompts with a
-reference, the others to all."""
+"""The metrics, and what they mean. ``checks`` and ``checks_loose`` apply to prompts with checks, ROUGE to prompts with
+a reference, the others to all."""
 SAMPLED: Mapping[str, str] = MappingProxyType({f"{metric}_sampled": metric for metric in METRICS})
-"""Every metric is taken of sampled answers, too: the mean over a prompt's draws, under a name of its own."""
+"""The metrics of sampled answers, each the mean over a prompt's draws, and the metric it averages."""
 NATS = "nats"
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -39,7 +39,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         NATS: "nats a token on held-out texts, the logarithm of perplexity",
     }
 )
-"""What every metric of a scoreboard says."""
+"""What every metric of a scoreboard means."""
 YES_OR_NO = frozenset({"guarded", "ended"})
 """Metrics that are 0 or 1 for one answer."""
 
@@ -60,7 +60,7 @@ class Scored:
 def score_answer(sample: Sample, answer: Answer | None) -> Scored:
     """Score one answer; a missing one is an empty text that did not end, and fails every metric.
 
-    A prompt without checks is guarded where its answer is clean: there is nothing else that it could fail.
+    An answer to a prompt without checks is guarded if it is clean: there is nothing else that it could fail.
     """
     text = answer.text if answer is not None else ""
     ended = answer is not None and answer.ended
@@ -79,7 +79,7 @@ def score_answer(sample: Sample, answer: Answer | None) -> Scored:
 
 
 def degenerate(sample: Sample, text: str, ended: bool) -> tuple[str, ...]:
-    """Return what the guard has against an answer; to repeat the prompt is no fault where the prompt asks for it."""
+    """Return the guard's objections to an answer; repeating the prompt is no fault where the prompt asks for it."""
     repeating = any(check.kind == REPEAT_PROMPT for check in sample.checks)
     return guard("" if repeating else sample.prompt, text, ended)
 

@@ -1,4 +1,4 @@
-"""The judge's word on the greedy answers: how often the adapter's is preferred, in both orders and less its length."""
+"""The win rate: how often the judge prefers the adapter's greedy answer, in both orders, and at equal length."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class WinRate(Record):
 def pairs_to_judge(
     samples: Sequence[Sample], base: Sequence[Answer], adapter: Sequence[Answer], limit: int
 ) -> list[tuple[Sample, Answer, Answer]]:
-    """Return at most ``limit`` prompts with both greedy answers, picked by a hash so that any prompts may come."""
+    """Return at most ``limit`` prompts with both greedy answers, chosen by a hash of the prompt."""
     ours, theirs = ({answer.sample_id: answer for answer in side if answer.draw == 0} for side in (base, adapter))
     both = [sample for sample in samples if sample.id in ours and sample.id in theirs]
     chosen = sorted(both, key=lambda sample: content_hash("judged pair", sample.id))[:limit]
@@ -51,11 +51,11 @@ async def measure_win_rate(
 ) -> WinRate:
     """Let the judge compare base and adapter, each pair in both orders.
 
-    A used-up budget or an endpoint that fails is no reason to lose an evaluation: the rate is then missing, with its
-    reason. What was paid for is in the ledger.
+    A used-up budget or a failing endpoint does not end the evaluation: the rate is missing, with the reason. What was
+    paid for is in the ledger.
 
     Args:
-        judge: the run's.
+        judge: the run's judge.
         pairs: prompt, base's answer and adapter's answer.
         seed: of the bootstrap.
         on_pair: called as each pair is done.
@@ -78,11 +78,11 @@ async def measure_win_rate(
 
 
 def win_rate(judge: str, preferences: Sequence[Preference], texts: Sequence[tuple[str, str]], seed: int) -> WinRate:
-    """Put preferences together.
+    """Compute the win rate from the judge's preferences.
 
     Args:
         judge: its identity.
-        preferences: one a pair; the base's answer is the first of each.
+        preferences: one for each pair; the base's answer is the first of a pair.
         texts: both answers of each pair.
         seed: of the bootstrap.
     """

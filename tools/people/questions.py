@@ -26,7 +26,7 @@ class Action(BaseModel):
     description: str
     allowed: tuple[DecisionKind, ...] = DECISIONS
     editable: str = ""
-    """The argument that an edit must carry, not blank; empty where any will do."""
+    """The argument that an edit must carry, not blank; empty if any will do."""
 
 
 class EditedAction(BaseModel):

@@ -1,1 +1,1 @@
-"""The report of a run: facts in, one self-contained HTML page out. Nothing here reads a disk or a database."""
+"""The report of a run: facts in, one self-contained HTML page out. Nothing here reads a run's files or the database."""

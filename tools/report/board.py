@@ -1,4 +1,4 @@
-"""The scoreboard as its JSON holds it: every comparison and every slice that is there, whatever else it grows."""
+"""The scoreboard as read from its JSON: comparisons and slices are found by their fields, whatever else is there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.report.scales import number
 from tools.statistics.bootstrap import Estimate
 
 COUNTS = frozenset({"words", "words_sampled", NATS})
-"""Metrics that are no share of 1, though their values may lie below it."""
+"""Metrics that are not shares, though their values may lie below 1."""
 
 
 class Metric(Record):
@@ -70,22 +70,22 @@ class Board(Record):
     groups: tuple[MetricGroup, ...]
     slices: tuple[SliceGroup, ...]
     facts: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
-    """What the file says beside, such as on perplexity and the win rate: a title, and figures by name."""
+    """What else the file says, such as on perplexity and the win rate: a title, and figures by name."""
     notes: tuple[str, ...]
 
     @property
     def deciding(self) -> Metric | None:
-        """The metric of the verdict."""
+        """The metric that decides the verdict."""
         found = (metric for group in self.groups for metric in group.metrics if metric.decides)
         return next(found, None)
 
 
 def read_board(raw: Mapping[str, Any]) -> Board | None:
-    """Return the scoreboard, or ``None`` where the file is none.
+    """Return the scoreboard, or ``None`` if the JSON is not a scoreboard.
 
     Args:
-        raw: the JSON of ``Scoreboard``, of this version or another: lists of comparisons and slices are found by what
-            is in them, at any depth.
+        raw: the JSON of ``Scoreboard``, of this version or another: lists of comparisons and slices are found by
+            their fields, at any depth.
     """
     if raw.get("verdict") not in get_args(Claim):
         return None
@@ -122,9 +122,9 @@ def _lists(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
 
 
 def _facts(raw: Mapping[str, Any]) -> Iterator[tuple[str, tuple[tuple[str, str], ...]]]:
-    """Yield every number and word that is told nowhere else, in the groups that the file has."""
-    told = ("verdict", "words", "primary", "prompts")
-    alone = {key: value for key, value in raw.items() if not isinstance(value, Mapping) and key not in told}
+    """Yield every number and word that no other part shows, in the groups of the file."""
+    shown = ("verdict", "words", "primary", "prompts")
+    alone = {key: value for key, value in raw.items() if not isinstance(value, Mapping) and key not in shown}
     groups = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
     for key, group in [*groups.items(), ("measured with", alone)]:
         if figures := tuple(_figures(group)):

@@ -11,9 +11,9 @@ from tools.report.scales import Scale, finite, number, thinned, ticks
 from tools.report.svg import WIDTH, chart, element, horizontal_axis, joined, line, rect, text, vertical_axis
 
 MOST_POINTS = 300
-"""Points of a line; a longer series is drawn by the means of as many equal stretches."""
+"""Points of a line; of a longer series the means of as many equal stretches are drawn."""
 MOST_DOTS = 30
-"""Points up to which each has a dot."""
+"""A line of at most so many points has a dot at each."""
 LEFT, RIGHT, TOP, BOTTOM = 52, 18, 30, 44
 """Margins of a chart with axes, in its units."""
 NAMES = 70
@@ -37,7 +37,7 @@ class Mark(Record):
 
 
 class Bar(Record):
-    """One bar, with what is written behind it."""
+    """One bar, with the text after it."""
 
     name: str
     value: float
@@ -150,14 +150,14 @@ def histogram(
 
 
 def bars(title: str, rows: Sequence[Bar], *, unit: str, width: int = WIDTH, of_first: bool = False) -> Markup:
-    """Return horizontal bars on one scale, each with its name before it and its figure behind it.
+    """Return horizontal bars on one scale, each with its name before it and its figure after it.
 
     Args:
         title: what they show.
         rows: from top to bottom; none is below 0.
-        unit: what is counted, for those who hear the page.
+        unit: what is counted, for screen readers.
         width: of the drawing.
-        of_first: whether each is a part of the first, as in a funnel, and its share of that is told.
+        of_first: whether each bar is a part of the first, as in a funnel, so that its share of it is shown.
     """
     pitch, left, right = 30, 210, 150
     most = max([row.value for row in rows], default=0) or 1

@@ -40,7 +40,7 @@ def interval_plot(title: str, rows: Sequence[DifferenceRow], *, x: str, places: 
         title: what is compared.
         rows: from top to bottom, at least one.
         x: label of the axis, with its unit.
-        places: decimals of the figures behind.
+        places: decimals of the figures beside the plot.
     """
     drawn = [row.difference for row in rows]
     marks = ticks(min(0.0, *(one.low for one in drawn)), max(0.0, *(one.high for one in drawn)), 6)

@@ -53,7 +53,7 @@ class Examples(Record):
 
 
 class ExamplePicker:
-    """Takes prompts one by one and keeps the few that tell most; what it holds does not grow."""
+    """Takes prompts one by one and keeps the few that show most; its memory does not grow."""
 
     def __init__(self) -> None:
         self._counts: Counter[Kind] = Counter()

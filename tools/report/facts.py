@@ -1,4 +1,4 @@
-"""All that a report tells of a run. A part that the run does not have is ``None``, and ``missing`` says why."""
+"""Everything that a report shows of a run. A part that the run lacks is ``None``; ``missing_parts`` says why."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Costs(Record):
 
     calls: tuple[CallGroup, ...]
     stages: tuple[StageComparison, ...]
-    """Estimate and truth, the total last; empty where the run's sources cannot be read any more."""
+    """Each stage's estimate beside what it used, the total last; empty if the run's sources can no longer be read."""
     spent: float
     cap: float | None
     steps: tuple[StepTime, ...]
@@ -56,7 +56,7 @@ class RunFacts(Record):
     created_at: str
     written_at: datetime
     standing: str
-    """How far the run is, in words."""
+    """How far the run has come, in words."""
     request: RunRequest
     warnings: tuple[str, ...] = ()
     board: Board | None = None
@@ -70,7 +70,7 @@ class RunFacts(Record):
 
     @property
     def settings(self) -> list[Setting]:
-        """The request, one line a setting."""
+        """Every setting of the request."""
         return flat_settings(self.request, RunRequest())
 
 

@@ -1,4 +1,4 @@
-"""From what was offered to what was kept: rows left after every gate, and why the others went, counted as they come."""
+"""From what was offered to what was kept: the rows left after each gate, and why the others were dropped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tools.people.decisions import consequences, decision_in
 from tools.report.charts import Bar
 
 REASONS = 8
-"""Reasons told for each funnel, the most frequent first."""
+"""Reasons shown for each funnel, the most frequent first."""
 CODES = {
     "content": (
         *("too_few_words", "too_many_words", "too_few_characters", "too_many_characters", "keyword"),
@@ -25,14 +25,14 @@ CODES = {
         *("not_english", "broken_letters", "model_opinion"),
     ),
 }
-"""Which gate says what. What no gate has here is a rule of a safety policy, which people write themselves."""
+"""The reasons that each gate gives. Every other reason is a rule of a safety policy, which people write themselves."""
 STOPS = ("parsing", "content", "diversity", "safety", "coherence", "review")
 """Where an instruction can end, in the order in which it meets them."""
 _GATE = {code: gate for gate, codes in CODES.items() for code in codes}
 _FIGURE = re.compile(r"\d+(?:\.\d+)?%?")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _MOST_REASONS = 2000
-"""Different reasons held while counting; further new ones count as others."""
+"""Different reasons kept while counting; any further ones are counted together."""
 _LONGEST_REASON = 80
 
 
@@ -96,7 +96,7 @@ def stop_of(outcome: str, reason: str) -> str:
 
 
 def instruction_funnel(rows: RowCounter) -> Funnel | None:
-    """Return the way of generated instructions through the gates; ``None`` where none was generated."""
+    """Return how many generated instructions passed each gate; ``None`` if none was generated."""
     if not rows.total:
         return None
     names = {"parsing": "well formed", "review": "passed by a person or policy"}
@@ -110,13 +110,13 @@ def instruction_funnel(rows: RowCounter) -> Funnel | None:
 
 
 def candidate_funnel(rows: RowCounter, unjudged: Mapping[str, int], chosen: int, paired: int) -> Funnel | None:
-    """Return the way of drawn answers to training rows; ``None`` where none was drawn.
+    """Return how many drawn answers came how far on their way to training rows; ``None`` if none was drawn.
 
     Args:
         rows: all candidates.
         unjudged: candidates without a judgement, by outcome: failed at the draw, rejected by the guard, or pending.
         chosen: those that became rows of SFT.
-        paired: those that also have a rejected one beside them, for DPO.
+        paired: those that were also paired with a rejected answer, for DPO.
     """
     if not rows.total:
         return None

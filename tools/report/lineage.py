@@ -59,7 +59,7 @@ class LineageCounter:
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def read(self, path: Path) -> None:
-        """Count a file's rows; a broken one is passed over, and a file that cannot be read has none."""
+        """Count a file's rows; a broken one is skipped, and a file that cannot be read has none."""
         with suppress(BadInput):
             for row in read_rows(path, "the lineage of a dataset"):
                 if isinstance(row, Row):
@@ -86,7 +86,7 @@ def row_source(
     candidates: Mapping[str, Candidate],
     judgements: Mapping[str, Judgement],
 ) -> RowSource:
-    """Join a row of the lineage with its records; one that is not in the store leaves its place empty.
+    """Join a row of the lineage with its records; the fields of a record that is not in the store stay empty.
 
     Args:
         number: of the row in ``sft.jsonl``, from 1.

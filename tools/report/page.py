@@ -1,4 +1,4 @@
-"""The page: every chart drawn, and the template filled. All text is escaped; the page needs nothing but itself."""
+"""The page: every chart drawn, and the template filled. All text is escaped; the page loads nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _THIRD = WIDTH // 3
 def render(facts: RunFacts) -> str:
     """Return the report as one HTML page.
 
-    It has no script and asks for no other file. Half of a surrogate pair, which no file may hold, becomes ``?``.
+    It has no script and loads no other file. Half of a surrogate pair, which UTF-8 cannot hold, becomes ``?``.
     """
     page = _template().render(
         facts=facts, missing=missing_parts(facts), charts=_charts(facts), sections=_sections(facts)

@@ -40,7 +40,7 @@ def ticks(low: float, high: float, about: int = 5, *, whole: bool = False) -> li
         low: the least value to show; finite.
         high: the greatest; finite. Where the two are equal, an axis around them is returned.
         about: how many intervals are wanted; at most two more come out.
-        whole: whether what is counted cannot be parted, such as steps.
+        whole: whether only whole values make sense, such as for steps.
 
     Returns:
         At least two values; the first is at most ``low`` and the last at least ``high``.
@@ -76,7 +76,7 @@ def thinned(points: Sequence[tuple[float, float]], most: int) -> list[tuple[floa
 
 
 def number(value: float) -> str:
-    """Return a number for a person: three figures that count, thousands parted, no needless zeros."""
+    """Return a number for a person: three significant digits, commas at thousands, no trailing zeros."""
     if not math.isfinite(value):
         return "not a number"
     if value == 0 or abs(value) >= 1000:
@@ -95,7 +95,7 @@ def signed(value: float, places: int = 1) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the two units that matter."""
+    """Return a time in its two largest units."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     whole = round(seconds)

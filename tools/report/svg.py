@@ -39,7 +39,7 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
 
 
 def rect(x: float, y: float, width: float, height: float, class_: str, tip: str = "") -> Markup:
-    """Return a box; ``tip`` is what a pointer on it shows."""
+    """Return a box; ``tip`` is shown when the pointer is on it."""
     inside = element("title", tip) if tip else ""
     sizes = {"width": round(max(0.0, width), 2), "height": round(max(0.0, height), 2)}
     return element("rect", inside, x=round(x, 2), y=round(y, 2), rx=1.5, class_=class_, **sizes)
@@ -54,10 +54,10 @@ def chart(title: str, says: str, width: float, height: float, parts: Sequence[Ma
     """Return a whole drawing.
 
     Args:
-        title: what it is, for those who hear the page.
-        says: what it shows, in a sentence, for the same.
-        width: in the drawing's own units, like ``height``; on the page it is as wide as its place.
-        height: see ``width``.
+        title: what it is, for screen readers.
+        says: what it shows, in a sentence, for screen readers.
+        width: in the drawing's own units; on the page the drawing is scaled to its place.
+        height: in the same units.
         parts: the elements.
     """
     head = element("title", title) + element("desc", says)

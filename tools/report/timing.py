@@ -1,4 +1,4 @@
-"""How long a step really worked: the length of the union of what went on in it, side by side or one after the other."""
+"""How long each step worked: the length of the union of its intervals, so that work side by side counts once."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ STEPS = (
     *("generate", "gate", "respond", "judge", "review", "assemble", "decide_training", "train", "evaluate"),
     *("approve", "deploy"),
 )
-"""The pipeline's steps, in order. What else is noted, such as a question for a person, is no work."""
+"""The pipeline's steps, in order. Other notes, such as of a question to a person, are not work."""
 
 
 class StepTime(Record):
-    """A step's time."""
+    """How long a step worked."""
 
     step: str
     seconds: float
-    """Of the clock; work side by side counts once, a pause between a kill and a resume does not count."""
+    """Of the clock. Work side by side counts once; the pause between a kill and a resume does not count."""
 
 
 class Busy:
     """The union of intervals, added in any order.
 
-    Intervals less than ``gap`` apart become one, so that a run of days holds few, whatever the number of its calls.
+    Intervals less than ``gap`` apart are merged, so that a run of days keeps few of them, however many calls it makes.
 
     Args:
         gap: seconds.
@@ -38,7 +38,7 @@ class Busy:
         self._ends: list[float] = []
 
     def add(self, start: float, end: float) -> None:
-        """Add an interval, in seconds of any clock; one that ends before it starts is taken as empty."""
+        """Add an interval, in seconds of any clock; one that ends before it starts is empty."""
         end = max(start, end)
         low = bisect_left(self._ends, start - self._gap)
         high = bisect_right(self._starts, end + self._gap)
@@ -63,7 +63,7 @@ class Busy:
 
 
 class Latency:
-    """How long single calls took, summed up."""
+    """How long calls took, and when any was in flight."""
 
     def __init__(self) -> None:
         self.calls, self.seconds = 0, 0.0
@@ -86,13 +86,13 @@ def step_times(notes: Iterable[tuple[str, float, float]], calls: Mapping[str, Bu
 
     Args:
         notes: (step, began, ended) in seconds, in any order. A step that was killed left none.
-        calls: when calls were in flight, by purpose; ``judge:accuracy`` belongs to ``judge``. They count for the steps
-            that were killed, too.
+        calls: when calls were in flight, by purpose; ``judge:accuracy`` belongs to ``judge``. They also count for
+            steps that were killed.
     """
     busy: dict[str, Busy] = {}
     for step, began, ended in notes:
         busy.setdefault(step, Busy()).add(began, ended)
-    for purpose, flying in calls.items():
-        busy.setdefault(purpose.partition(":")[0], Busy()).join(flying)
+    for purpose, in_flight in calls.items():
+        busy.setdefault(purpose.partition(":")[0], Busy()).join(in_flight)
     there = [step for step in STEPS if step in busy]
     return tuple(StepTime(step=step.replace("_", " "), seconds=busy[step].seconds) for step in there)

@@ -1,4 +1,4 @@
-"""What a training left in its folder: what was decided and looked at, and every series, figure and flag of it."""
+"""What a training left in its folder: its decision, its checklists, and every series, figure and flag."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.report.charts import Line, Mark
 from tools.report.scales import duration, number
 
 LN2 = 0.6931
-"""Where the loss of a DPO begins."""
+"""The loss of DPO before its first step."""
 
 
 class Curve(Record):
@@ -30,7 +30,7 @@ class TrainingPhase(Record):
     flags: tuple[str, ...]
 
 
-class Looked(Record):
+class ChecklistItem(Record):
     """One item of a checklist."""
 
     when: str
@@ -47,11 +47,11 @@ class TrainingRound(Record):
     evaluated: bool
     """Whether its adapter is the one on the scoreboard."""
     decision: tuple[tuple[str, str], ...] = ()
-    """What was decided before it began, and the estimate beside the true time."""
-    looked: tuple[Looked, ...] = ()
-    """Its checklists, in order."""
+    """What was decided before it began, and the estimated beside the actual time."""
+    checklist: tuple[ChecklistItem, ...] = ()
+    """The items of its checklists, in order."""
     flags: tuple[str, ...]
-    """What stopped it, and whatever else no phase tells."""
+    """What stopped it, and every other flag that no phase has."""
     phases: tuple[TrainingPhase, ...]
     versions: tuple[tuple[str, str], ...]
 
@@ -75,13 +75,13 @@ def read_training(
     """
     phases = [phase for phase in raw.get("phases", ()) if isinstance(phase, Mapping)]
     versions = raw.get("versions")
-    told = {flag for phase in phases for flag in phase.get("flags") or ()}
+    of_phases = {flag for phase in phases for flag in phase.get("flags") or ()}
     return TrainingRound(
         name=name,
         evaluated=evaluated,
         decision=tuple(_decision((decision or {}).get("decision"))),
-        looked=tuple(_looked(checklist or {})),
-        flags=tuple(str(flag) for flag in raw.get("flags") or () if flag not in told),
+        checklist=tuple(_checklist(checklist or {})),
+        flags=tuple(str(flag) for flag in raw.get("flags") or () if flag not in of_phases),
         phases=tuple(_phase(phase) for phase in phases),
         versions=tuple((key, str(value)) for key, value in versions.items()) if isinstance(versions, Mapping) else (),
     )
@@ -100,12 +100,13 @@ def _decision(raw: object) -> Iterator[tuple[str, str]]:
         yield "memory", f"{raw['memory_needed'] / 1e9:.1f} GB"
 
 
-def _looked(raw: Mapping[str, Any]) -> Iterator[Looked]:
+def _checklist(raw: Mapping[str, Any]) -> Iterator[ChecklistItem]:
     for when in ("before", "during", "after"):
         items = raw.get(when)
         for item in items if isinstance(items, list) else ():
             if isinstance(item, Mapping):
-                yield Looked(when=when, **{key: str(item.get(key, "")) for key in ("name", "outcome", "evidence")})
+                fields = {key: str(item.get(key, "")) for key in ("name", "outcome", "evidence")}
+                yield ChecklistItem(when=when, **fields)
 
 
 def _phase(raw: Mapping[str, Any]) -> TrainingPhase:
