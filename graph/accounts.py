@@ -6,8 +6,10 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+from graph.inputs import request_to_show
 from graph.services import Services
 from state.calls import PurposeTally
+from state.errors import BadInput
 from state.records import Candidate, GenerationRound, Outcome, Record, Sample
 from state.request import RunRequest
 from tools.generation.costing import CostEstimate, StageComparison, compare, estimate
@@ -44,7 +46,9 @@ class Accounts(Record):
     calls: list[PurposeTally]
     rounds: list[GenerationRound]
     costs: list[StageComparison]
-    """Each stage's estimate beside what it used, the total last."""
+    """Each stage's estimate beside what it used, the total last; empty if there is no estimate."""
+    costs_note: str = ""
+    """Why there is no estimate."""
     spent: float
     """Dollars this run paid."""
     cap: float | None
@@ -62,19 +66,38 @@ async def account(services: Services, run_id: str) -> Accounts:
         "candidates": candidates,
     }
     used = await services.calls.tally(run_id)
-    expected = await asyncio.to_thread(expected_cost, await services.store.request_of(run_id))
+    costs, note = await cost_comparison(services, run_id, used)
     return Accounts(
         rows=[tally(kind, rows) for kind, rows in kinds.items()],
         calls=used,
-        costs=compare(expected, used),
+        costs=costs,
+        costs_note=note,
         rounds=sorted(await services.store.find(run_id, GenerationRound), key=lambda r: r.round),
         spent=await services.calls.spent(run_id),
         cap=await services.calls.cap(run_id),
     )
 
 
+async def cost_comparison(
+    services: Services, run_id: str, used: list[PurposeTally]
+) -> tuple[list[StageComparison], str]:
+    """Return estimate and truth of each stage; nothing, and why, where the run's files cannot be read."""
+    try:
+        expected = await asyncio.to_thread(expected_cost, await request_to_show(services, run_id))
+    except BadInput as error:
+        return [], f"what the run was expected to cost is not known: {error}"
+    return compare(expected, used), ""
+
+
 def expected_cost(request: RunRequest) -> CostEstimate:
-    """Return what a run of this request should cost, before anything is spent."""
+    """Return what a run of this request should cost, before anything is spent.
+
+    Args:
+        request: the run's own, so that the files which it names are the run's copies.
+
+    Raises:
+        BadInput: the seed tasks or the prompts cannot be read.
+    """
     seeds = load_seed_tasks(Path(request.sources.seeds))
     path = request.sources.prompts
     prompts = load_prompts(Path(path), request.evaluate.heldout_share) if path else []

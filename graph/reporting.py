@@ -13,16 +13,14 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from graph.accounts import expected_cost
+from graph.accounts import cost_comparison
 from graph.services import Services
 from graph.steps import read_step_times
 from nodes.train import CHECKLIST, DECISION
-from state.errors import CorralError
 from state.pipeline import DatasetRef, Node, PipelineState
 from state.records import Answer, Candidate, GenerationRound, Judgement, Outcome, Sample
 from tools.dataset.files import LINEAGE
 from tools.files import write_file
-from tools.generation.costing import compare
 from tools.progress import report_progress
 from tools.report.board import Board, read_board
 from tools.report.examples import ExamplePicker, Examples
@@ -183,11 +181,7 @@ async def _costs(services: Services, run_id: str) -> Costs:
     async for purpose, started, finished in services.calls.times(run_id):
         latencies.setdefault(purpose, Latency()).add(started, finished)
     tallies = await services.calls.tally(run_id)
-    try:
-        expected = await asyncio.to_thread(expected_cost, await services.store.request_of(run_id))
-        stages = tuple(compare(expected, tallies))
-    except CorralError:  # the seeds or prompts have moved since
-        stages = ()
+    stages, note = await cost_comparison(services, run_id, tallies)
     folder, busy = services.runs_folder / run_id, {purpose: one.busy for purpose, one in latencies.items()}
     groups = []
     for tally in tallies:
@@ -195,7 +189,8 @@ async def _costs(services: Services, run_id: str) -> Costs:
         groups.append(CallGroup(tally=tally, busy=latency.busy.seconds, latency=latency.mean))
     return Costs(
         calls=tuple(groups),
-        stages=stages,
+        stages=tuple(stages),
+        note=note,
         spent=await services.calls.spent(run_id),
         cap=await services.calls.cap(run_id),
         steps=await asyncio.to_thread(lambda: step_times(read_step_times(folder), busy)),

@@ -15,18 +15,19 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, Interrupt
 from pydantic import ValidationError
 
+from graph.inputs import begin, forget_inputs, own_request
 from graph.pipeline import Pipeline, build_pipeline
 from graph.preflight import preflight
 from graph.services import Services, open_services
 from state.checkpoints import Saver, open_checkpointer, prune
-from state.errors import BadInput, RunBusy, RunWaiting
-from state.pipeline import PipelineState, RunInput
+from state.errors import BadInput, RunBusy, RunWaiting, UnreadableRun
+from state.pipeline import PipelineState, RunInput, relocated
 from state.records import Record
 from state.request import RunRequest
 from tools.progress import Progress
 from tools.settings import Settings
 
-Standing = Literal["new", "running", "waiting", "stopped", "failed", "done"]
+Standing = Literal["new", "running", "waiting", "stopped", "failed", "done", "unreadable"]
 
 
 class RunStatus(Record):
@@ -35,11 +36,12 @@ class RunStatus(Record):
     run_id: str
     created_at: str
     standing: Standing
-    """``stopped``: killed or cancelled, to be resumed; ``failed``: a step raised, to be resumed when mended."""
+    """``stopped``: killed or cancelled, to be resumed; ``failed``: a step raised, to be resumed when mended;
+    ``unreadable``: another version of Corral began it, and this one cannot read its request."""
     step: str
     """The step that runs, waits or failed; empty if the run is done."""
     detail: str = ""
-    """The error of a failed run, what a waiting one asks, or who works on a running one."""
+    """The error of a failed run, why one cannot be read, what a waiting one asks, or who works on a running one."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Runs:
             await self._refuse_known(run_id)
         await preflight(request, self.services.settings, self.services.plugged)
         run_id = run_id or f"{request.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        await self.services.store.open_run(run_id, request)
+        await forget_inputs(self.services, run_id)
+        await begin(self.services, run_id, request)
         return run_id
 
     async def advance(self, run_id: str, answer: Any = None) -> AsyncIterator[Progress]:
@@ -86,7 +89,8 @@ class Runs:
             UnknownRun: there is no such run.
             RunBusy: another process works on it.
             RunWaiting: it waits for an answer, and none was given.
-            BadInput: the answer does not fit the question, or there is none to answer.
+            UnreadableRun: another version began it, and this one cannot read its request.
+            BadInput: the answer does not fit the question, or there is none to answer; or a file of the run is gone.
             CorralError: a step failed; the run can be resumed.
         """
         request = await self.services.store.request_of(run_id)
@@ -98,6 +102,7 @@ class Runs:
                 raise BadInput(f"run {run_id} does not wait for an answer; it is {status.standing}")
             if status.standing == "done":
                 return
+            await own_request(self.services, run_id, request)
             start: Any = RunInput(request=request) if status.standing == "new" else None
             async for event in self._stream(run_id, start if answer is None else Command(resume=answer)):
                 yield event
@@ -109,19 +114,28 @@ class Runs:
 
         Raises:
             UnknownRun: there is no such run.
+            UnreadableRun: another version began it, and this one cannot read its request.
         """
         await self.services.store.request_of(run_id)
         created = dict(await self.services.store.run_ids())[run_id]
         return await self._status(run_id, created)
 
     async def statuses(self) -> list[RunStatus]:
-        """Return where all runs stand, newest first."""
-        return [await self._status(run_id, created) for run_id, created in await self.services.store.run_ids()]
+        """Return where all runs stand, newest first; one that cannot be read says why, and hides no other."""
+        found = []
+        for run_id, created in await self.services.store.run_ids():
+            try:
+                found.append(await self.status(run_id))
+            except UnreadableRun as error:
+                found.append(
+                    RunStatus(run_id=run_id, created_at=created, standing="unreadable", step="", detail=str(error))
+                )
+        return found
 
     async def state(self, run_id: str) -> PipelineState:
         """Return the run's state: references, counts and decisions."""
         snapshot = await self.pipeline.aget_state(_config(run_id))
-        return cast(PipelineState, snapshot.values)
+        return relocated(cast(PipelineState, snapshot.values), self.services.runs_folder / run_id)
 
     async def interrupts(self, run_id: str) -> list[Interrupt]:
         """Return what a run asks a person; empty if it asks nothing."""

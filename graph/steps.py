@@ -12,8 +12,9 @@ from typing import Any, TypeVar, cast
 
 from langgraph.config import get_config
 
+from graph.inputs import note, own_request
 from graph.services import Services
-from state.pipeline import PipelineState
+from state.pipeline import PipelineState, relocated
 from tools.files import storage_errors
 
 STEP_TIMES = "steps.jsonl"
@@ -27,20 +28,24 @@ def step(node: N, services: Services) -> N:
 
     It holds the run's lease while it works, so that a server and a command line never work on one run at once. It
     finds in its state ``run_id``, the id of the thread, and the request that the run started with, whatever a client
-    sent since. When it began and ended is noted in the run's folder, for its report.
+    sent since; the files that this names are the run's own copies. When it began and ended is noted in the run's
+    folder, for its report.
 
     Raises:
         RunBusy: another process works on the run.
+        BadInput: one of the run's files cannot be read, or its copy was changed.
     """
 
     @wraps(node)
     async def leased(state: PipelineState) -> Any:
         run_id = str(get_config()["configurable"]["thread_id"])
-        request = await services.store.open_run(run_id, state["request"])
+        kept = await note(services, run_id, state["request"])
         async with services.leases.hold(run_id):
+            given = relocated(state, services.runs_folder / run_id)
+            request = await own_request(services, run_id, kept)
             began = time.time()
             try:
-                return await node({**state, "run_id": run_id, "request": request})
+                return await node({**given, "run_id": run_id, "request": request})
             finally:
                 line = {"step": node.__name__, "began": round(began, 3), "ended": round(time.time(), 3)}
                 await asyncio.to_thread(_note, services.runs_folder / run_id / STEP_TIMES, line)

@@ -41,7 +41,7 @@ class Borderline(Record):
     def thresholds(self, request: RunRequest) -> tuple[float, float]:
         """Return the scores between which it waits."""
         settings = request.judge if self.candidate else request.gates
-        return settings.review, settings.accept
+        return settings.review_from, settings.accept
 
 
 def make_review(store: RecordStore) -> Node:

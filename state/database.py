@@ -17,8 +17,10 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    NullPool,
     String,
     Table,
+    create_engine,
     event,
     make_url,
 )
@@ -27,6 +29,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from state.errors import BadInput, StorageError
+from state.migrations import migrate
 
 BUSY_SECONDS = 30
 """How long a SQLite writer waits for another before it gives up."""
@@ -40,6 +43,7 @@ runs = Table(
     metadata,
     Column("run_id", String, primary_key=True),
     Column("request", JSON, nullable=False),
+    Column("format", Integer, nullable=False),
     Column("created_at", String, nullable=False),
     Column("budget", Float),
     Column("lease_owner", String),
@@ -124,15 +128,26 @@ class Database:
             event.listen(self.engine.sync_engine, "connect", _sqlite_pragmas)
 
     async def create(self) -> None:
-        """Create the folder and the tables that are missing.
+        """Create the folder and the tables that are missing, and bring those of an earlier version up to date.
 
         Raises:
-            StorageError: the place cannot be written.
+            StorageError: the place cannot be written, or a newer version has been at work there.
         """
         if self.url.get_backend_name() == "sqlite" and self.url.database:
             await _make_folder(Path(self.url.database).parent)
-        async with self.writing() as connection:
-            await connection.run_sync(metadata.create_all)
+        try:
+            await asyncio.to_thread(self._create)
+        except (SQLAlchemyError, OSError) as error:
+            raise self._storage_error(error) from error
+
+    def _create(self) -> None:
+        """Migrate in this thread: alembic reads files, which must not be done inside an event loop."""
+        driver = "sqlite" if self.url.get_backend_name() == "sqlite" else "postgresql+psycopg"
+        engine = create_engine(self.url.set(drivername=driver), poolclass=NullPool)
+        if driver == "sqlite":
+            event.listen(engine, "connect", _sqlite_pragmas)
+        with engine.connect() as connection:
+            migrate(connection, metadata, self.place)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:

@@ -3,6 +3,7 @@
     CorralError                 exit 1
     ├── BadInput                exit 2   the request, a file or a name is wrong; nothing was spent
     │   ├── UnknownRun                   no run of that name
+    │   ├── UnreadableRun                another version wrote the run's request, and this one cannot read it
     │   ├── RunBusy                      another process holds the run's lease
     │   └── RunWaiting                   a new input for a run that waits for a person
     ├── StorageError            exit 2   disk full, read-only, or the database is out of reach
@@ -40,6 +41,10 @@ class BadInput(CorralError):
 
 class UnknownRun(BadInput):
     """No run of that name in the record store."""
+
+
+class UnreadableRun(BadInput):
+    """A run's stored request does not fit this version."""
 
 
 class RunBusy(BadInput):

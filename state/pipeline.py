@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
@@ -179,6 +180,28 @@ class PipelineState(TypedDict, total=False):
     """A person would not raise the budget: what cannot be paid for fails with that reason."""
     warnings: Annotated[list[str], each_once]
     """What a person should know before trusting the run; a line each."""
+
+
+def relocated(state: PipelineState, run_folder: Path) -> PipelineState:
+    """Return the state with the places in the run's folder as they are now: a home may have been moved since.
+
+    Args:
+        state: places in it are absolute; they are known by ``runs/ID`` within them.
+        run_folder: where the run's folder is.
+    """
+
+    def here(place: str) -> str:
+        _, mark, inside = place.partition(f"/runs/{run_folder.name}/")
+        return str(run_folder / inside) if mark else place
+
+    moved: PipelineState = {**state}
+    if dataset := state.get("dataset"):
+        moved["dataset"] = dataset.model_copy(update={"folder": here(dataset.folder)})
+    if adapter := state.get("adapter"):
+        moved["adapter"] = adapter.model_copy(update={"folder": here(adapter.folder)})
+    if verdict := state.get("verdict"):
+        moved["verdict"] = verdict.model_copy(update={"scoreboard": here(verdict.scoreboard)})
+    return moved
 
 
 class BatchState(PipelineState, total=False):

@@ -12,7 +12,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from state.compatibility import with_present_names
 
 
 def content_hash(*parts: Any) -> str:
@@ -29,6 +31,11 @@ class Record(BaseModel):
     """The base of all records: immutable and closed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_former_names(cls, given: Any) -> Any:
+        return with_present_names(cls.__name__, given)
 
 
 class Outcome(StrEnum):

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from state.compatibility import with_present_names
+
 WEIGHTS = "weights"
 """The name, in place of a URL, of sampling on this machine from a folder of weights."""
 EMBEDDED = "embedded"
@@ -23,6 +25,11 @@ class Section(BaseModel):
     """A closed, immutable group of settings. Its numbers are finite: JSON, in which they are kept, has no others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_former_names(cls, given: Any) -> Any:
+        return with_present_names(cls.__name__, given)
 
 
 class Endpoint(Section):
@@ -112,12 +119,14 @@ class Generation(Section):
 
 
 class Gates(Section):
-    """What an instruction must pass. ``accept`` and ``review`` are scores in [0, 1]."""
+    """What an instruction must pass. ``accept`` and ``review_from`` are scores in [0, 1]."""
 
     rouge_threshold: float = Field(0.7, gt=0, le=1)
     """An instruction with a ROUGE-L F-measure above this against any kept one is rejected."""
     accept: float = Field(0.8, ge=0, le=1)
-    review: float = Field(0.6, ge=0, le=1)
+    """Score from which an instruction is accepted."""
+    review_from: float = Field(0.6, ge=0, le=1)
+    """Score from which it waits for a person; below, it is rejected."""
     min_diversity: float = Field(0.3, ge=0, le=1)
     """Below this share of novel rows among those offered in a round, the round counts as too alike."""
     opinion: bool = False
@@ -125,8 +134,8 @@ class Gates(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.review > self.accept:
-            raise ValueError(f"gates.review ({self.review}) must not be above gates.accept ({self.accept})")
+        if self.review_from > self.accept:
+            raise ValueError(f"gates.review_from ({self.review_from}) must not be above gates.accept ({self.accept})")
         return self
 
 
@@ -155,7 +164,7 @@ class Judging(Section):
     """Share of each dimension in the overall score; they sum to 1."""
     accept: float = Field(70.0, ge=0, le=100)
     """Overall score from which a candidate is accepted."""
-    review: float = Field(55.0, ge=0, le=100)
+    review_from: float = Field(55.0, ge=0, le=100)
     """Overall score from which it waits for a person; below, it is rejected."""
     draws: int = Field(1, ge=1, le=16)
     """Repeated judgements of each candidate; their spread lowers the confidence."""
@@ -166,8 +175,8 @@ class Judging(Section):
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
-        if self.review > self.accept:
-            raise ValueError(f"judge.review ({self.review}) must not be above judge.accept ({self.accept})")
+        if self.review_from > self.accept:
+            raise ValueError(f"judge.review_from ({self.review_from}) must not be above judge.accept ({self.accept})")
         if set(self.weights) != set(DIMENSIONS):
             raise ValueError(f"judge.weights must name exactly {', '.join(DIMENSIONS)}")
         if min(self.weights.values()) < 0 or abs(sum(self.weights.values()) - 1) > 1e-6:

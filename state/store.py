@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from sqlalchemy import Table, func, select, update
 
+from state.compatibility import REQUEST_FORMAT
 from state.database import Database, insert_new, record_table, runs
-from state.errors import UnknownRun
+from state.errors import UnknownRun, UnreadableRun
 from state.records import Answer, Candidate, GenerationRound, Judgement, Record, Review, Sample
 from state.request import RunRequest
 
@@ -45,6 +47,7 @@ class RecordStore:
         row = {
             "run_id": run_id,
             "request": request.model_dump(mode="json"),
+            "format": REQUEST_FORMAT,
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "budget": request.budget.dollars,
             "lease_until": 0.0,
@@ -58,13 +61,15 @@ class RecordStore:
 
         Raises:
             UnknownRun: there is no such run.
+            UnreadableRun: another version wrote the request, and this one cannot read it.
         """
+        query = select(runs.c.request, runs.c.format).where(runs.c.run_id == run_id)
         async with self.database.reading() as connection:
-            row = (await connection.execute(select(runs.c.request).where(runs.c.run_id == run_id))).first()
+            row = (await connection.execute(query)).first()
             names = [] if row else [r[0] for r in await connection.execute(select(runs.c.run_id))]
         if row is None:
             raise UnknownRun(_unknown(run_id, names))
-        return RunRequest.model_validate(row[0])
+        return _read_request(run_id, row.request, row.format)
 
     async def run_ids(self) -> list[tuple[str, str]]:
         """Return (run id, time of creation) of all runs, newest first."""
@@ -192,6 +197,20 @@ def _row(run_id: str, record: Record) -> dict[str, Any]:
         "outcome": body.get("outcome", ""),
         "body": body,
     }
+
+
+def _read_request(run_id: str, request: Any, format_: int) -> RunRequest:
+    advice = "go on with it in the version of Corral that began it, or start it anew"
+    if format_ > REQUEST_FORMAT:
+        formats = f"its request has format {format_}, and this version reads up to {REQUEST_FORMAT}"
+        raise UnreadableRun(f"run {run_id} was begun by a newer version ({formats}): {advice}")
+    try:
+        return RunRequest.model_validate(request)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, fault["loc"]))
+        said = "unknown here" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+        raise UnreadableRun(f"the request of run {run_id} cannot be read ({place}: {said}): {advice}") from error
 
 
 def _chunks(values: list[str]) -> list[list[str]]:

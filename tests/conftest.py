@@ -43,6 +43,7 @@ import pytest
 from state.calls import CallStore
 from state.database import Database
 from state.store import RecordStore
+from tests.harness import Corral
 
 hypothesis.settings.register_profile(
     "corral", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
@@ -94,6 +95,28 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
     address = ipaddress.ip_address(host.split("%")[0])
     return address.is_loopback or address.is_unspecified
+
+
+@pytest.fixture
+def corral(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Corral:
+    """Run the command line over a home of the test's own."""
+    from corral.cli import main as cli
+
+    monkeypatch.setenv("CORRAL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CORRAL_REVIEWER", "tester")
+    monkeypatch.setenv("OPENAI_API_KEY", "good-key")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["corral", *arguments])
+        try:
+            cli.main()
+            code: Any = 0
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

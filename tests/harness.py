@@ -30,6 +30,18 @@ TOPICS = (
 )
 
 
+Corral = Callable[..., tuple[int, str, str]]
+"""The command line in this process: exit code, standard output, standard error."""
+
+
+def refused(result: tuple[int, str, str], *words: str) -> None:
+    """Demand that a command was refused: exit code 2 and one line with these words."""
+    code, _, error = result
+    assert code == 2, result
+    assert error.count("\n") == 1, error
+    assert all(word in error for word in words), error
+
+
 def write_prompts(path: Path, training: int = 8, heldout: int = 4) -> Path:
     """Write prompts that some scripted answers pass and others fail."""
     rows = [
@@ -55,7 +67,7 @@ def request_of(url: str, base: Path, prompts: Path, **sections: Any) -> dict[str
         "models": {"generator": endpoint, "policy": endpoint, "judge": endpoint, "base": str(base)},
         "generation": {"target": 4, "rounds": 1},
         "sampling": {"candidates": 3},
-        "judge": {"review": 50, "accept": 70},
+        "judge": {"review_from": 50, "accept": 70},
         "train": {"recipe": "sft", "epochs": 10, "batch_size": 4, "save_steps": 2, "lora_rank": 4, "lora_alpha": 8},
         "evaluate": {"max_tokens": 12, "batch_size": 4, "resamples": 200},
     }

@@ -70,7 +70,7 @@ def fixed_answers(score: int = 80, stars: int = 4) -> Callable[[ChatCall], dict[
     """Return an answer function that always gives this score and these stars."""
 
     def answer(call: ChatCall) -> dict[str, Any]:
-        if call.purpose == "judge:expert":
+        if call.purpose == "judge.expert":
             return {"stars": stars, "strength": "to the point", "weakness": "a little dry"}
         return {"score": score, "reason": "as asked"}
 

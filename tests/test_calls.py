@@ -112,11 +112,11 @@ async def test_the_tally_adds_up(calls: CallStore) -> None:
         calls.put(call("theirs", "other", cost=9.0)),
         calls.put(call("unused", "other", cost=9.0)),
     )
-    uses = [("mine-1", "judge:clarity"), ("mine-2", "respond"), ("mine-3", "respond"), ("theirs", "respond")]
+    uses = [("mine-1", "judge.clarity"), ("mine-2", "respond"), ("mine-3", "respond"), ("theirs", "respond")]
     for key, purpose in uses + uses:
         await calls.use("run", key, purpose)
     judged, responded = await calls.tally("run")
-    assert (judged.purpose, judged.answered, judged.failed, judged.from_ledger) == ("judge:clarity", 1, 0, 0)
+    assert (judged.purpose, judged.answered, judged.failed, judged.from_ledger) == ("judge.clarity", 1, 0, 0)
     assert (responded.purpose, responded.answered, responded.failed, responded.from_ledger) == ("respond", 2, 1, 1)
     assert (responded.prompt_tokens, responded.completion_tokens, responded.cost) == (3, 2, 0.5)
     assert sum(t.answered + t.failed for t in (judged, responded)) == len(uses)

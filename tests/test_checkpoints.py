@@ -30,7 +30,7 @@ from tests.builders import sample, verdict
 
 DATASET = DatasetRef(version="0123", folder="runs/a/datasets/0123", sft_rows=3, dpo_rows=2, alpaca_rows=5)
 VALUES: tuple[BaseModel, ...] = (
-    RunRequest(name="kept", budget=Budget(dollars=2.5), judge=Judging(review=50, accept=60), unattended=True),
+    RunRequest(name="kept", budget=Budget(dollars=2.5), judge=Judging(review_from=50, accept=60), unattended=True),
     DATASET,
     AdapterRef(id="4567", folder="runs/a/adapter"),
     verdict(),

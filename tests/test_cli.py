@@ -11,34 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from corral.cli import main as cli
 from graph.services import open_services
 from state.lease import Leases
-from tests.harness import request_of, write_prompts
+from tests.harness import Corral, refused, request_of, write_prompts
 from tests.scripted_server import ScriptedServer
 from tools.settings import load_settings
-
-Corral = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def corral(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Corral:
-    """Run the command line; returns exit code, standard output, standard error."""
-    monkeypatch.setenv("CORRAL_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("CORRAL_REVIEWER", "tester")
-    monkeypatch.setenv("OPENAI_API_KEY", "good-key")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["corral", *arguments])
-        try:
-            cli.main()
-            code: Any = 0
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        output = capsys.readouterr()
-        return code, output.out, output.err
-
-    return run
 
 
 @pytest.fixture
@@ -60,13 +37,6 @@ def config(tmp_path: Path, server: ScriptedServer) -> Callable[..., str]:
     return write
 
 
-def refused(result: tuple[int, str, str], *words: str) -> None:
-    code, _, error = result
-    assert code == 2, result
-    assert error.count("\n") == 1, error
-    assert all(word in error for word in words), error
-
-
 def test_config_that_is_missing_or_malformed(corral: Corral, tmp_path: Path) -> None:
     refused(corral("run", str(tmp_path / "none.yaml")), "none.yaml")
     (tmp_path / "bad.yaml").write_text("train: [1,\n")
@@ -78,7 +48,7 @@ def test_unknown_key_names_the_nearest(corral: Corral, config: Callable[..., str
 
 
 def test_thresholds_in_the_wrong_order(corral: Corral, config: Callable[..., str]) -> None:
-    refused(corral("run", config(judge={"review": 90, "accept": 70})), "judge.review", "judge.accept")
+    refused(corral("run", config(judge={"review_from": 90, "accept": 70})), "judge.review_from", "judge.accept")
 
 
 def test_seed_file_with_a_broken_line(corral: Corral, config: Callable[..., str], tmp_path: Path) -> None:

@@ -129,8 +129,11 @@ def test_an_unknown_key_on_the_command_line_names_the_nearest_too() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (["judge.review=90"], "the request: judge: judge.review (90.0) must not be above judge.accept (70.0)"),
-        (["gates.review=0.9"], "the request: gates: gates.review (0.9) must not be above gates.accept (0.8)"),
+        (
+            ["judge.review_from=90"],
+            "the request: judge: judge.review_from (90.0) must not be above judge.accept (70.0)",
+        ),
+        (["gates.review_from=0.9"], "the request: gates: gates.review_from (0.9) must not be above gates.accept (0.8)"),
         (["judge.weights={accuracy: 1}"], "the request: judge: judge.weights must name exactly accuracy, compliance"),
         (
             ["judge.weights={accuracy: 1, compliance: 1, brand_alignment: 0, clarity: 0, actionability: 0}"],

@@ -90,7 +90,7 @@ def test_faults_multiply_across_gates() -> None:
     st.lists(st.lists(st.sampled_from(Severity), max_size=3), min_size=1, max_size=4), st.floats(0, 1), st.floats(0, 1)
 )
 def test_the_decision_follows_score_and_severity(faults: list[list[Severity]], one: float, other: float) -> None:
-    settings = Gates(review=min(one, other), accept=max(one, other))
+    settings = Gates(review_from=min(one, other), accept=max(one, other))
     results = [
         result_of(gate, [issue(severity) for severity in severities], settings)
         for gate, severities in zip(GATES, faults, strict=False)
@@ -98,7 +98,7 @@ def test_the_decision_follows_score_and_severity(faults: list[list[Severity]], o
     decision = decide_row("s", results, settings)
     flat = [severity for severities in faults for severity in severities]
     assert decision.score == pytest.approx(math.prod(1 - severity.penalty for severity in flat), abs=1e-5)
-    if Severity.CRITICAL in flat or decision.score < settings.review:
+    if Severity.CRITICAL in flat or decision.score < settings.review_from:
         assert decision.outcome is Outcome.REJECTED
     elif decision.score < settings.accept:
         assert decision.outcome is Outcome.WAITING
@@ -118,7 +118,7 @@ def test_two_blemishes_pass_and_one_question_waits_at_the_default_thresholds() -
 
 
 def test_a_critical_fault_rejects_whatever_the_thresholds() -> None:
-    open_door = Gates(accept=0.0, review=0.0)
+    open_door = Gates(accept=0.0, review_from=0.0)
     assert (
         decide_row("s", [result_of("content", [issue(Severity.CRITICAL)], open_door)], open_door).outcome
         is Outcome.REJECTED

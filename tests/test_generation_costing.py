@@ -120,8 +120,8 @@ def test_the_true_cost_stands_beside_the_estimate() -> None:
     expected = estimate(request(), SEEDS, prompts_count=3)
     actual = [
         spent("generate", 5, 0.5, failed=1, from_ledger=3),
-        spent("judge:accuracy", 7, 0.25),
-        spent("judge:clarity", 7, 0.5),
+        spent("judge.accuracy", 7, 0.25),
+        spent("judge.clarity", 7, 0.5),
     ]
     rows = compare(expected, [*actual, spent("probe", 1, 0.125)])
     assert [row.stage for row in rows] == ["generate", "respond", "judge", "evaluate", "probe", "total"]

@@ -62,7 +62,7 @@ def test_a_sum_that_does_not_add_up_is_capped_and_said() -> None:
 
 def test_weights_count() -> None:
     def answer(call: ChatCall) -> dict[str, Any]:
-        return fixed_answers(100 if call.purpose == "judge:clarity" else 0)(call)
+        return fixed_answers(100 if call.purpose == "judge.clarity" else 0)(call)
 
     weights = dict.fromkeys(DIMENSIONS, 0.0) | {"clarity": 1.0}
     assert MultiAgentRLHF(weights=weights, endpoint=FunctionEndpoint(answer)).evaluate("Why?", "So.").overall == 100

@@ -26,7 +26,7 @@ async def test_five_judges_and_the_expert_make_one_judgement() -> None:
     made = await CrewJudge(endpoint, Judging()).judge(SAMPLE, CANDIDATE)
     assert (made.outcome, made.overall, made.stars, made.reasons) == (Outcome.ACCEPTED, 80.0, 4, ())
     assert [score.dimension for score in made.scores] == list(DIMENSIONS)
-    assert [call.purpose for call in endpoint.calls] == [*(f"judge:{d}" for d in DIMENSIONS), "judge:expert"]
+    assert [call.purpose for call in endpoint.calls] == [*(f"judge.{d}" for d in DIMENSIONS), "judge.expert"]
     assert "to the point" in made.strengths and "a little dry" in made.weaknesses
 
 
@@ -37,7 +37,7 @@ async def test_the_five_are_asked_at_once_and_the_expert_after_them() -> None:
     endpoint._answer = lambda call: seen.append((call.purpose, len(endpoint.calls))) or fixed_answers()(call)  # type: ignore[func-returns-value]  # a recorder
     await CrewJudge(endpoint, Judging()).judge(SAMPLE, CANDIDATE)
     assert [asked for _, asked in seen] == [5, 5, 5, 5, 5, 6]
-    assert seen[-1][0] == "judge:expert"
+    assert seen[-1][0] == "judge.expert"
 
 
 async def test_the_expert_reads_the_judges_after_the_caps() -> None:
@@ -97,7 +97,7 @@ async def test_a_template_or_an_order_in_the_judged_text_changes_nothing() -> No
     endpoint = FunctionEndpoint(
         lambda call: (
             {"stars": 1, "strength": "{tools}", "weakness": "{input}"}
-            if call.purpose == "judge:expert"
+            if call.purpose == "judge.expert"
             else {"score": 10, "reason": "{tools} {input} }{"}
         )
     )
@@ -195,10 +195,10 @@ async def test_a_server_that_is_down_for_good_ends_the_step(kind: str, tmp_path:
 
 @pytest.mark.parametrize("error", [BudgetExceeded(1.0, 1.0), EndpointRefused("wrong key"), EndpointUnreachable("gone")])
 async def test_errors_that_no_other_text_would_escape_are_raised(error: Exception) -> None:
-    endpoint = FunctionEndpoint(lambda call: error if call.purpose == "judge:clarity" else fixed_answers()(call))
+    endpoint = FunctionEndpoint(lambda call: error if call.purpose == "judge.clarity" else fixed_answers()(call))
     with pytest.raises(type(error)):
         await CrewJudge(endpoint, Judging()).judge(SAMPLE, CANDIDATE)
-    assert "judge:expert" not in {call.purpose for call in endpoint.calls}
+    assert "judge.expert" not in {call.purpose for call in endpoint.calls}
 
 
 async def test_one_bad_row_does_not_touch_the_others() -> None:

@@ -113,6 +113,7 @@ async def test_all_that_a_run_has_is_read(services: Services) -> None:
     assert [int(stage.value) for stage in drawn.stages] == [5, 5, 4, 4, 4, 4, 0]
     assert prompts.stages[0].value == 4
     assert facts.costs is not None and facts.costs.stages == (), "the sources are not there any more"
+    assert "not known" in facts.costs.note and "moved.jsonl" in facts.costs.note
     assert [(group.tally.purpose, group.busy, group.latency) for group in facts.costs.calls] == [("respond", 2.0, 2.0)]
     assert [(step.step, step.seconds) for step in facts.costs.steps] == [("respond", 2.0), ("train", 60.0)]
     assert facts.examples is not None and facts.examples.counts == {"gained": 4}
@@ -217,7 +218,7 @@ def test_work_side_by_side_counts_once_and_a_pause_not_at_all() -> None:
     for start, end in [(100, 110), (0, 10), (5, 20), (20.5, 30), (104, 106)]:
         busy.add(start, end)
     assert busy.seconds == 40 and len(busy) == 2
-    calls = {"judge:accuracy": busy, "judge:clarity": busy}
+    calls = {"judge.accuracy": busy, "judge.clarity": busy}
     found = step_times([("judge", 110, 120), ("next_wave", 0, 500), ("train", 7, 3)], calls)
     assert [(one.step, one.seconds) for one in found] == [("judge", 50), ("train", 0)]
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from state.compatibility import present_name, with_present_names
 from state.errors import BadInput
 from state.request import RunRequest
+
+logger = logging.getLogger(__name__)
 
 
 def load_request(path: Path | None, settings: Sequence[str] = (), *, openai_base_url: str | None = None) -> RunRequest:
     """Return the request of a file, with single settings over it.
+
+    What an earlier version called otherwise is read, with a warning.
 
     Args:
         path: a YAML file with the sections of ``RunRequest``; ``None`` for the defaults.
@@ -25,7 +32,7 @@ def load_request(path: Path | None, settings: Sequence[str] = (), *, openai_base
     Raises:
         BadInput: the file is missing or no YAML, a key is unknown, or a value out of bounds.
     """
-    values = _read(path) if path else {}
+    values = _renamed(_read(path), RunRequest) if path else {}
     for setting in settings:
         _apply(values, setting)
     where = str(path) if path else "the request"
@@ -67,14 +74,50 @@ def _apply(values: dict[str, Any], setting: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise BadInput(f"--set {key}: {text!r} is not a YAML value") from error
-    *sections, last = key.strip().split(".")
-    place = values
-    for section in sections:
-        inner = place.setdefault(section, {})
+    parts = key.strip().split(".")
+    for part in reversed(parts):
+        value = {part: value}
+    _put(values, _renamed(value, RunRequest), len(parts), f"--set {key}")
+
+
+def _put(place: dict[str, Any], setting: dict[str, Any], depth: int, where: str) -> None:
+    """Put the one value that stands ``depth`` keys down in ``setting`` into its place."""
+    for name, value in setting.items():
+        if depth == 1:
+            place[name] = value
+            continue
+        inner = place.setdefault(name, {})
         if not isinstance(inner, dict):
-            raise BadInput(f"--set {key}: {section!r} is a value, not a section")
-        place = inner
-    place[last] = value
+            raise BadInput(f"{where}: {name!r} is a value, not a section")
+        _put(inner, value, depth - 1, where)
+
+
+def _renamed(values: dict[str, Any], model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+    """Return a section's values under their present names, and tell the person of each former one."""
+    for name in values:
+        present = present_name(model.__name__, name)
+        if present != name:
+            _tell(f"{prefix}{name}", present and f"{prefix}{present}")
+    return {
+        name: _renamed(value, section, f"{prefix}{name}.")
+        if isinstance(value, dict) and (section := _section(model, name))
+        else value
+        for name, value in with_present_names(model.__name__, values).items()
+    }
+
+
+@cache
+def _tell(former: str, present: str | None) -> None:
+    """Warn of a former name, once a process."""
+    logger.warning(
+        f"{former} is called {present} now" if present else f"{former} is no setting any more, and is passed over"
+    )
+
+
+def _section(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    field = model.model_fields.get(name)
+    kind = field.annotation if field else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def _fill_urls(values: dict[str, Any], url: str) -> None:
@@ -90,9 +133,8 @@ def _known_keys(values: dict[str, Any], model: type[BaseModel], prefix: str, whe
             near = difflib.get_close_matches(str(key), model.model_fields, n=1, cutoff=0.5)
             hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(model.model_fields)}"
             raise BadInput(f"{where}: unknown key {prefix}{key}; {hint}")
-        inner = model.model_fields[key].annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, dict):
-            _known_keys(value, inner, f"{prefix}{key}.", where)
+        if isinstance(value, dict) and (section := _section(model, key)):
+            _known_keys(value, section, f"{prefix}{key}.", where)
 
 
 def _first_fault(error: ValidationError) -> str:

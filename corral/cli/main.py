@@ -22,6 +22,7 @@ from corral.cli.tables import print_accounts, print_estimate, print_paths, print
 from corral.cli.watch import watch
 from corral.doctor import examine
 from graph.accounts import account, expected_cost
+from graph.inputs import request_to_show
 from graph.runs import Runs, how_to_answer, open_runs
 from state.errors import BadInput, CorralError, RunBusy
 from tools.config import load_request
@@ -79,7 +80,7 @@ def run(config: Config = None, set_: Set = None, unattended: Unattended = False,
     async def start(runs: Runs) -> int:
         name = await runs.create(request, run_id)
         console.print(f"run {name}", highlight=False)
-        print_estimate(console, await asyncio.to_thread(expected_cost, request))
+        print_estimate(console, await asyncio.to_thread(expected_cost, await request_to_show(runs.services, name)))
         return await _advance(runs, name)
 
     _with_runs(start)

@@ -43,7 +43,10 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
         figures = (used.answered, used.failed, used.from_ledger, used.prompt_tokens, used.completion_tokens)
         calls.add_row(used.purpose, *(f"{figure:,}" for figure in figures), f"{used.cost:.4f}")
     console.print(calls)
-    print_costs(console, accounts.costs)
+    if accounts.costs:
+        print_costs(console, accounts.costs)
+    if accounts.costs_note:
+        console.print(f"note: {accounts.costs_note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     for round_ in accounts.rounds:
         console.print(
             f"round {round_.round}: {round_.accepted} of {round_.offered} accepted, novelty {round_.novelty:.2f}, "

@@ -26,7 +26,7 @@ from tests.tiny_model import tiny_model
 PORT = 18437
 SEEDS = 20
 """Seed tasks of the file, the first ones: enough to generate with."""
-LEFT_OUT = ("*.safetensors", "*.pt", "*.pth", "*.bin", "checkpoint-*", "tokenizer*", "vocab.json", "merges.txt", "*.log")
+LEFT_OUT = ("*.safetensors", "*.pt", "*.pth", "*.bin", "checkpoint-*", "tokenizer*", "vocab.json", "*.txt", "*.log")
 
 
 def start(home: Home, run: str, **sections: object) -> subprocess.Popen[str]:

@@ -47,7 +47,7 @@ class ChatCall(Record):
     """A call to a chat model; together with the endpoint and model it is the ledger's key."""
 
     purpose: str
-    """What it is for, such as ``generate`` or ``judge:accuracy``; shown in sums, not part of the key."""
+    """What it is for, such as ``generate`` or ``judge.accuracy``; shown in sums, not part of the key."""
     messages: tuple[Message, ...]
     temperature: float = 1.0
     top_p: float = 1.0

@@ -124,7 +124,7 @@ def decide_row(sample_id: str, results: Sequence[GateResult], settings: Gates) -
     """Join the results: the score is their product; a critical fault rejects, else the two thresholds decide."""
     score = round(math.prod(result.score for result in results), 6)
     critical = any(result.severity is Severity.CRITICAL for result in results)
-    if critical or score < settings.review:
+    if critical or score < settings.review_from:
         outcome = Outcome.REJECTED
     else:
         outcome = Outcome.ACCEPTED if score >= settings.accept else Outcome.WAITING

@@ -155,11 +155,11 @@ def compare(estimated: CostEstimate, actual: Iterable[PurposeTally]) -> list[Sta
 
     Args:
         estimated: the estimate from before the run.
-        actual: the ledger's sums over the calls that this run paid for; ``judge:accuracy`` counts as ``judge``.
+        actual: the ledger's sums over the calls that this run paid for; ``judge.accuracy`` counts as ``judge``.
     """
     spent: dict[str, list[StageCost]] = {}
     for tally in actual:
-        spent.setdefault(tally.purpose.partition(":")[0], []).append(_paid(tally))
+        spent.setdefault(tally.purpose.partition(".")[0], []).append(_paid(tally))
     expected = {row.stage: row for row in estimated.stages}
     names = [*expected, *sorted(set(spent) - set(expected))]
     rows = [

@@ -94,7 +94,7 @@ class EndpointBackend:
 
     def _call(self, member: str, prompt: str) -> ChatCall:
         return ChatCall(
-            purpose=f"judge:{member}",
+            purpose=f"judge.{member}",
             messages=({"role": "user", "content": unshield(prompt)},),
             temperature=TEMPERATURE,
             max_tokens=self._max_tokens,

@@ -90,9 +90,9 @@ def outcome_of(overall: float, settings: Judging) -> tuple[Outcome, tuple[str, .
     """Return where a text of this overall score stands, with the reason unless it is accepted."""
     if overall >= settings.accept:
         return Outcome.ACCEPTED, ()
-    if overall >= settings.review:
-        return Outcome.WAITING, (f"overall {overall:g} lies between {settings.review:g} and {settings.accept:g}",)
-    return Outcome.REJECTED, (f"low overall score: {overall:g}, under {settings.review:g}",)
+    if overall >= settings.review_from:
+        return Outcome.WAITING, (f"overall {overall:g} lies between {settings.review_from:g} and {settings.accept:g}",)
+    return Outcome.REJECTED, (f"low overall score: {overall:g}, under {settings.review_from:g}",)
 
 
 def _feedback(scores: Sequence[DimensionScore], draw: Draw, stars: int) -> str:

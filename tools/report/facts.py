@@ -43,10 +43,12 @@ class Costs(Record):
 
     calls: tuple[CallGroup, ...]
     stages: tuple[StageComparison, ...]
-    """Each stage's estimate beside what it used, the total last; empty if the run's sources can no longer be read."""
+    """Each stage's estimate beside what it used, the total last; empty if there is no estimate."""
     spent: float
     cap: float | None
     steps: tuple[StepTime, ...]
+    note: str = ""
+    """Why there is no estimate."""
 
 
 class RunFacts(Record):

@@ -107,7 +107,7 @@ def _curve(curve: Curve) -> Markup:
 
 def _scores(scores: Scores, facts: RunFacts) -> dict[str, Any]:
     judge = facts.request.judge
-    marks = [Mark(name=f"person from {judge.review:g}", value=judge.review)]
+    marks = [Mark(name=f"person from {judge.review_from:g}", value=judge.review_from)]
     marks.append(Mark(name=f"accepted from {judge.accept:g}", value=judge.accept))
     stars = [Bar(name=f"{place} star{'s' * (place > 1)}", value=count) for place, count in enumerate(scores.stars, 1)]
     return {

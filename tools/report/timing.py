@@ -86,13 +86,13 @@ def step_times(notes: Iterable[tuple[str, float, float]], calls: Mapping[str, Bu
 
     Args:
         notes: (step, began, ended) in seconds, in any order. A step that was killed left none.
-        calls: when calls were in flight, by purpose; ``judge:accuracy`` belongs to ``judge``. They also count for
+        calls: when calls were in flight, by purpose; ``judge.accuracy`` belongs to ``judge``. They also count for
             steps that were killed.
     """
     busy: dict[str, Busy] = {}
     for step, began, ended in notes:
         busy.setdefault(step, Busy()).add(began, ended)
     for purpose, in_flight in calls.items():
-        busy.setdefault(purpose.partition(":")[0], Busy()).join(in_flight)
+        busy.setdefault(purpose.partition(".")[0], Busy()).join(in_flight)
     there = [step for step in STEPS if step in busy]
     return tuple(StepTime(step=step.replace("_", " "), seconds=busy[step].seconds) for step in there)

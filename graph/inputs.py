@@ -1,0 +1,69 @@
+"""Where a run's request and its files come from: the store, and the run's own copies."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from graph.services import Services
+from state.request import RunRequest
+from tools.sources.inputs import FOLDER, copy_inputs, named_files, read_inputs, with_absolute_folders, with_copies
+from tools.training.configs import shipped
+
+
+async def begin(services: Services, run_id: str, request: RunRequest) -> RunRequest:
+    """Note a new run with its inputs, and return its own request; one that is noted already keeps what it has.
+
+    Raises:
+        BadInput: a file of the request cannot be read.
+        StorageError: the store or the run's folder cannot be written.
+    """
+    return await own_request(services, run_id, await note(services, run_id, request))
+
+
+async def note(services: Services, run_id: str, request: RunRequest) -> RunRequest:
+    """Note a run, so that its lease can be taken, and return the request that the store keeps of it."""
+    return await services.store.open_run(run_id, await asyncio.to_thread(with_absolute_folders, request))
+
+
+async def own_request(services: Services, run_id: str, kept: RunRequest) -> RunRequest:
+    """Return the request of a run that goes on, with its own copies in the place of the files it names.
+
+    A run that has none yet gets them now: it is new, or an earlier version began it, which read the files in place.
+
+    Args:
+        services: the process's.
+        run_id: the run.
+        kept: its request, as the store has it.
+
+    Raises:
+        BadInput: a file cannot be read, or a copy was changed.
+        StorageError: the run's folder cannot be read or written.
+    """
+    return await asyncio.to_thread(_with_inputs, kept, services.runs_folder / run_id / FOLDER)
+
+
+async def request_to_show(services: Services, run_id: str) -> RunRequest:
+    """Return a run's request for those who only look: as ``own_request``, but nothing is copied.
+
+    Raises:
+        UnknownRun: there is no such run.
+        BadInput: a copy was changed.
+    """
+    kept = await services.store.request_of(run_id)
+    copies = await asyncio.to_thread(read_inputs, services.runs_folder / run_id / FOLDER)
+    return kept if copies is None else with_copies(kept, copies)
+
+
+async def forget_inputs(services: Services, run_id: str) -> None:
+    """Remove what an earlier run of a name left that the store does not know any more."""
+    await asyncio.to_thread(shutil.rmtree, services.runs_folder / run_id / FOLDER, ignore_errors=True)
+
+
+def _with_inputs(request: RunRequest, folder: Path) -> RunRequest:
+    copies = read_inputs(folder)
+    if copies is None:
+        copy_inputs(named_files(request, shipped()), folder)
+        copies = read_inputs(folder) or {}
+    return with_copies(request, copies)

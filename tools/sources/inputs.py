@@ -1,0 +1,140 @@
+"""A run's own inputs: copies of the files that its request names, in the run's folder, with their hashes.
+
+What the person has on disk may be edited, moved or named relative to another folder; a run reads its copies. The
+manifest is written last, so that inputs are whole where there is one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from state.errors import BadInput, StorageError
+from state.request import WEIGHTS, Endpoint, RunRequest
+from tools.files import file_hash, storage_errors, write_file
+
+FOLDER = "inputs"
+"""In a run's folder."""
+MANIFEST = "manifest.json"
+SEEDS, PROMPTS, ACCELERATE = "seeds.jsonl", "prompts.jsonl", "accelerate.yaml"
+"""What the copies are called, whatever the person called the files."""
+
+
+def named_files(request: RunRequest, shipped: Collection[str]) -> dict[str, Path]:
+    """Return the files that a request names, by the name of their copy.
+
+    Args:
+        request: the run's.
+        shipped: names of configs for accelerate that come with Corral, and so are no files of the person's.
+    """
+    config = request.train.accelerate_config
+    named = {
+        SEEDS: request.sources.seeds,
+        PROMPTS: request.sources.prompts,
+        ACCELERATE: None if config in shipped else config,
+    }
+    return {copy: Path(name).expanduser() for copy, name in named.items() if name is not None}
+
+
+def with_copies(request: RunRequest, copies: Mapping[str, Path]) -> RunRequest:
+    """Return the request with copies of files in the place of the files; the keys are those of ``named_files``."""
+    sources = {name: str(copies[copy]) for name, copy in (("seeds", SEEDS), ("prompts", PROMPTS)) if copy in copies}
+    train = {"accelerate_config": str(copies[ACCELERATE])} if ACCELERATE in copies else {}
+    return request.model_copy(
+        update={
+            "sources": request.sources.model_copy(update=sources),
+            "train": request.train.model_copy(update=train),
+        }
+    )
+
+
+def with_absolute_folders(request: RunRequest) -> RunRequest:
+    """Return the request with the folders that it names made absolute: weights, which are not copied, and a registry.
+
+    A model that is no folder here is a name on the hub or a server's, and stays as it is.
+    """
+
+    def endpoint(spec: Endpoint) -> Endpoint:
+        return spec.model_copy(update={"model": _absolute(spec.model)}) if spec.base_url == WEIGHTS else spec
+
+    models, registry = request.models, request.deploy.registry
+    changed = {name: endpoint(getattr(models, name)) for name in ("generator", "policy", "judge")}
+    return request.model_copy(
+        update={
+            "models": models.model_copy(update={**changed, "base": _absolute(models.base)}),
+            "deploy": request.deploy.model_copy(
+                update={"registry": None if registry is None else str(Path(registry).expanduser().absolute())}
+            ),
+        }
+    )
+
+
+def _absolute(model: str) -> str:
+    folder = Path(model).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else model
+
+
+def copy_inputs(files: Mapping[str, Path], folder: Path) -> None:
+    """Copy files into a run's folder for inputs.
+
+    A file that lies there already under the copy's name, but on no manifest, is taken in the place of the one that is
+    named: a person has put it there, since the one that was named is gone.
+
+    Args:
+        files: the person's files, by the name of the copy.
+        folder: the run's folder for inputs; made where it is missing.
+
+    Raises:
+        BadInput: a file cannot be read; the message says where to put it.
+        StorageError: the folder cannot be written.
+    """
+    found = {copy: _read(path, folder / copy) for copy, path in files.items()}
+    manifest = {
+        copy: {"from": str(files[copy]), "sha256": hashlib.sha256(data).hexdigest()} for copy, data in found.items()
+    }
+    for copy, data in found.items():
+        write_file(folder / copy, data)
+    write_file(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+
+
+def _read(path: Path, copy: Path) -> bytes:
+    try:
+        return copy.read_bytes() if copy.is_file() else path.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"the run's file {path} cannot be read ({error.strerror or error}); copy it to {copy}, then go on"
+        ) from error
+
+
+def read_inputs(folder: Path) -> dict[str, Path] | None:
+    """Return a run's copies, by name; ``None`` where none were made.
+
+    Raises:
+        BadInput: a copy is missing, or is not what was copied.
+        StorageError: the manifest cannot be read.
+    """
+    path = folder / MANIFEST
+    with storage_errors(path):
+        if not path.is_file():
+            return None
+        try:
+            hashes = {copy: str(kept["sha256"]) for copy, kept in json.loads(path.read_text(encoding="utf-8")).items()}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StorageError(f"{path} is no manifest of inputs any more; restore it from a backup") from error
+    for copy, kept in hashes.items():
+        _demand(folder / copy, kept)
+    return {copy: folder / copy for copy in hashes}
+
+
+def _demand(copy: Path, kept: str) -> None:
+    try:
+        there = file_hash(copy)
+    except OSError as error:
+        raise BadInput(f"{copy}, the run's own copy, cannot be read ({error.strerror}); put it back") from error
+    if there != kept:
+        raise BadInput(
+            f"{copy}, the run's own copy, was changed since the run began; put the original back (SHA-256 {kept}), or "
+            "start a new run with the changed file"
+        )
