@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy import func, select, text
 
 from state.checkpoints import CHECKPOINTED, ClosedSerializer, Saver, open_checkpointer, prune
+from state.compatibility import FORMER_NAMES
 from state.database import Database
 from state.errors import StorageError
 from state.pipeline import (
@@ -90,6 +91,12 @@ def test_every_model_in_the_state_may_be_revived() -> None:
 def test_a_value_comes_back_as_its_own_type(value: BaseModel) -> None:
     back = ClosedSerializer().loads_typed(ClosedSerializer().dumps_typed(value))
     assert type(back) is type(value) and back == value
+
+
+def test_a_value_of_an_earlier_version_comes_back_without_what_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = ClosedSerializer().dumps_typed(AdapterRef(id="1", folder="a", flags=("warm",)))
+    monkeypatch.setitem(FORMER_NAMES, "AdapterRef", {"flags": None})
+    assert ClosedSerializer().loads_typed(kept) == AdapterRef(id="1", folder="a")
 
 
 def test_no_other_type_is_revived_and_nothing_is_pickled() -> None:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from state.compatibility import FORMER_NAMES, with_present_names
 from state.errors import BadInput
 from state.request import RunRequest
-from tools.config import load_request
+from tools.config import _tell, load_request
 
 
 def file(folder: Path, text: str) -> Path:
@@ -265,3 +266,46 @@ def test_a_policy_is_a_mapping() -> None:
         load_request(None, ["models.policy=mine"])
     with pytest.raises(BadInput, match=r"models\.policy\.model"):
         load_request(None, ["models.base=7"])
+
+
+@pytest.fixture
+def untold() -> None:
+    """Forget which former names were told of, since each is told once a process."""
+    _tell.cache_clear()
+
+
+@pytest.mark.usefixtures("untold")
+def test_former_names_are_read_everywhere_and_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    present = load_request(None, ["judge.review_from=40", "gates.review_from=0.1"])
+    assert caplog.messages == []
+    path = file(tmp_path, "judge: {review: 40}\ngates: {review: 0.1}\n")
+    assert load_request(path) == load_request(None, ["judge.review=40", "gates={review: 0.1}"]) == present
+    assert caplog.messages == [f"{name}.review is called {name}.review_from now" for name in ("judge", "gates")]
+    assert load_request(path, ["judge.review=41"]).judge.review_from == 41
+    assert len(caplog.messages) == 2
+    assert RunRequest.model_validate({"judge": {"review": 40}, "gates": {"review": 0.1}}) == present
+
+
+def test_a_former_name_beside_the_present_one_is_refused(tmp_path: Path) -> None:
+    assert "unknown key judge.review" in fault(file(tmp_path, "judge: {review: 40, review_from: 50}\n"))
+    assert load_request(None, ["review.page=5"]).review.page == 5, "the section keeps its name"
+
+
+@pytest.mark.usefixtures("untold")
+def test_a_setting_that_is_gone_is_passed_over_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(FORMER_NAMES, "Training", {"warmth": None})
+    assert load_request(None, ["train.warmth=3"]) == RunRequest()
+    assert caplog.messages == ["train.warmth is no setting any more, and is passed over"]
+
+
+NAMES = st.sampled_from(["review", "review_from", "accept", "other", 7])
+
+
+@given(st.dictionaries(NAMES, st.integers()))
+def test_present_names_lose_nothing_and_stay(values: dict[Any, int]) -> None:
+    found = with_present_names("Judging", values)
+    assert sorted(found.values()) == sorted(values.values())
+    assert with_present_names("Judging", found) == found
+    assert with_present_names("Reviewing", values) is values
