@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 from graph.services import Services
-from state.request import RunRequest
-from tools.sources.inputs import FOLDER, copy_inputs, named_files, read_inputs, with_absolute_folders, with_copies
+from state.request import EMBEDDED, Endpoint, RunRequest
+from tools.endpoint import weights_here
+from tools.sources.inputs import FOLDER, copy_inputs, named_files, read_inputs, with_copies
 from tools.training.configs import shipped
 
 
@@ -59,6 +60,27 @@ async def request_to_show(services: Services, run_id: str) -> RunRequest:
 async def forget_inputs(services: Services, run_id: str) -> None:
     """Remove what an earlier run of a name left that the store does not know any more."""
     await asyncio.to_thread(shutil.rmtree, services.runs_folder / run_id / FOLDER, ignore_errors=True)
+
+
+def with_absolute_folders(request: RunRequest) -> RunRequest:
+    """Return the request with the folders that it names made absolute: weights, which are not copied, and a registry.
+
+    A model that is no folder here is a name on the hub or a server's, and stays as it is.
+    """
+
+    def endpoint(spec: Endpoint) -> Endpoint:
+        return spec.model_copy(update={"model": _absolute(spec.model)}) if weights_here(spec) == spec.model else spec
+
+    models, registry = request.models, request.deploy.registry
+    changed = {name: endpoint(getattr(models, name)) for name in ("generator", "policy", "judge")}
+    deploy = request.deploy.model_copy(update={"registry": registry and str(Path(registry).expanduser().absolute())})
+    models = models.model_copy(update={**changed, "base": _absolute(models.base)})
+    return request.model_copy(update={"models": models, "deploy": deploy})
+
+
+def _absolute(model: str) -> str:
+    folder = Path(model).expanduser()
+    return str(folder.absolute()) if model != EMBEDDED and folder.is_dir() else model
 
 
 def _with_inputs(request: RunRequest, folder: Path) -> RunRequest:

@@ -14,6 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graph.inputs import with_absolute_folders
 from graph.runs import open_runs
 from state.errors import BadInput
 from state.request import RunRequest
@@ -27,7 +28,6 @@ from tools.sources.inputs import (
     copy_inputs,
     named_files,
     read_inputs,
-    with_absolute_folders,
     with_copies,
 )
 from tools.training.configs import shipped
@@ -184,11 +184,14 @@ def test_a_file_that_is_gone_is_taken_from_where_the_person_was_told_to_put_it(t
 
 
 def test_folders_are_made_absolute_and_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "base").mkdir()
+    for name in ("base", "embedded", "scripted"):
+        (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
     request = RunRequest.model_validate({"models": {"base": "base"}, "deploy": {"registry": "adapters"}})
     own = with_absolute_folders(request)
     assert own.models.base == own.models.policy.model == str(tmp_path / "base")
     assert own.deploy.registry == str(tmp_path / "adapters")
-    hub = RunRequest.model_validate({"models": {"base": "owner/model"}})
-    assert with_absolute_folders(hub) == hub
+    server = {"base_url": "http://127.0.0.1:1/v1", "model": "scripted"}
+    named = RunRequest.model_validate({"models": {"base": "owner/model", "judge": server}})
+    assert with_absolute_folders(named) == named
+    assert with_absolute_folders(RunRequest()) == RunRequest(), "the embedded model is no folder"

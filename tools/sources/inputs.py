@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from state.errors import BadInput, StorageError
-from state.request import WEIGHTS, Endpoint, RunRequest
+from state.request import RunRequest
 from tools.files import file_hash, storage_errors, write_file
 
 FOLDER = "inputs"
@@ -48,32 +48,6 @@ def with_copies(request: RunRequest, copies: Mapping[str, Path]) -> RunRequest:
             "train": request.train.model_copy(update=train),
         }
     )
-
-
-def with_absolute_folders(request: RunRequest) -> RunRequest:
-    """Return the request with the folders that it names made absolute: weights, which are not copied, and a registry.
-
-    A model that is no folder here is a name on the hub or a server's, and stays as it is.
-    """
-
-    def endpoint(spec: Endpoint) -> Endpoint:
-        return spec.model_copy(update={"model": _absolute(spec.model)}) if spec.base_url == WEIGHTS else spec
-
-    models, registry = request.models, request.deploy.registry
-    changed = {name: endpoint(getattr(models, name)) for name in ("generator", "policy", "judge")}
-    return request.model_copy(
-        update={
-            "models": models.model_copy(update={**changed, "base": _absolute(models.base)}),
-            "deploy": request.deploy.model_copy(
-                update={"registry": None if registry is None else str(Path(registry).expanduser().absolute())}
-            ),
-        }
-    )
-
-
-def _absolute(model: str) -> str:
-    folder = Path(model).expanduser()
-    return str(folder.absolute()) if folder.is_dir() else model
 
 
 def copy_inputs(files: Mapping[str, Path], folder: Path) -> None:
