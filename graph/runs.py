@@ -189,6 +189,8 @@ class Runs:
                 raise BadInput(
                     f"there is a run {run_id} already ({status.standing}); resume it, or choose another name"
                 )
+            case "unreadable":
+                raise BadInput(f"there is a run {run_id} already, of another version of Corral; choose another name")
             case _:
                 assert_never(status.standing)
 

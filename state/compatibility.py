@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 FORMER_NAMES: dict[str, dict[str, str | None]] = {
+    "Evaluation": {"batch_size": None},
     "Gates": {"review": "review_from"},
     "Judging": {"review": "review_from"},
 }

@@ -259,9 +259,6 @@ class Evaluation(Section):
     limit: int | None = Field(None, ge=1)
     """Held-out prompts at most."""
     max_tokens: int = Field(144, ge=8, le=32_768)
-    batch_size: int = Field(96, ge=1, le=1024)
-    """Answers at work together in one process; as one is finished, the next takes its place. Measured on one core with
-    SmolLM2-135M: 206 tokens a CPU-second at 32, 277 at 64, 345 at 96 and no more at 128; 96 needs 1.4 GB."""
     primary: Literal["guarded", "checks", "rougeL"] = "guarded"
     """The metric of the verdict, fixed before training. ``guarded``: the checks pass, the text does not repeat
     itself and it ended by itself."""

@@ -69,7 +69,7 @@ def request_of(url: str, base: Path, prompts: Path, **sections: Any) -> dict[str
         "sampling": {"candidates": 3},
         "judge": {"review_from": 50, "accept": 70},
         "train": {"recipe": "sft", "epochs": 10, "batch_size": 4, "save_steps": 2, "lora_rank": 4, "lora_alpha": 8},
-        "evaluate": {"max_tokens": 12, "batch_size": 4, "resamples": 200},
+        "evaluate": {"max_tokens": 12, "resamples": 200},
     }
     for name, values in sections.items():
         request[name] = {**request.get(name, {}), **values} if isinstance(values, dict) else values

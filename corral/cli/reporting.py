@@ -45,5 +45,7 @@ def standing(status: RunStatus) -> str:
             return f"waits for a person at {status.step}"
         case "running" | "stopped" | "failed":
             return f"{status.standing} at {status.step or 'its start'}"
+        case "unreadable":
+            return f"unreadable: {status.detail}"
         case _:
             assert_never(status.standing)
