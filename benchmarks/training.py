@@ -28,6 +28,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from state.request import Training
+from tools.dataset.files import SFT
 from tools.settings import load_settings
 from tools.training.job import TrainingJob
 from tools.weights.folders import base_folder
@@ -90,7 +91,9 @@ def measure(command: Sequence[str], log: Path) -> Cost:
 def train_with_corral(rows: Path, folder: Path) -> tuple[Cost, int]:
     """Train by the worker; return the cost, and the tokens trained on."""
     base = base_folder("embedded", load_settings().cache)
-    job = TrainingJob(base=str(base), recipe="sft", sft_file=str(rows), out=str(folder / "adapter"), settings=SETTINGS)
+    job = TrainingJob(
+        base=str(base), recipe="sft", dataset=str(rows.parent), out=str(folder / "adapter"), settings=SETTINGS
+    )
     folder.mkdir()
     (folder / "job.json").write_text(job.model_dump_json())
     cost = measure(["-m", "tools.training.worker", str(folder / "job.json")], folder / "log")
@@ -155,11 +158,11 @@ def main() -> None:
     ours, theirs, tokens = [], [], 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_rows(folder / "rows.jsonl", arguments.rows)
+        write_rows(folder / SFT, arguments.rows)
         for repeat in range(arguments.repeats):
-            cost, tokens = train_with_corral(folder / "rows.jsonl", folder / f"corral-{repeat}")
+            cost, tokens = train_with_corral(folder / SFT, folder / f"corral-{repeat}")
             ours.append(cost)
-            theirs.append(train_with_trl(folder / "rows.jsonl", folder / f"trl-{repeat}"))
+            theirs.append(train_with_trl(folder / SFT, folder / f"trl-{repeat}"))
             if not repeat:
                 print(f"{arguments.rows} rows, {tokens:,} tokens, one epoch; CPU-seconds of one thread")
                 print(f"{'repeat':>8}  {'Corral':>8} {'TRL':>8}   {'Corral MiB':>10} {'TRL MiB':>8}")

@@ -17,6 +17,7 @@ from tools.sources.prompts import load_prompts
 from tools.sources.seeds import load_seed_tasks
 from tools.training.configs import config_file
 from tools.training.quantise import demand_quantisation
+from tools.training.recipe import phases_of
 from tools.weights.folders import HUB_NAME, base_folder
 
 FREE_BYTES = 1_000_000_000
@@ -64,10 +65,14 @@ def check_sources(request: RunRequest) -> None:
 
 
 def check_training(request: RunRequest, cache: Path) -> None:
-    """Check the weights to train, if they should lie on this machine, accelerate's config, and what QLoRA needs.
+    """Demand known phases, the base's weights where it is a folder, a config for accelerate, and what QLoRA needs.
 
-    The embedded model is unpacked, and a model on the hub fetched, when training begins.
+    The embedded model is unpacked, and a model on the hub is fetched, when training begins.
+
+    Raises:
+        BadInput: one of these is missing.
     """
+    phases_of(request.train.recipe)
     base = request.models.base
     if base != EMBEDDED and (Path(base).exists() or not HUB_NAME.fullmatch(base)):
         base_folder(base, cache)

@@ -20,8 +20,8 @@ def training(
 ) -> CompiledStateGraph[Any, Any, Any, Any]:
     """Return the step.
 
-    The decision is a task of its own: when a killed training goes on, the decision and its answer stay as they were,
-    since other settings would make another adapter.
+    The decision is a node of its own, so that a decision or an answer is kept when a killed training goes on: other
+    settings would give another adapter.
 
     Args:
         store: the record store.
@@ -41,7 +41,7 @@ def training(
 
 
 def after_decision(state: PipelineState) -> Literal["open", "settled"]:
-    """Ask a person if the training would wait or be changed, and no policy has answered."""
+    """Ask a person where the training would wait or be changed, and no policy has answered."""
     decision = state["training_decision"]
     match decision.action:
         case "proceed":
@@ -53,5 +53,5 @@ def after_decision(state: PipelineState) -> Literal["open", "settled"]:
 
 
 def after_answer(state: PipelineState) -> Literal["again", "settled"]:
-    """Look at the machine again if a person would rather wait."""
+    """Survey the machine again where a person chose to wait."""
     return "settled" if state["training_decision"].settled_by else "again"

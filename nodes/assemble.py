@@ -17,6 +17,7 @@ from tools.dataset.seeding import imitated_seeds
 from tools.judging import find_calibration, trust_note, trust_refusal
 from tools.progress import report_progress
 from tools.sources.seeds import load_seed_tasks
+from tools.training.recipe import phases_of
 
 
 def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
@@ -53,10 +54,10 @@ def demand_rows(dataset: DatasetRef, request: RunRequest) -> None:
     """Refuse a dataset that lacks rows for the recipe.
 
     Raises:
-        TrainingError: the recipe needs rows that the dataset does not have.
+        BadInput: the recipe names an unknown phase.
+        TrainingError: a phase of the recipe has no rows in the dataset.
     """
-    need_sft, need_dpo = "sft" in request.train.recipe, "dpo" in request.train.recipe
-    if (need_sft and not dataset.sft_rows) or (need_dpo and not dataset.dpo_rows):
+    if not all(phase.rows_in(dataset) for phase in phases_of(request.train.recipe)):
         raise TrainingError(
             f"the recipe {request.train.recipe} has nothing to train on: {dataset.sft_rows} SFT rows and "
             f"{dataset.dpo_rows} DPO pairs came out (see {dataset.folder}). Start a run with more prompts, more "

@@ -1,4 +1,4 @@
-"""train: an adapter from the dataset, in a subprocess that can be killed and goes on, once it is decided to begin."""
+"""train: decide whether a training may begin, then train an adapter in a process that can be killed and resumed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from langgraph.types import interrupt
 
@@ -15,41 +15,38 @@ from state.pipeline import Node, PipelineState, TrainingDecision
 from state.records import Outcome, Sample
 from state.request import RunRequest
 from state.store import RecordStore
-from tools.dataset.files import DPO, SFT
+from tools.checklists.items import CheckItem, Checklists
 from tools.endpoint import weights_here
 from tools.files import write_file
-from tools.machine.resources import training_elsewhere, training_lock
 from tools.people.decisions import consequences
 from tools.people.questions import Action, HumanAnswer, answer_schema, question
 from tools.progress import report_progress
-from tools.training.checklists import (
-    CheckItem,
-    Checklists,
-    after_items,
-    decision_items,
-    during_items,
-    policy_item,
-    time_warning,
-)
-from tools.training.decision import decide
+from tools.training.checklists import after_items, decision_items, during_items, policy_item, time_warning
+from tools.training.decision import decide_training
 from tools.training.estimate import disk_bytes
 from tools.training.job import STOPPED, TrainingJob, TrainingProgress
 from tools.training.launch import train as launch_training
-from tools.training.survey import Found, SurveyJob, look
+from tools.training.lock import training_elsewhere, training_lock
+from tools.training.survey import SurveyJob, SurveyResult, run_survey
 from tools.weights.folders import base_folder
 from tools.weights.pool import release_idle
 
 POLICY = "policy:unattended"
 PAUSE_SECONDS = 60.0
-"""Between two looks of an unattended run at busy resources."""
+"""How long an unattended run waits before it looks again whether memory is free."""
 CHECKLIST, DECISION = "checklist.json", "decision.json"
 
 
 def make_decide(store: RecordStore, runs_folder: Path, cache: Path) -> Node:
     """Return the node that decides whether the next training may begin, and with which settings.
 
-    An unattended run does what ``optimise`` suggests. While it must ``wait``, it looks again for at most
-    ``train.wait_minutes``.
+    An unattended run accepts what ``optimise`` suggests. While the decision is ``wait``, it surveys the machine again
+    every ``PAUSE_SECONDS``, for at most ``train.wait_minutes``.
+
+    Args:
+        store: the record store.
+        runs_folder: each run has a folder of its name in it.
+        cache: where the embedded base is kept once it is converted.
     """
 
     async def decide_training(state: PipelineState) -> PipelineState:
@@ -62,10 +59,7 @@ def make_decide(store: RecordStore, runs_folder: Path, cache: Path) -> Node:
         for left in range(pauses, -1, -1):
             busy = await asyncio.to_thread(training_elsewhere, runs_folder)
             asked = SurveyJob(job=job, heldout=tuple(s.prompt for s in heldout), training_elsewhere=busy)
-            await asyncio.to_thread(release_idle)
-            found = await look(asked, folder)
-            decision = settled(decide(found.survey, request.train), request)
-            await asyncio.to_thread(_keep, folder, decision, found, request)
+            decision = await _survey_and_decide(asked, folder, request)
             if decision.action != "wait" or not left:
                 break
             report_progress("train", note=f"waiting: {decision.reason}")
@@ -82,6 +76,15 @@ def make_decide(store: RecordStore, runs_folder: Path, cache: Path) -> Node:
     return decide_training
 
 
+async def _survey_and_decide(job: SurveyJob, folder: Path, request: RunRequest) -> TrainingDecision:
+    """Survey the machine, decide, and keep both in the training's folder."""
+    await asyncio.to_thread(release_idle)
+    found = await run_survey(job, folder)
+    decision = settled(decide_training(found.survey, request.train), request)
+    await asyncio.to_thread(_keep, folder, decision, found, request)
+    return decision
+
+
 async def ask_about_training(state: PipelineState) -> PipelineState:
     """Ask a person about a decision that changes the training or would wait, and follow the answer."""
     actions = [training_action(state["training_decision"])]
@@ -90,7 +93,7 @@ async def ask_about_training(state: PipelineState) -> PipelineState:
 
 
 def make_train(runs_folder: Path, cache: Path) -> Node:
-    """Return the node that trains with the decided settings.
+    """Return the node that trains as was decided.
 
     Args:
         runs_folder: each run has a folder of its name in it.
@@ -109,7 +112,7 @@ def make_train(runs_folder: Path, cache: Path) -> Node:
             except TrainingError:
                 await asyncio.to_thread(_note_stop, folder, progress)
                 raise
-        decision, flags, warnings = await asyncio.to_thread(_look_back, folder, state["training_decision"], progress)
+        decision, flags, warnings = await asyncio.to_thread(_finish, folder, state["training_decision"], progress)
         return {
             "adapter": adapter.model_copy(update={"flags": flags}),
             "training_round": number,
@@ -131,8 +134,7 @@ def training_job(state: PipelineState, base: Path, out: Path) -> TrainingJob:
     return TrainingJob(
         base=str(base),
         recipe=request.train.recipe,
-        sft_file=str(Path(dataset.folder) / SFT),
-        dpo_file=str(Path(dataset.folder) / DPO),
+        dataset=dataset.folder,
         out=str(out),
         seed=request.seed,
         settings=request.train,
@@ -141,12 +143,11 @@ def training_job(state: PipelineState, base: Path, out: Path) -> TrainingJob:
 
 
 def decided_job(job: TrainingJob, decision: TrainingDecision) -> TrainingJob:
-    """Return the job with what was decided."""
-    rows = {"sft": decision.sft_rows_at_once, "dpo": decision.dpo_rows_at_once}
+    """Return the job with the settings that were decided."""
     return job.model_copy(
         update={
             "settings": job.settings.model_copy(update={"max_length": decision.max_length}),
-            "rows_at_once": {phase: rows[phase] for phase in job.phases() if rows[phase]},
+            "rows_at_once": decision.rows_at_once,
             "gradient_checkpointing": decision.gradient_checkpointing,
             "estimated_seconds": decision.estimated_seconds,
         }
@@ -154,17 +155,22 @@ def decided_job(job: TrainingJob, decision: TrainingDecision) -> TrainingJob:
 
 
 def settled(decision: TrainingDecision, request: RunRequest) -> TrainingDecision:
-    """Return the decision as an unattended run takes it: it does what ``optimise`` suggests."""
+    """Return the decision; an unattended run settles ``optimise`` by accepting it."""
     takes = request.unattended and decision.action == "optimise"
     return decision.model_copy(update={"settled_by": POLICY}) if takes else decision
 
 
 def training_action(decision: TrainingDecision) -> Action:
     """Return what a person is asked about a decision."""
-    said = {
-        "optimise": "Approve to train with these changes, or reject to train with the request's own settings.",
-        "wait": "Approve to look again, or reject to begin at once.",
-    }[decision.action]
+    match decision.action:
+        case "optimise":
+            said = "Approve to train with these changes, or reject to train with the request's own settings."
+        case "wait":
+            said = "Approve to look again, or reject to begin at once."
+        case "proceed" | "abort":
+            raise ValueError(f"nobody is asked about the decision to {decision.action}")
+        case _:
+            assert_never(decision.action)
     shown = {
         "estimated_seconds": decision.estimated_seconds,
         "memory_gb": round(decision.memory_needed / 1e9, 1),
@@ -180,13 +186,12 @@ def training_action(decision: TrainingDecision) -> Action:
 
 
 def apply_answer(answer: HumanAnswer, decision: TrainingDecision, request: RunRequest) -> TrainingDecision:
-    """Return the decision as a person answered it; not settled if it is to be made again."""
+    """Return the decision as a person answered it; it stays open where they chose to wait."""
     approved = consequences(answer.decisions[0].type).agrees
     if decision.action == "wait":
         return decision if approved else decision.model_copy(update={"settled_by": answer.reviewer})
     own = {
-        "sft_rows_at_once": 0,
-        "dpo_rows_at_once": 0,
+        "rows_at_once": {},
         "gradient_checkpointing": False,
         "max_length": request.train.max_length,
     }
@@ -194,12 +199,12 @@ def apply_answer(answer: HumanAnswer, decision: TrainingDecision, request: RunRe
 
 
 class ProgressSteps:
-    """Turns the trainer's absolute steps into steps forward, and notes the lowest free space on the disk."""
+    """Reports the trainer's steps to the run, and remembers the lowest free disk space."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
         self.lowest_disk: int | None = None
-        """Free bytes at the worst moment so far; ``None`` before the first step."""
+        """The least free bytes of any step so far; ``None`` before the first."""
 
     def follow(self, progress: TrainingProgress) -> None:
         """Report the steps since the last event; a resumed phase counts only the steps that are left."""
@@ -216,8 +221,8 @@ class ProgressSteps:
         report_progress("train", max(0, progress.step - before), note=f"{progress.phase}{loss}")
 
 
-def _keep(folder: Path, decision: TrainingDecision, found: Found, request: RunRequest) -> None:
-    """Write the decision with what it was made from, and the checklist so far."""
+def _keep(folder: Path, decision: TrainingDecision, found: SurveyResult, request: RunRequest) -> None:
+    """Write the decision with its survey, and the checklist so far."""
     survey, policy = found.survey, request.models.policy
     served = weights_here(policy) or policy.model
     free = min((gpu.free for gpu in survey.resources.gpus), default=survey.resources.memory_free)
@@ -227,10 +232,10 @@ def _keep(folder: Path, decision: TrainingDecision, found: Found, request: RunRe
     _write(folder / CHECKLIST, Checklists(before=before))
 
 
-def _look_back(
+def _finish(
     folder: Path, decision: TrainingDecision, progress: ProgressSteps
 ) -> tuple[TrainingDecision, tuple[str, ...], list[str]]:
-    """Complete the checklist; return the decision with the true time, the flags, and all that a person should know."""
+    """Complete the checklist; return the decision with the true time, the flags, and the warnings for a person."""
     summary = json.loads((folder / "adapter" / "summary.json").read_text(encoding="utf-8"))
     begun = Checklists.model_validate_json((folder / CHECKLIST).read_text(encoding="utf-8"))
     found = [CheckItem.model_validate(item) for item in summary["inspection"]]
@@ -245,11 +250,11 @@ def _look_back(
     _write_decision(folder, made | {"decision": timed.model_dump()})
     changed = [f"training was changed to fit: {decision.reason}"] if decision.settled_by == POLICY else []
     flags = tuple(f"training {folder.name}: {flag}" for flag in summary.get("flags", []))
-    return timed, flags, [*changed, *flags, *lists.warnings(), *time_warning(timed)]
+    return timed, flags, [*changed, *flags, *lists.warnings("training"), *time_warning(timed)]
 
 
 def _note_stop(folder: Path, progress: ProgressSteps) -> None:
-    """Write what was seen while it trained onto the checklist of a training that a tripwire stopped."""
+    """Add the checks of a training that a tripwire stopped to its checklist."""
     if (folder / STOPPED).is_file():
         summary = json.loads((folder / STOPPED).read_text(encoding="utf-8"))
         begun = Checklists.model_validate_json((folder / CHECKLIST).read_text(encoding="utf-8"))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, PositiveInt, model_validator
 from typing_extensions import TypedDict
 
 from state.records import Record
@@ -67,10 +68,9 @@ class TrainingDecision(Record):
     taken by others now. ``abort``: it can never go on this machine, or not within the request's limit."""
     reason: str
     """One line for a person."""
-    sft_rows_at_once: int = Field(0, ge=0)
-    """Rows of one pass of SFT; the rest of a step follows by gradient accumulation. 0: as the trainer cuts it."""
-    dpo_rows_at_once: int = Field(0, ge=0)
-    """The same for DPO, whose rows are two sequences."""
+    rows_at_once: dict[str, PositiveInt] = Field(default_factory=dict)
+    """Rows of one pass, by phase; the other rows of a step follow by gradient accumulation. For a phase that is not
+    named the trainer chooses."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: a third more work for a fraction of the memory."""
     max_length: int = Field(512, ge=32)
@@ -82,6 +82,16 @@ class TrainingDecision(Record):
     """As it came out; ``None`` before the end, and where a killed training went on."""
     settled_by: str = ""
     """The person, or the policy, that answered ``optimise`` or ``wait``; empty where there was nothing to answer."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, values: Any) -> Any:
+        """Read a checkpoint of an earlier version, which had one field a phase and 0 for the trainer's choice."""
+        older = {"sft_rows_at_once": "sft", "dpo_rows_at_once": "dpo"}
+        if not isinstance(values, Mapping) or not older.keys() & values.keys():
+            return values
+        rows = {phase: values[field] for field, phase in older.items() if values.get(field)}
+        return {key: value for key, value in values.items() if key not in older} | {"rows_at_once": rows}
 
 
 def keep_request(current: RunRequest, new: RunRequest | dict[str, Any]) -> RunRequest:

@@ -202,9 +202,10 @@ class Training(Section):
     LoRA.
     """
 
-    recipe: Literal["sft", "dpo", "sft+dpo"] = "sft"
-    """``sft`` imitates the chosen answers, ``dpo`` turns from rejected ones to chosen ones, ``sft+dpo`` does the one
-    after the other into one adapter. On the small model SFT on guarded answers did best, and DPO on top undid some."""
+    recipe: str = Field("sft", pattern=r"^[a-z]+(\+[a-z]+)*$")
+    """The phases of the training, in order, joined by ``+``; all of them train one adapter. ``sft`` imitates the chosen
+    answers, ``dpo`` turns from rejected ones to chosen ones, ``sft+dpo`` does both. On the small model SFT on guarded
+    answers did best, and DPO after it undid some of the gain."""
     completions: int = Field(2, ge=1, le=64)
     """Good completions of one prompt, at most, that SFT imitates."""
     seed_share: float = Field(0.5, ge=0, le=1)

@@ -32,7 +32,7 @@ TOUCHES_ENVIRONMENT = {
     "tools/settings.py": "the only reader of what a person sets",
     "tools/weights/processes.py": "makes the environment of a child process",
     "tools/training/worker.py": "is that child: the launcher tells a worker its rank so, and in no other way",
-    "tools/training/phases.py": "is that child too: its rank, and how many workers there are",
+    "tools/training/runner.py": "is that child too: its rank, and how many workers there are",
     "tools/judging/crewai_import.py": "sets CrewAI's own switches, which it reads from there alone",
 }
 UNSAFE = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

@@ -47,6 +47,11 @@ def test_unknown_key_names_the_nearest(corral: Corral, config: Callable[..., str
     refused(corral("run", config(), "--set", "train.epoch=3"), "train.epoch", "train.epochs")
 
 
+def test_unknown_phase_names_the_nearest(corral: Corral, config: Callable[..., str], server: ScriptedServer) -> None:
+    refused(corral("run", config(), "--set", "train.recipe=sft+dop"), "train.recipe", "'dop'", "dpo")
+    assert server.requests == []
+
+
 def test_thresholds_in_the_wrong_order(corral: Corral, config: Callable[..., str]) -> None:
     refused(corral("run", config(judge={"review_from": 90, "accept": 70})), "judge.review_from", "judge.accept")
 

@@ -19,7 +19,7 @@ from tools.sources.labels import read_labels
 from tools.sources.prompts import load_prompts
 from tools.sources.reader import MAX_DEPTH, BadRow, Row, read_rows, require_rows
 from tools.sources.seeds import load_seed_tasks
-from tools.training.rows import read_rows as read_conversations
+from tools.training.rows import read_conversations
 
 Source = tuple[Callable[[Path], int], list[dict[str, Any]]]
 ALPACA = [

@@ -22,12 +22,12 @@ from state.pipeline import DatasetRef, PipelineState, TrainingDecision
 from state.request import RunRequest
 from tests.tiny_model import tiny_model
 from tools.settings import Settings
-from tools.training.decision import SPARE, decide
+from tools.training.decision import USABLE, decide_training
 from tools.training.sealing import read_seal
-from tools.training.survey import Found, SurveyJob, look
+from tools.training.survey import SurveyJob, SurveyResult, run_survey
 
 CONFIG: Any = {"configurable": {"thread_id": "trial"}}
-Bend = Callable[[Found], Found]
+Bend = Callable[[SurveyResult], SurveyResult]
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +68,16 @@ async def step_alone(home: Path) -> AsyncIterator[Any]:
         yield alone.compile(checkpointer=saver)
 
 
-def short_of_memory(found: Found) -> Found:
+def short_of_memory(found: SurveyResult) -> SurveyResult:
     """Take so much of the memory away that four rows do not go through at once."""
-    needed = decide(found.survey, RunRequest().train.model_copy(update={"batch_size": 4, "lora_rank": 4})).memory_needed
-    room = int((needed - 10_000_000) / SPARE)
+    needed = decide_training(
+        found.survey, RunRequest().train.model_copy(update={"batch_size": 4, "lora_rank": 4})
+    ).memory_needed
+    room = int((needed - 10_000_000) / USABLE)
     return with_memory(found, room, room)
 
 
-def with_memory(found: Found, free: int, total: int) -> Found:
+def with_memory(found: SurveyResult, free: int, total: int) -> SurveyResult:
     resources = found.survey.resources.model_copy(update={"memory_free": free, "memory_total": total})
     return found.model_copy(update={"survey": found.survey.model_copy(update={"resources": resources})})
 
@@ -83,13 +85,13 @@ def with_memory(found: Found, free: int, total: int) -> Found:
 async def test_a_training_that_must_change_asks_and_keeps_what_was_answered(
     base: Path, dataset: DatasetRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks: list[Found] = []
+    looks: list[SurveyResult] = []
 
-    async def looked(job: SurveyJob, folder: Path) -> Found:
-        looks.append(short_of_memory(await look(job, folder)))
+    async def looked(job: SurveyJob, folder: Path) -> SurveyResult:
+        looks.append(short_of_memory(await run_survey(job, folder)))
         return looks[-1]
 
-    monkeypatch.setattr(nodes.train, "look", looked)
+    monkeypatch.setattr(nodes.train, "run_survey", looked)
     async with step_alone(tmp_path / "home") as step:
         asked = await step.ainvoke({"request": request_for(base), "dataset": dataset}, CONFIG)
         question = asked["__interrupt__"][0].value
@@ -101,7 +103,7 @@ async def test_a_training_that_must_change_asks_and_keeps_what_was_answered(
         done = await step.ainvoke(Command(resume=answer), CONFIG)
     assert len(looks) == 1, "an answer is not asked for again, whatever the machine does meanwhile"
     decision = done["training_decision"]
-    assert (decision.action, decision.settled_by, decision.sft_rows_at_once) == ("optimise", "ada", 2)
+    assert (decision.action, decision.settled_by, decision.rows_at_once) == ("optimise", "ada", {"sft": 2})
     assert decision.estimated_seconds > 0 and decision.actual_seconds > 0
 
     folder = tmp_path / "home" / "runs" / "trial" / "training" / "round-1"
@@ -125,7 +127,7 @@ async def test_a_training_that_must_change_asks_and_keeps_what_was_answered(
 async def test_what_cannot_go_ends_in_one_line_and_goes_on_once_the_cause_is_gone(
     base: Path, dataset: DatasetRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = await look(
+    real = await run_survey(
         SurveyJob(
             job=nodes.train.training_job({"request": request_for(base), "dataset": dataset}, base, tmp_path), heldout=()
         ),
@@ -137,13 +139,13 @@ async def test_what_cannot_go_ends_in_one_line_and_goes_on_once_the_cause_is_gon
         lambda found: with_memory(found, 10**11, 10**11),
     ]
 
-    async def looked(job: SurveyJob, folder: Path) -> Found:
+    async def looked(job: SurveyJob, folder: Path) -> SurveyResult:
         return bends.pop(0)(real)
 
     async def no_training(*_: Any) -> Any:
         raise TrainingError("begun")
 
-    monkeypatch.setattr(nodes.train, "look", looked)
+    monkeypatch.setattr(nodes.train, "run_survey", looked)
     monkeypatch.setattr(nodes.train, "launch_training", no_training)
     given: Any = {"request": request_for(base, unattended=True), "dataset": dataset}
     async with step_alone(tmp_path / "home") as step:

@@ -174,15 +174,14 @@ def rows(folder: Path, chosen: Rule, rejected: Rule, ask: Callable[[str], str] =
 
 def trained(base: Path, dataset: Path, recipe: str, scale: float = 1.0, **settings: Any) -> Path:
     """Train on a dataset's files; return the adapter's folder."""
-    from tools.training.phases import run
+    from tools.training.runner import run
 
     work = dataset.with_name(f"{dataset.name}-{recipe}-{scale:g}")
     work.mkdir()
     job = TrainingJob(
         base=str(base),
-        recipe=recipe,  # type: ignore[arg-type]
-        sft_file=str(dataset / SFT),
-        dpo_file=str(dataset / DPO),
+        recipe=recipe,
+        dataset=str(dataset),
         out=str(work / "adapter"),
         settings=SETTINGS.model_copy(update=settings),
         learning_rate_scale=scale,
@@ -259,7 +258,7 @@ def test_swapped_pairs_are_stopped_or_called_worse(base: Path, tmp_path: Path, e
     assert (board.verdict, deployed) == ("worse", False)
 
 
-def test_a_doubled_template_is_refused(base: Path, tmp_path: Path) -> None:
+def test_rows_already_in_the_chat_template_are_refused(base: Path, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(base)
@@ -280,16 +279,16 @@ def test_a_doubled_template_is_refused(base: Path, tmp_path: Path) -> None:
 
 def test_the_wrong_reference_stops_dpo(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The base alone scores the reference of a DPO that starts from base and SFT adapter."""
-    from tools.training.trainers import OrderedDPO
+    from trl import DPOTrainer
 
-    rightly = OrderedDPO.compute_ref_log_probs
+    rightly = DPOTrainer.compute_ref_log_probs
 
     def by_the_bare_base(self: Any, model: Any, inputs: Any) -> Any:
         if "ref" in self.model.peft_config:
             self.model.delete_adapter("ref")
         return rightly(self, model, inputs)
 
-    monkeypatch.setattr(OrderedDPO, "compute_ref_log_probs", by_the_bare_base)
+    monkeypatch.setattr(DPOTrainer, "compute_ref_log_probs", by_the_bare_base)
     with pytest.raises(TrainingError, match="its reference is not the model it starts from"):
         trained(base, rows(tmp_path / "rows", right, wrong), "sft+dpo", epochs=2)
     assert not list(tmp_path.rglob("adapter_config.json"))[1:]  # no adapter but the SFT phase's own

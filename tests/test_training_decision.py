@@ -14,22 +14,17 @@ from hypothesis import strategies as st
 from state.errors import BadInput, StorageError
 from state.pipeline import TrainingDecision
 from state.request import Endpoint, Models, RunRequest, Training
+from tools.checklists.items import Checklists, item
 from tools.config import load_request
 from tools.endpoint import weights_here
-from tools.machine.resources import Gpu, Resources, container_memory, measure, training_elsewhere, training_lock
+from tools.machine.resources import Gpu, Resources, container_memory, measure
 from tools.people.questions import answer_schema
 from tools.training import configs, quantise
-from tools.training.checklists import (
-    Checklists,
-    after_items,
-    during_items,
-    item,
-    policy_item,
-    rows_items,
-    time_warning,
-)
-from tools.training.decision import Survey, decide
+from tools.training.checklists import after_items, during_items, policy_item, rows_items, time_warning
+from tools.training.decision import Survey, decide_training
 from tools.training.estimate import BaseFacts, Machine, PhaseWork, disk_bytes, fixed_bytes, seconds_needed
+from tools.training.lock import training_elsewhere, training_lock
+from tools.training.recipe import PHASES
 
 ROOT = Path(__file__).parent.parent
 WORDS = ("proceed", "optimise", "wait", "abort")
@@ -53,7 +48,13 @@ def survey(
 ) -> Survey:
     """Return a survey; sizes in GB, a GPU as (free, total)."""
     work = tuple(
-        PhaseWork(phase=name, lengths=tuple(sorted(lengths)), tokens=sum(lengths) * (1 if name == "sft" else 2))  # type: ignore[arg-type]
+        PhaseWork(
+            phase=name,
+            lengths=tuple(sorted(lengths)),
+            tokens=sum(lengths) * PHASES[name].sequences,
+            sequences=PHASES[name].sequences,
+            reference_passes=PHASES[name].reference_passes,
+        )
         for name in phases
     )
     gpus = (Gpu(name="H", free=int(gpu[0] * GB), total=int(gpu[1] * GB)),) if gpu else ()
@@ -91,7 +92,7 @@ SETTINGS = st.builds(
 
 @given(SURVEYS, SETTINGS)
 def test_the_decision_is_one_of_four_and_keeps_the_limits(found: Survey, settings: Training) -> None:
-    decision = decide(found, settings)
+    decision = decide_training(found, settings)
     assert decision.action in WORDS and decision.reason and "\n" not in decision.reason
     limit = settings.max_hours
     over = limit is not None and decision.estimated_seconds > limit * 3600
@@ -103,7 +104,7 @@ def test_the_decision_is_one_of_four_and_keeps_the_limits(found: Survey, setting
     if decision.action in ("proceed", "optimise"):
         assert decision.memory_needed <= room and not found.resources.training_elsewhere
         for phase in found.work:
-            rows = decision.sft_rows_at_once if phase.phase == "sft" else decision.dpo_rows_at_once
+            rows = decision.rows_at_once[phase.phase]
             assert rows >= 1 and settings.batch_size % rows == 0
             kept = [n for n in phase.lengths if n <= decision.max_length]
             assert 2 * len(kept) >= len([n for n in phase.lengths if n <= settings.max_length])
@@ -117,7 +118,7 @@ def test_more_free_memory_never_makes_it_worse(found: Survey, settings: Training
         free = max(resources.memory_free, min(resources.memory_total, resources.memory_free + extra))
         return of.model_copy(update={"resources": resources.model_copy(update={"gpus": gpus, "memory_free": free})})
 
-    before, after = decide(found, settings), decide(freed(found, int(more * GB)), settings)
+    before, after = decide_training(found, settings), decide_training(freed(found, int(more * GB)), settings)
     assert WORDS.index(after.action) <= WORDS.index(before.action)
 
 
@@ -128,8 +129,8 @@ def test_more_free_memory_never_makes_it_worse(found: Survey, settings: Training
         (survey(free=2.3), {}, "optimise", "rows at once"),
         (survey(lengths=(500,) * 9, free=2.6, total=2.6), {}, "optimise", "computed again"),
         (survey(lengths=(60,) * 9 + (500,), free=2.3, total=2.3), {}, "optimise", "1 rows longer than 60 tokens"),
-        (survey(lengths=(60,) * 9 + (500,), free=2.3, total=16), {}, "wait", "others have the rest"),
-        (survey(free=1), {}, "wait", "others have the rest"),
+        (survey(lengths=(60,) * 9 + (500,), free=2.3, total=16), {}, "wait", "other programs use the rest"),
+        (survey(free=1), {}, "wait", "other programs use the rest"),
         (survey(training_elsewhere=True), {}, "wait", "another run is training"),
         (survey(free=1, total=1), {}, "abort", "smaller models.base"),
         (survey(lengths=()), {}, "abort", "there are no sft rows"),
@@ -138,21 +139,21 @@ def test_more_free_memory_never_makes_it_worse(found: Survey, settings: Training
         (survey(), {"max_hours": 0.01}, "abort", "train.max_hours"),
         (survey(base=LARGE, gpu=(79, 80)), {"batch_size": 64}, "proceed", "are needed and free"),
         (survey(base=LARGE, gpu=(22, 24), lengths=(512,) * 9), {"batch_size": 128}, "optimise", "rows at once"),
-        (survey(base=LARGE, gpu=(3, 80)), {}, "wait", "others have the rest"),
+        (survey(base=LARGE, gpu=(3, 80)), {}, "wait", "other programs use the rest"),
         (survey(base=LARGE, gpu=(11, 12)), {}, "abort", "train.quantise 4bit"),
         (survey(base=LARGE, gpu=(11, 12)), {"quantise": "4bit"}, "optimise", "rows at once"),
     ],
 )  # fmt: skip
 def test_each_word_has_its_reason(found: Survey, settings: dict[str, Any], action: str, said: str) -> None:
-    decision = decide(found, Training.model_validate(settings))
+    decision = decide_training(found, Training.model_validate(settings))
     assert (decision.action, said in decision.reason) == (action, True), decision
 
 
 def test_the_large_preset_accumulates_alpacas_batch() -> None:
     settings = load_request(ROOT / "seeds" / "large.yaml").train
     assert (settings.epochs, settings.batch_size, settings.max_length) == (3, 128, 512)
-    decision = decide(survey(base=LARGE, gpu=(79, 80), lengths=(512,) * 400, pace=6e14), settings)
-    assert 1 <= decision.sft_rows_at_once < 128 and 128 % decision.sft_rows_at_once == 0
+    decision = decide_training(survey(base=LARGE, gpu=(79, 80), lengths=(512,) * 400, pace=6e14), settings)
+    assert 1 <= decision.rows_at_once["sft"] < 128 and 128 % decision.rows_at_once["sft"] == 0
     assert not decision.gradient_checkpointing
 
 
@@ -162,7 +163,7 @@ def test_the_large_preset_accumulates_alpacas_batch() -> None:
 )
 def test_the_estimate_is_near_what_was_measured(rows: int, tokens: int, pace: float, took: float) -> None:
     """The proof's three runs on two threads, and one on a core of its own; two epochs each."""
-    work = [PhaseWork(phase="sft", lengths=(tokens // rows,) * rows, tokens=tokens)]
+    work = [PhaseWork(phase="sft", lengths=(tokens // rows,) * rows, tokens=tokens, sequences=1)]
     machine = Machine(on_cpu=True, pace=pace)
     found = seconds_needed(work, SMALL, Training(epochs=2), machine, (2,), False)
     assert took / 1.7 < found < took * 1.7
@@ -187,12 +188,12 @@ def test_a_person_settles_it(action: str, answer: str, settled: bool, rows: int)
     from graph.training import after_answer, after_decision
     from nodes.train import apply_answer, training_action
 
-    asked = decision(action, sft_rows_at_once=2, max_length=64, gradient_checkpointing=True)
+    asked = decision(action, rows_at_once={"sft": 2}, max_length=64, gradient_checkpointing=True)
     shown = training_action(asked)
     assert shown.name == f"{action}_training" and "memory is short" in shown.description
     given = answer_schema([shown]).model_validate({"decisions": [{"type": answer}], "reviewer": "ada"})
     found = apply_answer(given, asked, RunRequest())
-    assert (found.settled_by == "ada", found.sft_rows_at_once) == (settled, rows)
+    assert (found.settled_by == "ada", found.rows_at_once.get("sft", 0)) == (settled, rows)
     assert found.max_length == (64 if rows else 512) and found.gradient_checkpointing == bool(rows)
     assert after_decision({"training_decision": asked}) == "open"
     assert after_answer({"training_decision": found}) == ("settled" if settled else "again")
@@ -216,14 +217,14 @@ def test_the_rows_are_looked_at_before() -> None:
         }
 
     rows = [row("Say it  twice.", "a", "b"), row("Name a colour.", "red", "red")]
-    found = {i.name: i for i in rows_items("dpo", rows, ["name a COLOUR."], fitting=1, max_length=64)}
+    found = {i.name: i for i in rows_items(PHASES["dpo"], rows, ["name a COLOUR."], fitting=1, max_length=64)}
     assert found["dpo rows are there and readable"].outcome == "passed"
     assert found["dpo rows fit train.max_length"].outcome == "failed"
     assert "'name a colour.'" in found["no dpo prompt is held out"].evidence
     assert found["chosen differs from rejected"].evidence == "1 of 2 pairs are the same text"
-    fine = rows_items("sft", rows[:1], ["Name a colour."], fitting=1, max_length=64)
+    fine = rows_items(PHASES["sft"], rows[:1], ["Name a colour."], fitting=1, max_length=64)
     assert [i.outcome for i in fine] == ["passed"] * 3
-    assert Checklists(before=tuple(found.values())).warnings()[0].startswith("training: dpo rows fit")
+    assert Checklists(before=tuple(found.values())).warnings("training")[0].startswith("training: dpo rows fit")
 
 
 @pytest.mark.parametrize(
@@ -383,7 +384,7 @@ def test_four_bits_are_refused_where_they_cannot_be_had(with_gpus: Callable[[int
     with pytest.raises(BadInput, match="pip install bitsandbytes"):
         quantise.demand_quantisation("4bit", shipped["gpu"])
     for name in ("cpu", "cpus", "fsdp", "zero3"):
-        with pytest.raises(BadInput, match="a whole GPU a process"):
+        with pytest.raises(BadInput, match="a whole GPU for each process"):
             quantise.demand_quantisation("4bit", shipped[name])
 
 

@@ -48,8 +48,7 @@ def job(base: Path, tmp_path: Path) -> TrainingJob:
     return TrainingJob(
         base=str(base),
         recipe="sft+dpo",
-        sft_file=str(tmp_path / "sft.jsonl"),
-        dpo_file=str(tmp_path / "dpo.jsonl"),
+        dataset=str(tmp_path),
         out=str(tmp_path / "adapter"),
         settings=Training(
             recipe="sft+dpo",

@@ -12,7 +12,7 @@ from state.errors import BadInput, TrainingError
 from state.request import Training
 from tests.tiny_model import tiny_model
 from tools.training.job import TrainingJob
-from tools.training.rows import read_rows
+from tools.training.rows import read_conversations
 from tools.training.sealing import read_seal
 from tools.weights.template import IGNORED, tokenise
 
@@ -52,16 +52,15 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _job(base: Path, rows: Path, out: Path, recipe: str, **settings: Any) -> TrainingJob:
     return TrainingJob(
         base=str(base),
-        recipe=recipe,  # type: ignore[arg-type]
-        sft_file=str(rows / "sft.jsonl"),
-        dpo_file=str(rows / "dpo.jsonl"),
+        recipe=recipe,
+        dataset=str(rows),
         out=str(out),
         settings=SETTINGS.model_copy(update=settings),
     )
 
 
 def _run(job: TrainingJob, folder: Path) -> list[dict[str, Any]]:
-    from tools.training.phases import run
+    from tools.training.runner import run
 
     folder.mkdir(exist_ok=True)
     lines: list[dict[str, Any]] = []
@@ -93,7 +92,7 @@ def test_the_mask_is_trls_token_by_token(base: Path, tokenizer: Any, rows: Path,
     from transformers import AutoModelForCausalLM
     from trl import SFTConfig, SFTTrainer
 
-    found = read_rows(rows / "sft.jsonl", ("prompt", "completion"))[:10]
+    found = read_conversations(rows / "sft.jsonl", ("prompt", "completion"))[:10]
     theirs = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(base),
         args=SFTConfig(output_dir=str(tmp_path), report_to="none", use_cpu=True, bf16=False),
@@ -113,7 +112,7 @@ def test_the_score_of_completions_is_the_full_models(base: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from tools.training.quicken import score
+    from tools.training.faster_on_cpu import score
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     ids = torch.arange(40).reshape(2, 20) + 300

@@ -51,8 +51,7 @@ def job(tmp_path: Path) -> TrainingJob:
     return TrainingJob(
         base=str(base_folder("embedded", load_settings().cache)),
         recipe="sft+dpo",
-        sft_file=str(tmp_path / "sft.jsonl"),
-        dpo_file=str(tmp_path / "dpo.jsonl"),
+        dataset=str(tmp_path),
         out=str(tmp_path / "adapter"),
         settings=settings,
     )

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from state.errors import BadInput
 from tools.training.job import TrainingJob
-from tools.training.rows import read_rows, rows_at_once, training_order
+from tools.training.recipe import PHASES
+from tools.training.rows import read_conversations, rows_at_once, training_order
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
 from tools.training.worker import storage_trouble
 from tools.weights.folders import folder_fingerprint
@@ -70,13 +71,13 @@ def test_a_malformed_row_is_named(tmp_path: Path, line: str, complaint: str) -> 
     file = tmp_path / "sft.jsonl"
     file.write_text(json.dumps({"prompt": PROMPT, "completion": ANSWER, "id": "x"}) + "\n" + line + "\n")
     with pytest.raises(BadInput, match=complaint):
-        read_rows(file, ("prompt", "completion"))
+        read_conversations(file, ("prompt", "completion"))
 
 
 def test_no_rows_are_refused(tmp_path: Path) -> None:
     (tmp_path / "sft.jsonl").write_text("\n")
     with pytest.raises(BadInput, match="no rows"):
-        read_rows(tmp_path / "sft.jsonl", ("prompt",))
+        read_conversations(tmp_path / "sft.jsonl", ("prompt",))
 
 
 class _LetterTokenizer:
@@ -138,8 +139,8 @@ def test_a_job_is_known_by_content_and_not_by_path(tmp_path: Path) -> None:
         place = tmp_path / folder
         place.mkdir(exist_ok=True)
         (place / "config.json").write_text("{}")
-        (place / "rows.jsonl").write_text(row)
-        options = {"base": str(place), "recipe": "sft", "sft_file": str(place / "rows.jsonl"), **options}
+        (place / "sft.jsonl").write_text(row)
+        options = {"base": str(place), "recipe": "sft", "dataset": str(place), **options}
         return TrainingJob.model_validate(options | {"out": str(place / "out")})
 
     first = job("a", "1").identity()
@@ -151,9 +152,9 @@ def test_a_job_is_known_by_content_and_not_by_path(tmp_path: Path) -> None:
 
 def test_missing_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="needs dpo rows"):
-        TrainingJob(base="b", recipe="dpo", out="o").rows_file("dpo")
+        TrainingJob(base="b", recipe="dpo", dataset=str(tmp_path), out="o").rows_file(PHASES["dpo"])
     with pytest.raises(BadInput, match="not there"):
-        TrainingJob(base="b", recipe="sft", sft_file=str(tmp_path / "no"), out="o").rows_file("sft")
+        TrainingJob(base="b", recipe="sft", dataset=str(tmp_path / "no"), out="o").rows_file(PHASES["sft"])
     with pytest.raises(BadInput, match="empty or not there"):
         folder_fingerprint(tmp_path / "nowhere")
 
@@ -167,7 +168,7 @@ def test_a_full_disk_is_told_from_other_failures(tmp_path: Path, monkeypatch: py
 
 
 def test_the_attention_follows_the_rows() -> None:
-    from tools.training.quicken import EAGER_UP_TO, attention_for
+    from tools.training.faster_on_cpu import EAGER_UP_TO, attention_for
 
     assert attention_for(EAGER_UP_TO, on_cpu=True) == "eager"
     assert attention_for(EAGER_UP_TO + 1, on_cpu=True) == "sdpa"

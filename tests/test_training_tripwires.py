@@ -7,10 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.training.tripwires import FORGOTTEN_NATS, GRADIENT_BY, START, WINDOW, flags, tripped
+from state.request import Training
+from tools.training.dpo import FORGOTTEN_NATS
+from tools.training.recipe import PHASES
+from tools.training.tripwires import GRADIENT_BY, START, WINDOW, flags, tripped
 
 NAN, INF = float("nan"), float("inf")
 LN2 = math.log(2)
+SFT, DPO = PHASES["sft"], PHASES["dpo"]
 
 
 def step(loss: float, gradient: float = 1.0) -> dict[str, float]:
@@ -31,6 +35,7 @@ def dpo_step(loss: float, margin: float = 0.0, chosen: float = -100.0, reward: f
         ("sft", [step(1.0, 0.0)] * (GRADIENT_BY - 1), None),
         ("sft", [step(1.0, 0.1), step(1.0, 0.0), step(1.0, 0.0)], None),
         ("sft", [step(4.0)], None),
+        ("dpo", [dpo_step(NAN)], "dpo step 1: the loss is nan; lower train.dpo_learning_rate"),
         ("dpo", [dpo_step(0.6931)], None),
         ("dpo", [dpo_step(0.9)], "its reference is not the model it starts from"),
         ("dpo", [dpo_step(0.6931, margin=0.3)], "its reference is not the model it starts from"),
@@ -38,17 +43,17 @@ def dpo_step(loss: float, margin: float = 0.0, chosen: float = -100.0, reward: f
     ],
 )
 def test_a_broken_step_stops_a_training(phase: str, steps: list[dict[str, float]], reason: str | None) -> None:
-    found = tripped(phase, steps, 0.1)  # type: ignore[arg-type]
+    found = tripped(PHASES[phase], steps, Training())
     assert (found is None) if reason is None else (found is not None and reason in found)
 
 
 def test_a_loss_that_climbs_stops_a_training_and_one_bad_batch_does_not() -> None:
     calm = [step(2.0)] * START
-    found = tripped("sft", [*calm, *[step(4.1)] * WINDOW], 0.1)
+    found = tripped(SFT, [*calm, *[step(4.1)] * WINDOW], Training())
     assert found is not None and "the loss climbs, from 2.000 over the first 2 steps to 4.100" in found
-    assert tripped("sft", [*calm, *[step(3.9)] * WINDOW], 0.1) is None
-    assert tripped("sft", [*calm, *[step(2.0)] * (WINDOW - 1), step(11.0)], 0.1) is None
-    assert tripped("sft", [*calm, *[step(9.0)] * (WINDOW - 1)], 0.1) is None
+    assert tripped(SFT, [*calm, *[step(3.9)] * WINDOW], Training()) is None
+    assert tripped(SFT, [*calm, *[step(2.0)] * (WINDOW - 1), step(11.0)], Training()) is None
+    assert tripped(SFT, [*calm, *[step(9.0)] * (WINDOW - 1)], Training()) is None
 
 
 @pytest.mark.parametrize(
@@ -59,9 +64,9 @@ def test_chosen_answers_that_collapse_stop_dpo(start: float, fall: float, stoppe
     """Against the reference on the same rows; answers known by heart may double at little cost."""
     beta = 0.2
     steps = [dpo_step(LN2, chosen=-start)] + [dpo_step(0.1, 5.0, -start - fall, -beta * fall)] * WINDOW
-    found = tripped("dpo", steps, beta)
+    found = tripped(DPO, steps, Training(dpo_beta=beta))
     assert (found is not None and "chosen answers collapse" in found) if stopped else found is None
-    assert tripped("dpo", steps[:-1], beta) is None
+    assert tripped(DPO, steps[:-1], Training(dpo_beta=beta)) is None
 
 
 @given(st.lists(st.floats(0, 1), min_size=WINDOW, max_size=40), st.floats(0.01, 2))
@@ -71,23 +76,23 @@ def test_a_dpo_that_lowers_its_loss_and_keeps_its_chosen_answers_is_never_stoppe
     steps = [dpo_step(LN2)]
     for fall in falls:
         steps.append(dpo_step(steps[-1]["loss"] * (1 - fall / 2), 1.0, -100 - 90 * fall, -beta * 90 * fall))
-        assert tripped("dpo", steps, beta) is None
+        assert tripped(DPO, steps, Training(dpo_beta=beta)) is None
 
 
 def test_a_loss_that_does_not_fall_is_flagged() -> None:
     noisy = [step(2.0 + 0.1 * (number % 3)) for number in range(24)]
-    assert flags("sft", noisy, []) == ["sft: the loss did not fall: 2.100 in the first half, 2.100 in the second"]
+    assert flags(SFT, noisy, []) == ["sft: the loss did not fall: 2.100 in the first half, 2.100 in the second"]
     falling = [step(2.0 + 0.1 * (number % 3) - 0.02 * number) for number in range(24)]
-    assert flags("sft", falling, []) == []
-    assert flags("sft", [step(2.0)] * 7, []) == []
+    assert flags(SFT, falling, []) == []
+    assert flags(SFT, [step(2.0)] * 7, []) == []
 
 
 def test_growing_repetition_is_flagged() -> None:
     falling = [step(2.0 - 0.1 * number) for number in range(9)]
-    assert flags("dpo", falling, [0.8, 0.5, 0.7, 0.66]) == []
-    found = flags("dpo", falling, [0.8, 0.8, 0.7, 0.64])
+    assert flags(DPO, falling, [0.8, 0.5, 0.7, 0.66]) == []
+    found = flags(DPO, falling, [0.8, 0.8, 0.7, 0.64])
     assert len(found) == 1 and found[0].startswith("dpo: answers repeat themselves more") and "0.80 to 0.64" in found[0]
-    assert flags("dpo", falling, [0.4]) == []
+    assert flags(DPO, falling, [0.4]) == []
 
 
 def test_a_probe_is_of_a_few_prompts_and_taken_a_few_times() -> None:

@@ -1,26 +1,18 @@
-"""What a training finds on this machine: memory, cores, disk, GPUs, and whether another training of ours runs."""
+"""What this machine has now: memory, cores, disk and GPUs."""
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import os
 import shutil
 import sys
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TextIO
 
 import psutil
 from pydantic import Field
 
 from state.records import Record
-from tools.files import storage_errors
 
 CGROUPS = Path("/sys/fs/cgroup")
-LOCK = "training.lock"
 
 
 class Gpu(Record):
@@ -112,40 +104,3 @@ def container_memory(groups: Path) -> tuple[int, int] | None:
     except (OSError, ValueError):  # no control groups, or "max"
         return None
     return limit, limit - used + cached
-
-
-@asynccontextmanager
-async def training_lock(home: Path) -> AsyncIterator[None]:
-    """Hold the mark that a training of this home runs. Somebody else's mark does not stop us: it is a sign, no gate.
-
-    The system takes it back when this process ends, in whatever way.
-    """
-    mark = await asyncio.to_thread(_mark, home)
-    try:
-        # Shared by all who train; who looks has it to himself for an instant.
-        await asyncio.to_thread(fcntl.flock, mark.fileno(), fcntl.LOCK_SH)
-        yield
-    finally:
-        mark.close()
-
-
-def training_elsewhere(home: Path) -> bool:
-    """Return whether another run of this home is training."""
-    with _mark(home) as mark:
-        # Another who looks is gone at the second try.
-        return not any(_alone(mark.fileno(), wait) for wait in (0.0, 0.05, 0.05))
-
-
-def _mark(home: Path) -> TextIO:
-    with storage_errors(home):
-        home.mkdir(parents=True, exist_ok=True)
-        return (home / LOCK).open("a")
-
-
-def _alone(handle: int, wait: float) -> bool:
-    time.sleep(wait)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

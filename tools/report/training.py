@@ -8,9 +8,7 @@ from typing import Any, TypeGuard
 from state.records import Record
 from tools.report.charts import Line, Mark
 from tools.report.scales import duration, number
-
-LN2 = 0.6931
-"""The loss of DPO before its first step."""
+from tools.training.recipe import PHASES
 
 
 class Curve(Record):
@@ -22,7 +20,7 @@ class Curve(Record):
 
 
 class TrainingPhase(Record):
-    """SFT or DPO of one round."""
+    """One phase of a round, such as SFT."""
 
     name: str
     curves: tuple[Curve, ...]
@@ -127,8 +125,13 @@ def _curves(phase: str, raw: Mapping[str, Any]) -> Iterator[Curve]:
         at = steps if _is_series(steps) and len(steps) == len(values) else range(1, len(values) + 1)
         name = "loss" if key == "losses" else key.replace("_", " ")
         points = tuple((float(x), float(y)) for x, y in zip(at, values, strict=True))
-        marks = (Mark(name="ln 2", value=LN2),) if phase == "dpo" and key.startswith("loss") else ()
-        yield Curve(name=name, line=Line(name=name, points=points), marks=marks)
+        yield Curve(name=name, line=Line(name=name, points=points), marks=_marks(phase, key))
+
+
+def _marks(phase: str, series: str) -> tuple[Mark, ...]:
+    known = PHASES.get(phase)
+    start = known.starts.get(series) if known else None
+    return (Mark(name=start[0], value=start[1]),) if start else ()
 
 
 def _facts(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,1 +1,1 @@
-"""Training: LoRA adapters by SFT and DPO, in a process that can be killed and goes on."""
+"""Training: LoRA adapters in phases such as SFT and DPO, with a decision before and checks around them."""

@@ -1,86 +1,55 @@
-"""The checklists before, during and after a training: what was looked at, and what was found. Pure."""
+"""What is checked before, during and after a training. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from state.pipeline import TrainingDecision
-from state.records import Record
 from state.request import EMBEDDED
-from tools.training.job import Phase
+from tools.checklists.items import CheckItem, item
+from tools.training.phase import Phase, Row
 from tools.training.tripwires import REPETITION
 
 MISESTIMATED = 2.0
-"""How many times off the estimated time may be before a person is told."""
-WORTH_A_WORD = 60.0
-"""Seconds under which a wrong estimate is nobody's concern."""
-
-
-class CheckItem(Record):
-    """One thing that was looked at."""
-
-    name: str
-    outcome: Literal["passed", "failed", "not applicable"]
-    evidence: str
-    """One line that a person can read."""
-
-
-class Checklists(Record):
-    """All that was looked at, as ``checklist.json`` keeps it."""
-
-    before: tuple[CheckItem, ...] = ()
-    during: tuple[CheckItem, ...] = ()
-    after: tuple[CheckItem, ...] = ()
-
-    def warnings(self) -> list[str]:
-        """Return a line for each item that failed."""
-        items = [*self.before, *self.during, *self.after]
-        return [f"training: {item.name} failed: {item.evidence}" for item in items if item.outcome == "failed"]
-
-
-def item(name: str, passed: bool | None, evidence: str) -> CheckItem:
-    """Return an item; ``None`` where it does not apply."""
-    outcome: Mapping[bool | None, Any] = {True: "passed", False: "failed", None: "not applicable"}
-    return CheckItem(name=name, outcome=outcome[passed], evidence=evidence)
+"""Ratio of true and estimated time above which a person is told."""
+LONG_SECONDS = 60.0
+"""Seconds below which a wrong estimate is not worth a warning."""
 
 
 def rows_items(
-    phase: Phase, rows: Sequence[Mapping[str, Any]], heldout: Sequence[str], fitting: int, max_length: int
+    phase: Phase, rows: Sequence[Row], heldout: Sequence[str], fitting: int, max_length: int
 ) -> list[CheckItem]:
-    """Return what is found in a phase's rows before training.
+    """Return the checks of a phase's rows, before the training.
 
     Args:
         phase: whose rows they are.
-        rows: conversational rows, as ``read_rows`` returns them.
+        rows: as ``phase.read`` returns them.
         heldout: the prompts of the evaluation.
         fitting: rows of at most ``max_length`` tokens.
-        max_length: of a row.
+        max_length: tokens of a row at most.
     """
     prompts = [_plain(row["prompt"][-1]["content"]) for row in rows]
     shared = set(prompts) & {_plain(text) for text in heldout}
-    items = [
-        item(f"{phase} rows are there and readable", bool(rows), f"{len(rows)} rows"),
+    return [
+        item(f"{phase.name} rows are there and readable", bool(rows), f"{len(rows)} rows"),
         item(
-            f"{phase} rows fit train.max_length",
+            f"{phase.name} rows fit train.max_length",
             fitting == len(rows),
             f"{fitting} of {len(rows)} rows have at most {max_length} tokens",
         ),
         item(
-            f"no {phase} prompt is held out",
+            f"no {phase.name} prompt is held out",
             not shared,
             f"{len(shared)} prompts are in both" + (f", such as {min(shared)[:60]!r}" if shared else ""),
         ),
+        *phase.row_items(rows),
     ]
-    if phase == "dpo":
-        same = sum(row["chosen"] == row["rejected"] for row in rows)
-        items.append(item("chosen differs from rejected", not same, f"{same} of {len(rows)} pairs are the same text"))
-    return items
 
 
 def policy_item(served: str, base: str) -> CheckItem:
-    """Return whether the model that answered is the one that is trained, as far as names tell.
+    """Return whether the model that answered is the one that is trained, as far as their names show.
 
     Args:
         served: the policy: its weights where they are on this machine, else its name at the server.
@@ -90,12 +59,19 @@ def policy_item(served: str, base: str) -> CheckItem:
     if served == base or _last(served) == _last(base):
         return item(name, True, f"both are {base}")
     if EMBEDDED in (served, base):
-        return item(name, False, f"the policy is {served} and the base {base}: the rows are not of the model's own")
+        return item(name, False, f"the policy is {served} and the base {base}: the rows are not the base's own answers")
     return item(name, None, f"the policy is named {served} and the base {base}; their weights cannot be compared")
 
 
 def decision_items(decision: TrainingDecision, memory_free: int, disk_free: int, disk_needed: int) -> list[CheckItem]:
-    """Return memory and disk as the decision found them."""
+    """Return whether memory and disk sufficed when the decision was made.
+
+    Args:
+        decision: what was decided.
+        memory_free: bytes on the device that trains.
+        disk_free: bytes, where the training is kept.
+        disk_needed: bytes.
+    """
     memory = f"{decision.memory_needed / 1e9:.1f} GB are needed, {memory_free / 1e9:.1f} GB are free"
     disk = f"{disk_needed / 1e9:.1f} GB are needed, {disk_free / 1e9:.1f} GB are free"
     return [
@@ -105,11 +81,11 @@ def decision_items(decision: TrainingDecision, memory_free: int, disk_free: int,
 
 
 def during_items(summary: Mapping[str, Any], lowest_disk: int | None) -> list[CheckItem]:
-    """Return what was seen while it trained.
+    """Return the checks of what happened while it trained.
 
     Args:
         summary: the adapter's ``summary.json``.
-        lowest_disk: free bytes at the worst moment; ``None`` where nobody looked.
+        lowest_disk: the least free bytes of any step; ``None`` where it was not measured.
     """
     items = []
     for phase in summary["phases"]:
@@ -129,16 +105,16 @@ def during_items(summary: Mapping[str, Any], lowest_disk: int | None) -> list[Ch
             ),
             _repetition(name, phase["probe_distinct3"]),
         ]
-    room = "not looked at" if lowest_disk is None else f"{lowest_disk / 1e9:.1f} GB were free at the least"
+    room = "not measured" if lowest_disk is None else f"{lowest_disk / 1e9:.1f} GB were free at the least"
     return [*items, item("disk did not run full", None if lowest_disk is None else lowest_disk > 2**20, room)]
 
 
 def after_items(summary: Mapping[str, Any], found: Sequence[CheckItem]) -> list[CheckItem]:
-    """Return what is found in the adapter, and whether the losses fell.
+    """Return the checks of the adapter, and whether the losses fell.
 
     Args:
         summary: the adapter's ``summary.json``.
-        found: what the trainer found in the adapter's files.
+        found: the checks of the adapter's files.
     """
     items = list(found)
     for phase in summary["phases"]:
@@ -161,7 +137,7 @@ def _repetition(phase: str, distinct: Sequence[float]) -> CheckItem:
 def time_warning(decision: TrainingDecision) -> list[str]:
     """Return a line where the estimated time was far off."""
     expected, actual = decision.estimated_seconds, decision.actual_seconds
-    if actual is None or max(expected, actual) < WORTH_A_WORD:
+    if actual is None or max(expected, actual) < LONG_SECONDS:
         return []
     off = max(expected, actual) / max(1e-9, min(expected, actual))
     return [f"training took {actual:.0f} s and was estimated at {expected:.0f} s"] if off > MISESTIMATED else []

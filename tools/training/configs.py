@@ -1,4 +1,4 @@
-"""The files that ``accelerate launch`` reads: those that come with Corral, by name, and anybody's own."""
+"""The files that ``accelerate launch`` reads: Corral's own, by name, or the user's."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from tools.machine.resources import gpu_count
 FOLDER = Path(__file__).with_name("accelerate")
 DEFAULT = "gpu"
 """Passed where the request names none: without a file accelerate would read the user's own default configuration."""
-
-
 SHARDED = ("FSDP", "DEEPSPEED")
-"""Ways, in accelerate's words, in which the processes share one copy of the weights."""
+"""The values of ``distributed_type`` with which the processes share one copy of the weights."""
 
 
 def shipped() -> dict[str, Path]:
@@ -43,17 +41,17 @@ def config_file(name: str | None) -> Path:
 
 
 def kind_of(path: Path) -> str:
-    """Return how a config distributes the work, in accelerate's word, such as ``NO`` or ``FSDP``."""
+    """Return a config's ``distributed_type``, such as ``NO`` or ``FSDP``."""
     return str(_read(path)["distributed_type"])
 
 
 def offloads(path: Path) -> bool:
-    """Return whether a config keeps weights and optimiser in main memory, and on the GPU what a layer needs."""
+    """Return whether a config keeps weights and optimiser in main memory, and moves one layer at a time to the GPU."""
     return bool(_read(path).get("deepspeed_config", {}).get("offload_param_device") == "cpu")
 
 
 def uses_cpu(path: Path) -> bool:
-    """Return whether a config keeps to the CPU, also where there is a GPU."""
+    """Return whether a config uses the CPU even where there is a GPU."""
     return bool(_read(path).get("use_cpu"))
 
 

@@ -1,4 +1,4 @@
-"""The training decision: proceed, optimise, wait or abort. Pure: the same figures give the same word."""
+"""The training decision: proceed, optimise, wait or abort. Pure: the same figures give the same decision."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tools.training.estimate import (
 from tools.training.rows import rows_at_once
 
 KEPT_SHARE = 0.5
-"""Share of the rows of each phase that must be left where longer ones are dropped to save memory."""
-SPARE = 0.9
-"""Share of the free memory that is counted on: allocators leave gaps."""
+"""Where long rows are left out to save memory, the share of each phase's rows that must remain."""
+USABLE = 0.9
+"""Share of the free memory that a training may take: allocators leave gaps."""
 
 
 class Survey(Record):
-    """What the decision is made from."""
+    """What the decision depends on."""
 
     work: tuple[PhaseWork, ...]
     base: BaseFacts
@@ -35,11 +35,11 @@ class Survey(Record):
     resources: Resources
 
 
-class Shape(NamedTuple):
-    """How a training would be cut."""
+class Plan(NamedTuple):
+    """One way to fit a training into memory."""
 
     rows: tuple[int, ...]
-    """Of one pass, in each phase."""
+    """Rows of one pass, in each phase."""
     checkpointing: bool
     max_length: int
     work: tuple[PhaseWork, ...]
@@ -47,12 +47,12 @@ class Shape(NamedTuple):
     """Bytes needed by each process."""
 
 
-def decide(survey: Survey, settings: Training) -> TrainingDecision:
+def decide_training(survey: Survey, settings: Training) -> TrainingDecision:
     """Return whether a training may begin, with which settings, and how long it should take.
 
-    The rows of an optimiser step are ``settings.batch_size`` always: what does not fit at once is accumulated. Where
-    memory is short, fewer rows go through at once; then activations are computed again; then rows are left out, the
-    longest first. More free memory never makes the word worse.
+    An optimiser step always has ``settings.batch_size`` rows: what does not fit at once is accumulated. Where memory is
+    short, fewer rows go through at once; then activations are computed again; then rows are left out, the longest
+    first. More free memory never makes the decision worse.
 
     Args:
         survey: rows, model, machine and resources.
@@ -65,21 +65,21 @@ def decide(survey: Survey, settings: Training) -> TrainingDecision:
     needed, free = disk_bytes(survey.base, settings), survey.resources.disk_free
     if free < needed:
         return _aborted(settings, f"the training needs {_gb(needed)} on disk and {_gb(free)} are free; make room")
-    shapes = list(_shapes(survey, settings))
-    now = next((shape for shape in shapes if shape.memory <= _room(survey, free=True)), None)
-    later = next((shape for shape in shapes if shape.memory <= _room(survey, free=False)), None)
+    plans = list(_plans(survey, settings))
+    now = next((plan for plan in plans if plan.memory <= _room(survey, free=True)), None)
+    later = next((plan for plan in plans if plan.memory <= _room(survey, free=False)), None)
     found = now or later
     if found is None:
-        least, total = min(shape.memory for shape in shapes), _room(survey, free=False)
+        least, total = min(plan.memory for plan in plans), _room(survey, free=False)
         return _aborted(
             settings,
             f"the training needs at least {_gb(least)} of {_device(survey)} memory and {_gb(total)} can be had; take a "
             "smaller models.base or train.lora_rank" + ("" if survey.machine.on_cpu else ", or train.quantise 4bit"),
         )
-    # Rows are left out only where no patience would keep them.
+    # Rather wait for memory than leave out rows.
     if now and later and now.max_length < later.max_length:
         now, found = None, later
-    decision = _shaped(survey, settings, found)
+    decision = _decision(survey, settings, found)
     limit = settings.max_hours
     if limit is not None and decision.estimated_seconds > limit * 3600:
         return _aborted(
@@ -92,27 +92,27 @@ def decide(survey: Survey, settings: Training) -> TrainingDecision:
         taken = (
             f"{_gb(found.memory)} of {_device(survey)} memory are needed and {_gb(_room(survey, free=True))} are free"
         )
-        return decision.model_copy(update={"action": "wait", "reason": f"{taken}; others have the rest"})
+        return decision.model_copy(update={"action": "wait", "reason": f"{taken}; other programs use the rest"})
     if survey.resources.training_elsewhere:
         return decision.model_copy(update={"action": "wait", "reason": "another run is training on this machine"})
     return decision
 
 
-def _shapes(survey: Survey, settings: Training) -> Iterator[Shape]:
-    """Yield the ways to cut a training, the best first; each needs about as much memory as the one before, or less."""
+def _plans(survey: Survey, settings: Training) -> Iterator[Plan]:
+    """Yield the ways to fit a training into memory, the best first; none needs much more than the one before."""
     work = tuple(phase.within(settings.max_length) for phase in survey.work)
     rows = _rows(work, survey, settings)
-    yield _shape(survey, settings, work, rows, False, settings.max_length)
+    yield _plan(survey, settings, work, rows, False, settings.max_length)
     fewer = rows
     while max(fewer) > 1:
         fewer = tuple(_fewer(count) for count in fewer)
-        yield _shape(survey, settings, work, fewer, False, settings.max_length)
-    yield _shape(survey, settings, work, fewer, True, settings.max_length)
+        yield _plan(survey, settings, work, fewer, False, settings.max_length)
+    yield _plan(survey, settings, work, fewer, True, settings.max_length)
     for limit in sorted({length for phase in work for length in phase.lengths if length >= 32}, reverse=True)[1:]:
         shorter = tuple(phase.within(limit) for phase in work)
         if any(len(s.lengths) < KEPT_SHARE * len(w.lengths) for s, w in zip(shorter, work, strict=True)):
             return
-        yield _shape(survey, settings, shorter, fewer, True, limit)
+        yield _plan(survey, settings, shorter, fewer, True, limit)
 
 
 def _rows(work: Sequence[PhaseWork], survey: Survey, settings: Training) -> tuple[int, ...]:
@@ -125,58 +125,56 @@ def _fewer(rows: int) -> int:
     return next((count for count in range(rows - 1, 0, -1) if rows % count == 0), 1)
 
 
-def _shape(
+def _plan(
     survey: Survey,
     settings: Training,
     work: tuple[PhaseWork, ...],
     rows: tuple[int, ...],
     checkpointing: bool,
     max_length: int,
-) -> Shape:
+) -> Plan:
     largest = max(
         pass_bytes(survey.base, survey.machine, count * p.sequences * max(p.lengths), max(p.lengths), checkpointing)
         for p, count in zip(work, rows, strict=True)
     )
     memory = fixed_bytes(survey.base, settings, survey.machine) + largest
-    return Shape(rows, checkpointing, max_length, work, memory)
+    return Plan(rows, checkpointing, max_length, work, memory)
 
 
-def _shaped(survey: Survey, settings: Training, shape: Shape) -> TrainingDecision:
-    """Return the decision for a shape that fits: proceed, or optimise with what changes."""
-    asked = next(_shapes(survey, settings))
-    names = [phase.phase for phase in shape.work]
+def _decision(survey: Survey, settings: Training, plan: Plan) -> TrainingDecision:
+    """Return the decision for a plan that fits: proceed, or optimise with what changes."""
+    asked = next(_plans(survey, settings))
+    names = [phase.phase for phase in plan.work]
     changes = [
         f"{new} instead of {old} {name} rows at once"
-        for name, old, new in zip(names, asked.rows, shape.rows, strict=True)
+        for name, old, new in zip(names, asked.rows, plan.rows, strict=True)
         if new != old
     ]
-    if shape.checkpointing:
+    if plan.checkpointing:
         changes.append("activations computed again in the backward pass")
-    if shape.max_length != asked.max_length:
-        lost = sum(len(a.lengths) - len(s.lengths) for a, s in zip(asked.work, shape.work, strict=True))
-        changes.append(f"{lost} rows longer than {shape.max_length} tokens left out")
-    short = f"{_gb(asked.memory)} of {_device(survey)} memory are not free; it goes with {', '.join(changes)}"
-    rows = dict(zip(names, shape.rows, strict=True))
+    if plan.max_length != asked.max_length:
+        lost = sum(len(a.lengths) - len(s.lengths) for a, s in zip(asked.work, plan.work, strict=True))
+        changes.append(f"{lost} rows longer than {plan.max_length} tokens left out")
+    short = f"{_gb(asked.memory)} of {_device(survey)} memory are not free; it fits with {', '.join(changes)}"
     return TrainingDecision(
         action="optimise" if changes else "proceed",
-        reason=short if changes else f"{_gb(shape.memory)} of {_device(survey)} memory are needed and free",
-        sft_rows_at_once=rows.get("sft", 0),
-        dpo_rows_at_once=rows.get("dpo", 0),
-        gradient_checkpointing=shape.checkpointing,
-        max_length=shape.max_length,
-        memory_needed=shape.memory,
+        reason=short if changes else f"{_gb(plan.memory)} of {_device(survey)} memory are needed and free",
+        rows_at_once=dict(zip(names, plan.rows, strict=True)),
+        gradient_checkpointing=plan.checkpointing,
+        max_length=plan.max_length,
+        memory_needed=plan.memory,
         estimated_seconds=round(
-            seconds_needed(shape.work, survey.base, settings, survey.machine, shape.rows, shape.checkpointing), 1
+            seconds_needed(plan.work, survey.base, settings, survey.machine, plan.rows, plan.checkpointing), 1
         ),
     )
 
 
 def _room(survey: Survey, free: bool) -> float:
-    """Return the bytes that each process may take: of what is free, or of all there is."""
+    """Return the bytes that each process may take: of the free memory, or of all memory."""
     found, processes = survey.resources, survey.machine.processes
     if survey.machine.on_cpu:
-        return SPARE * (found.memory_free if free else found.memory_total) / processes
-    return SPARE * min(gpu.free if free else gpu.total for gpu in found.gpus)
+        return USABLE * (found.memory_free if free else found.memory_total) / processes
+    return USABLE * min(gpu.free if free else gpu.total for gpu in found.gpus)
 
 
 def _aborted(settings: Training, reason: str, seconds: float = 0.0) -> TrainingDecision:

@@ -1,6 +1,7 @@
 """How much memory a training needs and how long it takes: pure arithmetic on a few figures of model and rows.
 
-Both are estimates. The time is compared with the true one after each training; the memory errs on the safe side.
+Both are estimates. The time is compared with the true one after each training; the memory is rather too high than too
+low.
 """
 
 from __future__ import annotations
@@ -11,53 +12,52 @@ from pydantic import Field
 
 from state.records import Record
 from state.request import Training
-from tools.training.job import Phase
 
 LIBRARIES_BYTES = 1_500_000_000
 """Python, torch and what they load, in one process: measured on a CPU; a CUDA context takes about as much."""
 ADAPTER_BYTES = 16
-"""Of one trained weight: float32 weight and gradient, and Adam's two moments."""
+"""For each trained weight: float32 weight and gradient, and Adam's two moments."""
 LAYER_BYTES = 34
-"""Kept of each token and layer for the backward pass, over the width: 34 times (Korthikanti et al. 2022, equation 1).
-With SmolLM2-135M on a CPU this and ``SCORE_BYTES`` give 1.0 MB a token; measured were 1 GB for 1,024 tokens."""
+"""Kept for the backward pass: bytes for each token, layer and unit of width (Korthikanti et al. 2022, equation 1). For
+SmolLM2-135M on a CPU this and ``SCORE_BYTES`` give 1.0 MB a token; 1,024 tokens were measured at 1 GB."""
 CHECKPOINT_BYTES = 2
-"""The same where only each layer's input is kept; one layer at a time is then whole."""
+"""The same where only each layer's input is kept. One layer at a time is then kept whole."""
 SCORE_BYTES = 8
-"""Of each token and vocabulary entry: logits and their gradient in float32."""
+"""For each token and vocabulary entry: logits and their gradient in float32."""
 ATTENTION_BYTES = 5
-"""Of each head and pair of tokens in one row, for attention that is not fused (the same paper)."""
+"""For each head and pair of tokens in one row, where attention is not fused (the same paper)."""
 BYTES_OF_WEIGHT = {"none": 2.0, "4bit": 0.56}
 """bfloat16, and NF4 with double quantisation (QLoRA); float32 takes twice the former."""
 
 EFFICIENCY = 0.2
-"""Of a timed matrix product's pace, what training reaches. Three trainings of SmolLM2-135M with the two threads of a
-shared machine reached 0.15 to 0.25 (docs/experiments.md), since a short product finds a faster machine than a long
+"""The share of a timed matrix product's pace that a training reaches. Three trainings of SmolLM2-135M with two threads
+of a shared machine reached 0.15 to 0.25 (docs/experiments.md), since a short product finds a faster machine than a long
 training does; one core alone reached 0.33: 280 tokens a second, which is 151 of the product's 460 GFLOP/s."""
 START_SECONDS = {True: 10.0, False: 20.0}
-"""To load model and rows in each phase, on a CPU and on a GPU."""
+"""To load model and rows in each phase; ``True`` is for a CPU, ``False`` for a GPU."""
 PASS_SECONDS = {True: 0.0002, False: 0.003}
-"""Of each layer in one pass forward and back, whatever its size: what it takes to start its kernels."""
+"""To start the kernels of one layer in one pass forward and back, whatever its size; keys as above."""
 
 
 class PhaseWork(Record):
-    """The rows of one phase."""
+    """The rows of one phase, and how often they go through the model."""
 
-    phase: Phase
+    phase: str
+    """Its name."""
     lengths: tuple[int, ...]
     """Tokens of the longest sequence of each row."""
     tokens: int = Field(ge=0)
     """Of all sequences of all rows: prompt and answer, twice for DPO."""
-
-    @property
-    def sequences(self) -> int:
-        """Sequences of a row."""
-        return 1 if self.phase == "sft" else 2
+    sequences: int = Field(ge=1)
+    """Token sequences of a row."""
+    reference_passes: int = Field(0, ge=0)
+    """Forward passes over all rows before the first step."""
 
     def within(self, max_length: int) -> PhaseWork:
-        """Return the work without the rows that are longer; their share of the tokens is taken from their lengths."""
+        """Return the work without rows of more than ``max_length`` tokens; ``tokens`` shrink as the lengths do."""
         kept = tuple(length for length in self.lengths if length <= max_length)
         share = sum(kept) / max(1, sum(self.lengths))
-        return PhaseWork(phase=self.phase, lengths=kept, tokens=round(self.tokens * share))
+        return self.model_copy(update={"lengths": kept, "tokens": round(self.tokens * share)})
 
 
 class BaseFacts(Record):
@@ -81,12 +81,12 @@ class Machine(Record):
     pace: float = Field(gt=0)
     """Floating-point operations a second of one timed matrix product, in the number format of the training."""
     wide: bool = False
-    """Computes in float32, for want of fast bfloat16."""
+    """It computes in float32, as it has no fast bfloat16."""
     processes: int = Field(1, ge=1)
     sharded: bool = False
     """The processes share one copy of the weights."""
     offloaded: bool = False
-    """Weights and optimiser lie in main memory, and come to the device a layer at a time."""
+    """Weights and optimiser are kept in main memory; the device gets one layer at a time."""
 
 
 def trained_weights(base: BaseFacts, settings: Training) -> int:
@@ -99,7 +99,7 @@ def fixed_bytes(base: BaseFacts, settings: Training, machine: Machine) -> int:
     weights = base.parameters * BYTES_OF_WEIGHT[settings.quantise] * (2 if machine.wide else 1)
     adapter = trained_weights(base, settings) * ADAPTER_BYTES
     held = (weights + adapter) / (machine.processes if machine.sharded else 1)
-    # Two layers at a time: the one at work and the one that is fetched.
+    # Two layers at a time: the one that computes and the one that is fetched.
     return round(LIBRARIES_BYTES + (2 * (weights + adapter) / base.layers if machine.offloaded else held))
 
 
@@ -120,7 +120,7 @@ def pass_bytes(base: BaseFacts, machine: Machine, tokens: int, longest: int, che
 
 
 def disk_bytes(base: BaseFacts, settings: Training) -> int:
-    """Return the bytes on disk that a training needs at its highest: three checkpoints, and the adapter three times."""
+    """Return the most bytes on disk that a training needs: three checkpoints, and the adapter three times."""
     checkpoint = trained_weights(base, settings) * (4 + 8)
     return 3 * checkpoint + 3 * 4 * trained_weights(base, settings) + 100_000_000
 
@@ -136,10 +136,10 @@ def seconds_needed(
     """Return the estimated seconds of a training.
 
     A pass forward takes two operations for each weight and token, a pass back through frozen weights two more, and
-    computing activations again another two. DPO scores its reference once, by passes forward.
+    computing activations again another two. The passes over a reference go forward only.
 
     Args:
-        work: the phases, after rows that are too long were left out.
+        work: the phases, without rows that are too long.
         base: the model.
         settings: epochs and batch.
         machine: its pace, and how many processes share the rows.
@@ -150,8 +150,7 @@ def seconds_needed(
     for phase, at_once in zip(work, rows_at_once, strict=True):
         passes = settings.epochs * len(phase.lengths) / at_once
         operations = settings.epochs * phase.tokens * base.parameters * (6 if checkpointing else 4)
-        if phase.phase == "dpo":
-            operations += phase.tokens * base.parameters * 2
+        operations += phase.reference_passes * phase.tokens * base.parameters * 2
         computing = operations / (machine.pace * EFFICIENCY) + passes * base.layers * PASS_SECONDS[machine.on_cpu]
         total += START_SECONDS[machine.on_cpu] + computing / machine.processes
     return total

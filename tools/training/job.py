@@ -1,9 +1,8 @@
-"""What one training is: its base, its rows, its settings, and how it tells of its progress."""
+"""What one training is: its base, its rows and its settings; and what it reports while it runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
@@ -11,16 +10,15 @@ from state.errors import BadInput
 from state.records import Record, content_hash
 from state.request import Training
 from tools.files import file_hash
+from tools.training.phase import Phase
+from tools.training.recipe import phases_of
 from tools.weights.folders import folder_fingerprint
-
-Recipe = Literal["sft", "dpo", "sft+dpo"]
-Phase = Literal["sft", "dpo"]
 
 
 class TrainingJob(Record):
     """One adapter to train. It is written as JSON for the worker, so paths are strings.
 
-    The row files are JSONL, in the conversational form that TRL takes as it is:
+    The dataset's files are JSONL, in TRL's conversational form:
 
     - SFT: ``{"prompt": [{"role": "user", "content": ...}], "completion": [{"role": "assistant", "content": ...}]}``
     - DPO: ``{"prompt": [...], "chosen": [{"role": "assistant", ...}], "rejected": [{"role": "assistant", ...}]}``
@@ -30,43 +28,45 @@ class TrainingJob(Record):
 
     base: str
     """A local Hugging Face folder, as ``base_folder`` returns it."""
-    recipe: Recipe
-    sft_file: str | None = None
-    dpo_file: str | None = None
+    recipe: str
+    dataset: str
+    """The folder with the rows of each phase, in a file of the name that ``Phase.rows_file`` gives."""
     out: str
     """The adapter's folder: made whole at the end, or not at all."""
     seed: int = Field(0, ge=0, lt=2**31)
     settings: Training = Training()
     learning_rate_scale: float = Field(1.0, gt=0, le=1000)
-    """Factor on both learning rates, such as 0.5 for a second try."""
-    rows_at_once: dict[Phase, int] = Field(default_factory=dict)
-    """Rows of one pass, by phase, as decided from memory; a divisor of a process's share of the batch."""
+    """Factor on the learning rates of all phases, such as 0.5 for a second try."""
+    rows_at_once: dict[str, int] = Field(default_factory=dict)
+    """Rows of one pass, by phase, as decided from memory: a divisor of the rows that each process has of a batch."""
     gradient_checkpointing: bool | None = None
-    """Compute activations again in the backward pass; ``None`` for on a GPU and off on a CPU."""
+    """Compute activations again in the backward pass; ``None`` means yes on a GPU and no on a CPU."""
     estimated_seconds: float | None = Field(None, ge=0)
-    """Kept in the summary beside the true time."""
+    """Written into the summary, beside the time it took."""
     use_cpu: bool = False
-    """Keep to the CPU, also where there is a GPU; the launcher sets it from ``settings.accelerate_config``."""
+    """Use the CPU even where there is a GPU; the launcher sets it from ``settings.accelerate_config``."""
 
     def phases(self) -> tuple[Phase, ...]:
-        """Return the recipe's phases in order."""
-        return {"sft": ("sft",), "dpo": ("dpo",), "sft+dpo": ("sft", "dpo")}[self.recipe]  # type: ignore[return-value]
+        """Return the recipe's phases in order.
+
+        Raises:
+            BadInput: a phase is unknown, or named twice.
+        """
+        return phases_of(self.recipe)
 
     def rows_file(self, phase: Phase) -> Path:
         """Return the JSONL file of a phase.
 
         Raises:
-            BadInput: the recipe has the phase and the job names no such file, or it is not there.
+            BadInput: it is not there.
         """
-        name = self.sft_file if phase == "sft" else self.dpo_file
-        if name is None:
-            raise BadInput(f"train.recipe {self.recipe!r} needs {phase} rows, and the job names no {phase}_file")
-        if not Path(name).is_file():
-            raise BadInput(f"the {phase} rows {name} are not there")
-        return Path(name)
+        path = Path(self.dataset) / phase.rows_file
+        if not path.is_file():
+            raise BadInput(f"train.recipe {self.recipe!r} needs {phase.name} rows, and {path} is not there")
+        return path
 
     def identity(self) -> str:
-        """Return a hash of everything that decides the adapter: weights, rows, seed and settings, but no path."""
+        """Return a hash of everything that the adapter depends on: weights, rows, seed and settings, but no path."""
         rows = [file_hash(self.rows_file(phase)) for phase in self.phases()]
         settings = self.settings.model_dump(mode="json", exclude={"save_steps", "rounds", "max_hours", "wait_minutes"})
         cut = [self.rows_at_once, self.gradient_checkpointing]
@@ -76,13 +76,14 @@ class TrainingJob(Record):
 
 
 STOPPED = "stopped.json"
-"""Beside ``TrainingJob.out``: the figures of a training that a tripwire stopped."""
+"""The file beside ``TrainingJob.out`` with the figures of a training that a tripwire stopped."""
 
 
 class TrainingProgress(Record):
     """One step of a training, as it happens."""
 
-    phase: Literal["start", "sft", "dpo", "save"]
+    phase: str
+    """The name of a phase; ``start`` before the first and ``save`` after the last."""
     step: int = 0
     total: int = 0
     """Optimiser steps of this phase; 0 before it is known."""
@@ -92,6 +93,6 @@ class TrainingProgress(Record):
     seconds_left: float | None = None
     """Of this phase, from the pace so far."""
     disk_free: int | None = None
-    """Bytes, where the checkpoints are."""
+    """Free bytes on the disk of the checkpoints."""
     dropped: int = 0
     """Rows left out because they are longer than ``max_length``."""

@@ -19,7 +19,7 @@ from tools.weights.processes import stream_child
 
 
 async def train(job: TrainingJob, folder: Path, on_progress: Callable[[TrainingProgress], None]) -> AdapterRef:
-    """Train the job's adapter, or go on where an earlier call was killed, or return the one that is finished.
+    """Train the job's adapter, or go on where an earlier call was killed, or return the finished one.
 
     The work runs in a child process that dies with this one. Cancelling the call ends the child.
 
@@ -35,21 +35,21 @@ async def train(job: TrainingJob, folder: Path, on_progress: Callable[[TrainingP
     """
     log = folder / "train.log"
     job = await asyncio.to_thread(_absolute, job)
-    identity, finished = await asyncio.to_thread(_standing, job)
+    identity, finished = await asyncio.to_thread(_finished, job)
     if finished is not None:
         return finished
     command = await asyncio.to_thread(_prepare, job, folder, identity)
     async with contextlib.aclosing(stream_child(command, log, cores())) as lines:
         async for line in lines:
             _handle(line, on_progress)
-    _, finished = await asyncio.to_thread(_standing, job)
+    _, finished = await asyncio.to_thread(_finished, job)
     if finished is None:
         raise TrainingError(f"the training ended without an adapter; see {log}")
     return finished
 
 
-def _standing(job: TrainingJob) -> tuple[str, AdapterRef | None]:
-    """Return the job's identity, and its adapter where it is finished."""
+def _finished(job: TrainingJob) -> tuple[str, AdapterRef | None]:
+    """Return the job's identity, and its adapter, or ``None`` where it is not finished."""
     identity, out = job.identity(), Path(job.out)
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return identity, None
@@ -75,11 +75,7 @@ def _prepare(job: TrainingJob, folder: Path, identity: str) -> Sequence[str]:
 
 
 def _absolute(job: TrainingJob) -> TrainingJob:
-    paths = {
-        name: str(Path(value).resolve())
-        for name in ("base", "sft_file", "dpo_file", "out")
-        if (value := getattr(job, name)) is not None
-    }
+    paths = {name: str(Path(getattr(job, name)).resolve()) for name in ("base", "dataset", "out")}
     return job.model_copy(update=paths)
 
 

@@ -1,4 +1,4 @@
-"""Whether a model comes to repeat itself while it is trained: short greedy answers to a few prompts of its rows."""
+"""Whether a model starts to repeat itself while it is trained: short greedy answers to a few prompts of its rows."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tools.checks.guard import distinct_n
 from tools.weights.decoding import decode_greedily, end_tokens
 
 PROMPTS = 8
-"""Prompts of a probe at most."""
+"""The most prompts of a probe."""
 TOKENS = 48
-"""Tokens of an answer at most. Three probes make 1,152 tokens in a phase, however long it is: for SmolLM2-135M about
+"""The most tokens of an answer. Three probes make 1,152 tokens in a phase, however long it is: for SmolLM2-135M about
 16 CPU-seconds."""
 AFTER = (0.5, 1.0)
 """Shares of the steps after which the probe is taken again."""
 STEP, DISTINCT = "step", "probe/distinct3"
-"""Keys of a probe in the trainer's log, which a checkpoint keeps."""
+"""Keys of a probe in the trainer's log, which is part of a checkpoint."""
 
 
 class Probe(TrainerCallback):  # type: ignore[misc]  # transformers has no types
     """Measures distinct-3 of greedy answers at the start, in the middle and at the end of a training.
 
     It draws nothing at random and leaves the model as it was, so the training is the same with it and without. With
-    several processes nothing is measured: each may hold but a share of the weights.
+    several processes nothing is measured, as each may hold only a share of the weights.
 
     Args:
         tokenizer: of the model.
@@ -39,7 +39,7 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # transformers has no types
         self._prompts = probe_prompts(asked)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Measure the model before the first step; a resumed training has that in its log."""
+        """Measure the model before the first step; a resumed training has this in its log already."""
         if state.global_step == 0:
             self._measure(args, state, model)
 
@@ -61,7 +61,7 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # transformers has no types
 
 
 def probe_prompts(asked: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Return ``PROMPTS`` different prompts, or as many as there are, chosen by a hash so that any rows may come."""
+    """Return ``PROMPTS`` different prompts, or all if there are fewer; a hash chooses, not the rows' order."""
     distinct = {content_hash(list(tokens)): list(tokens) for tokens in asked}
     return [distinct[key] for key in sorted(distinct)[:PROMPTS]]
 
@@ -74,8 +74,8 @@ def probe_steps(total: int) -> set[int]:
 def mean_distinct(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]]) -> float:
     """Return the mean distinct-3 over greedy answers to ``prompts``, in [0, 1].
 
-    Of words and of tokens the lower counts: a row of commas has no words, and a loop may vary its commas. An answer
-    with nothing in it counts 0.
+    The lower of two values counts, one over words and one over tokens: a row of commas has no words, and a loop may
+    vary its commas. An empty answer counts 0.
     """
     width = max(map(len, prompts))
     padded = [[tokenizer.pad_token_id] * (width - len(tokens)) + list(tokens) for tokens in prompts]

@@ -1,4 +1,4 @@
-"""QLoRA: the frozen base in four bits, where the machine can compute with it."""
+"""QLoRA: the frozen base in four bits, where the machine supports it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ Quantise = Literal["none", "4bit"]
 
 
 def demand_quantisation(quantise: Quantise, config: Path) -> None:
-    """Demand what the setting needs of this machine and of accelerate's config, without loading it.
+    """Refuse a setting that this machine or accelerate's config cannot do. Nothing is loaded.
 
     Raises:
-        BadInput: 4 bits are asked for, and there is no GPU or no bitsandbytes, or the config is for the CPU or cuts the
-            weights into shards, which four bits do not go with.
+        BadInput: 4 bits are asked for, and there is no GPU or no bitsandbytes, or the config is for the CPU or shards
+            the weights, which does not work with four bits.
     """
     if quantise == "none":
         return
     if uses_cpu(config) or kind_of(config) in SHARDED:
-        raise BadInput(f"train.quantise: {quantise} needs a whole GPU a process; set train.accelerate_config to gpu")
+        raise BadInput(
+            f"train.quantise: {quantise} needs a whole GPU for each process; set train.accelerate_config to gpu"
+        )
     if not gpu_count():
         raise BadInput(f"train.quantise: {quantise} needs an NVIDIA GPU, and this machine has none; set it to none")
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -31,7 +33,7 @@ def demand_quantisation(quantise: Quantise, config: Path) -> None:
 
 
 def quantisation(quantise: Quantise) -> dict[str, Any]:
-    """Return what ``from_pretrained`` takes to load the base so; nothing where it is not quantised.
+    """Return the options of ``from_pretrained`` that quantise the base; none where it is not quantised.
 
     The figures are QLoRA's (Dettmers et al. 2023): NF4, double quantisation, products in bfloat16.
     """

@@ -1,4 +1,4 @@
-"""Training rows: read, tokenised with the loss on the completion alone, and put in a fixed order."""
+"""Training rows: how they are read, how many go through the model together, and in which order they come."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tools.weights.likelihoods import TOKENS_AT_ONCE
 TURN = ("role", "content", "input")
 """The keys of a chat turn. ``input`` is the end of a user's content where Alpaca's format sets it apart."""
 WINDOW = 8
-"""Batches whose rows are sorted by length together: little padding, and still a random order."""
+"""Batches whose rows are sorted by length together: this pads little, and the order is still random."""
 
 
-def read_rows(path: Path, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Read a JSONL file of conversational rows, and keep ``keys`` of each, and of their turns what ``TURN`` names.
+def read_conversations(path: Path, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Read a JSONL file of conversational rows; keep the ``keys`` of each row, and of each chat turn those in ``TURN``.
 
     Raises:
         BadInput: a row is no JSON object, or a key is missing or no list of chat turns; or there is no row.
@@ -44,13 +44,13 @@ def _is_turn(turn: Any) -> bool:
 def rows_at_once(batch_size: int, sequences: int, longest: int, on_cpu: bool) -> int:
     """Return how many rows of an optimiser step go through the model together, a divisor of ``batch_size``.
 
-    The rest of the step follows by gradient accumulation, so memory does not grow with the batch.
+    The other rows of the step follow by gradient accumulation, so memory does not grow with the batch.
 
     Args:
         batch_size: rows of a step in this process.
         sequences: token sequences of a row: 1 for SFT, 2 for DPO.
         longest: tokens of the longest sequence.
-        on_cpu: where it runs.
+        on_cpu: whether it runs on a CPU.
     """
     fitting = (
         rows
@@ -65,7 +65,7 @@ def training_order(lengths: Sequence[int], epochs: float, batch_size: int, seed:
 
     Each epoch is a shuffle of all rows (the last one cut where ``epochs`` is no whole number). Windows of ``WINDOW``
     batches are sorted by length and their batches shuffled, so a batch has rows of about the same length. The order
-    depends on the arguments alone, so a resumed training sees what an unkilled one would have.
+    depends on the arguments alone, so a resumed training takes the rows that it would have taken without the kill.
 
     Args:
         lengths: tokens of each row.

@@ -1,4 +1,4 @@
-"""Folders that are whole or not there: a seal with every file's hash is written last, and read before trust."""
+"""Folders that are complete or ignored: a seal with every file's hash is written last, and checked before use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def seal(folder: Path, **facts: Any) -> None:
 
 
 def read_seal(folder: Path) -> dict[str, Any] | None:
-    """Return a folder's seal where every file still has its recorded hash, else ``None``."""
+    """Return a folder's seal if every file still has its recorded hash, else ``None``."""
     try:
         record: dict[str, Any] = json.loads((folder / SEAL).read_text())
         whole = all(file_hash(folder / name) == digest for name, digest in record["files"].items())
@@ -33,9 +33,9 @@ def read_seal(folder: Path) -> dict[str, Any] | None:
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
-    """Return the newest sealed ``checkpoint-N`` under ``folder``, and remove torn ones.
+    """Return the newest complete ``checkpoint-N`` under ``folder``, or ``None``, and remove newer incomplete ones.
 
-    A kill while a checkpoint is written, or while old ones are rotated out, leaves a folder without a valid seal.
+    A kill while a checkpoint is written, or while old ones are deleted, leaves a folder without a valid seal.
     """
     numbered = {
         int(match[1]): path for path in folder.glob("checkpoint-*") if (match := re.fullmatch(r"\D+(\d+)", path.name))

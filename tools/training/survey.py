@@ -1,6 +1,6 @@
-"""Look at rows, base and machine before a training: ``python -m tools.training.survey JOB.json``.
+"""Survey the rows, the base and the machine before a training: ``python -m tools.training.survey JOB.json``.
 
-It runs in a process of its own, since the tokenizer, CUDA and the timed product load what a run should not hold.
+It runs in a process of its own: the tokenizer, CUDA and the timed product load what a run should not keep in memory.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from typing import Any
 
 from state.errors import BadInput, StorageError, TrainingError
 from state.records import Record
+from tools.checklists.items import CheckItem, item
 from tools.machine.resources import Gpu, cores, measure
-from tools.training.checklists import CheckItem, item, rows_items
+from tools.training.checklists import rows_items
 from tools.training.configs import SHARDED, config_file, kind_of, offloads, processes, uses_cpu
 from tools.training.decision import Survey
 from tools.training.estimate import BaseFacts, Machine, PhaseWork
 from tools.training.job import TrainingJob
-from tools.training.rows import read_rows
 from tools.weights.processes import JsonLines, die_with_parent, stream_child
-from tools.weights.template import tokenise
 
 PRODUCT_TOKENS = 512
-"""Rows of the timed product."""
+"""Rows of the left matrix in the timed product."""
 PRODUCT_SECONDS = 0.3
+"""The products are timed for so long at least."""
 
 
 class SurveyJob(Record):
-    """What the child looks at."""
+    """What the child process is to survey."""
 
     job: TrainingJob
     heldout: tuple[str, ...]
@@ -41,18 +41,18 @@ class SurveyJob(Record):
     training_elsewhere: bool = False
 
 
-class Found(Record):
-    """What it found."""
+class SurveyResult(Record):
+    """What the child process found."""
 
     survey: Survey
     items: tuple[CheckItem, ...]
 
 
-async def look(job: SurveyJob, folder: Path) -> Found:
-    """Look at what a training would have, in a child process.
+async def run_survey(job: SurveyJob, folder: Path) -> SurveyResult:
+    """Survey a training in a child process.
 
     Args:
-        job: the training as it would be, and the prompts it must not know.
+        job: the training, and the held-out prompts.
         folder: of the training; gets ``survey.json`` and a log.
 
     Raises:
@@ -71,12 +71,16 @@ async def look(job: SurveyJob, folder: Path) -> Found:
         async for line in lines:
             if "refused" in line:
                 raise BadInput(line["refused"])
-            return Found.model_validate(line)
-    raise TrainingError(f"nothing was found out about the training; see {folder / 'survey.log'}")
+            return SurveyResult.model_validate(line)
+    raise TrainingError(f"the survey of the training ended without a result; see {folder / 'survey.log'}")
 
 
-def survey(job: SurveyJob, folder: Path) -> Found:
-    """Look at everything; ``folder`` is the training's.
+def survey(job: SurveyJob, folder: Path) -> SurveyResult:
+    """Survey rows, base and machine, in this process.
+
+    Args:
+        job: the training, and the held-out prompts.
+        folder: of the training.
 
     Raises:
         BadInput: rows or base are missing or malformed, or cannot be rendered by the chat template.
@@ -88,20 +92,27 @@ def survey(job: SurveyJob, folder: Path) -> Found:
     tokenizer = load_tokenizer(base)
     work, items = [], []
     for phase in training.phases():
-        keys = ("prompt", "completion") if phase == "sft" else ("prompt", "chosen", "rejected")
-        rows = read_rows(training.rows_file(phase), keys)
-        sizes = [[len(tokenise(tokenizer, r["prompt"], r[key]).input_ids) for key in keys[1:]] for r in rows]
+        rows = phase.read(training.rows_file(phase))
+        sizes = [[len(tokens.input_ids) for tokens in phase.tokenise(tokenizer, row)] for row in rows]
         lengths = tuple(sorted(map(max, sizes)))
-        work.append(PhaseWork(phase=phase, lengths=lengths, tokens=sum(map(sum, sizes))))
+        work.append(
+            PhaseWork(
+                phase=phase.name,
+                lengths=lengths,
+                tokens=sum(map(sum, sizes)),
+                sequences=phase.sequences,
+                reference_passes=phase.reference_passes,
+            )
+        )
         limit = training.settings.max_length
         items += rows_items(phase, rows, job.heldout, sum(length <= limit for length in lengths), limit)
     facts = base_facts(base)
-    template = "the base's own chat template" if facts.own_template else "Alpaca's format, for the base has no template"
+    template = "the base's own chat template" if facts.own_template else "Alpaca's format, as the base has no template"
     items.append(item("prompts render and answers end", True, f"{template}, on all rows"))
     machine, gpus = _machine(training, facts, base)
     resources = measure(folder, gpus, job.training_elsewhere)
     found = Survey(work=tuple(work), base=facts, machine=machine, resources=resources)
-    return Found(survey=found, items=tuple(items))
+    return SurveyResult(survey=found, items=tuple(items))
 
 
 def base_facts(base: Path) -> BaseFacts:
@@ -169,7 +180,7 @@ def _gpu(number: int) -> Gpu:
 
 
 def _pace(width: int, dtype: Any, device: str) -> float:
-    """Return the operations a second of a matrix product of the model's width."""
+    """Return the floating-point operations a second of a matrix product of the model's width."""
     import torch
 
     left = torch.randn(PRODUCT_TOKENS, width, device=device).to(dtype)
@@ -200,7 +211,7 @@ def _has_template(base: Path) -> bool:
 
 
 def main(job_file: Path) -> None:
-    """Look, and print one JSON line: what was found, or why the training is refused."""
+    """Survey, and print one JSON line: what was found, or why the training is refused."""
     die_with_parent()
     lines = JsonLines()
     try:

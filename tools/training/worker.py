@@ -1,4 +1,4 @@
-"""The training process: ``accelerate launch -m tools.training.worker JOB.json``. It is started by ``launch.train``."""
+"""The training process: ``accelerate launch -m tools.training.worker JOB.json``, started by ``launch.train``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tools.weights.processes import JsonLines, die_with_parent
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 ALMOST_FULL = 2**20
-"""Free bytes under which any failure is put down to the disk."""
+"""Free bytes below which any failure is blamed on the disk."""
 
 
 def main(job_file: Path) -> int:
-    """Run a job; its state lives in the folder of ``job_file``.
+    """Run a job; its checkpoints go into the folder of ``job_file``.
 
     Returns:
         The exit code: 0 done, 1 refused or stopped, with the reason as the last JSON line.
@@ -35,7 +35,7 @@ def main(job_file: Path) -> int:
     job = TrainingJob.model_validate_json(job_file.read_text())
     if job.use_cpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    from tools.training.phases import run
+    from tools.training.runner import run
 
     try:
         run(job, job_file.parent, emit)
@@ -54,9 +54,9 @@ def main(job_file: Path) -> int:
 
 
 def storage_trouble(error: Exception, folder: Path) -> str | None:
-    """Return one line about a disk that is full or read-only where that is what ``error`` comes from, else ``None``.
+    """Return one line where ``error`` comes from a disk that is full or read-only, else ``None``.
 
-    The libraries that write weights wrap the system's error in ones of their own, so the disk itself is asked too.
+    The libraries that write weights wrap the system's error in their own, so the free space is looked at, too.
     """
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         return f"the training could not write into {folder}: {error.strerror}"

@@ -1,8 +1,8 @@
-"""What makes TRL more than twice as fast on a CPU, without changing what is computed.
+"""Make TRL more than twice as fast on a CPU, without changing what is computed.
 
 Measured with SmolLM2-135M in bfloat16, LoRA r=32 on all linear layers, steps of 8 rows of 116 tokens of which 75 are
 completion, one thread: TRL 1.16 with gradient checkpointing off reaches 125 tokens a CPU-second at a peak of 3.9 GB,
-this 280 at 2.6 GB (``rows_at_once`` has its part in the memory). Forward and backward without any adapter reach 356.
+this 280 at 2.6 GB (a part of the memory is saved by ``rows_at_once``). Forward and backward without an adapter: 356.
 
 - TRL scores every position by the LM head where there is no Triton. Here only completion tokens are scored, which is
   half of the work for a model with a small body and 49,152 tokens.
@@ -30,7 +30,7 @@ SCALED_LOGITS = (
     "lm_head_multiplier",
     "logits_scaling",
 )
-"""Configuration keys of models whose logits are more than the head's product; those keep TRL's own head."""
+"""Configuration keys of models that scale or cap the head's product; those keep TRL's own head."""
 
 
 def attention_for(longest: int, on_cpu: bool) -> str:
@@ -38,8 +38,20 @@ def attention_for(longest: int, on_cpu: bool) -> str:
     return "eager" if on_cpu and longest <= EAGER_UP_TO else "sdpa"
 
 
+def speed_up(trainer: Any) -> None:
+    """Change a trainer of TRL as this file describes, where that helps. Call it once, before the first pass.
+
+    Args:
+        trainer: of a PEFT model, with the language-model head that ``SFTTrainer`` and ``DPOTrainer`` put on it.
+    """
+    if trainer.args.use_cpu:
+        score_completions_only(trainer.model.get_base_model())
+        if trainer.args.bf16:
+            skip_input_casts(trainer.model)
+
+
 def skip_input_casts(model: Any) -> None:
-    """Let adapters take the inputs as they come. Only right under autocast, which casts where a product needs it."""
+    """Give adapters their inputs without a cast: only right under autocast, which casts each product's inputs."""
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
             module.cast_input_dtype_enabled = False
@@ -57,11 +69,11 @@ def score_completions_only(model: Any) -> None:
     config = model.config.get_text_config()
     if any(getattr(config, key, None) is not None for key in SCALED_LOGITS):
         return
-    theirs = model.forward
+    trls = model.forward
 
     def forward(self: Any, *args: Any, fused_lm_head: bool = False, labels: Any = None, **kwargs: Any) -> Any:
         if not fused_lm_head or labels is None:
-            return theirs(*args, fused_lm_head=fused_lm_head, labels=labels, **kwargs)
+            return trls(*args, fused_lm_head=fused_lm_head, labels=labels, **kwargs)
         hidden = self.base_model(*args, **kwargs).last_hidden_state[:, :-1]
         return score(hidden, labels[:, 1:], self.get_output_embeddings())
 
