@@ -29,21 +29,23 @@ def test_a_recipe_is_its_phases_in_order(names: list[str], count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "said"),
+    ("recipe", "words"),
     [
-        ("dop", "there is no phase 'dop'; did you mean dpo?"),
-        ("sft+ftt", "there is no phase 'ftt'; did you mean sft?"),
-        ("ppo+sft", "there is no phase 'ppo'; did you mean dpo?"),
-        ("reinforce", "there is no phase 'reinforce'; the phases are sft, dpo"),
-        ("sft+dpo+sft", "sft+dpo+sft names sft twice"),
+        ("dop", ("there is no phase 'dop'; did you mean", "dpo")),
+        ("sft+ftt", ("there is no phase 'ftt'; did you mean", "sft")),
+        ("reinforce", ("there is no phase 'reinforce'; the phases are", *PHASES)),
+        ("sft+dpo+sft", ("sft+dpo+sft names sft twice",)),
     ],
 )
-def test_a_recipe_that_cannot_be_is_refused_in_one_line_before_a_run(recipe: str, said: str, tmp_path: Path) -> None:
+def test_a_recipe_that_cannot_be_trained_is_refused_before_a_run(
+    recipe: str, words: tuple[str, ...], tmp_path: Path
+) -> None:
     request = RunRequest(train=Training(recipe=recipe))
     with pytest.raises(BadInput) as refused:
         check_training(request, tmp_path)
-    assert said in str(refused.value) and str(refused.value).startswith("train.recipe: ")
-    assert "\n" not in str(refused.value)
+    message = str(refused.value)
+    assert message.startswith("train.recipe: ") and "\n" not in message
+    assert all(word in message for word in words)
 
 
 @pytest.mark.parametrize("recipe", ["", "+", "sft+", "SFT", "sft dpo", "sft++dpo"])
