@@ -249,12 +249,12 @@ def test_what_was_seen_during_and_after() -> None:
     broken = {"phase": "dpo", "steps": 3, "planned_steps": 9, "probe_distinct3": [0.9, 0.6]}
     broken |= {"losses": [1.0, float("nan"), 2.0], "gradient_norms": [0.0] * 3}
     during = {i.name: i.outcome for i in during_items({"phases": [falling, broken]}, 5 * GB)}
-    assert during["sft losses are finite"] == during["disk did not run full"] == "passed"
+    assert during["sft losses are finite"] == during["disk did not fill up"] == "passed"
     assert during["dpo losses are finite"] == during["dpo gradients are finite and above 0"] == "failed"
     assert during["sft made all its steps"] == during["sft answers do not repeat themselves"] == "passed"
     assert during["dpo made all its steps"] == during["dpo answers do not repeat themselves"] == "failed"
     unprobed = {i.name: i.outcome for i in during_items({"phases": [falling | {"probe_distinct3": []}]}, None)}
-    assert unprobed["sft answers do not repeat themselves"] == unprobed["disk did not run full"] == "not applicable"
+    assert unprobed["sft answers do not repeat themselves"] == unprobed["disk did not fill up"] == "not applicable"
     after = after_items({"phases": [falling, broken]}, [item("the adapter loads onto its base", True, "x")])
     assert [i.outcome for i in after] == ["passed", "passed", "failed"]
     assert after_items({"phases": [falling | {"losses": [1.0]}]}, [])[0].outcome == "not applicable"

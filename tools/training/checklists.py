@@ -105,8 +105,8 @@ def during_items(summary: Mapping[str, Any], lowest_disk: int | None) -> list[Ch
             ),
             _repetition(name, phase["probe_distinct3"]),
         ]
-    room = "not measured" if lowest_disk is None else f"{lowest_disk / 1e9:.1f} GB were free at the least"
-    return [*items, item("disk did not run full", None if lowest_disk is None else lowest_disk > 2**20, room)]
+    room = "not measured" if lowest_disk is None else f"at least {lowest_disk / 1e9:.1f} GB were free at every step"
+    return [*items, item("disk did not fill up", None if lowest_disk is None else lowest_disk > 2**20, room)]
 
 
 def after_items(summary: Mapping[str, Any], found: Sequence[CheckItem]) -> list[CheckItem]:
