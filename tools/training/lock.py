@@ -57,7 +57,7 @@ def _open(home: Path) -> TextIO:
 
 
 def _exclusive(handle: int, wait: float) -> bool:
-    """Return whether the exclusive lock can be had after ``wait`` seconds."""
+    """Return whether the exclusive lock is free after ``wait`` seconds."""
     time.sleep(wait)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
