@@ -73,8 +73,8 @@ def decide_training(survey: Survey, settings: Training) -> TrainingDecision:
         least, total = min(plan.memory for plan in plans), _room(survey, free=False)
         return _aborted(
             settings,
-            f"the training needs at least {_gb(least)} of {_device(survey)} memory and {_gb(total)} can be used; take a "
-            "smaller models.base or train.lora_rank" + ("" if survey.machine.on_cpu else ", or train.quantise 4bit"),
+            f"the training needs at least {_gb(least)} of {_device(survey)} memory and {_gb(total)} can be used; take "
+            "a smaller models.base or train.lora_rank" + ("" if survey.machine.on_cpu else ", or train.quantise 4bit"),
         )
     # Rather wait for memory than leave out rows.
     if now and later and now.max_length < later.max_length:
