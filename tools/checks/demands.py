@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from itertools import combinations
+from typing import assert_never
 
 from state.errors import BadInput
 from state.records import Check
 from tools.checks.ifeval import IFEVAL
-from tools.checks.kinds import KINDS, RELATIONS, Kind, as_phrases, counted
+from tools.checks.kinds import KINDS, RELATIONS, Kind, Part, as_phrases, counted
 from tools.checks.text import count_phrase, quoted_list, words
 
 _EXCLUSIVE = frozenset(
@@ -36,14 +37,7 @@ _EXCLUSIVE = frozenset(
 )
 _WORDS_EACH = {"min_sentences": 1, "bullets": 1, "numbered": 1, "paragraphs": 1, "lines": 1, "placeholders": 1}
 """Kinds whose count needs at least so many words a piece."""
-
-_PARTS = {
-    "relation": " or ".join(f"'{relation}'" for relation in RELATIONS),
-    "count": "a whole number of at least 1",
-    "nth": "a whole number of at least 1",
-    "letter": "one character",
-    "phrase": "some text",
-}
+_NUMBER = "a whole number of at least 1"
 
 
 def kind_of(check: Check) -> Kind:
@@ -68,22 +62,9 @@ def demand(check: Check) -> str:
     """
     kind = kind_of(check)
     value = check.value
-    fits = {
-        "count": isinstance(value, int) and value >= 1,
-        "phrase": isinstance(value, str) and bool(value.strip()),
-        "phrases": isinstance(value, str | tuple) and bool(value) and all(item.strip() for item in as_phrases(value)),
-        "none": value is None,
-        "parts": isinstance(value, tuple) and len(value) == len(kind.parts) and all(map(_fits, kind.parts, value)),
-    }
-    if not fits[kind.argument]:
-        needs = {
-            "count": "a whole number of at least 1",
-            "phrase": "one phrase",
-            "phrases": "one phrase or a list of phrases",
-            "none": "no value",
-            "parts": f"a list of {', '.join(f'{part} ({_PARTS[part]})' for part in kind.parts)}",
-        }
-        raise BadInput(f"check '{check.kind}' takes {needs[kind.argument]}, not {value!r}")
+    fits, needs = _argument(kind, value)
+    if not fits:
+        raise BadInput(f"check '{check.kind}' takes {needs}, not {value!r}")
     if kind.argument == "parts" and isinstance(value, tuple):
         return kind.demand.format(**dict(zip(kind.parts, value, strict=True)))
     if isinstance(value, int):
@@ -91,11 +72,44 @@ def demand(check: Check) -> str:
     return kind.demand.format(value=quoted_list(as_phrases(value))) if value else kind.demand
 
 
-def _fits(part: str, value: str) -> bool:
-    """Whether one string of an argument of several parts is what it has to be."""
-    if part in ("count", "nth"):
-        return value.isascii() and value.isdigit() and int(value) >= 1
-    return value in RELATIONS if part == "relation" else len(value) == 1 if part == "letter" else bool(value.strip())
+def _argument(kind: Kind, value: int | str | tuple[str, ...] | None) -> tuple[bool, str]:
+    """Return whether a value fits the kind's argument, and what the argument must be, in words."""
+    match kind.argument:
+        case "count":
+            return isinstance(value, int) and value >= 1, _NUMBER
+        case "phrase":
+            return isinstance(value, str) and bool(value.strip()), "one phrase"
+        case "phrases":
+            given = isinstance(value, str | tuple) and bool(value) and all(item.strip() for item in as_phrases(value))
+            return given, "one phrase or a list of phrases"
+        case "none":
+            return value is None, "no value"
+        case "parts":
+            needs = f"a list of {', '.join(map(_named, kind.parts))}"
+            if not isinstance(value, tuple) or len(value) != len(kind.parts):
+                return False, needs
+            return all(_part(*pair)[0] for pair in zip(kind.parts, value, strict=True)), needs
+        case other:
+            assert_never(other)
+
+
+def _named(part: Part) -> str:
+    return f"{part} ({_part(part, '')[1]})"
+
+
+def _part(part: Part, value: str) -> tuple[bool, str]:
+    """Return whether one string of an argument of several parts fits, and what it must be, in words."""
+    match part:
+        case "relation":
+            return value in RELATIONS, " or ".join(f"'{relation}'" for relation in RELATIONS)
+        case "count" | "nth":
+            return value.isascii() and value.isdigit() and int(value) >= 1, _NUMBER
+        case "letter":
+            return len(value) == 1, "one character"
+        case "phrase":
+            return bool(value.strip()), "some text"
+        case other:
+            assert_never(other)
 
 
 def contradiction(checks: Sequence[Check]) -> str | None:

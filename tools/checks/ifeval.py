@@ -18,7 +18,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from tools.checks.kinds import RELATIONS, Finding, Kind, as_phrases, counted, shown
+from tools.checks.kinds import RELATIONS, Finding, Kind, Part, as_phrases, counted, shown
 from tools.checks.text import quoted_list
 
 REPEAT_PROMPT = "combination:repeat_prompt"
@@ -238,7 +238,7 @@ def _no_comma(text: str, _: None) -> Finding:
     return number == 0, f"{counted(number, 'comma') if number else 'no comma'} found"
 
 
-def _parts(demand: str, decide: Callable[[str, Any], Finding], *parts: str) -> Kind:
+def _parts(demand: str, decide: Callable[[str, Any], Finding], *parts: Part) -> Kind:
     return Kind(demand, "parts", decide, parts=parts)
 
 

@@ -52,6 +52,11 @@ _TABLE_RULE = re.compile(r"^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(\|[ \t]*:?-{2,}:?[ \t
 _QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»", "「": "」"}
 
 
+Part = Literal["relation", "count", "nth", "letter", "phrase"]
+"""What one string of a ``parts`` argument is: one of ``RELATIONS``, the digits of a number of at least 1 (``count`` and
+``nth``), one character, or some text."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of check.
@@ -62,15 +67,14 @@ class Kind:
             string or several, ``none`` for no argument, ``parts`` for a fixed number of strings.
         decide: the checker.
         unit: what a count counts, in the singular.
-        parts: what each string of a ``parts`` argument is: ``relation`` (one of ``RELATIONS``), ``count`` or ``nth``
-            (digits of a number of at least 1), ``letter`` (one character) or ``phrase``. The demand names them.
+        parts: what each string of a ``parts`` argument is. The demand names them.
     """
 
     demand: str
     argument: Literal["count", "phrase", "phrases", "none", "parts"]
     decide: Callable[[str, Any], Finding]
     unit: str = ""
-    parts: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 def counted(number: int, unit: str) -> str:

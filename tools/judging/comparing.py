@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Literal
+from typing import Literal, assert_never
 
 from state.errors import BadInput
 from state.records import Record
@@ -111,9 +111,15 @@ def comparison(judge: str, judged: Sequence[JudgedPair], *, unmatched: int = 0, 
     )
 
 
-def _in_words(winner: str, rate: Estimate, difference: Estimate, pairs: int) -> str:
+def _in_words(winner: Literal["a", "b", "none"], rate: Estimate, difference: Estimate, pairs: int) -> str:
     figures = (
         f"B wins {rate.value:.0%} of {pairs} pairs (95% interval {rate.low:.0%} to {rate.high:.0%}), "
         f"{difference.value:+.1f} points of 100 on average"
     )
-    return f"no difference shown: {figures}" if winner == "none" else f"{winner.upper()} is better: {figures}"
+    match winner:
+        case "none":
+            return f"no difference shown: {figures}"
+        case "a" | "b":
+            return f"{winner.upper()} is better: {figures}"
+        case other:
+            assert_never(other)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Literal
+from types import ModuleType
+from typing import Any, Literal, assert_never
 from weakref import WeakKeyDictionary
 
 from tools.judging.backend import CrewBackend
@@ -14,6 +15,7 @@ from tools.judging.wording import load_wording
 CREWS = 64
 """Crews at work at a time in one event loop: more would hold memory and only wait for the endpoint."""
 Kind = Literal["JudgingCrew", "PairCrew"]
+"""The classes in ``tools.judging.crew``."""
 
 _idle: dict[tuple[Kind, str], list[Any]] = {}
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
@@ -23,7 +25,7 @@ async def kick_off(kind: Kind, task_type: str, subjects: Sequence[tuple[str, Cre
     """Kick off a crew for each subject, all at once.
 
     Args:
-        kind: the class in ``tools.judging.crew``.
+        kind: the crew's class.
         task_type: picks the expert.
         subjects: the text for each crew, and what answers for its members.
 
@@ -43,8 +45,18 @@ async def _kick_off(kind: Kind, task_type: str, text: str, backend: CrewBackend)
     async with _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(CREWS)):
         idle = _idle.setdefault((kind, task_type), [])
         # Building one touches folders, which an event loop must not do.
-        crew = idle.pop() if idle else await asyncio.to_thread(getattr(module, kind), task_type, load_wording())
+        crew = idle.pop() if idle else await asyncio.to_thread(_build, module, kind, task_type)
         said = await crew.judge(text, backend)
         # Only after success: a crew that failed or was cancelled may still have tasks of its own running.
         idle.append(crew)
         return said
+
+
+def _build(module: ModuleType, kind: Kind, task_type: str) -> Any:
+    match kind:
+        case "JudgingCrew":
+            return module.JudgingCrew(task_type, load_wording())
+        case "PairCrew":
+            return module.PairCrew(task_type, load_wording())
+        case other:
+            assert_never(other)

@@ -40,14 +40,24 @@ def in_both_orders(straight: PairChoice, swapped: PairChoice) -> Preference:
         straight: the choice where the first answer came first.
         swapped: the choice where it came second.
     """
-    ahead: dict[str, Literal[0, 1, 2]] = {"first": 1, "second": 2, "tie": 0}
-    behind: dict[str, Literal[0, 1, 2]] = {"first": 2, "second": 1, "tie": 0}
-    one, other = ahead[straight.better], behind[swapped.better]
+    one, other = _better(straight, shown=(1, 2)), _better(swapped, shown=(2, 1))
     if one == other:
         return Preference(better=one, reason=straight.reason)
     flipped = 0 not in (one, other)
     reason = "the choice changed with the order" if flipped else "one of the two orders gave a tie"
     return Preference(better=0, flipped=flipped, reason=reason)
+
+
+def _better(choice: PairChoice, shown: tuple[Literal[1, 2], Literal[1, 2]]) -> Literal[0, 1, 2]:
+    match choice.better:
+        case "first":
+            return shown[0]
+        case "second":
+            return shown[1]
+        case "tie":
+            return 0
+        case other:
+            assert_never(other)
 
 
 def by_rating(first: Judgement, second: Judgement) -> Preference:
