@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from state.compatibility import with_present_names
+from state.dimensions import DIMENSIONS
 
 WEIGHTS = "weights"
 """The name, in place of a URL, of sampling on this machine from a folder of weights."""
@@ -17,7 +18,6 @@ EMBEDDED = "embedded"
 CALLS_TOGETHER = 160
 """Calls in flight that keep two sampling processes busy while finished ones are written down."""
 
-DIMENSIONS = ("accuracy", "compliance", "brand_alignment", "clarity", "actionability")
 TaskType = Literal["general", "budgeting", "creative", "compliance", "data_quality", "strategy"]
 
 
@@ -158,9 +158,7 @@ class Judging(Section):
 
     task_type: TaskType = "general"
     """Picks the expert who gives the stars and the policy rules that apply."""
-    weights: dict[str, float] = Field(
-        {"accuracy": 0.30, "compliance": 0.25, "brand_alignment": 0.20, "clarity": 0.15, "actionability": 0.10}
-    )
+    weights: dict[str, float] = Field({name: dimension.weight for name, dimension in DIMENSIONS.items()})
     """Share of each dimension in the overall score; they sum to 1."""
     accept: float = Field(70.0, ge=0, le=100)
     """Overall score from which a candidate is accepted."""

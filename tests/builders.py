@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from state.dimensions import DIMENSIONS
 from state.pipeline import Verdict
 from state.records import Call, Candidate, DimensionScore, Judgement, Outcome, Review, Sample, content_hash
-from state.request import DIMENSIONS
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 

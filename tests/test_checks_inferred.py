@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from state.dimensions import DIMENSIONS
 from state.errors import BadInput
 from state.records import CheckResult
-from state.request import DIMENSIONS
-from tools.checks import CAPS, cap, inferred_checks
+from state.request import Judging
+from tools.checks import cap, inferred_checks
 from tools.checks.inferred import TASK_TYPES
 from tools.checks.policy import POLICIES, load_policy, policy_checks
 from tools.checks.style import style_checks
@@ -69,7 +70,10 @@ def test_a_breach_says_why() -> None:
         ("rules: [{id: a, why: b, forbid: [' ']}]", "empty phrase"),
         ("rules: [{id: a, why: b, forbid: [x]}, {id: a, why: b, forbid: [x]}]", "more than once"),
         ("rules: [{id: a, why: b, forbids: [x]}]", "rules.0.forbids"),
-        ("rules: [{id: a, why: b, forbid: [x], dimension: taste}]", "rules.0.dimension"),
+        (
+            "rules: [{id: a, why: b, forbid: [x], dimension: taste}]",
+            r"rules.0.dimension: .*'taste' is no dimension: choose from accuracy, compliance",
+        ),
         ("rules: [", "is no YAML"),
         ("- x", "at the top"),
     ],
@@ -165,9 +169,9 @@ def result(dimension: str, passed: bool | None) -> CheckResult:
 
 
 def test_a_failed_check_caps_its_own_dimension() -> None:
-    assert set(CAPS) == set(DIMENSIONS) and all(0 < limit < 70 for limit in CAPS.values())
+    assert all(0 < dimension.cap < Judging().accept for dimension in DIMENSIONS.values())
     failed = result("accuracy", False)
-    assert cap(90, "accuracy", [result("accuracy", True), failed]) == (CAPS["accuracy"], failed)
+    assert cap(90, "accuracy", [result("accuracy", True), failed]) == (40, failed)
     assert cap(90, "clarity", [failed]) == (90, None)
     assert cap(90, "accuracy", [result("accuracy", None)]) == (90, None)
     assert cap(12, "accuracy", [failed]) == (12, None)

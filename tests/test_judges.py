@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from corral import DPODatasetBuilder, MultiAgentRLHF, SyntheticFeedbackGenerator
+from state.dimensions import DIMENSIONS
 from state.errors import BadInput, EndpointUnreachable
-from state.request import DIMENSIONS, Endpoint
+from state.request import Endpoint
 from tests.judging_support import FunctionEndpoint, fixed_answers, number_in
 from tests.memory_ledger import MemoryLedger
 from tests.scripted_server import ScriptedServer

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from state.dimensions import DIMENSIONS
 from state.errors import AnswerInvalid, BudgetExceeded, EndpointRefused, EndpointUnreachable
 from state.records import Check, Judgement, Outcome
-from state.request import DIMENSIONS, Judging
+from state.request import Judging
 from tests.builders import candidate, sample
 from tests.judging_support import FunctionEndpoint, fixed_answers, ledgered, number_in
 from tests.scripted_server import ScriptedServer

@@ -11,9 +11,9 @@ import pytest
 
 from corral.feedback import SyntheticFeedback
 from corral.monitor import RLHFMonitor
+from state.dimensions import DIMENSIONS
 from state.errors import BadInput
 from state.records import Candidate, CheckResult, DimensionScore, Judgement, Outcome, Sample, content_hash
-from state.request import DIMENSIONS
 from tests.judging_support import number_in
 from tools.judging import calibrate, compare, find_calibration, judge_quality
 from tools.judging.answers import PairChoice

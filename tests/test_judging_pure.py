@@ -3,20 +3,22 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from state.dimensions import DIMENSIONS
 from state.records import CheckResult, Outcome
-from state.request import DIMENSIONS, Judging
+from state.request import Judging
 from tools.judging.answers import Draw, ExpertRating, Opinion
 from tools.judging.confidence import between_draws, between_judges, confidence, from_checks
 from tools.judging.scoring import capped_stars, judgement, outcome_of
 from tools.judging.subject import estimated_tokens, fit, shield, subject, unshield
+from tools.judging.wording import load_wording
 
-SCORES = st.dictionaries(st.sampled_from(DIMENSIONS), st.floats(0, 100), min_size=5)
+SCORES = st.dictionaries(st.sampled_from(list(DIMENSIONS)), st.floats(0, 100), min_size=5)
 RESULTS = st.builds(
     CheckResult,
     kind=st.just("max_words"),
     passed=st.sampled_from([True, False, None]),
     evidence=st.text(max_size=20),
-    dimension=st.sampled_from(DIMENSIONS),
+    dimension=st.sampled_from(list(DIMENSIONS)),
 )
 FAILED = CheckResult(kind="max_words", passed=False, evidence="31 words, at most 25 asked")
 
@@ -106,3 +108,9 @@ def test_everything_that_is_not_accepted_has_a_reason(overall: float) -> None:
 def test_a_failed_check_of_style_leaves_the_stars() -> None:
     style = FAILED.model_copy(update={"dimension": "clarity"})
     assert (capped_stars(5, [style]), capped_stars(5, [FAILED]), capped_stars(1, [FAILED])) == (5, 2, 1)
+
+
+def test_every_dimension_has_a_judge_and_the_default_weights_sum_to_one() -> None:
+    assert set(DIMENSIONS) <= set(load_wording().agents)
+    assert Judging().weights == {name: dimension.weight for name, dimension in DIMENSIONS.items()}
+    assert abs(sum(Judging().weights.values()) - 1) < 1e-9

@@ -5,11 +5,11 @@ policy rules, brand terms, tone, readability), ``cap`` lowers a judge's score wh
 ``tools.checks.guard`` says why a text may never be chosen.
 """
 
-from tools.checks.caps import CAPS, cap
+from tools.checks.caps import cap
 from tools.checks.demands import contradiction, demand
 from tools.checks.ifeval import IFEVAL
 from tools.checks.inferred import inferred_checks
 from tools.checks.kinds import KINDS, Kind
 from tools.checks.run import run_checks
 
-__all__ = ["CAPS", "IFEVAL", "KINDS", "Kind", "cap", "contradiction", "demand", "inferred_checks", "run_checks"]
+__all__ = ["IFEVAL", "KINDS", "Kind", "cap", "contradiction", "demand", "inferred_checks", "run_checks"]

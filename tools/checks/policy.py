@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from state.dimensions import DIMENSIONS
 from state.errors import BadInput
 from state.records import CheckResult
 from tools.checks.text import count_phrase, normal, quoted_list
@@ -30,7 +31,7 @@ class Rule(BaseModel):
     id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     why: str = Field(min_length=1)
     """The reason, as a person reads it in the feedback."""
-    dimension: Literal["accuracy", "compliance", "brand_alignment", "clarity", "actionability"] = "compliance"
+    dimension: str = "compliance"
     """What a breach caps."""
     when: tuple[str, ...] = ()
     """The rule applies where one of these stands in the prompt; always, where this is empty."""
@@ -40,6 +41,13 @@ class Rule(BaseModel):
     """...but where one of these stands there as well."""
     require: tuple[str, ...] = ()
     """One of these must stand in the text."""
+
+    @field_validator("dimension")
+    @classmethod
+    def _known(cls, dimension: str) -> str:
+        if dimension not in DIMENSIONS:
+            raise ValueError(f"'{dimension}' is no dimension: choose from {', '.join(DIMENSIONS)}")
+        return dimension
 
     @model_validator(mode="after")
     def _one_demand(self) -> Self:

@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterable, Sequence
 
 from state.calls import PurposeTally
+from state.dimensions import DIMENSIONS
 from state.records import Record
-from state.request import DIMENSIONS, WEIGHTS, Endpoint, Generation, RunRequest
+from state.request import WEIGHTS, Endpoint, Generation, RunRequest
 from tools.candidates.scaffold import SHOWN
 from tools.endpoint import capabilities
 from tools.generation.deciding import ASSUMED_SHARE

@@ -16,7 +16,7 @@ from crewai.agents.agent_executor import AgentExecutor
 from crewai.llms.base_llm import BaseLLM
 from pydantic import BaseModel, PrivateAttr
 
-from state.request import DIMENSIONS
+from state.dimensions import DIMENSIONS
 from tools.judging.answers import DimensionRating, Draw, ExpertRating, Opinion, PairChoice
 from tools.judging.backend import CrewBackend
 from tools.judging.crewai_events import without_events

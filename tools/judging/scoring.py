@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from state.dimensions import DIMENSIONS
 from state.records import CheckResult, DimensionScore, Judgement, Outcome
-from state.request import DIMENSIONS, Judging
+from state.request import Judging
 from tools.checks import cap
 from tools.judging.answers import Draw
 from tools.judging.confidence import confidence
