@@ -28,7 +28,7 @@ CHECKPOINTED = (
     pipeline.RateLimits,
     pipeline.TrainingDecision,
 )
-"""Every type of ours that a checkpoint holds; nothing else of ours is revived from one."""
+"""Every type of ours that a checkpoint holds; no other class of ours is loaded from one."""
 
 Saver = BaseCheckpointSaver[Any]
 

@@ -34,7 +34,7 @@ from state.migrations import migrate
 BUSY_SECONDS = 30
 """How long a SQLite writer waits for another before it gives up."""
 POOL_SECONDS = 600
-"""How long to wait for a free connection: hundreds of calls may end at once on a machine that stands still."""
+"""How long to wait for a free connection: hundreds of calls may end at once while the machine is overloaded."""
 
 metadata = MetaData()
 
@@ -88,12 +88,12 @@ def record_table(name: str) -> Table:
 
 
 def insert_new(engine: AsyncEngine, table: Table) -> Any:
-    """Return an insert that leaves rows alone whose key is there already."""
+    """Return an insert that skips the rows whose key exists."""
     return _insert(engine, table).on_conflict_do_nothing()
 
 
 def insert_or_replace(engine: AsyncEngine, table: Table, where: ColumnElement[bool]) -> Any:
-    """Return an insert that replaces a row whose key is there already, if that row fits ``where``."""
+    """Return an insert that replaces the row with the same key if that row fits ``where``."""
     insert = _insert(engine, table)
     values = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
     return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=values, where=where)
@@ -131,7 +131,7 @@ class Database:
         """Create the folder and the tables that are missing, and bring those of an earlier version up to date.
 
         Raises:
-            StorageError: the place cannot be written, or a newer version has been at work there.
+            StorageError: the folder or the database cannot be written, or a newer version has used the database.
         """
         if self.url.get_backend_name() == "sqlite" and self.url.database:
             await _make_folder(Path(self.url.database).parent)

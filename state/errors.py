@@ -66,27 +66,27 @@ class EndpointError(CorralError):
 
 
 class EndpointUnreachable(EndpointError):
-    """No connection to the endpoint, or so many calls in a row failed that it answers none."""
+    """No connection to the endpoint, or so many calls in a row failed that further ones are pointless."""
 
     exit_code = 2
 
 
 class EndpointRefused(EndpointError):
-    """The endpoint takes no call of ours: wrong key, no credit, unknown model, no such path."""
+    """The endpoint refuses all our calls: wrong key, no credit, unknown model, no such path."""
 
     exit_code = 2
 
 
 class CallFailed(EndpointError):
-    """One call failed after its tries, which says nothing of others."""
+    """One call failed after all its tries; other calls may well succeed."""
 
 
 class EndpointFailing(CallFailed):
-    """The server was there, and gave an error, no answer in time, or a broken one, every time."""
+    """The server could be reached, but every try ended in an error, a timeout or a broken answer."""
 
 
 class RateLimited(CallFailed):
-    """The endpoint still limits us after every retry."""
+    """The rate limit still applied after every retry."""
 
 
 class CallRefused(CallFailed):

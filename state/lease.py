@@ -1,4 +1,4 @@
-"""Leases: one process works on a run at a time. A dead process's lease is free at once on its own machine."""
+"""Leases: one process works on a run at a time. When it dies, others on the same machine may take its lease at once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from state.database import Database, runs
 from state.errors import RunBusy, StorageError
 
 LEASE_SECONDS = 60.0
-"""A lease that was not renewed for so long is free, whoever holds it. It is renewed every third of this."""
+"""A lease expires when it was not renewed for so long. It is renewed three times in that time."""
 CLOCK_SECONDS = 2.0
-"""How far the start time of one process may seem to move: Linux tells it by the clock, which is set now and then."""
+"""How far the reported start time of one process may move: Linux derives it from the clock, which may be set."""
 
 
 def process_owner() -> str:
@@ -34,7 +34,7 @@ def is_dead(owner: str) -> bool:
         return False
     try:
         process = psutil.Process(int(pid))
-        # A killed process stays a zombie until its parent asks for it, which in a container may be never.
+        # A killed process stays a zombie until its parent waits for it, which in a container may never happen.
         ended = process.status() == psutil.STATUS_ZOMBIE
         return ended or abs(process.create_time() - float(started)) > CLOCK_SECONDS
     except psutil.NoSuchProcess:

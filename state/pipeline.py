@@ -31,7 +31,7 @@ class AdapterRef(Record):
     """Content hash of its weights."""
     folder: str
     flags: tuple[str, ...] = ()
-    """What the tripwires hold against its training."""
+    """Why the tripwires flagged its training; empty where none did."""
 
 
 class Verdict(Record):
@@ -64,8 +64,8 @@ class TrainingDecision(Record):
     """Whether a training may begin, with which settings, and how long it should take."""
 
     action: Literal["proceed", "optimise", "wait", "abort"]
-    """``optimise``: it goes with these settings and not with the request's own. ``wait``: what it needs is there and
-    taken by others now. ``abort``: it can never go on this machine, or not within the request's limit."""
+    """``optimise``: it fits with these settings, but not with the request's own. ``wait``: the machine has what it
+    needs, but others use it now. ``abort``: it does not fit this machine, or takes longer than the request's limit."""
     reason: str
     """One line for a person."""
     rows_at_once: dict[str, PositiveInt] = Field(default_factory=dict)
@@ -79,7 +79,7 @@ class TrainingDecision(Record):
     """Bytes on the device that trains, as estimated."""
     estimated_seconds: float = Field(0.0, ge=0)
     actual_seconds: float | None = Field(None, ge=0)
-    """As it came out; ``None`` before the end, and where a killed training went on."""
+    """How long it took; ``None`` before its end, and for a training that was resumed."""
     settled_by: str = ""
     """The person, or the policy, that answered ``optimise`` or ``wait``; empty where there was nothing to answer."""
 
@@ -107,8 +107,9 @@ class NextRound(Record):
     """What the next round does, and why."""
 
     action: Literal["proceed", "shrink", "wait", "retry", "stop"]
-    """``retry``: a round with other seed tasks, since the last was too alike or empty. ``shrink``: a round of smaller
-    batches. ``wait``: no call yet; wait, then decide again; no round is used up. ``stop``: no further round."""
+    """``retry``: a round with other seed tasks, since the rows of the last one were too similar or there were none.
+    ``shrink``: a round of smaller batches. ``wait``: decide again after ``wait_seconds``, which uses up no round.
+    ``stop``: no further round."""
     reason: str
     """One line for the run's log."""
     batch_size: int = Field(0, ge=0, le=20)
@@ -119,16 +120,16 @@ class NextRound(Record):
 
 
 class RateLimits(Record):
-    """What an endpoint's server last said is left of its limits; ``None`` where it does not tell."""
+    """What is left of an endpoint's rate limits, as its server last reported; ``None`` for what it does not report."""
 
     requests: int | None = Field(None, ge=0)
     tokens: int | None = Field(None, ge=0)
     reset_seconds: float | None = Field(None, ge=0)
-    """Until the window begins anew."""
+    """Seconds until the limits are reset."""
 
 
 def each_once(current: list[str], new: list[str]) -> list[str]:
-    """Reduce the ``warnings`` channel: a step that is a small graph hands back what it was given, too."""
+    """Reduce the ``warnings`` channel: a step that is a graph of its own returns the lines it was given again."""
     return [*current, *(line for line in dict.fromkeys(new) if line not in current)]
 
 
@@ -140,7 +141,7 @@ class Overspend(Record):
 
 
 def latest(_current: Overspend | None, new: Overspend | None) -> Overspend | None:
-    """Reduce the ``overspend`` channel: batches that run at once may all write it."""
+    """Reduce the ``overspend`` channel, which several batches may write at the same time."""
     return new
 
 
@@ -151,7 +152,7 @@ class RunInput(TypedDict):
 
 
 class PipelineState(TypedDict, total=False):
-    """What every step reads, and returns a part of."""
+    """What every step reads. A step returns the part that it changed."""
 
     request: Annotated[RunRequest, keep_request]
     run_id: str
@@ -178,16 +179,16 @@ class PipelineState(TypedDict, total=False):
     training_round: int
     """Trainings done."""
     training_decision: TrainingDecision
-    """Whether and how the next training begins; with its true time once it is done."""
+    """Whether and how the next training begins; how long it took, once it is done."""
     adapter: AdapterRef
     verdict: Verdict
     approval: Approval
     deployed: str
     """The registry version, where one was deployed."""
     overspend: Annotated[Overspend | None, latest]
-    """Set where the budget stopped a step; its question is still to be answered."""
+    """Set while a step that the budget stopped waits for a person's answer."""
     capped: bool
-    """A person would not raise the budget: what cannot be paid for fails with that reason."""
+    """A person refused to raise the budget: calls that would pass it fail with that reason."""
     warnings: Annotated[list[str], each_once]
     """What a person should know before trusting the run; a line each."""
 
@@ -215,7 +216,7 @@ def relocated(state: PipelineState, run_folder: Path) -> PipelineState:
 
 
 class BatchState(PipelineState, total=False):
-    """What one task of a fanned-out step gets: the state, and the ids of its items."""
+    """What one task of a fanned-out step is given: the state, and the ids of its items."""
 
     ids: list[str]
 
@@ -237,8 +238,8 @@ class BatchNode(Protocol):
 
 
 class Pending(Protocol):
-    """Tells which items a fanned-out step has before it, in a fixed order. Reads only."""
+    """Finds the items that a fanned-out step still has to do. It only reads."""
 
     async def __call__(self, state: PipelineState) -> list[str]:
-        """Return the ids."""
+        """Return their ids, in a fixed order."""
         ...

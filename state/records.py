@@ -155,7 +155,7 @@ class Review(Record):
     id: str
     item_id: str
     kind: Literal["instruction", "completion"]
-    """A sample that the gates were unsure of, or a candidate that the judges were unsure of."""
+    """A sample that the gates could not decide on, or a candidate that the judges could not."""
     decision: DecisionKind
     text: str = ""
     """The reviewer's own text; empty where the decision brings none."""
@@ -184,7 +184,7 @@ class Call(Record):
 
     key: str
     run_id: str
-    """The run that made it; later runs read it for nothing."""
+    """The run that made it; later runs read it without paying."""
     purpose: str
     endpoint: str
     model: str
@@ -204,7 +204,7 @@ class Call(Record):
 
 
 class GenerationRound(Record):
-    """What one round of generate and gate brought, and why the next step was taken."""
+    """The outcome of one round of generation and gates, and why the next step was taken."""
 
     id: str
     round: int = Field(ge=1)

@@ -43,7 +43,7 @@ class RecordStore:
         self.database = database
 
     async def open_run(self, run_id: str, request: RunRequest) -> RunRequest:
-        """Note a run and the request it keeps, and return that; a run that is noted already keeps its first."""
+        """Add a run with its request, and return the request; a run that exists keeps its first one."""
         row = {
             "run_id": run_id,
             "request": request.model_dump(mode="json"),
@@ -78,7 +78,7 @@ class RecordStore:
             return [(row.run_id, row.created_at) for row in await connection.execute(query)]
 
     async def add(self, run_id: str, records: Sequence[Record]) -> None:
-        """Insert records of one type; those that are there already stay as they are."""
+        """Insert records of one type; those that exist stay as they are."""
         if not records:
             return
         statement = insert_new(self.database.engine, TABLES[type(records[0])])

@@ -1,7 +1,7 @@
 """Verifiable checks on a text: demands as written, what the task implies, and the guard against degeneracy.
 
-``run_checks`` decides written demands, ``inferred_checks`` finds what must hold without being asked (sums that add up,
-policy rules, brand terms, tone, readability), ``cap`` lowers a judge's score where a check failed, and
+``run_checks`` decides written demands, ``inferred_checks`` what must hold without being asked (sums that add up, policy
+rules, brand terms, tone, readability), ``cap`` lowers a judge's score where a check failed, and
 ``tools.checks.guard`` says why a text may never be chosen.
 """
 

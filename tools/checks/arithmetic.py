@@ -1,7 +1,7 @@
 """Arithmetic in money and percentages that must add up: equations, shares of an amount, and parts of a total.
 
-A wrong alarm would cap a good answer, so only what is plainly a sum is checked, and the rest is not applicable: ranges,
-amounts per month, lists that name only some of the parts.
+A false alarm would cap a good answer, so only plain sums are checked. For anything else the check does not apply: for
+ranges, amounts per month, lists that name only some of the parts.
 """
 
 # ruff: noqa: RUF001 - typographic characters are what this module looks for
@@ -18,9 +18,9 @@ from tools.checks.breakdown import DIVIDES, Breakdown, breakdowns, whole
 from tools.checks.text import normal
 
 MONEY_TOLERANCE = Decimal("0.005")
-"""Share of the total that a sum of money may miss it by: three times $333K stands for $1M."""
+"""How far a sum of money may differ from the total, as a share of it: three times $333K passes for $1M."""
 PERCENT_TOLERANCE = Decimal(1)
-"""Percentage points that rounded shares may miss 100 by, at most."""
+"""How many percentage points the sum of rounded shares may differ from 100, at most."""
 
 _PLUS = re.compile(r"\s*(?:\+|plus)\s*", re.IGNORECASE)
 _EQUALS = re.compile(r"\s*(?:=|equals|makes|adds up to|add up to|comes to|totals)\s*", re.IGNORECASE)
@@ -35,7 +35,7 @@ Finding = tuple[bool, str]
 
 
 def arithmetic(prompt: str, text: str) -> CheckResult:
-    """Check every sum that a text plainly makes.
+    """Check every plain sum of a text.
 
     Args:
         prompt: what was asked; its one amount is the total where it asks to divide it.
@@ -52,7 +52,7 @@ def arithmetic(prompt: str, text: str) -> CheckResult:
 
 
 def _sums(text: str) -> Iterator[Finding]:
-    """Yield what comes of ``$1.2M + $800K = $2M``."""
+    """Yield the findings on equations such as ``$1.2M + $800K = $2M``."""
     found = amounts(text)
     start = 0
     while start < len(found):
@@ -67,7 +67,7 @@ def _sums(text: str) -> Iterator[Finding]:
 
 
 def _shares_of_amounts(text: str) -> Iterator[Finding]:
-    """Yield what comes of ``20% of $50,000 is $10,000``."""
+    """Yield the findings on shares such as ``20% of $50,000 is $10,000``."""
     found = amounts(text)
     for share, base, result in zip(found, found[1:], found[2:], strict=False):
         fits = share.unit == PERCENT and base.unit == result.unit != PERCENT
@@ -85,7 +85,7 @@ def _shares_of_amounts(text: str) -> Iterator[Finding]:
 
 
 def _divisions(prompt: str, text: str) -> Iterator[Finding]:
-    """Yield what comes of the lists that divide a total: the text's own, the prompt's, or 100 percent."""
+    """Yield the findings on lists that divide a total: the text's own, the prompt's, or 100 percent."""
     found = breakdowns(text)
     for one in found:
         if one.total is not None and not (one.unit == PERCENT and one.total.value != 100):
@@ -102,7 +102,7 @@ def _divisions(prompt: str, text: str) -> Iterator[Finding]:
 
 
 def _best(text: str, lists: Sequence[Breakdown], total: Decimal, written: str) -> Iterator[Finding]:
-    """Yield one finding: that some list, or all of them together, makes up the total, or by how much they miss it.
+    """Yield one finding: that some list, or all of them together, add up to the total, or how far they are off.
 
     A text may divide its parts further; only one of its lists has to reach the whole.
     """
@@ -116,7 +116,7 @@ def _best(text: str, lists: Sequence[Breakdown], total: Decimal, written: str) -
 
 
 def _with_rest(text: str, one: Breakdown, total: Decimal, written: str) -> Finding:
-    """Compare a list with its total, and count what the text keeps in reserve where the list alone falls short."""
+    """Compare a list with its total, and add what the text keeps in reserve if the list alone falls short."""
     finding = _compare(one.parts, total, written)
     if finding[0]:
         return finding
@@ -131,7 +131,7 @@ def _kept_back(text: str, amount: Amount) -> bool:
 
 
 def _compare(parts: Sequence[Amount], total: Decimal, written: str) -> Finding:
-    """Compare a sum with its total, within what rounding explains."""
+    """Compare a sum with its total, within what rounding can explain."""
     unit = parts[0].unit
     sum_of_parts = sum((part.value for part in parts), Decimal(0))
     if unit == PERCENT:

@@ -36,7 +36,7 @@ _EXCLUSIVE = frozenset(
     )
 )
 _WORDS_EACH = {"min_sentences": 1, "bullets": 1, "numbered": 1, "paragraphs": 1, "lines": 1, "placeholders": 1}
-"""Kinds whose count needs at least so many words a piece."""
+"""Kinds of which each unit needs at least so many words."""
 _NUMBER = "a whole number of at least 1"
 
 
@@ -113,7 +113,7 @@ def _part(part: Part, value: str) -> tuple[bool, str]:
 
 
 def contradiction(checks: Sequence[Check]) -> str | None:
-    """Return why no text can pass these checks together, or ``None`` where nothing speaks against it.
+    """Return why no text can pass these checks together, or ``None`` if they do not contradict each other.
 
     IFEval's kinds are left out: its prompts bound a count from both sides by two instructions of one kind.
 

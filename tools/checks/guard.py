@@ -1,6 +1,6 @@
-"""The guard: why a text is degenerate. A text with any reason is never chosen for training, whatever its checks say.
+"""The guard: why a text is degenerate. A degenerate text is never chosen for training, whatever its checks say.
 
-Optimising for verifiable checks alone teaches a small model to repeat itself and to run on; so the guard is applied
+Optimising for verifiable checks alone teaches a small model to repeat itself and to run on. So the guard is applied
 before rows are built, and in the evaluation's ``guarded`` metric.
 """
 
@@ -15,12 +15,12 @@ from tools.checks.text import bare_words, normal, sentences, straight
 MIN_DISTINCT = 0.6
 """Least share of distinct 3-grams, as in the training experiment that this project started from."""
 MAX_ONE_SENTENCE = 0.3
-"""Most of a text's words that one repeated sentence may make up."""
+"""The largest share of a text's words that one repeated sentence may make up."""
 _COPIED_WORDS = 5
 """A shared run of fewer words is not a copy of the prompt."""
 
 _LOOP = re.compile(r"(\S.{0,14}?)\1{9,}", re.DOTALL)
-"""A short piece ten times in a row; within one long word the 3-grams do not see it."""
+"""A short piece ten times in a row. The 3-grams miss it within one long word."""
 _REFUSAL = re.compile(
     r"\bas an? (?:\w+ )?(?:ai|artificial intelligence|language model)\b"
     r"|\bi(?:'m| am) (?:(?:very |so |really )?sorry|afraid),? (?:but )?(?:i|that i) "
@@ -34,7 +34,7 @@ _LEFTOVER = re.compile(
     r"<\|\w+\|>|</?s>|\[/?INST\]|###\s*(?:instruction|response|input)\b|<no(?:in|out)put>|lorem ipsum", re.IGNORECASE
 )
 _HEAD = 240
-"""Characters in which a refusal shows itself; later on the same words may be quoted."""
+"""A refusal is looked for in so many characters; further on the same words may be quoted."""
 
 
 def distinct_n(text: str, n: int) -> float:
@@ -85,7 +85,7 @@ def _repetition(text: str) -> str | None:
 def _repeated_sentence(text: str) -> str | None:
     """Return a reason where one sentence, said three times or more, makes up a good part of the text.
 
-    A song's refrain is shorter than that.
+    A song's refrain makes up less.
     """
     spoken = [tuple(bare_words(sentence)) for sentence in sentences(text)]
     for sentence, times in Counter(spoken).items():
@@ -96,9 +96,9 @@ def _repeated_sentence(text: str) -> str | None:
 
 
 def _copy(prompt: str, text: str) -> str | None:
-    """Return a reason where the text is half of the prompt or more to the letter, or begins with all of its words.
+    """Return a reason where the text is half of the prompt or more, copied verbatim, or begins with all its words.
 
-    To the letter: a sentence with a corrected comma is an answer, not a copy.
+    Verbatim, since a sentence whose comma was corrected is an answer and not a copy.
     """
     asked, answered = bare_words(prompt), bare_words(text)
     if len(asked) >= _COPIED_WORDS and answered[: len(asked)] == asked:

@@ -1,4 +1,4 @@
-"""Checks that nobody wrote down: what must hold of a text because of its task, its policy and its brand."""
+"""Checks that no prompts file states: what must hold for a text because of its task, policy and brand."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tools.checks.policy import POLICIES, load_policy, policy_checks
 from tools.checks.style import style_checks
 
 TASK_TYPES: tuple[str, ...] = get_args(TaskType)
-"""Each has its policy file."""
+"""Each has a policy file."""
 
 
 def inferred_checks(
     prompt: str, text: str, task_type: str, context: Mapping[str, Any] | None = None
 ) -> tuple[CheckResult, ...]:
-    """Check what a text must hold to without being told.
+    """Check what must hold for a text although the prompt does not ask for it.
 
     Args:
         prompt: what was asked.

@@ -38,7 +38,7 @@ Finding = tuple[bool, str]
 RELATIONS: Mapping[str, Callable[[int, int], bool]] = MappingProxyType(
     {"at least": operator.ge, "less than": operator.lt}
 )
-"""How a count may be bounded in an argument of several parts; ``less than`` leaves the number itself out."""
+"""How an argument of several parts may bound a count; ``less than`` excludes the number itself."""
 
 _TITLE = re.compile(r"<<([^<>\n]*\w[^<>\n]*)>>")
 _POSTSCRIPT = re.compile(r"^[\s*_]*P\.?[ ]?S\b\.?[\s:,*_–—-]*\w", re.MULTILINE)
@@ -47,7 +47,7 @@ _HIGHLIGHT = re.compile(r"(?<![\w*])(\*{1,3})(?=[^\s*])[^*\n]*(?<=[^\s*])\1(?![\
 _HASHTAG = re.compile(r"(?<![\w&#])#[^\W\d_]\w*")
 _HEADING = re.compile(r"#{1,6}[ \t]+(?=\S)(.*)")
 _NO_TITLE = frozenset("a an the my your our good great nice title heading header goes here".split())
-"""Words of a title that was copied from the demand's own example."""
+"""A title of these words alone was copied from the demand's own example."""
 _TABLE_RULE = re.compile(r"^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(\|[ \t]*:?-{2,}:?[ \t]*)+\|?[ \t]*$")
 _QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»", "「": "」"}
 
@@ -94,7 +94,7 @@ def _limit(bound: Literal["at most", "at least", "exactly"], count: Callable[[st
 
 
 def _presence(wanted: bool, count: Callable[[str], int], unit: str) -> Kind:
-    """Return the kind that wants a unit to be there, or not to be there."""
+    """Return the kind that asks for a unit, or for none of it."""
 
     def decide(text: str, _: None) -> Finding:
         number = count(text)

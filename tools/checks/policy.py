@@ -20,7 +20,7 @@ from state.records import CheckResult
 from tools.checks.text import count_phrase, normal, quoted_list
 
 POLICIES = Path(__file__).resolve().parents[2] / "seeds" / "policies"
-"""Where the policies lie that come with Corral."""
+"""The policies that come with Corral."""
 
 
 class Rule(BaseModel):
@@ -32,7 +32,7 @@ class Rule(BaseModel):
     why: str = Field(min_length=1)
     """The reason, as a person reads it in the feedback."""
     dimension: str = "compliance"
-    """What a breach caps."""
+    """The dimension that a breach caps."""
     when: tuple[str, ...] = ()
     """The rule applies where one of these stands in the prompt; always, where this is empty."""
     forbid: tuple[str, ...] = ()

@@ -16,9 +16,9 @@ def run_checks(checks: Sequence[Check], text: str, *, loose: bool = False) -> tu
     Args:
         checks: demands, as written in a prompts file.
         text: the completion; white space around it does not count. An empty text passes nothing.
-        loose: also accept a check that holds once the first line, the last line or both, emphasis marks, or these
-            together are taken away: the eight forms of IFEval's loose accuracy, since models like to say "Sure, here
-            it is:" first. Corral's own kinds also forgive a code fence.
+        loose: also accept a check that passes without the first line, the last line or both, without emphasis
+            marks, or without all of these: the eight forms of IFEval's loose accuracy, since models like to say
+            "Sure, here it is:" first. Corral's own kinds also forgive a code fence.
 
     Returns:
         One result for each check, in order.
@@ -45,7 +45,7 @@ def _decide(check: Check, text: str) -> CheckResult:
 
 
 def _forms(text: str) -> list[str]:
-    """Return the text as it stands, then the forms in which a well-meant answer may be wrapped."""
+    """Return the text as it is, then without the lines and marks in which models wrap a good answer."""
     rows = text.split("\n")
     cut = [text, *("\n".join(part).strip() for part in (rows[1:], rows[:-1], rows[1:-1]))]
     every = cut + [form.replace("*", "").strip() for form in cut]

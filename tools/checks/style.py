@@ -1,8 +1,8 @@
-"""What a brand and a reader ask of a text: brand terms, tone and readability.
+"""What a brand and its readers ask of a text: brand terms, tone and readability.
 
-The context's keys that are read: ``brand`` (a name that must be written just so), ``brand_terms`` (must appear),
+These keys of the context are read: ``brand`` (a name that must be spelt exactly so), ``brand_terms`` (must appear),
 ``avoid_terms`` (must not), ``tone`` (see ``TONES``) and ``reading_grade`` (the highest US school grade). Lists may be
-given as one string. Other keys are the judges' business.
+given as one string. Other keys are for the judges alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tools.checks.text import count_phrase, normal, quoted_list, sentences, stra
 MAX_GRADE = 24.0
 """Automated Readability Index above which a text is hard for anybody; 98% of Alpaca's answers are below."""
 MIN_WORDS_FOR_GRADE = 40
-"""Readability formulas are averages: below so many words they say nothing."""
+"""Readability formulas are averages: of fewer words they say nothing."""
 
 _EMOJI = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf]")
 _CONTRACTION = re.compile(r"\b\w+(?:n't|'(?:ll|re|ve|d|m))\b|\b(?:it|that|there|what|let|who|here)'s\b", re.IGNORECASE)

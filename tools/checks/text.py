@@ -1,7 +1,7 @@
 """How a text is counted: words, sentences, bullets and paragraphs, as a person would count them.
 
 Everything works on Unicode text after NFC. Chinese and Japanese characters count as one word each, since those scripts
-put no spaces between words. List markers (``-``, ``*``, ``3.``) are no words.
+put no spaces between words. List markers (``-``, ``*``, ``3.``) do not count as words.
 """
 
 # ruff: noqa: RUF001 - typographic characters are what this module looks for
@@ -24,7 +24,7 @@ _JOINTS = re.compile(r"[—–/]|--+|…|\.{2,}")
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’»)\]*_]*(?=\s|$)|[。！？]+[”’」』）]*|\n")
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|Mt|vs|cf|approx|e\.g|i\.e|P\.S)|(?<![\w.])[A-HJ-Z])\.$")
 _NO_END_BEFORE_LOWER_CASE = re.compile(r"(?:\n|…|\.{3}|[.!?][\"'”’»)]+|\b\w(?:\.\w)+\.)$")
-"""A line's end, an ellipsis, a closing quote and an acronym end no sentence when lower case follows."""
+"""A line's end, an ellipsis, a closing quote or an acronym does not end a sentence if lower case follows."""
 _FENCE = re.compile(r"^\s*(`{3,}|~{3,})[ \t]*[\w+-]*[ \t]*\n(.*?)\n?[ \t]*\1\s*$", re.DOTALL)
 _STRAIGHT = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " ", "\u202f": " "})
 

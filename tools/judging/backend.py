@@ -1,7 +1,7 @@
 """What answers for the members of a crew during one kickoff: an endpoint, with the text's checks.
 
-An error never travels through CrewAI, whose own retries would turn one rate limit into 27 requests and whose other
-tasks would go on unwatched: it is kept here, the remaining members answer at once, and the caller finds it afterwards.
+An error never travels through CrewAI, whose own retries would turn one rate limit into 27 requests, and whose other
+tasks would go on. It is kept here, the remaining members answer at once, and the caller reads it afterwards.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _EMPTY: dict[str, BaseModel] = {
     "expert": ExpertRating(stars=1, strength="", weakness=""),
     "pair": PairChoice(better="tie", reason=""),
 }
-"""What members answer after an error, by member; the five judges have an opinion without a word."""
+"""What members answer after an error, by member; the five judges give an empty opinion."""
 
 
 class CrewBackend(Protocol):
@@ -44,7 +44,7 @@ class CrewBackend(Protocol):
         ...
 
     def close(self) -> None:
-        """End what is still under way, after a cancellation."""
+        """Cancel what is still being asked, after the kickoff was cancelled."""
         ...
 
 
@@ -108,7 +108,7 @@ class EndpointBackend:
         return Opinion(dimension=dimension, score=score, reason=shield(reason), own=rating.score, said=rating.reason)
 
     def close(self) -> None:
-        """End what is still being asked: CrewAI leaves its parallel tasks running when it is cancelled."""
+        """Cancel what is still being asked: CrewAI leaves its parallel tasks running when it is cancelled."""
         self._closed = True
         for task in self._asking:
             task.cancel()

@@ -32,7 +32,7 @@ class Calibration(Record):
     failed: int
     """Rows that could not be judged; they count in no figure."""
     agreement: Estimate
-    """Share of rows where the judge's rating says what the person said: the better of two, or the same stars."""
+    """Share of rows where the judge agrees with the person: on the better of two answers, or on the stars."""
     kappa: Estimate
     """Cohen's kappa; for ratings weighted by the square of the distance."""
     alpha: Estimate
@@ -51,7 +51,7 @@ class Calibration(Record):
     labels_hash: str
     """Content hash of the labels."""
     seconds: float = Field(ge=0)
-    """How long the judging took; nothing where the ledger had all answers."""
+    """How long the judging took; about 0 if the ledger had all answers."""
     made_at: datetime
 
 
@@ -59,7 +59,7 @@ async def calibrate(judge: Judge, labels: Labels, *, seed: int = 0) -> Calibrati
     """Measure a judge.
 
     Args:
-        judge: whom.
+        judge: the judge to measure.
         labels: checked labels, see ``tools.sources.labels``.
         seed: of the bootstrap.
 

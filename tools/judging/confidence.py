@@ -1,8 +1,8 @@
 """Confidence in a judgement: how well judges, repeated draws and checks agree. Pure.
 
 Each disagreement is a number in [0, 1], and the confidence is the product of what each leaves:
-``(1 - judges / 2) * (1 - draws) * (1 - checks / 2)``. Judges look at different things, and checks prove only a part, so
-either alone can take half; draws look at the same thing, so they can take all.
+``(1 - judges / 2) * (1 - draws) * (1 - checks / 2)``. Judges score different things, and checks prove only a part, so
+each of the two can take half at most. Draws repeat the same question, so they can take all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SPREAD = 50.0
 
 
 def between_judges(scores: Mapping[str, float]) -> float:
-    """Return how far the judges stand apart: the standard deviation of their own scores over the largest possible.
+    """Return how far the judges disagree: the standard deviation of their own scores over the largest possible.
 
     Args:
         scores: own score by dimension, 0 to 100, before caps.
@@ -26,7 +26,7 @@ def between_judges(scores: Mapping[str, float]) -> float:
 
 
 def between_draws(draws: Sequence[Mapping[str, float]]) -> float:
-    """Return how far repeated draws stand apart: the mean over dimensions of their standard deviation.
+    """Return how far repeated draws disagree: the mean over dimensions of their standard deviation.
 
     Args:
         draws: own scores by dimension, one mapping a draw; 0 for a single draw, which shows nothing.
@@ -37,11 +37,11 @@ def between_draws(draws: Sequence[Mapping[str, float]]) -> float:
 
 
 def from_checks(scores: Mapping[str, float], checks: Sequence[CheckResult]) -> float:
-    """Return how far the judges overlooked what was proved: the mean score that failed dimensions were given, over 100.
+    """Return how far the judges overlooked proven faults: their mean score of the dimensions with one, over 100.
 
     Args:
         scores: own score by dimension, 0 to 100, before caps.
-        checks: the checks of the text; those that passed or do not apply prove no judge wrong.
+        checks: the checks of the text; only a failed one proves a fault.
     """
     failed = {check.dimension for check in checks if check.passed is False} & scores.keys()
     return fmean(scores[d] for d in failed) / 100 if failed else 0.0

@@ -1,4 +1,4 @@
-"""Run a crew without CrewAI's events and file store, which nobody here listens to or fills."""
+"""Run a crew without CrewAI's events and file store, which Corral does not use."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Import CrewAI late and without its side effects.
 
-Left alone, ``import crewai`` costs seconds, writes a key and a settings file under the home folder, and a crew would
-phone out. All of that is decided by what stands in the environment and in two module names before the first import.
+By itself ``import crewai`` takes seconds and writes a key and a settings file under the home folder, and a crew sends
+telemetry. Environment variables and two module attributes prevent that, if they are set before the first import.
 """
 
 from __future__ import annotations

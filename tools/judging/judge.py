@@ -26,7 +26,7 @@ from tools.judging.subject import pair_subject, subject
 from tools.judging.wording import load_wording
 
 SMALL_CREW = "crew below 1B"
-"""What the crew is called whose model is too small to write scores."""
+"""The name of a crew whose model is too small to write scores."""
 SUBJECT_TOKENS = 6000
 """About how many tokens the judged text may take: prompts, opinions and answer then fit a window of 8,192."""
 
@@ -35,8 +35,8 @@ class CrewJudge:
     """Five judges and an expert, as a CrewAI crew over one endpoint.
 
     A model below a billion parameters is too small for written scores. Where its endpoint gives likelihoods, as the
-    embedded one does, the crew answers from those and is named the likelihood judge. Another is asked for scores all
-    the same, with a warning, and its name says that it is too small; see ``tools.judging.size``.
+    embedded one does, the crew answers from those and is named the likelihood judge. Any other is asked for scores
+    all the same, with a warning, and its name says that it is too small; see ``tools.judging.size``.
 
     Args:
         endpoint: the model that answers for all of them, behind the ledger.
@@ -91,7 +91,7 @@ class CrewJudge:
     ) -> Preference:
         """Let the expert choose between two answers, once in each order.
 
-        The likelihood judge reads one answer at a time, so it has no order to be swayed by: it rates both instead.
+        The likelihood judge reads one answer at a time, so no order can sway it: it rates both instead.
 
         Returns:
             The choice that stands in both orders. Errors as for ``judge``; an unusable answer is in the result.
@@ -136,7 +136,7 @@ def kept_errors(backends: Sequence[CrewBackend]) -> dict[str, CorralError]:
     """Return the errors of single calls that backends kept, by member.
 
     Raises:
-        CorralError: one that another text would meet as well, so that it ends the step instead of failing one row.
+        CorralError: one that every other text would meet as well, so that it ends the step and does not fail one row.
     """
     errors = {who: error for backend in backends for who, error in backend.errors.items()}
     for error in errors.values():
@@ -151,7 +151,7 @@ def by_likelihood(endpoint: ChatEndpoint) -> bool:
 
 
 def judge_identity(model: str, settings: Judging, *, by_likelihood: bool) -> str:
-    """Return what a judge is known by: a readable head, and a hash over all that its word depends on.
+    """Return a judge's identity: a readable head, and a hash over all that its scores depend on.
 
     That is model, task type, weights, prompts, schemas and draws, and the versions of the scoring's code.
     """

@@ -29,7 +29,7 @@ YES, GAIN = NormalDist(0.45, 0.85), NormalDist(1.08, 1.01)
 """How the two measures are spread over answers to real instructions, in nats: mean and deviation over the 200 answers
 of LLMBar's natural set (Zeng et al. 2024)."""
 YES_SHARE = 0.25
-"""What ``yes`` counts beside ``gain``. On LLMBar's 100 pairs ``yes`` chose as people did in 0.55 and ``gain`` in 0.64;
+"""The weight of ``yes`` beside ``gain``. On LLMBar's 100 pairs ``yes`` chose as people did in 0.55, ``gain`` in 0.64;
 half and half gave 0.53, a quarter 0.61. On 20 plain pairs of a right and a wrong answer: 0.65, 0.90, 0.90."""
 STARS = (30.0, 50.0, 65.0, 80.0)
 """Overall scores from which an answer has two, three, four and five stars."""
@@ -42,7 +42,7 @@ OFF_TOPIC = 0.05
 
 
 def likelihood_parts() -> list[object]:
-    """Return what the judge's word depends on beside model and weights, for its identity."""
+    """Return what the judge's scores depend on beside model and weights, for its identity."""
     read = [QUESTION, PROMPT_CHARACTERS, ANSWER_CHARACTERS]
     return [FORMULA, read, [(d.mean, d.stdev) for d in (YES, GAIN)], YES_SHARE, STARS, OFF_TOPIC]
 
@@ -55,14 +55,14 @@ def shares(found: Likelihoods) -> tuple[float, float]:
 def own_score(dimension: str, found: Likelihoods, checks: Sequence[CheckResult]) -> float:
     """Return a judge's score before caps, 0 to 100.
 
-    Where checks apply, the share of them that passed is the whole of compliance and half of every other dimension: it
-    is what carries a judge of this size.
+    Where checks apply, the share of them that passed is the whole score of compliance and half the score of every
+    other dimension: a judge of this size is only as good as its checks.
 
     Args:
         dimension: what the judge scores.
         found: the answer's likelihoods.
-        checks: what was verified. What nobody asked for, such as a policy's rules or readability, counts only where it
-            failed: that it holds says little of an answer, and it applies to some answers only.
+        checks: what was verified. What nobody asked for, such as a policy's rules or readability, counts only if it
+            failed: that it passed says little about an answer, and it applies to some answers only.
     """
     by_yes, by_gain = shares(found)
     likely = 100 * (YES_SHARE * by_yes + (1 - YES_SHARE) * by_gain)
@@ -141,5 +141,5 @@ class LikelihoodBackend:
         return Opinion(dimension=dimension, score=score, reason=shield(reason), own=own, said=said)
 
     def close(self) -> None:
-        """Drop the measurement, after a cancellation."""
+        """Cancel the measurement, after the kickoff was cancelled."""
         self._measured.cancel()

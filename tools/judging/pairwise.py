@@ -1,4 +1,4 @@
-"""Two answers to one prompt, judged every way the judge can: each alone, and against each other in both orders."""
+"""Two answers to one prompt, judged in two ways: each alone, and against each other in both orders."""
 
 from __future__ import annotations
 

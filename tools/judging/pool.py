@@ -13,7 +13,7 @@ from tools.judging.crewai_import import load_crew
 from tools.judging.wording import load_wording
 
 CREWS = 64
-"""Crews at work at a time in one event loop: more would hold memory and only wait for the endpoint."""
+"""Crews at work at a time in one event loop: more would only take memory and wait for the endpoint."""
 Kind = Literal["JudgingCrew", "PairCrew"]
 """The classes in ``tools.judging.crew``."""
 

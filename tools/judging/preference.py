@@ -1,4 +1,4 @@
-"""Which of two answers is better, asked in both orders. Pure."""
+"""Which of two answers is better, shown in both orders. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``corral judge``: a report over any outputs, row by row and in sum. Pure but for the judging."""
+"""``corral judge``: a report on any outputs, row by row and in sum. Pure, except for the judging."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class QualityRow(Record):
 
 
 class QualityReport(Record):
-    """The judge's word on a file of outputs. The counts by outcome add up to the rows."""
+    """What the judge said of a file of outputs. The counts by outcome add up to the rows."""
 
     judge: str
     rows: tuple[QualityRow, ...]

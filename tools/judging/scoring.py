@@ -1,4 +1,4 @@
-"""From what the crew said to the record: means over draws, caps, stars, outcome and feedback. Pure."""
+"""Turn what the crew said into a judgement: means over draws, caps, stars, outcome and feedback. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tools.judging.answers import Draw
 from tools.judging.confidence import confidence
 
 SCORING = 1
-"""Version of how scores, caps, stars and confidence are reckoned: here, in ``confidence`` and in ``tools.checks``. It
-is part of a judge's identity: raise it with any change there, so that no calibration is taken for another's."""
+"""Version of how scores, caps, stars and confidence are computed: here, in ``confidence`` and in ``tools.checks``. It
+is part of a judge's identity: raise it with any change there, so that an earlier calibration is not used for it."""
 STRONG, WEAK = 75.0, 55.0
 """Scores from which a dimension is a strength, and under which it is a weakness."""
 PROVEN_WRONG = 2
@@ -39,7 +39,7 @@ def judgement(
         draws: what the crew said, one draw a kickoff; at least one.
         checks: what was verified; failed checks cap their dimension, and the stars.
         settings: weights and thresholds.
-        doubt: what the judge knows against its own word, 0 to 1; it lowers the confidence by as much.
+        doubt: what the judge knows against its own scores, 0 to 1; it lowers the confidence by as much.
     """
     own = [{o.dimension: o.own for o in draw.opinions} for draw in draws]
     reasons = {o.dimension: o.said for o in draws[0].opinions}
@@ -88,7 +88,7 @@ def capped_stars(stars: int, checks: Sequence[CheckResult]) -> int:
 
 
 def outcome_of(overall: float, settings: Judging) -> tuple[Outcome, tuple[str, ...]]:
-    """Return where a text of this overall score stands, with the reason unless it is accepted."""
+    """Return the outcome of a text with this overall score, and the reason unless it is accepted."""
     if overall >= settings.accept:
         return Outcome.ACCEPTED, ()
     if overall >= settings.review_from:

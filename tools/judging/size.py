@@ -1,12 +1,12 @@
-"""How large a judge's model is, and from what size on its written scores are worth reading. Pure.
+"""How large a judge's model is, and from what size its written scores are worth reading. Pure.
 
 A judge of a stated size is one of three:
 
 * ``LEAST`` parameters or more, or a name that states no size: the crew writes its scores.
 * Below, and its weights are here, which is the embedded model: the likelihood judge.
-* Below, behind a URL: the crew writes its scores, is named as too small wherever it is shown, and warns. Likelihoods
-  would need the log-probability of each token of a text that is given, and the chat completions that all servers share
-  tell that only of tokens that the model itself just drew.
+* Below, behind a URL: the crew writes its scores, its name says that it is too small, and a warning is given.
+  Likelihoods would need the log-probability of each token of a given text; the chat completions that all servers
+  share report it only for tokens that the model has just drawn.
 
 The size is read from the model's name, where nearly every small model states it; servers have no common field for it.
 """
@@ -17,7 +17,7 @@ import re
 
 LEAST = 1_000_000_000
 """Parameters. The embedded model of 135 million wrote scores that were noise (0.50 of 20 hand-made pairs, 16 tied). The
-bound is a round figure above it, not a measured one: ``corral calibrate`` measures any judge."""
+bound is a round figure above that and was not measured; ``corral calibrate`` measures any judge."""
 _STATED = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)([mb])(?![a-z0-9])")
 _UNITS = {"m": 1e6, "b": 1e9}
 
@@ -25,7 +25,7 @@ _UNITS = {"m": 1e6, "b": 1e9}
 def stated_parameters(model: str) -> float | None:
     """Return how many parameters a model's name states, such as 135e6 for ``smollm2-135m``; ``None`` where none.
 
-    Of several figures the largest counts: ``30b-a3b`` has 30 billion, 3 of them at work at a time.
+    Of several figures the largest counts: ``30b-a3b`` has 30 billion, of which 3 are active for a token.
     """
     return max((float(number) * _UNITS[unit] for number, unit in _STATED.findall(model.lower())), default=None)
 

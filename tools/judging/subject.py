@@ -17,7 +17,7 @@ _UNSHIELD = str.maketrans({_OPEN: "{", _CLOSE: "}"})
 
 
 def shield(text: str) -> str:
-    """Replace braces by private-use characters, so that ``{tools}`` in a text is never filled in by CrewAI."""
+    """Replace braces by private-use characters, so that CrewAI never fills in a ``{tools}`` of the text."""
     return text.translate(_SHIELD)
 
 
@@ -27,7 +27,7 @@ def unshield(text: str) -> str:
 
 
 def estimated_tokens(text: str) -> float:
-    """Return roughly how many tokens a text costs a byte-level tokenizer, rather too many than too few.
+    """Return about how many tokens a byte-level tokenizer makes of a text, rather too many than too few.
 
     Words cost a quarter of a token a letter and at least one; very long ones, which are seldom words, 0.6 a letter;
     white space is free between words; digits and signs cost one; other scripts a token for each two bytes.
@@ -119,6 +119,6 @@ def _evidence(checks: Iterable[CheckResult]) -> str:
 
 
 def _by_weight(checks: Iterable[CheckResult]) -> list[CheckResult]:
-    """Failed checks first. A policy rule that holds says nothing of how well the text answers, so it is left out."""
+    """Return failed checks first. A policy rule that was kept says nothing about the answer's quality: left out."""
     telling = (c for c in checks if c.passed is False or (c.passed and not c.kind.startswith("policy:")))
     return sorted(telling, key=lambda c: bool(c.passed))

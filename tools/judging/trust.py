@@ -1,4 +1,4 @@
-"""What is on record of a judge: calibrations saved under its identity, and what follows from them for a run."""
+"""A judge's calibrations, saved under its identity, and whether a run may rely on the judge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.files import storage_errors, write_file
 from tools.judging.calibration import Calibration
 
 FOLDER = "calibrations"
-"""In Corral's home: one file a judge, its newest calibration."""
+"""In Corral's home: one file for each judge, with its newest calibration."""
 
 
 def save_calibration(calibration: Calibration, home: Path) -> Path:
@@ -28,7 +28,7 @@ def save_calibration(calibration: Calibration, home: Path) -> Path:
 
 
 def find_calibration(judge: str, home: Path) -> Calibration | None:
-    """Return the newest calibration of a judge, or ``None`` where it was never measured; blocks.
+    """Return the newest calibration of a judge, or ``None`` if it was never measured; blocks.
 
     Args:
         judge: its identity.
@@ -42,11 +42,13 @@ def find_calibration(judge: str, home: Path) -> Calibration | None:
         with storage_errors(path):
             return Calibration.model_validate(json.loads(path.read_text("utf-8"))) if path.exists() else None
     except (ValueError, ValidationError) as error:
-        raise StorageError(f"{path} is no calibration: {error}. Delete it and run corral calibrate again.") from error
+        raise StorageError(
+            f"{path} is not a calibration: {error}. Delete it and run corral calibrate again."
+        ) from error
 
 
 def trust_note(judge: str, calibration: Calibration | None) -> str:
-    """Return one line for a scoreboard: what was measured of the judge, or that nothing was."""
+    """Return one line for a scoreboard: how the judge agreed with people, or that it was never measured."""
     if calibration is None:
         return f"{judge} was never measured against people's labels (corral calibrate LABELS.jsonl)"
     kappa, share = calibration.kappa, calibration.agreement
@@ -57,12 +59,12 @@ def trust_note(judge: str, calibration: Calibration | None) -> str:
 
 
 def trust_refusal(judge: str, calibration: Calibration | None, min_kappa: float | None) -> str | None:
-    """Return why a run must not train on this judge's word, or ``None`` where it may.
+    """Return why a run must not train on this judge's scores, or ``None`` if it may.
 
     Args:
         judge: its identity.
-        calibration: what is on record of it.
-        min_kappa: the least lower bound of its kappa that the run demands; ``None`` for no demand.
+        calibration: its newest, if it has one.
+        min_kappa: what the lower bound of its kappa must reach; ``None`` for no demand.
     """
     if min_kappa is None:
         return None

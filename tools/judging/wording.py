@@ -1,4 +1,4 @@
-"""The crew's words: agents and tasks as they stand in the YAML files beside the code."""
+"""What the crew is told: agents and tasks, from the YAML files beside the code."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Wording:
     frame: dict[str, str]
 
     def parts(self) -> list[dict[str, Any]]:
-        """Return all of it, for a hash."""
+        """Return everything, for a hash."""
         return [self.agents, self.tasks, self.frame]
 
 
 @cache
 def load_wording() -> Wording:
-    """Read both files once; they are part of the code."""
+    """Return what both files say; they are part of the code and read once."""
     agents, tasks = (yaml.safe_load((HERE / name).read_text("utf-8")) for name in ("agents.yaml", "tasks.yaml"))
     frame = tasks.pop("frame")
     return Wording(agents=agents, tasks=tasks, frame=frame)

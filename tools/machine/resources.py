@@ -29,11 +29,11 @@ class Resources(Record):
     """A machine as it is now."""
 
     cores: int = Field(ge=1)
-    """That this process may use."""
+    """Cores that this process may use."""
     memory_total: int = Field(ge=0)
     """Bytes, of the machine or of the container around us."""
     memory_free: int = Field(ge=0)
-    """Bytes that can be had without swapping."""
+    """Bytes available without swapping."""
     disk_free: int = Field(ge=0)
     """Bytes, where the training is kept."""
     gpus: tuple[Gpu, ...] = ()
@@ -42,11 +42,11 @@ class Resources(Record):
 
 
 def measure(folder: Path, gpus: tuple[Gpu, ...] = (), training_elsewhere: bool = False) -> Resources:
-    """Return what there is now.
+    """Return what is there now.
 
     Args:
         folder: where the training is kept; it exists.
-        gpus: as CUDA tells them; looking needs torch, which is for a child process.
+        gpus: as CUDA reports them; asking it needs torch, which only child processes import.
         training_elsewhere: whether another run of the same home is training.
     """
     total, free = _memory()
@@ -61,7 +61,7 @@ def measure(folder: Path, gpus: tuple[Gpu, ...] = (), training_elsewhere: bool =
 
 
 def free_memory() -> int:
-    """Return the bytes that can be had without swapping, of the machine or of the container around us."""
+    """Return the bytes available without swapping, of the machine or of the container around us."""
     return _memory()[1]
 
 
@@ -84,14 +84,14 @@ def gpu_count() -> int:
 
 
 def sampling_processes() -> int:
-    """Return how many processes sample side by side: one on a GPU, else one a core."""
+    """Return how many processes sample at the same time: one on a GPU, else one for each core."""
     return 1 if gpu_count() else cores()
 
 
 def container_memory(groups: Path) -> tuple[int, int] | None:
     """Return limit and free bytes of the container's memory (cgroup v2), or ``None`` where it has no limit.
 
-    What the kernel keeps of files that are not in use counts as free: it is given back when memory is asked for.
+    The kernel's cache of files that are not in use counts as free: the kernel gives it back when memory runs short.
 
     Args:
         groups: the root of the control groups, as the process sees it.

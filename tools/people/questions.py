@@ -17,7 +17,7 @@ _FROM_AGENT_INBOX = {word: kind for kind in DECISIONS for word in consequences(k
 
 
 class Action(BaseModel):
-    """One thing that a person decides."""
+    """One item that a person decides on."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -30,7 +30,7 @@ class Action(BaseModel):
 
 
 class EditedAction(BaseModel):
-    """The action as the person would have it."""
+    """The action as the person changed it."""
 
     name: str = ""
     args: dict[str, Any]
