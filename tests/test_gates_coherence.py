@@ -11,16 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.records import Sample
-from tools.gates.coherence import coherence_issues, repeated_share
+from tools.gates.coherence import CoherenceGate, coherence_issues, repeated_share
 from tools.gates.language import other_language
 
 SEEDS = Path(__file__).resolve().parents[1] / "seeds" / "seed_tasks.jsonl"
 
 
 def codes(instruction: str, given: str = "", output: str = "A fitting answer.") -> list[str]:
-    return [
+    found = [
         issue.code for issue in coherence_issues(Sample(id="s", instruction=instruction, input=given, output=output))
     ]
+    assert set(found) <= set(CoherenceGate.codes)
+    return found
 
 
 @pytest.mark.parametrize(

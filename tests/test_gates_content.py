@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.records import Sample
-from tools.gates.content import content_issues
+from tools.gates.content import ContentGate, content_issues
 from tools.gates.results import Severity
 
 SEEDS = Path(__file__).resolve().parents[1] / "seeds" / "seed_tasks.jsonl"
@@ -18,7 +18,9 @@ SEEDS = Path(__file__).resolve().parents[1] / "seeds" / "seed_tasks.jsonl"
 
 def codes(instruction: str = "Name three large rivers.", given: str = "", output: str = "Elbe") -> list[str]:
     sample = Sample(id="s", instruction=instruction, input=given, output=output)
-    return [issue.code for issue in content_issues(sample)]
+    found = [issue.code for issue in content_issues(sample)]
+    assert set(found) <= set(ContentGate.codes)
+    return found
 
 
 @pytest.mark.parametrize(

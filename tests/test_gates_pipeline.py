@@ -13,6 +13,7 @@ from state.errors import EndpointError
 from state.records import Outcome, Sample
 from state.request import Gates
 from tools.gates import (
+    GATE_CLASSES,
     GATES,
     GatePipeline,
     Issue,
@@ -178,3 +179,6 @@ def test_no_row_makes_it_raise(rows: list[tuple[str, str, str]]) -> None:
     )
     assert len(decisions) == len(rows)
     assert all(0 <= decision.score <= 1 for decision in decisions)
+    codes = {gate.name: gate.codes for gate in GATE_CLASSES if gate.codes}
+    found = [result for decision in decisions for result in decision.results if result.gate in codes]
+    assert all(reason_code(reason) in codes[result.gate] for result in found for reason in result.reasons)

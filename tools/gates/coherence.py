@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from state.records import Sample
 from tools.gates.categories import categorise
+from tools.gates.gate import Gate
 from tools.gates.language import ANOTHER_SCRIPT, other_language
-from tools.gates.results import Issue, Severity
-
-Opinion = Callable[[Sample], tuple[float, str] | None]
-"""Returns a model's opinion on one row: a score in [0, 1] and a reason, or ``None`` where there is none. It is not
-awaited: ask the model beforehand."""
+from tools.gates.results import GateResult, Issue, Severity, result_of
 
 _GIVEN_TEXT = re.compile(
     r"\b(?:the|this|these|that)\s+(?:following|given|provided|attached|(?:\w+\s+)?below)\b"
@@ -144,3 +141,27 @@ def _short(text: str) -> str:
 
 def _issue(code: str, detail: str, severity: Severity) -> Issue:
     return Issue(code=code, detail=detail, severity=severity)
+
+
+class CoherenceGate(Gate):
+    """Refuses rows whose parts do not belong together. A model's opinion, if there is one, is a factor of the score."""
+
+    name = "coherence"
+    codes = (
+        *("missing_input", "placeholder_input", "input_is_instruction", "output_is_input", "output_is_instruction"),
+        *("placeholder_output", "refusal", "asks_for_input", "next_task_left", "repetition", "unrelated_output"),
+        *("not_english", "broken_letters", "model_opinion"),
+    )
+
+    def issues(self, sample: Sample) -> list[Issue]:
+        """Return what does not fit together in the row."""
+        return coherence_issues(sample)
+
+    def judge(self, sample: Sample) -> GateResult:
+        """Return what the gate found in a row, with the model's opinion as a factor of the score."""
+        view = self.inputs.opinion(sample) if self.inputs.opinion is not None else None
+        if view is None:
+            return super().judge(sample)
+        score = min(1.0, max(0.0, view[0]))
+        result = result_of(self.name, self.issues(sample), self.inputs.settings, opinion=score)
+        return result.model_copy(update={"reasons": (*result.reasons, f"model_opinion: {score:.2f}, {view[1]}")})

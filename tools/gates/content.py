@@ -11,6 +11,7 @@ import string
 from collections.abc import Iterator
 
 from state.records import Sample
+from tools.gates.gate import Gate
 from tools.gates.results import Issue, Severity
 
 WORDS = (4, 150)
@@ -82,3 +83,18 @@ def _row_faults(sample: Sample) -> Iterator[tuple[str, str]]:
         yield "output_too_long", f"the output has {len(sample.output)} characters, at most {OUTPUT_CHARACTERS} allowed"
     elif is_missing_input(sample.output) and "input" in sample.output.lower():
         yield "placeholder_output", f"the output only says {sample.output.strip()!r}"
+
+
+class ContentGate(Gate):
+    """Refuses rows that break a content rule."""
+
+    name = "content"
+    codes = (
+        *("too_few_words", "too_many_words", "too_few_characters", "too_many_characters", "keyword"),
+        *("write_a_program", "starts_with_punctuation", "starts_not_ascii", "noinput_left", "empty_output"),
+        *("output_too_long", "placeholder_output"),
+    )
+
+    def issues(self, sample: Sample) -> list[Issue]:
+        """Return the content rules that the row breaks."""
+        return content_issues(sample)

@@ -1,4 +1,4 @@
-"""The diversity gate's index: does a kept text have a ROUGE-L above the threshold with a new one?
+"""The diversity gate and its index: does a kept text have a ROUGE-L above the threshold with a new one?
 
 The answer equals ``rouge_score``'s for every pair, yet few pairs are ever compared. Three filters stand before the
 count of a common subsequence, and none can drop a true repeat:
@@ -24,6 +24,9 @@ from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
 from state.errors import CorralError
+from state.records import Sample
+from tools.gates.gate import Gate, GateInputs
+from tools.gates.results import Issue, Severity
 from tools.gates.rouge import least_lcs, least_shared, tokens
 
 _UNSEEN = "\U0010ffff"
@@ -198,3 +201,30 @@ def _f_measures(shared: NDArray[np.uint32], length: int, lengths: NDArray[np.flo
 def _nearest(scores: NDArray[np.float64], k: int) -> Neighbours:
     nearest = np.argsort(-scores, kind="stable")[:k]
     return Neighbours(tuple(nearest.tolist()), tuple(scores[nearest].tolist()), float(scores.mean()))
+
+
+class DiversityGate(Gate):
+    """Refuses instructions that repeat a kept one."""
+
+    name = "diversity"
+    codes = ("too_similar",)
+
+    def __init__(self, inputs: GateInputs) -> None:
+        super().__init__(inputs)
+        self._index = DiversityIndex(inputs.settings.rouge_threshold)
+        self._kept: list[str] = []
+
+    def issues(self, sample: Sample) -> list[Issue]:
+        """Return a critical issue if the instruction repeats a kept one."""
+        repeated = self._index.match(sample.instruction)
+        if repeated is None:
+            return []
+        kept = self._kept[repeated]
+        shown = kept if len(kept) <= 100 else kept[:100] + "..."
+        detail = f"ROUGE-L above {self._index.threshold:g} with {shown!r}"
+        return [Issue(code="too_similar", detail=detail, severity=Severity.CRITICAL)]
+
+    def keep(self, instruction: str) -> None:
+        """Add an instruction to the index."""
+        self._index.add(instruction)
+        self._kept.append(instruction)

@@ -19,8 +19,9 @@ from tools.files import storage_errors, write_file
 from tools.gates.categories import categorise
 from tools.gates.measures import DiversityFigures, FiguresBuilder
 from tools.gates.pipeline import GatePipeline
-from tools.gates.results import GateDecision, GateRate, PassTally, reason_code
-from tools.gates.safety import DEFAULT_POLICY, SafetyPolicy, load_safety_policy
+from tools.gates.rates import GateRate, PassTally
+from tools.gates.results import GateDecision, reason_code
+from tools.gates.safety_policy import DEFAULT_POLICY, SafetyPolicy, load_safety_policy
 from tools.sources.alpaca import ALPACA, AlpacaRow, read_alpaca
 from tools.sources.reader import BadRow, unusable
 

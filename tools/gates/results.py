@@ -14,16 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Literal, assert_never, get_args
+from typing import assert_never
 
 from pydantic import Field
 
 from state.records import Outcome, Record
 from state.request import Gates
-
-GateName = Literal["content", "diversity", "safety", "coherence"]
-GATES: tuple[GateName, ...] = get_args(GateName)
-"""The gates, in the order in which a row meets them."""
 
 
 class Severity(StrEnum):
@@ -68,7 +64,7 @@ class Issue(Record):
 class GateResult(Record):
     """What one gate found in one row."""
 
-    gate: GateName
+    gate: str
     passed: bool
     """Whether the gate's score alone would be accepted, without a critical fault."""
     score: float = Field(ge=0, le=1)
@@ -90,7 +86,7 @@ class GateDecision(Record):
     results: tuple[GateResult, ...] = ()
     """One for each gate that saw the row: after a critical fault the later gates do not."""
 
-    def result(self, gate: GateName) -> GateResult | None:
+    def result(self, gate: str) -> GateResult | None:
         """Return one gate's result, or ``None`` where the gate did not see the row."""
         return next((result for result in self.results if result.gate == gate), None)
 
@@ -100,11 +96,11 @@ def reason_code(reason: str) -> str:
     return reason.partition(":")[0]
 
 
-def result_of(gate: GateName, issues: Sequence[Issue], settings: Gates, *, opinion: float = 1.0) -> GateResult:
+def result_of(gate: str, issues: Sequence[Issue], settings: Gates, *, opinion: float = 1.0) -> GateResult:
     """Return a gate's result from the faults it found.
 
     Args:
-        gate: the gate.
+        gate: its name.
         issues: its findings.
         settings: ``accept`` is what the gate's score must reach to have passed.
         opinion: a model's score in [0, 1], a factor like the others.
@@ -140,43 +136,3 @@ def round_diversity(decisions: Iterable[GateDecision]) -> float:
     """
     asked = [result for decision in decisions if (result := decision.result("diversity")) is not None]
     return sum(result.passed for result in asked) / len(asked) if asked else 1.0
-
-
-class GateRate(Record):
-    """How many rows a gate saw, and passed."""
-
-    met: int = Field(0, ge=0)
-    passed: int = Field(0, ge=0)
-
-    @property
-    def rate(self) -> float:
-        """The share passed, in [0, 1]; 1 where the gate saw no row."""
-        return self.passed / self.met if self.met else 1.0
-
-
-def pass_rates(decisions: Iterable[GateDecision]) -> dict[str, GateRate]:
-    """Count, for each gate and under ``overall`` for all of them, how many rows were seen and passed."""
-    tally = PassTally()
-    for decision in decisions:
-        tally.add(decision)
-    return tally.rates()
-
-
-class PassTally:
-    """The running form of ``pass_rates``, for streams."""
-
-    def __init__(self) -> None:
-        self._met = dict.fromkeys((*GATES, "overall"), 0)
-        self._passed = dict.fromkeys((*GATES, "overall"), 0)
-
-    def add(self, decision: GateDecision) -> None:
-        """Count one row."""
-        for result in decision.results:
-            self._met[result.gate] += 1
-            self._passed[result.gate] += result.passed
-        self._met["overall"] += 1
-        self._passed["overall"] += decision.outcome is Outcome.ACCEPTED
-
-    def rates(self) -> dict[str, GateRate]:
-        """Return the counts so far."""
-        return {name: GateRate(met=met, passed=self._passed[name]) for name, met in self._met.items()}

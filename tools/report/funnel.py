@@ -7,28 +7,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from state.records import Outcome, Record
+from tools.gates import GATE_CLASSES, GATES
 from tools.people.decisions import consequences, decision_in
 from tools.report.charts import Bar
 
 REASONS = 8
 """Reasons shown for each funnel, the most frequent first."""
-CODES = {
-    "content": (
-        *("too_few_words", "too_many_words", "too_few_characters", "too_many_characters", "keyword"),
-        *("write_a_program", "starts_with_punctuation", "starts_not_ascii", "noinput_left", "empty_output"),
-        "output_too_long",
-    ),
-    "diversity": ("too_similar",),
-    "coherence": (
-        *("missing_input", "placeholder_input", "input_is_instruction", "output_is_input", "output_is_instruction"),
-        *("placeholder_output", "refusal", "asks_for_input", "next_task_left", "repetition", "unrelated_output"),
-        *("not_english", "broken_letters", "model_opinion"),
-    ),
-}
-"""The reasons that each gate gives. Every other reason is a rule of a safety policy, which people write themselves."""
-STOPS = ("parsing", "content", "diversity", "safety", "coherence", "review")
+STOPS = ("parsing", *GATES, "review")
 """Where an instruction can end, in the order in which it meets them."""
-_GATE = {code: gate for gate, codes in CODES.items() for code in codes}
+_GATE = {code: gate.name for gate in GATE_CLASSES for code in gate.codes}
+"""Which gate gives which reason. Every other reason is a rule of a safety policy, which people write themselves."""
 _FIGURE = re.compile(r"\d+(?:\.\d+)?%?")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _MOST_REASONS = 2000
