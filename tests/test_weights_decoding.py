@@ -17,11 +17,11 @@ from tools.weights import choosing, decoding
 from tools.weights.choosing import choose
 from tools.weights.decoding import Decoded, Prompt, decode, shared_head
 from tools.weights.protocol import Score, Scored
-from tools.weights.slots import SPARE
+from tools.weights.slots import NEW_COLUMNS
 from tools.weights.worker import Model
 
 QUESTIONS = ("Why?", "Say it in two words.", "Tell me of rivers, and lakes, and of the sea too.", "4 4 4 4", "And?")
-LONG = 2 * SPARE + 8
+LONG = 2 * NEW_COLUMNS + 8
 
 
 class Fixed(Random):

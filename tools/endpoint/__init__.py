@@ -1,4 +1,4 @@
-"""The one way to a model: endpoints behind the ledger. What a transport can do it says itself, in its ``Kind``."""
+"""The one way to a model: endpoints behind the ledger. Each kind of transport says what it can do, in its ``Kind``."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["LedgeredEndpoint", "ProbeResult", "capabilities", "open_endpoint", "
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {EMBEDDED: embedded.KIND, WEIGHTS: weights.KIND, chat_model.LANGCHAIN: chat_model.KIND}
 )
-"""What a word in ``base_url`` stands for; anything else is the URL of an OpenAI-compatible server."""
+"""The words that ``base_url`` may be; anything else is the URL of an OpenAI-compatible server."""
 
 
 def kind_of(spec: Endpoint) -> Kind:
     """Return the kind of an endpoint.
 
     Raises:
-        BadInput: ``base_url`` is neither a URL nor a word that is known.
+        BadInput: ``base_url`` is neither a URL nor a known word.
     """
     if spec.base_url.startswith(("http://", "https://")):
         return http_transport.KIND
@@ -58,7 +58,7 @@ async def open_endpoint(spec: Endpoint, ledger: CallLedger, run_id: str, setting
     """Return a request's endpoint for one run; nothing is asked of it yet.
 
     Raises:
-        BadInput: there is no such kind of endpoint, a model is not here, or is asked by another name.
+        BadInput: there is no such kind of endpoint, or the model is not installed or has another name.
         StorageError: the embedded model cannot be unpacked.
     """
     kind = kind_of(spec)
@@ -73,12 +73,12 @@ async def probe(spec: Endpoint, settings: Settings, *, any_model: bool = False) 
     Args:
         spec: the endpoint.
         settings: for its keys.
-        any_model: whether the server alone is meant, whatever models it has.
+        any_model: whether to ask for the server alone, whatever models it has.
 
     Raises:
         BadInput: as for ``open_endpoint``.
-        EndpointUnreachable: nothing answers there, or not well.
+        EndpointUnreachable: nothing answers there, or what answers is broken.
         EndpointRefused: it refuses the key, is no OpenAI-compatible server, or has no such model.
-        RateLimited: it limits us already.
+        RateLimited: the rate limit is already reached.
     """
     return await kind_of(spec).probe(spec, settings, any_model)

@@ -1,4 +1,4 @@
-"""Budget: what a run has spent, what its calls in flight may yet cost, and whether one more fits under the cap."""
+"""Budget: what a run has spent, what its calls in flight may still cost, and whether one more fits under the cap."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.endpoint.ledger import CallLedger
 
 MILLION = 1_000_000
 TEMPLATE_TOKENS = 16
-"""Tokens that a chat template adds around one message, at most."""
+"""The most tokens that a chat template adds to one message."""
 
 
 def price(spec: Endpoint, prompt_tokens: int, completion_tokens: int) -> float:
@@ -23,7 +23,7 @@ def price(spec: Endpoint, prompt_tokens: int, completion_tokens: int) -> float:
 def most_it_can_cost(spec: Endpoint, body: dict[str, Any], max_tokens: int) -> float:
     """Return dollars that a request cannot exceed.
 
-    No tokenizer makes more tokens of a text than it has bytes, so the bytes bound the prompt, in any language.
+    A text never has more tokens than bytes, in any language, so its bytes bound the price of the prompt.
     """
     if not spec.input_price and not spec.output_price:
         return 0.0
@@ -33,10 +33,10 @@ def most_it_can_cost(spec: Endpoint, body: dict[str, Any], max_tokens: int) -> f
 
 
 class Account:
-    """The money of one run, in one event loop. Only one process works on a run, since it holds the run's lease.
+    """The money of one run, in one event loop. The lease ensures that only one process works on the run.
 
     Args:
-        ledger: what knows the run's spending and its cap.
+        ledger: tells what the run has spent, and its cap.
         run_id: the run.
     """
 
@@ -51,17 +51,17 @@ class Account:
         self._settled = asyncio.Event()
 
     async def reserve(self, most: float) -> None:
-        """Set dollars aside for a call; wait while only calls in flight stand in its way.
+        """Reserve dollars for a call; wait as long as calls in flight may leave enough for it.
 
         Raises:
-            BudgetExceeded: the call could pass the cap, and nothing in flight will make room for it.
+            BudgetExceeded: the call could pass the cap, and no call in flight can change that.
         """
         if most <= 0:
             return
         async with self._lock:
             while True:
                 if not self.reserved:
-                    # Nothing in flight, so the ledger has it all; a person may have raised the cap.
+                    # Nothing is in flight, so the ledger knows all costs; a person may have raised the cap.
                     self.spent = await self.ledger.spent(self.run_id)
                     self.cap = await self.ledger.cap(self.run_id)
                 if self.cap is None or self.spent + sum(self.reserved) + most <= self.cap:
@@ -73,7 +73,7 @@ class Account:
                 await self._settled.wait()
 
     def settle(self, most: float, cost: float) -> None:
-        """Replace what was set aside for a call by what it cost."""
+        """Replace what was reserved for a call by what it cost."""
         if most > 0:
             self.reserved.remove(most)
             self.spent += cost

@@ -20,27 +20,27 @@ class Message(TypedDict):
     role: str
     content: str
     input: NotRequired[str]
-    """The end of a user's content, where that is an input of its own: Alpaca's format sets it apart. Never sent."""
+    """The input at the end of a user's content, which Alpaca's format sets apart. It is not sent separately."""
 
 
 def user_message(prompt: str, given: str = "") -> Message:
-    """Return a prompt as a chat turn; ``given`` is the input at its end, where it has one."""
+    """Return a prompt as a chat turn; ``given`` is the input at its end, if it has one."""
     return Message(role="user", content=prompt, input=given) if given else Message(role="user", content=prompt)
 
 
 class Capabilities(Record):
-    """What a way to a model can do. Whoever needs to know asks this, and never the endpoint's name."""
+    """What a transport can do. Code that depends on it reads this, and never tests the endpoint's name."""
 
     remote: bool
-    """Somebody else answers: an answer under way at an orderly end is worth waiting for."""
+    """Another machine answers: at an orderly end the process waits for answers that were asked for."""
     paid: bool
     """Tokens may cost money."""
     json_schema: bool
-    """An answer can be held to a JSON schema."""
+    """An answer can be made to fit a JSON schema."""
     prefill: bool
-    """An answer can be begun in the assistant's turn, and goes on from there."""
+    """A call can give the beginning of the answer, and the model continues it."""
     likelihoods: bool
-    """The likelihood of a given text can be had."""
+    """It computes the likelihood of a given text."""
 
 
 class ChatCall(Record):
@@ -63,14 +63,14 @@ class ChatCall(Record):
     def key(self, endpoint: str, model: str) -> str:
         """Return the ledger key: a hash of everything but ``purpose``.
 
-        Where a prompt ends with an input, that stands in its content; that it is marked there changes no key.
+        An input at the end of a prompt is a part of its content; that it is also given as ``input`` changes no key.
         """
         said = self.model_dump(mode="json", exclude={"purpose": True, "messages": {"__all__": {"input"}}})
         return content_hash(endpoint, model, said)
 
 
 class LikelihoodCall(Record):
-    """The likelihood of a given text is asked for; together with the endpoint and model it is the ledger's key."""
+    """A request for the likelihood of a given text; together with the endpoint and model it is the ledger's key."""
 
     purpose: str
     """As for ``ChatCall``."""
@@ -78,9 +78,9 @@ class LikelihoodCall(Record):
     completion: str
     """The answer to the messages; it may be empty."""
     with_end: bool = False
-    """Whether the end token after the completion counts, too."""
+    """Whether the end token after the completion counts as well."""
     next_words: tuple[str, ...] = ()
-    """Words of whose first token the likelihood is wanted, as the very next one after the messages."""
+    """Words: the likelihood of the first token of each is wanted, directly after the messages."""
 
     def key(self, endpoint: str, model: str) -> str:
         """Return the ledger key: a hash of everything but ``purpose``."""
@@ -91,11 +91,11 @@ class Likelihood(Record):
     """How likely a model finds a text, in nats."""
 
     log_likelihood: float
-    """Of all tokens of the completion together, given the messages; at most 0."""
+    """Sum over all tokens of the completion, given the messages; at most 0."""
     tokens: int
-    """Tokens that count."""
+    """How many tokens count."""
     next_words: tuple[float, ...] = ()
-    """Of each of the words that were asked for."""
+    """Log-likelihood of each of the words that were asked for."""
 
 
 class Completion(Record):
@@ -119,16 +119,16 @@ class ChatEndpoint(Protocol):
 
     @property
     def can(self) -> Capabilities:
-        """What the way to the model can do."""
+        """What its transport can do."""
         ...
 
     @property
     def limits(self) -> RateLimits:
-        """What the server last said is left of its rate limits."""
+        """What is left of the server's rate limits, as it last reported."""
         ...
 
     async def complete(self, call: ChatCall) -> Completion:
-        """Answer a call, from the ledger where it was answered before.
+        """Answer a call, from the ledger if it was answered before.
 
         Raises:
             EndpointError: after all retries; recorded as a failed call.
@@ -147,7 +147,7 @@ class ChatEndpoint(Protocol):
         ...
 
     async def likelihood(self, call: LikelihoodCall) -> Likelihood:
-        """Return how likely the model finds a text, from the ledger where that was asked before.
+        """Return how likely the model finds a text, from the ledger if that was asked before.
 
         Raises:
             CallRefused: the endpoint gives no likelihoods.

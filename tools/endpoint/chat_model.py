@@ -32,7 +32,7 @@ LANGCHAIN = "langchain"
 CAN = Capabilities(remote=True, paid=True, json_schema=True, prefill=False, likelihoods=False)
 PARAMETERS: tuple[str, ...] = ("temperature", "max_tokens", "top_p", "seed")
 OPTIONAL = ("top_p", "seed")
-"""Parameters that some providers' models do not have; they are then left out."""
+"""Parameters that are left out for providers whose models do not have them."""
 
 MakeModel = Callable[[dict[str, Any]], BaseChatModel]
 
@@ -41,11 +41,11 @@ class ChatModelTransport(NoLikelihoods):
     """A chat model that a user plugs in, such as langchain-openai's ``ChatOpenAI``.
 
     Args:
-        chat_model: built with ``max_retries=0``, where it has such a setting: retries are the ledger's, or one limited
-            call would become many.
+        chat_model: built with ``max_retries=0``, if it has such a setting: the endpoint retries, and both together
+            would turn one rate-limited call into many.
 
     Raises:
-        BadInput: it would retry by itself.
+        BadInput: it is set to retry by itself.
     """
 
     can = CAN
@@ -69,7 +69,7 @@ class ChatModelTransport(NoLikelihoods):
 
 
 class ProviderTransport(NoLikelihoods):
-    """A model of any provider that LangChain knows. An answer of a schema comes by the model's own structured output.
+    """A model of any provider that LangChain knows. Answers in JSON use the model's own structured output.
 
     Args:
         make: returns the model with the given parameters; it retries nothing by itself.
@@ -101,7 +101,7 @@ class ProviderTransport(NoLikelihoods):
 
 
 def _structured(chat_model: BaseChatModel, schema: dict[str, Any], model: str) -> Any:
-    """Return the model held to a schema, by what its provider has for that."""
+    """Return the model with structured output of a schema, by the method that its provider has."""
     named = {"title": "answer", "description": "The answer.", **schema}
     strict = {"strict": True} if "strict" in inspect.signature(chat_model.with_structured_output).parameters else {}
     try:
@@ -132,7 +132,7 @@ async def _invoke(
 
 
 def _reply(found: AIMessage | dict[str, Any]) -> Reply:
-    """Return a message, or what a structured output gives with its raw message, as a reply."""
+    """Return a message, or a structured output with its raw message, as a reply."""
     message, parsed = (found["raw"], found["parsed"]) if isinstance(found, dict) else (found, None)
     parsed = parsed.model_dump(mode="json") if isinstance(parsed, BaseModel) else parsed
     refusal = message.additional_kwargs.get("refusal")
@@ -161,7 +161,7 @@ def make_provider_model(name: str, parameters: dict[str, Any]) -> BaseChatModel:
         return made
     except ImportError as error:
         raise BadInput(f"models: langchain needs a package for {name!r}: {error}") from error
-    except Exception as error:  # a missing key is another exception in each provider's package
+    except Exception as error:  # each provider's package raises another exception for a missing key
         reason = " ".join(str(error).split())
         raise BadInput(f"models: langchain cannot make {name!r}: {reason}; it is named provider:model") from error
 
@@ -171,7 +171,7 @@ async def _open(spec: Endpoint, settings: Settings) -> ProviderTransport:
 
 
 async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeResult:
-    # Providers have no common list of models: that package and key are there is what can be known for nothing.
+    # Providers have no common list of models; without a paid call only the package and the key can be checked.
     await asyncio.to_thread(make_provider_model, spec.model, {})
     return ProbeResult(url=LANGCHAIN, models=(spec.model,), seconds=0.0)
 

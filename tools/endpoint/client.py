@@ -29,22 +29,22 @@ from tools.endpoint.transport import Reply, Transport, likelihood_body
 T = TypeVar("T", bound=BaseModel)
 Asked = ChatCall | LikelihoodCall
 LIKELIHOOD = "likelihood"
-"""The finish reason of a recorded likelihood, whose text is the JSON of its record."""
+"""The finish reason of a recorded likelihood; its text is the JSON of the record."""
 
 BACKOFF = wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
-"""Seconds between tries where the server does not say: 0.5, 1, 2, 4... and up to half a second more."""
+"""Seconds between tries if the server does not say: 0.5, 1, 2, 4... and up to half a second more."""
 LONGEST_WAIT = 300.0
-"""Seconds; a server that asks for more is left alone, and the run can be resumed later."""
+"""Seconds; if a server asks for a longer wait, the call fails, and the run can be resumed later."""
 
 
 class LedgeredEndpoint:
     """A model for one run; see ``ChatEndpoint``.
 
-    A call that was sent is brought to its end and recorded, even when whoever asked for it is cancelled meanwhile:
-    its answer is paid for. A call that still waits for its turn is dropped.
+    A call that was sent is finished and recorded even if the task that asked for it is cancelled, since its answer is
+    paid for. A call that was not sent yet is dropped.
 
     Args:
-        transport: the way to the model.
+        transport: how the model is asked.
         ledger: recorded calls, and the run's budget.
         spec: the endpoint's name, prices and limits.
         run_id: the run that pays.
@@ -63,16 +63,16 @@ class LedgeredEndpoint:
 
     @property
     def can(self) -> Capabilities:
-        """What the way to the model can do."""
+        """What the transport can do."""
         return self.transport.can
 
     @property
     def limits(self) -> RateLimits:
-        """What the server last said is left of its rate limits."""
+        """What is left of the server's rate limits, as it last reported."""
         return self.transport.limits
 
     async def complete(self, call: ChatCall) -> Completion:
-        """Answer a call, from the ledger where it was answered before; see ``ChatEndpoint.complete``."""
+        """Answer a call, from the ledger if it was answered before; see ``ChatEndpoint.complete``."""
         recorded, paid = await self._recorded(call)
         return Completion(
             text=recorded.text,
@@ -103,7 +103,7 @@ class LedgeredEndpoint:
         return Likelihood.model_validate_json(recorded.text)
 
     async def _recorded(self, call: Asked) -> tuple[Call, bool]:
-        """Return the call as the ledger has it, and whether it was made and paid for now."""
+        """Return the recorded call, and whether it was made and paid for now."""
         key = call.key(self.spec.base_url, self.model)
         try:
             found = await self._join(call, key)
@@ -114,7 +114,7 @@ class LedgeredEndpoint:
         return found
 
     async def _join(self, call: Asked, key: str) -> tuple[Call, bool]:
-        """Return the recorded call, and whether it was made for this asker; the same call under way is joined."""
+        """Return the recorded call, and whether this caller made it; an equal call under way is joined."""
         share = await shared()
         slot = (id(self.ledger), key)
         while True:
@@ -129,7 +129,7 @@ class LedgeredEndpoint:
             except BudgetExceeded:
                 if not joined:
                     raise
-                # Another run's money ended, not ours: ask again as the payer.
+                # The other run's budget is used up, not ours: make the call for this run.
             except asyncio.CancelledError:
                 if pending.arrived:
                     await asyncio.wait({pending.task})
@@ -159,7 +159,7 @@ class LedgeredEndpoint:
                 made, error = await self._make(pending, health, call, key, body)
                 pending.arrived = True
                 error = noted(health, error, began, before=recorded is not None)
-                # In its slot still: whatever dies now loses no more answers than there are slots.
+                # Written before the slot is freed: a kill loses no more answers than there are slots.
                 cost = made.cost
                 await self.ledger.put(made)
         finally:
@@ -178,7 +178,7 @@ class LedgeredEndpoint:
         return body, most_it_can_cost(self.spec, body, tokens) if self.can.paid else 0.0
 
     def _account(self, share: Shared) -> Account:
-        # The dictionary is weak: an account lives while a call of its run does, and is read anew from the ledger after.
+        # The dictionary is weak: an account lives as long as a call of its run, and is then read from the ledger again.
         slot = (id(self.ledger), self.run_id)
         account = share.accounts.get(slot) or Account(self.ledger, self.run_id)
         return share.accounts.setdefault(slot, account)
@@ -245,10 +245,10 @@ def noted(health: Health, error: EndpointError | None, began: float, *, before: 
         health: of the call's endpoint.
         error: the last try's; ``None`` for an answer.
         began: when the first try began, in monotonic seconds.
-        before: whether the call had failed on an earlier visit too.
+        before: whether the call had also failed in an earlier attempt at the run.
 
     Returns:
-        The error itself, or ``EndpointUnreachable`` where so many calls failed in a row that the server must be down.
+        The error itself, or ``EndpointUnreachable`` if so many calls failed in a row that the server must be down.
     """
     now = time.monotonic()
     if error is None:
@@ -266,12 +266,12 @@ def noted(health: Health, error: EndpointError | None, began: float, *, before: 
 
 
 def worth_another_try(error: BaseException) -> bool:
-    """Return whether a failed try may pass, and soon enough to wait for it."""
+    """Return whether another try may succeed, and soon enough to wait for it."""
     return isinstance(error, TryAgain) and (error.after or 0.0) <= LONGEST_WAIT
 
 
 def seconds_to_wait(state: RetryCallState) -> float:
-    """Return the seconds before the next try: the server's own wish, else a growing and jittered time."""
+    """Return the seconds before the next try: what the server asks for, else exponential backoff with jitter."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.after if isinstance(error, TryAgain) else None
     return BACKOFF(state) if asked is None else asked

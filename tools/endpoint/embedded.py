@@ -1,6 +1,7 @@
 """The embedded endpoint: llama.cpp serves SmolLM2-135M-Instruct from this process, with no key and no network.
 
-What a call does not set is llama.cpp's own: ``top_k`` 40 and ``min_p`` 0.05, which keep so small a model from rambling.
+Parameters that a call does not set have llama.cpp's defaults: ``top_k`` 40 and ``min_p`` 0.05, which keep so small a
+model from rambling.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ SLOTS = 8
 MOST_SERVERS = 4
 """One server for each core up to this; each holds its own copy of the model, about 170 MB."""
 SLOT_TOKENS = 2048
-"""Prompt and completion of one call together."""
+"""Tokens of one call, prompt and completion together."""
 PROMPT_CACHE_MIB = 128
-"""Memory of each server for prompts that may come back; llama.cpp's own limit is 8 GB."""
+"""Memory of each server for prompts that may be asked again; llama.cpp's own limit is 8 GB."""
 IDLE_SECONDS = 60
-"""Without a call for so long, a server gives its memory back, for the training to use; it wakes up in a second."""
+"""A server without a call for so many seconds frees its memory for the training; it starts again in a second."""
 SILENT = -1
 """Below llama.cpp's lowest log level; failures come back as answers."""
 PATIENCE = 3600.0
-"""Seconds for one answer. The server is in this process and cannot be lost, so a busy machine is merely waited for."""
+"""Seconds for one answer. The server is in this process and cannot be lost: a slow answer only means a busy machine."""
 
 _lock = threading.Lock()
 _servers: list[Any] = []
@@ -51,10 +52,10 @@ class EmbeddedTransport:
     """This process's embedded servers as one; a call goes to the one with the fewest in flight.
 
     The servers start with the first call. The timeout of a call is not shorter than ``PATIENCE``. A server does not
-    tell the likelihood of a given text, so that comes from the same weights in the trainer's format.
+    report the likelihood of a given text, so that is computed with the same weights in the trainer's format.
 
     Args:
-        cache: where those are kept once they are unpacked.
+        cache: where those weights are kept once they are unpacked.
         servers: returns transports to each of the servers, which it starts.
     """
 

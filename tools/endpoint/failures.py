@@ -1,4 +1,4 @@
-"""What a failed try means: another try may help, or never will. Statuses and foreign errors become Corral's own."""
+"""What a failed try means: whether another may succeed. Statuses and foreign errors become Corral's own errors."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any
 from state.errors import CallRefused, EndpointError, EndpointFailing, EndpointRefused, EndpointUnreachable, RateLimited
 
 AGAIN = frozenset({408, 409, 425, 429})
-"""Client errors that may pass; every status from 500 may too."""
+"""Client errors after which another try may succeed, as after every status from 500."""
 DETAIL = 240
 """Characters kept of what a server says about its error."""
 OUT_OF_CREDIT = "insufficient_quota"
-"""OpenAI's code on a 429 that no waiting cures."""
+"""OpenAI's code on a 429 that does not pass by waiting."""
 NOT_REACHED = ("ConnectError", "ConnectTimeout", "ConnectorError", "ConnectionTimeout", "ConnectionRefused", "gaierror")
-"""Parts of the names of exceptions that say a connection was never made."""
+"""Parts of the names of exceptions that mean that no connection was made."""
 
 
 class TryAgain(Exception):
-    """A try failed in a way that may pass.
+    """A try failed, and another one may succeed.
 
     Attributes:
         error: what to raise when no try is left.
         after: seconds the server asks to wait, or ``None``.
-        limited: whether the server limits the key (429), so that another key may serve at once.
+        limited: whether the key is rate-limited (429), so that another key may succeed at once.
     """
 
     def __init__(self, error: EndpointError, after: float | None = None, *, limited: bool = False) -> None:
@@ -110,11 +110,11 @@ def said_by_server(body: str) -> str:
 
 
 def foreign(error: Exception, *, url: str, model: str) -> TryAgain | EndpointError:
-    """Return what an exception of somebody's client library means, by the status it carries or by its name.
+    """Return what an exception of a foreign client library means, by its status or by its name.
 
     Args:
         error: an exception of any LangChain chat model; the libraries share no base class.
-        url: what names the endpoint in the message.
+        url: how the message names the endpoint.
         model: the model that was asked.
     """
     response = getattr(error, "response", None)
@@ -133,7 +133,7 @@ def foreign(error: Exception, *, url: str, model: str) -> TryAgain | EndpointErr
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, what it was raised from, and so on: openai's own connection error does not tell its cause."""
+    """Yield an error and the chain of its causes: openai's own connection error does not name its cause."""
     told: BaseException | None = error
     while told is not None:
         yield told
@@ -146,7 +146,7 @@ def unreachable(url: str, error: Exception) -> EndpointUnreachable:
 
 
 def broken_off(url: str, error: Exception) -> EndpointFailing:
-    """Return the error for a connection that was made, and broke before the answer was here."""
+    """Return the error for a connection that broke before the answer had arrived."""
     return EndpointFailing(f"{url} broke the connection before its answer was here: {_cause(error)}.")
 
 

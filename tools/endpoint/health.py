@@ -1,4 +1,4 @@
-"""Whether an endpoint still answers: what tells a call that fails by itself from a server that is down. Pure."""
+"""Whether an endpoint is down, or only a single call fails. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from math import inf
 
 IN_A_ROW = 20
-"""Failed calls in a row, with none answered in between, after which the server is held to be down. At five judges an
-answer that is four answers' worth, so that one poisoned text alone stops nothing, while a server that is down costs
-fewer rows than one batch holds."""
+"""Failed calls in a row, with none answered in between, after which the server counts as down. With five judges for
+each answer these are the calls of four answers: one answer that breaks the server stops nothing, and a server that is
+down costs fewer rows than one batch has."""
 REST_SECONDS = 15.0
-"""How long a server that is down is not asked again: the calls that wait for their turn then end at once, instead of
-each going through its tries."""
+"""How many seconds a server that is down is not asked: calls that wait for their turn fail at once, without tries."""
 
 
 @dataclass
 class Health:
-    """How the calls to one model of one endpoint have gone of late. Times are seconds of one steady clock."""
+    """How recent calls to one model of one endpoint ended. Times are seconds of a monotonic clock."""
 
     answered_at: float = -inf
     """When the last answer came."""
@@ -24,21 +23,21 @@ class Health:
     """Calls in a row that failed while nothing was answered."""
     rests_until: float = -inf
     why: str = ""
-    """What the last rest is for."""
+    """The error for which the endpoint is not asked for a while."""
 
     def answered(self, now: float) -> None:
-        """Note that a call was answered: whatever failed before was not the server."""
+        """Note that a call was answered: earlier failures were not the server's."""
         self.answered_at = now
         self.failures = 0
         self.rests_until = -inf
 
     def failed(self, began: float, *, before: bool) -> bool:
-        """Note that a call failed after its tries, and return whether the server is held to be down.
+        """Note that a call failed after its tries, and return whether the server counts as down.
 
         Args:
-            began: when its first try began. Where another call was answered since, this one failed by itself.
-            before: whether the ledger knows it as failed from an earlier visit. It does not count again, so that a
-                text that fails by itself, with ever so many calls, ends as failed on a later visit.
+            began: when its first try began. If another call was answered since then, only this one failed.
+            before: whether the ledger has it as failed from an earlier attempt at the run. It is not counted again, so
+                that a text that always fails, however many calls it takes, ends as failed when the run is resumed.
         """
         if self.answered_at < began and not before:
             self.failures += 1
@@ -48,9 +47,9 @@ class Health:
         return down
 
     def rest(self, now: float, why: str) -> None:
-        """Ask nothing for a while."""
+        """Stop asking for a while."""
         self.rests_until, self.why = now + REST_SECONDS, why
 
     def resting(self, now: float) -> bool:
-        """Return whether the server is not to be asked."""
+        """Return whether the server must not be asked now."""
         return now < self.rests_until

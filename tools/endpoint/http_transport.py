@@ -1,7 +1,7 @@
 """HttpTransport: any OpenAI-compatible server by its URL, with several keys in turn.
 
-It speaks HTTP by aiohttp rather than by the openai package: a call costs a sixteenth of the processor time, and what it
-sends and takes is one small JSON object each way.
+It uses aiohttp and not the openai package: a call costs a sixteenth of the processor time, and is only one small JSON
+object each way.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tools.endpoint.transport import NoLikelihoods, Reply, chat_body
 from tools.settings import Settings
 
 BYTES_A_TOKEN = 4
-"""Used only where a server does not count its tokens: the usual figure for English."""
+"""Used only if a server does not report its tokens: the usual figure for English."""
 NOT_THERE = (404, 405, 501)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -42,17 +42,17 @@ CAN = Capabilities(remote=True, paid=True, json_schema=True, prefill=False, like
 
 
 class HttpTransport(NoLikelihoods):
-    """A server that speaks OpenAI's chat completions.
+    """A server with OpenAI's chat completions API.
 
     Args:
         base_url: up to, and without, ``/chat/completions``.
-        keys: API keys, used in turn; a key that is limited or refused gives way to the next at once.
+        keys: API keys, used in turn; if one is rate-limited or refused, the next is tried at once.
 
     Attributes:
-        limits: what the last answer to a chat said is left.
+        limits: what is left of the rate limits, as the last answer reported.
 
     Raises:
-        BadInput: the URL carries a password, which would end in records and logs.
+        BadInput: the URL contains a password, which would end up in records and logs.
     """
 
     can = CAN
@@ -73,7 +73,7 @@ class HttpTransport(NoLikelihoods):
         """Return the request as it is sent."""
         body = chat_body(call, model)
         if self.host == "api.openai.com":
-            # Its reasoning models refuse the older name; every other server knows that one alone, or both.
+            # OpenAI's reasoning models refuse the older name; every other server knows only that one, or both.
             body["max_completion_tokens"] = body.pop("max_tokens")
         return body
 
@@ -83,10 +83,10 @@ class HttpTransport(NoLikelihoods):
         return read_completion(await self._post_with_keys(body, timeout), body, self.base_url)
 
     async def models(self, timeout: float = 10.0) -> list[str] | None:
-        """Return the names that the server lists at ``/models``, or ``None`` where it has no list but does take chats.
+        """Return the names that the server lists at ``/models``, or ``None`` if it has no list but accepts chats.
 
         Raises:
-            TryAgain: the server fails or limits at the moment.
+            TryAgain: the server fails, or its rate limit is reached.
             EndpointError: no connection, or a key that is refused.
         """
         for number, key in enumerate(self.keys or ("",), start=1):
@@ -94,7 +94,7 @@ class HttpTransport(NoLikelihoods):
             if status in (401, 403) and len(self.keys) > 1:
                 raise EndpointRefused(f"{self.base_url} refuses key {number} of {len(self.keys)} in OPENAI_API_KEY.")
         if status in NOT_THERE:
-            # An empty request costs nothing: where chats are taken, it is refused as such.
+            # An empty request costs nothing: a server that accepts chats refuses it as invalid.
             status, text, headers = await self._exchange("POST", "/chat/completions", {}, key, timeout)
             if status in (400, 422):
                 return None
@@ -202,7 +202,7 @@ def _parsed(text: str, url: str) -> dict[str, Any]:
 
 
 def _no_completion(url: str, text: str) -> TryAgain:
-    # A gateway answers so for one call when what stands behind it breaks, a server of another kind for all.
+    # A gateway answers like this for one call if the server behind it breaks; a server of another kind for all.
     said = said_by_server(text)
     return TryAgain(EndpointFailing(f"{_no_api(url)}{f' It says: {said}' if said else ''}"))
 
@@ -214,7 +214,7 @@ def _no_api(url: str) -> EndpointRefused:
 
 
 def _best_hope(failures: list[TryAgain | EndpointError]) -> TryAgain | EndpointError:
-    """Return the failure to act on, of one for each key: the limited key that is free first, else the last failure."""
+    """Return which key's failure counts: that of the limited key which is free first, else the last one."""
     limited = [failed for failed in failures if isinstance(failed, TryAgain) and failed.limited]
     return min(limited, key=lambda failed: failed.after or 0.0) if limited else failures[-1]
 
@@ -227,8 +227,8 @@ async def probe_server(server: HttpTransport, model: str | None) -> ProbeResult:
     """Ask a server for its models; arguments and errors as for ``tools.endpoint.probe``.
 
     Args:
-        server: whom.
-        model: the one that it must have; ``None`` where the server alone is meant.
+        server: the server.
+        model: the model that it must have; ``None`` if any will do.
     """
     started = time.monotonic()
     try:
@@ -245,7 +245,7 @@ async def probe_server(server: HttpTransport, model: str | None) -> ProbeResult:
 
 
 def _has(models: tuple[str, ...], model: str, host: str) -> bool:
-    # Ollama lists NAME:latest for NAME, Gemini models/NAME; Azure lists what can be deployed rather than what is.
+    # Ollama lists NAME:latest for NAME, Gemini models/NAME; Azure lists what can be deployed, and not what is.
     return bool({model, f"{model}:latest", f"models/{model}"} & set(models)) or host.endswith(".azure.com")
 
 

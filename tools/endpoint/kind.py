@@ -1,4 +1,4 @@
-"""Kind: what the word, or the URL, in an endpoint's ``base_url`` stands for. Each file of a transport has one."""
+"""Kind: what an endpoint's ``base_url`` means, a word or a URL. Each transport's file defines one."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ProbeResult(Record):
     """An endpoint that is up, takes the key and has the model."""
 
     url: str
-    """Where it was found; the embedded server's own URL on loopback."""
+    """Its URL; for the embedded server the one on loopback."""
     models: tuple[str, ...]
-    """What it lists; empty where it has no list."""
+    """The models that it lists; empty if it has no list."""
     seconds: float = Field(ge=0)
     """How long the answer took."""
 
@@ -47,13 +47,13 @@ def _not_here(model: str) -> str | None:
 
 @dataclass(frozen=True)
 class Kind:
-    """One way to a model.
+    """One kind of endpoint.
 
     Attributes:
         can: what it can do.
         open: returns the transport of an endpoint; nothing is asked of it yet.
-        probe: asks an endpoint for its models, for nothing; with ``True`` the server alone is meant, whatever models it
-            has. It raises what ``tools.endpoint.probe`` says.
+        probe: asks an endpoint for its models, which costs nothing; with ``True`` any model will do. It raises what
+            ``tools.endpoint.probe`` says.
         ledger_model: returns the name under which the ledger keeps a model's calls; it may read the model's files.
         weights_here: returns the name of the weights on this machine that answer for a model, as ``models.base`` names
             them; ``None`` where the weights are elsewhere.
@@ -67,9 +67,9 @@ class Kind:
 
 
 def one_for_each(make: Callable[[*Places], T]) -> Callable[[*Places], T]:
-    """Return the maker of one transport for each place, whoever asks at the same time.
+    """Return a function that makes one transport for each place, even if several tasks ask at the same time.
 
-    A transport knows whose turn it is among keys and servers.
+    A transport must be shared, since it takes its keys and servers in turn.
     """
     made: dict[Any, T] = {}
     making = threading.Lock()

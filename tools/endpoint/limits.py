@@ -1,4 +1,4 @@
-"""What a server says is left of its rate limits, in the headers that OpenAI made common."""
+"""What is left of a server's rate limits, from the headers that OpenAI introduced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 def read_limits(headers: Mapping[str, str]) -> RateLimits:
     """Return what ``x-ratelimit-remaining-*`` and ``x-ratelimit-reset-*`` say; ``None`` for what they do not.
 
-    Where both requests and tokens have a reset, the later one counts: by then there is room for either.
+    If requests and tokens have a reset each, the later one counts: by then both are allowed again.
     """
     resets = [read_duration(headers.get(f"x-ratelimit-reset-{kind}", "")) for kind in ("requests", "tokens")]
     return RateLimits(

@@ -1,4 +1,4 @@
-"""What all endpoints of one event loop share: connections, limits, accounts, calls under way, and how they fared.
+"""What all endpoints of one event loop share: connections, limits, accounts, calls under way, and how they ended.
 
 Asyncio's objects belong to one loop, and a process may have several (CrewAI's sync calls, the server, tests).
 """
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LAST_ANSWERS_SECONDS = 60.0
-"""How long an orderly end waits for answers that are paid for."""
+"""How many seconds an orderly end waits for answers that are paid for."""
 CONNECT_SECONDS = 10.0
-"""How long a connection may take to stand; the wait for an answer has its own limit."""
+"""How many seconds connecting may take; the wait for an answer has its own limit."""
 
 
 @dataclass(eq=False)
@@ -36,16 +36,16 @@ class PendingCall:
     task: asyncio.Task[tuple[Call, bool]] = field(init=False)
     waiters: int = 0
     sent: bool = False
-    """It may have reached the server, which then bills it."""
+    """It may have reached the server, which then charges for it."""
     arrived: bool = False
-    """Its answer is here, and is being written."""
+    """Its answer has arrived and is being written."""
     remote: bool = True
-    """Somebody else answers it, and may want to be paid."""
+    """Another machine answers it, and may charge for it."""
 
 
 @dataclass
 class Shared:
-    """The shared things of one loop."""
+    """What the endpoints of one loop share."""
 
     session: aiohttp.ClientSession
     limits: dict[tuple[str, int], asyncio.Semaphore] = field(default_factory=dict)
@@ -54,11 +54,11 @@ class Shared:
     healths: dict[tuple[str, str], Health] = field(default_factory=dict)
 
     def limit(self, url: str, concurrency: int) -> asyncio.Semaphore:
-        """Return the limit on calls in flight to a URL; whoever names the same two shares it."""
+        """Return the limit on calls in flight to a URL; equal arguments share one."""
         return self.limits.setdefault((url, concurrency), asyncio.Semaphore(concurrency))
 
     def health(self, url: str, model: str) -> Health:
-        """Return how the calls to a model at a URL have gone, whoever made them."""
+        """Return how the calls of all runs to a model at a URL ended."""
         return self.healths.setdefault((url, model), Health())
 
     def start(
@@ -72,14 +72,14 @@ class Shared:
         return call
 
     def drop(self, slot: tuple[int, str], call: PendingCall) -> None:
-        """Cancel a call that nobody waits for; whoever asks for it now starts it anew."""
+        """Cancel a call that nobody waits for; if it is asked again, it starts anew."""
         self._forget(slot, call)
         call.task.cancel()
 
     def _ended(self, slot: tuple[int, str], call: PendingCall, task: asyncio.Task[tuple[Call, bool]]) -> None:
         self._forget(slot, call)
         if not task.cancelled():
-            # Looked at, so that asyncio does not complain of a failed call that nobody waited for.
+            # Read, so that asyncio does not warn about a failed call that nobody waited for.
             task.exception()
 
     def _forget(self, slot: tuple[int, str], call: PendingCall) -> None:
@@ -95,7 +95,7 @@ async def shared() -> Shared:
     loop = asyncio.get_running_loop()
     if loop not in _shared:
         life = _life(loop)
-        # This never yields to another task, so the first asker has made it before the second looks.
+        # Nothing here yields to another task, so two callers never both create it.
         _shared[loop] = (await anext(life), life)
     return _shared[loop][0]
 

@@ -1,4 +1,4 @@
-"""Answers as JSON of a pydantic model: the schema that is sent, the reading of the answer, and the second question."""
+"""Answers as JSON of a pydantic model: the schema that is sent, how the answer is read, and the second question."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T", bound=BaseModel)
 SHOWN = 1000
 """Characters of a wrong answer that are shown to the model again: small models have small windows."""
 PROBLEMS = 4
-"""Problems named at a time."""
+"""The most problems that are named at a time."""
 
 
 @lru_cache(maxsize=256)
@@ -45,7 +45,7 @@ def _strict(schema: Any, *, named: bool = False) -> Any:
 
 
 def read_answer(model: type[T], completion: Completion) -> T | str:
-    """Return the answer as an instance of the model, or what is wrong with it, in words for the one who wrote it."""
+    """Return the answer as an instance of the model, or what is wrong with it, in words for the model."""
     text = completion.text.strip()
     if text.startswith("```"):
         text = text.strip("`").removeprefix("json")

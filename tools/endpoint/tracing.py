@@ -14,10 +14,10 @@ async def traced(
     """Send a call, traced under the step that makes it.
 
     Args:
-        send: makes the call, with its retries; what it raises is traced and passed on.
+        send: makes the call, with its retries; its exceptions are traced and passed on.
         body: the request as it is sent.
         purpose: what the call is for; the trace's name.
-        metadata: what else is known of it, such as its run.
+        metadata: what else is known about it, such as its run.
     """
     from langsmith import traceable
 

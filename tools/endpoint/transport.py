@@ -16,7 +16,7 @@ class Reply(Record):
     """What came back for one try."""
 
     text: str
-    """The answer; where the model refused, its refusal."""
+    """The answer, or the refusal if the model refused."""
     finish_reason: str
     """``stop``, ``length``, ``refusal``, or what else the server says."""
     prompt_tokens: int = Field(0, ge=0)
@@ -24,11 +24,11 @@ class Reply(Record):
 
 
 class Transport(Protocol):
-    """A way to a model."""
+    """How a model is asked: over HTTP, in this process, in a process of ours."""
 
     can: Capabilities
     limits: RateLimits
-    """What the server last said is left of its rate limits; empty where it does not tell."""
+    """What is left of the server's rate limits, as it last reported; empty if it does not report them."""
 
     def body(self, call: ChatCall, model: str) -> dict[str, Any]:
         """Return the request as it is sent, without secrets; the ledger keeps it."""
@@ -43,7 +43,7 @@ class Transport(Protocol):
             timeout: seconds to wait for the answer.
 
         Raises:
-            TryAgain: it failed in a way that may pass.
+            TryAgain: it failed, and another try may succeed.
             EndpointError: it failed, and another try will not help.
         """
         ...
@@ -59,10 +59,10 @@ class Transport(Protocol):
 
 
 class NoLikelihoods:
-    """What a transport without likelihoods says when it is asked for one."""
+    """The likelihood method of a transport that computes none."""
 
     async def likelihood(self, call: LikelihoodCall, model: str) -> Likelihood:
-        """Refuse."""
+        """Raise ``CallRefused``."""
         raise CallRefused(f"the endpoint of {model!r} does not tell how likely a given text is")
 
 

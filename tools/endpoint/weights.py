@@ -46,7 +46,7 @@ class WeightsTransport:
         return chat_body(call, model)
 
     async def send(self, call: ChatCall, model: str, timeout: float) -> Reply:
-        """Complete one chat. There is no time limit: the processes are ours, and a busy machine is merely waited for.
+        """Complete one chat. There is no time limit: the processes are ours, so a slow answer means a busy machine.
 
         Raises:
             CallRefused: an answer of a JSON schema is asked, or the prompt cannot be read.
@@ -113,7 +113,7 @@ async def ask(pool: ModelPool, make: Callable[[int], Request], model: str) -> Dr
 
 
 def turns_of(messages: tuple[Message, ...]) -> Turns:
-    """Return messages as a model process reads them: without half surrogate pairs, which no line can hold."""
+    """Return messages as a model process reads them: without half surrogate pairs, which UTF-8 cannot encode."""
     return tuple({name: writable(str(text)) for name, text in turn.items()} for turn in messages)
 
 
@@ -123,10 +123,10 @@ _looking = threading.Lock()
 def pool_of(model: str, cache_folder: Path) -> ModelPool:
     """Return the processes of a model: ``embedded``, a folder, a hub's name, or an adapter's folder; blocks.
 
-    Whoever asks for the same weights gets the same processes, which hold gigabytes.
+    Equal weights share their processes, which hold gigabytes.
 
     Raises:
-        BadInput: the model is not here.
+        BadInput: the model is not on this machine.
         StorageError: the embedded model cannot be unpacked.
     """
     with _looking:
@@ -142,7 +142,7 @@ def _pool(model: str, ledger_name: str, cache_folder: Path) -> ModelPool:
 
 
 def ledger_model(model: str, cache_folder: Path) -> str:
-    """Return the name of weights in the ledger: a folder's tells what its files hold, for others may come there."""
+    """Return the name of weights in the ledger; a folder's has a hash of its files, since they may be replaced."""
     folder = Path(model).expanduser()
     if (folder / ADAPTER_CONFIG).is_file():
         return f"{model}@{adapter_identity(folder, find_base(folder, None, cache_folder))[:8]}"
@@ -159,7 +159,7 @@ async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeRe
 
 
 def _look(model: str, cache_folder: Path) -> None:
-    """Demand weights where they should lie; what takes long, unpacking and fetching, waits for the first call."""
+    """Check that the weights exist; unpacking and downloading, which take long, wait for the first call."""
     if model == EMBEDDED:
         embedded_model()
     elif Path(model).expanduser().exists() or not HUB_NAME.fullmatch(model):

@@ -1,4 +1,4 @@
-"""Whoever judges, and the judging of many items at once."""
+"""What a judge is, and how it judges many items at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.sources.items import Item
 
 
 class Judge(Protocol):
-    """Whatever judges answers; ``CrewJudge`` does."""
+    """What judges answers, such as ``CrewJudge``."""
 
     identity: str
     """What it is known by, in records and calibrations."""
@@ -24,12 +24,12 @@ class Judge(Protocol):
     async def prefer(
         self, sample: Sample, first: Candidate, second: Candidate, context: Mapping[str, Any] | None = None
     ) -> Preference:
-        """Choose between two answers, asked in both orders; see ``CrewJudge.prefer``."""
+        """Choose between two answers, shown in both orders; see ``CrewJudge.prefer``."""
         ...
 
 
 async def judge_items(judge: Judge, items: Sequence[Item]) -> list[Judgement]:
-    """Judge all items at once, in their order; how many calls are in flight is the endpoint's business.
+    """Judge all items at once, in their order; the endpoint limits how many calls are in flight.
 
     Raises:
         BudgetExceeded, EndpointUnreachable, EndpointRefused: as for ``CrewJudge.judge``; the first one, after all

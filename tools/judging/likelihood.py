@@ -1,4 +1,4 @@
-"""What a small model's likelihoods say of an answer, where what it writes says nothing.
+"""What a small model's likelihoods tell about an answer, since the scores that it writes are noise.
 
 Two measures:
 
@@ -20,7 +20,7 @@ from tools.endpoint.chat import ChatEndpoint, Likelihood, LikelihoodCall, user_m
 QUESTION = "Is this answer correct and helpful?"
 YES, NO = ("Yes", "yes", " Yes", " yes"), ("No", "no", " No", " no")
 PROMPT_CHARACTERS, ANSWER_CHARACTERS = 2800, 2800
-"""The most that is read of each, about 700 tokens: the end of a longer prompt and the start of a longer answer."""
+"""The most characters that are read of each, about 700 tokens: the end of a prompt and the start of an answer."""
 PURPOSE = "judge.likelihood"
 
 
@@ -33,7 +33,7 @@ class Likelihoods(Record):
 
 
 async def measure(endpoint: ChatEndpoint, prompt: str, answer: str) -> Likelihoods:
-    """Measure one answer, by three calls.
+    """Measure one answer with three calls.
 
     Args:
         endpoint: a model that gives likelihoods.
@@ -61,6 +61,6 @@ async def _likelihood(endpoint: ChatEndpoint, prompt: str, answer: str, next_wor
 
 
 def _log_sum(logarithms: Sequence[float]) -> float:
-    """Return the logarithm of the sum of what these are the logarithms of."""
+    """Return the logarithm of the sum of the numbers with these logarithms."""
     most = max(logarithms)
     return most + math.log(math.fsum(math.exp(one - most) for one in logarithms))

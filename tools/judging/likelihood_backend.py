@@ -1,8 +1,8 @@
 """The likelihood judge: the same crew, whose members answer from likelihoods and checks instead of written scores.
 
 A model of 135 million parameters writes the same score for good and bad answers. All five judges therefore start from
-the same two likelihoods, and only the checks make their scores differ. A judgement of theirs is
-shown as the likelihood judge's everywhere.
+the same two likelihoods, and only the checks make their scores differ. Wherever their judgement is
+shown, it is called the likelihood judge's.
 """
 
 from __future__ import annotations

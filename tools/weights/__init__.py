@@ -1,1 +1,1 @@
-"""A model on this machine: files, chat template, answers and likelihoods. It does not know what they are for."""
+"""A model on this machine: files, chat template, answers and likelihoods, whatever they are used for."""

@@ -1,4 +1,4 @@
-"""Any PEFT adapter on disk: which base it belongs to, whether it fits, and what tells it from others."""
+"""Any PEFT adapter on disk: which base it belongs to, whether it fits, and its hash."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def find_base(adapter: Path, named: str | None, cache: Path) -> Path:
     Args:
         adapter: a PEFT adapter's folder.
         named: the base as a person names it (``embedded``, a folder, or a name on the hub); without it, the one in the
-            adapter's own configuration. An adapter that Corral trained on the embedded model names the folder that
-            that was unpacked into, in some cache; the embedded model of this installation is taken if it is the same.
+            adapter's own configuration. An adapter that Corral trained on the embedded model names the folder into
+            which that was unpacked, in any cache; the embedded model of this installation is used if it is the same.
         cache: where the unpacked embedded model is kept.
 
     Raises:
@@ -50,7 +50,7 @@ def weights_file(adapter: Path) -> Path:
     """Return the adapter's weights.
 
     Raises:
-        BadInput: there are none, or pickled ones alone: reading those would run what stands in them.
+        BadInput: there are none, or only pickled ones, which would run code when they are read.
     """
     if (found := adapter / ADAPTER_WEIGHTS).is_file():
         return found
@@ -64,14 +64,14 @@ def weights_file(adapter: Path) -> Path:
 def check_fit(adapter: Path, base: Path) -> None:
     """Refuse an adapter whose weights are not those that its configuration asks of this base, by name and shape.
 
-    PEFT itself would leave out what it cannot place, and evaluate the rest. No weights are loaded.
+    PEFT itself would skip weights that it cannot place, and use the rest. No weights are loaded.
 
     Raises:
         BadInput: it does not fit; one line that names a weight.
     """
     try:
         wanted, held = _wanted(adapter, base), _held(weights_file(adapter))
-    except Exception as error:  # PEFT, transformers and safetensors raise all sorts over files that are not theirs
+    except Exception as error:  # PEFT, transformers and safetensors raise any exception on files of another format
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise BadInput(f"the adapter {adapter} cannot be put on the base {base}: {reason}") from error
     wrong = sorted(name for name in wanted.keys() | held.keys() if wanted.get(name) != held.get(name))
@@ -101,7 +101,7 @@ def _configuration(adapter: Path) -> dict[str, Any]:
 
 
 def _embedded(name: str, cache: Path) -> Path | None:
-    """Return the unpacked embedded model where ``name`` is a folder of that very name, wherever it lay."""
+    """Return the unpacked embedded model if ``name`` is a folder of the same name, in whatever place."""
     try:
         stem = embedded_model().stem.lower()
     except BadInput:
@@ -124,7 +124,7 @@ def _wanted(adapter: Path, base: Path) -> Shapes:
             "it is a learned prompt; what can be merged into the base's weights is evaluated, such as LoRA"
         )
     if hasattr(config, "init_lora_weights"):
-        # Some ways to begin, such as PiSSA, read the base's weights.
+        # Some initialisations, such as PiSSA, read the base's weights.
         config.init_lora_weights = True
     with warnings.catch_warnings(action="ignore"), torch.device("meta"):
         model = get_peft_model(AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(base))), config)

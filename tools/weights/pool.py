@@ -1,8 +1,8 @@
 """The model processes of this machine: one for each core (one on a GPU), which start with the first request.
 
-Many requests are decoded together by each, in the number format that the hardware computes fast in. On a CPU that gives
-more tokens for a second of computing than llama.cpp's server does with one model of this size (docs/experiments.md),
-and any Hugging Face folder and any PEFT adapter will do.
+Each decodes many requests together, in the number format in which the hardware is fast. On a CPU that gives more tokens
+for a second of computing than llama.cpp's server with a model of this size (docs/experiments.md), and it works with any
+Hugging Face folder and any PEFT adapter.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ProcessLost(Exception):
 
 
 class ModelPool:
-    """A model folder, loaded by processes of its own. They end after a while without a request.
+    """The processes that hold one model. They end after a while without a request.
 
     Args:
         base: a local Hugging Face folder.
@@ -42,7 +42,7 @@ class ModelPool:
         _open.add(self)
 
     async def ask(self, make: Callable[[int], Request]) -> Reply:
-        """Return the reply to a request. There is no time limit: a busy machine is merely waited for.
+        """Return the reply to a request. There is no time limit: a slow reply only means a busy machine.
 
         Args:
             make: returns the request of a given number.
@@ -51,7 +51,7 @@ class ModelPool:
             ProcessLost: the process ended before it replied.
         """
         process = min(self.processes, key=lambda one: one.claimed)
-        # Counted here and now: many requests choose before the first of them has reached its process.
+        # Counted at once: many requests choose a process before the first of them has reached it.
         process.claimed += 1
         try:
             return await asyncio.wrap_future(await asyncio.to_thread(process.ask, make))
@@ -71,7 +71,7 @@ def release_idle() -> None:
 
 
 class ModelProcess:
-    """One model process, and the requests it has."""
+    """One model process and its requests."""
 
     def __init__(self, base: Path, adapter: Path | None) -> None:
         weights = [str(base), *([str(adapter)] if adapter else [])]
@@ -85,11 +85,11 @@ class ModelProcess:
 
     @property
     def running(self) -> subprocess.Popen[str] | None:
-        """The system's process; ``None`` before the first request and after the last."""
+        """The running process; ``None`` before the first request and after the last."""
         return self._process
 
     def ask(self, make: Callable[[int], Request]) -> Future[Reply]:
-        """Send a request, starting the process where it does not run; blocks for as long as a line takes."""
+        """Send a request, and start the process if it does not run; blocks while one line is written."""
         request = make(next(self._numbers))
         reply: Future[Reply] = Future()
         with self._lock:
@@ -99,12 +99,12 @@ class ModelProcess:
             try:
                 process.stdin.write(request.model_dump_json() + "\n")
                 process.stdin.flush()
-            except OSError:  # it ended this moment, and its reader is about to say so
+            except OSError:  # it has just ended, and its reader will report that
                 self._lost(process, "it had ended")
         return reply
 
     def release(self) -> None:
-        """End the process where it has nothing to do."""
+        """End the process if it has nothing to do."""
         with self._lock:
             process = self._process
             if process is None or self._asked:
@@ -144,7 +144,7 @@ class ModelProcess:
             self._lost(process, reason)
 
     def _lost(self, process: subprocess.Popen[str], reason: str) -> None:
-        """Fail what the ended process was asked; must hold the lock."""
+        """Fail the requests of a process that ended; the caller holds the lock."""
         if self._process is not process:
             return
         self._process, asked = None, list(self._asked.values())

@@ -1,7 +1,7 @@
 """Child processes that stream JSON lines and never outlive their parent.
 
 The parent holds the write end of the child's stdin and never writes: when the parent dies, by whatever signal, the
-child reads end-of-file and ends itself. That also works through a launcher between the two, which hands its stdin on.
+child reads end-of-file and ends itself. That also works through a launcher between the two, which passes its stdin on.
 On Linux the kernel ends the child as well when its direct parent, the launcher, dies; elsewhere the child polls.
 """
 
@@ -24,7 +24,7 @@ from state.errors import StorageError, TrainingError
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE_LIMIT = 2**24
-"""Bytes of one JSON line at most."""
+"""The most bytes of one JSON line."""
 QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -38,11 +38,11 @@ QUIET = {
 
 
 def child_environment(threads: int) -> dict[str, str]:
-    """Return this process's environment for a child that computes: quiet, offline, with so many threads.
+    """Return the environment of a child that computes: this process's, offline, with so many threads.
 
-    The base model is always a local folder by then, so a child has no business on the network.
+    The base model is always a local folder by then, so a child needs no network.
     """
-    # Threads that spin while they wait stall each other on a busy machine: with this, two cost the CPU of one.
+    # Threads that spin while they wait slow each other down on a busy machine: with this, two take the CPU time of one.
     policy = {"OMP_WAIT_POLICY": "PASSIVE"}
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
@@ -50,15 +50,15 @@ def child_environment(threads: int) -> dict[str, str]:
 
 
 async def stream_child(command: Sequence[str], log: Path, threads: int) -> AsyncGenerator[dict[str, Any], None]:
-    """Run a command and yield the JSON objects it prints, a line each; end it when the caller leaves.
+    """Run a command and yield the JSON objects it prints, one a line; end it when the caller stops reading.
 
     Args:
         command: program and arguments.
-        log: gets the child's stderr, appended.
+        log: the file to which the child's stderr is appended.
         threads: compute threads of the child.
 
     Raises:
-        TrainingError: it ended with another code than 0; the message has the log's last lines.
+        TrainingError: its exit code was not 0; the message has the log's last lines.
         StorageError: the log cannot be written.
     """
     try:
@@ -101,7 +101,7 @@ async def _end(child: asyncio.subprocess.Process) -> None:
 
 
 def last_lines(log: Path, count: int = 6) -> str:
-    """Return the last lines of a log in one line, for an error message."""
+    """Return the last lines of a log as one line, for an error message."""
     try:
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     except OSError:
@@ -135,7 +135,7 @@ def _watch_parent(parent: int) -> None:
 
 
 class JsonLines:
-    """The child's real stdout. Everything else that prints goes to stderr, so no library can break a line."""
+    """The child's real stdout. Everything else that prints goes to stderr, so that no library can break a line."""
 
     def __init__(self) -> None:
         self._stream: IO[str] = os.fdopen(os.dup(1), "w", encoding="utf-8")

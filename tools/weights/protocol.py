@@ -1,4 +1,4 @@
-"""What a model process is asked and what it answers: JSON lines, one record each way, told apart by their fields."""
+"""Requests to a model process and its replies: one JSON line each; their fields show which is which."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from state.records import Record
 Turns = tuple[dict[str, str], ...]
 """Chat turns: ``role``, ``content``, and for a user ``input`` where the content ends with an input of its own."""
 NOT_LOADED = -1
-"""The number of the line that says why the weights cannot be used."""
+"""The number of the reply that says why the weights cannot be used."""
 
 
 class Draw(Record):
-    """A completion is wanted."""
+    """A request for a completion."""
 
     number: int
-    """Names the answer."""
+    """The reply has the same number."""
     turns: Turns
     noise: str = ""
-    """What the random numbers follow from; the same noise gives the same completion, but for rounding."""
+    """Seed of the random numbers; the same one gives the same completion, except for rounding."""
     temperature: float = Field(ge=0)
     """0 for the greedy completion."""
     top_p: float = Field(gt=0, le=1)
@@ -35,22 +35,22 @@ class Drawn(Record):
     """Whether the model ended by itself, rather than at ``max_tokens``."""
     prompt_tokens: int = 0
     tokens: int = 0
-    """Tokens of the completion, the end token not among them."""
+    """Tokens of the completion, without the end token."""
     failed: str = ""
     """Why there is none."""
 
 
 class Score(Record):
-    """The likelihood of a given text is wanted."""
+    """A request for the likelihood of a given text."""
 
     number: int
     turns: Turns
     completion: str
     """The answer to the turns whose likelihood is wanted; it may be empty."""
     with_end: bool = False
-    """Whether the end token after the completion counts, too."""
+    """Whether the end token after the completion counts as well."""
     next_words: tuple[str, ...] = ()
-    """Words of whose first token the likelihood is wanted, as the very next one after the turns."""
+    """Words: the likelihood of the first token of each is wanted, directly after the turns."""
 
 
 class Scored(Record):
@@ -58,11 +58,11 @@ class Scored(Record):
 
     number: int
     log_likelihood: float = 0.0
-    """Of all tokens of the completion together, given the turns; at most 0."""
+    """Sum over all tokens of the completion, given the turns; at most 0."""
     tokens: int = 0
-    """Tokens that count."""
+    """How many tokens count."""
     next_words: tuple[float, ...] = ()
-    """Of each of the words that were asked for."""
+    """Log-likelihood of each of the words that were asked for."""
     prompt_tokens: int = 0
     failed: str = ""
     """Why there are none."""

@@ -1,7 +1,7 @@
-"""The key-value cache of rows that come and go: a finished row's slot is taken by the next prompt.
+"""The key-value cache of a changing batch: the next prompt takes the slot of a finished row.
 
-All rows end in the same column, whatever their length, so that one step writes one column for all of them and a new row
-is copied in to the left of it. Rotary positions are in the keys already, so a row's columns may lie anywhere.
+All rows end in the same column, whatever their length, so that one step writes one column for all of them, and a new
+row is copied in to its left. Rotary positions are already applied to the keys, so a row's columns may be anywhere.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import torch
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-SPARE = 32
-"""Columns of room for new tokens: where it is used up, all columns move left, which copies the cache once."""
+NEW_COLUMNS = 32
+"""Free columns for new tokens. When they are used up, all columns move to the left, which copies the cache once."""
 
 
 class _Columns:
-    """The columns in use, alike in every layer: ``start`` to ``end``."""
+    """The columns in use, the same in every layer: ``start`` to ``end``."""
 
     def __init__(self) -> None:
         self.start = 0
@@ -63,10 +63,10 @@ class Slots:
         """Copy rows in.
 
         Args:
-            prefilled: the shared head, then what is each row's own, padded on the left.
+            prefilled: the shared head, then the rest of each row, padded on the left.
             rows: slot to fill, row of ``prefilled`` and its length in tokens, for each.
-            longest: tokens of the longest row, those that are here already among them.
-            living: tokens of the longest row that is here already, 0 for none.
+            longest: tokens of the longest row, including the rows already in the cache.
+            living: tokens of the longest row already in the cache; 0 for none.
         """
         self._make_room(prefilled, longest, living)
         end, head = self._columns.end, self._shared
@@ -77,7 +77,7 @@ class Slots:
                     mine[slot, :, end - length + head : end] = new[row, :, new.shape[2] - (length - head) :]
 
     def before_step(self, longest: int) -> None:
-        """Use no more columns than the longest row has, and have room for one more."""
+        """Use no more columns than the longest row has, and make sure that one more is free."""
         columns = self._columns
         if columns.end == self.cache.layers[0].keys.shape[2]:
             self._move(longest, longest)
@@ -88,7 +88,7 @@ class Slots:
         self._columns.end += 1
 
     def keep(self, slots: Sequence[int]) -> None:
-        """Drop all rows but these; they are numbered anew, in this order."""
+        """Keep only these rows, in this order."""
         for layer in self.cache.layers:
             layer.keys, layer.values = layer.keys[list(slots)], layer.values[list(slots)]
 
@@ -104,10 +104,10 @@ class Slots:
             self._move(living, longest)
 
     def _empty(self, like: torch.Tensor, longest: int) -> torch.Tensor:
-        return like.new_zeros(self._count, like.shape[1], longest + SPARE, like.shape[3])
+        return like.new_zeros(self._count, like.shape[1], longest + NEW_COLUMNS, like.shape[3])
 
     def _move(self, width: int, end: int) -> None:
-        """Move the last ``width`` columns so that they end at ``end``, with room after it."""
+        """Move the last ``width`` columns so that they end at ``end``, with free columns after it."""
         old = self._columns.end
         for layer in self.cache.layers:
             layer.keys = _moved(layer.keys, old - width, old, end)
@@ -117,7 +117,7 @@ class Slots:
 
 def _moved(held: torch.Tensor, start: int, stop: int, end: int) -> torch.Tensor:
     kept = held[:, :, start:stop].clone()
-    if held.shape[2] < end + SPARE:
-        held = held.new_zeros(*held.shape[:2], end + SPARE, held.shape[3])
+    if held.shape[2] < end + NEW_COLUMNS:
+        held = held.new_zeros(*held.shape[:2], end + NEW_COLUMNS, held.shape[3])
     held[:, :, end - (stop - start) : end] = kept
     return held

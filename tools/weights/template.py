@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from state.errors import BadInput
 
 ALPACA = Path(__file__).with_name("alpaca.jinja")
-"""Alpaca's format (Taori et al. 2023): the words are a part of it, and a model tuned on others would not know them."""
+"""Alpaca's format (Taori et al. 2023): the words are a part of it, and a model tuned on others does not know them."""
 IGNORED = -100
 """The label that PyTorch's cross-entropy leaves out."""
 
@@ -19,7 +19,7 @@ class TokenRow(NamedTuple):
 
     input_ids: list[int]
     labels: list[int]
-    """The completion's tokens up to the end token, and ``IGNORED`` before."""
+    """The completion's tokens including the end token; ``IGNORED`` before them."""
 
 
 def load_tokenizer(base: Path, padding_side: str = "right") -> Any:
@@ -43,7 +43,7 @@ def load_tokenizer(base: Path, padding_side: str = "right") -> Any:
 
 
 def alpaca_template(tokenizer: Any) -> str:
-    """Return Alpaca's format for a tokenizer: with its begin token in front, where it writes one by itself.
+    """Return Alpaca's format for a tokenizer: with its begin token in front, if it adds one by itself.
 
     Raises:
         BadInput: the tokenizer has no end token, so that an answer could not end.
@@ -61,7 +61,7 @@ def render(tokenizer: Any, turns: Sequence[Mapping[str, str]]) -> str:
 
 
 def prompt_tokens(tokenizer: Any, turns: Sequence[Mapping[str, str]]) -> list[int]:
-    """Return the tokens of what ``render`` gives."""
+    """Return the tokens of what ``render`` returns."""
     tokens: list[int] = tokenizer(render(tokenizer, turns), add_special_tokens=False)["input_ids"]
     return tokens
 
@@ -69,7 +69,7 @@ def prompt_tokens(tokenizer: Any, turns: Sequence[Mapping[str, str]]) -> list[in
 def template_marks(tokenizer: Any) -> tuple[str, ...]:
     """Return the lines that a chat template sets directly before a prompt and between it and the answer.
 
-    A text that holds one of them has been through a template before, and would be trained on as no model is asked.
+    A text with one of them was rendered by a template before; a model trained on it would see what it is never asked.
     """
     text = "What is asked?"
     turns = [{"role": "user", "content": text}]
@@ -92,7 +92,7 @@ def tokenise(tokenizer: Any, prompt: list[dict[str, str]], completion: list[dict
     whole = tokenizer.apply_chat_template(prompt + completion, tokenize=False)
     if not whole.startswith(asked):
         raise BadInput("the base model's chat template renders a prompt differently with and without its answer")
-    # Apart, since together a completion's first letters could merge with the header's last token.
+    # Tokenised apart: together, the completion's first letters could merge with the header's last token.
     before = tokenizer(asked, add_special_tokens=False)["input_ids"]
     after = tokenizer(whole[len(asked) :], add_special_tokens=False)["input_ids"]
     if tokenizer.eos_token_id not in after:

@@ -1,8 +1,8 @@
 """A model process: ``python -m tools.weights.worker BASE [ADAPTER]``. It answers JSON lines until its input ends.
 
 ``tools.weights.pool`` starts it. A line in is a ``Draw`` or a ``Score``, a line out a ``Drawn`` or a ``Scored``, as
-soon as it is there; what arrived meanwhile is done together next. It ends by itself after a while without work, and
-gives its memory back.
+soon as it is there; what arrived meanwhile is done together next. After a while without work it ends, which frees
+its memory.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tools.weights.protocol import NOT_LOADED, REQUEST, Draw, Drawn, Reply, Requ
 
 SLOTS = 96
 """Rows decoded together; as one is finished, the next takes its place. Measured on one core with SmolLM2-135M: 206
-tokens a CPU-second at 32, 277 at 64, 345 at 96 and no more at 128; 96 need 1.4 GB."""
+tokens for each CPU-second at 32, 277 at 64, 345 at 96 and no more at 128; 96 need 1.4 GB."""
 IDLE_SECONDS = 60.0
-"""Without work for so long, the process ends; the next call starts another in a few seconds."""
+"""Seconds without work after which the process ends; the next call starts another in a few seconds."""
 GATHER_SECONDS = 0.05
-"""Calls of one wave arrive this close together."""
+"""Seconds within which the calls of one wave arrive."""
 
 Emit = Callable[[Reply], None]
 
@@ -49,7 +49,7 @@ class Model:
         self._ends = end_tokens(self._model, self._tokenizer)
 
     def answer(self, requests: Sequence[Request], emit: Emit) -> None:
-        """Do requests of one group together; ``emit`` gets a reply to each, as soon as it is there."""
+        """Do requests of one group together; ``emit`` is called with each reply, as soon as it is there."""
         first = requests[0]
         if isinstance(first, Draw):
             self._complete([one for one in requests if isinstance(one, Draw)], emit)
@@ -88,7 +88,7 @@ class Model:
 
 
 def gathered(waiting: queue.Queue[Request]) -> list[list[Request]]:
-    """Wait for work; return all there is, in groups that can be done together. Nothing where none came in time."""
+    """Wait for work; return all there is, in groups that can be done together, or nothing if none came in time."""
     groups: defaultdict[tuple[object, ...], list[Request]] = defaultdict(list)
     wait = IDLE_SECONDS
     try:
@@ -107,7 +107,7 @@ def _group(request: Request) -> tuple[object, ...]:
 
 
 def answer_each(requests: Sequence[Request], answer: Callable[[Sequence[Request], Emit], None], emit: Emit) -> None:
-    """Do requests together; where that fails, what is left in halves, so that one too long fails alone."""
+    """Do requests together; if that fails, do the rest in halves, so that only a request that is too long fails."""
     left = {request.number: request for request in requests}
 
     def note(found: Reply) -> None:
@@ -119,7 +119,7 @@ def answer_each(requests: Sequence[Request], answer: Callable[[Sequence[Request]
         answer(requests, note)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-    # Out of the handler, whose traceback would hold the failed attempt's memory.
+    # Outside of the handler, whose traceback would keep the failed attempt's memory.
     rest = list(left.values())
     if len(rest) == 1 == len(requests):
         emit(failed(rest[0], reason))
@@ -138,7 +138,7 @@ def main(base: str, adapter: str = "") -> None:
     def read() -> None:
         for line in sys.stdin:
             waiting.put(REQUEST.validate_json(line))
-        os._exit(0)  # the parent is gone, and with it whoever wanted an answer
+        os._exit(0)  # the parent is gone, so nobody wants the answer
 
     threading.Thread(target=read, daemon=True).start()
     try:
