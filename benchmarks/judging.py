@@ -92,6 +92,7 @@ class Recorder:
     """Takes down the six prompts of one item."""
 
     model = "bench"
+    can = HttpTransport.can
 
     def __init__(self) -> None:
         self.prompts: list[str] = []
