@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.harness import Corral, refused
 from tests.scripted_server import ScriptedServer
-from tests.test_cli import Corral, corral, refused
-
-__all__ = ["corral"]
 
 GOOD, BAD = "It answers splendidly: first mix, then bake.", "It answers shabbily, and then stops."
 

@@ -17,8 +17,7 @@ import pytest
 
 from state.errors import BadInput
 from state.records import Answer, Check, Sample
-from tests.harness import wait_until
-from tests.test_cli import Corral, corral, refused
+from tests.harness import Corral, refused, wait_until
 from tests.tiny_model import tiny_model
 from tools.evaluation.accuracy import accuracies
 from tools.evaluation.standalone import plan_evaluation
@@ -27,7 +26,6 @@ from tools.settings import load_settings
 from tools.weights.adapters import adapter_identity, check_fit, find_base
 from tools.weights.folders import base_folder, folder_fingerprint
 
-__all__ = ["corral"]
 NO_COMMA: dict[str, Any] = {
     "key": 1,
     "prompt": "Say something without a comma.",
