@@ -12,16 +12,13 @@ from state.errors import CorralError
 from state.records import Record
 from state.request import Endpoint
 from tools.endpoint import probe
-from tools.files import storage_errors
+from tools.machine.disk import demand_room
 from tools.settings import Settings
 from tools.weights.embedded import embedded_model
 
-FREE_BYTES = 5_000_000_000
-"""Room for the converted base, the trainer's checkpoints and a few runs of the embedded model."""
-
 
 class Finding(Record):
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     what: str
     ok: bool
@@ -31,7 +28,7 @@ class Finding(Record):
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Look at the endpoints, the model file, the database, the GPU and the disk. Nothing is spent."""
+    """Look at the endpoints, the model file, the database, the GPU, the disk and the tracing. Nothing is spent."""
     endpoints = [Endpoint()]
     if settings.openai_api_key is not None:
         endpoints.append(Endpoint(base_url=settings.openai_base_url))
@@ -41,6 +38,7 @@ async def examine(settings: Settings) -> list[Finding]:
         await _database(settings),
         await asyncio.to_thread(_gpu),
         await asyncio.to_thread(_disk, settings.home),
+        *([_tracing(settings)] if settings.langsmith_tracing else []),
     ]
 
 
@@ -88,12 +86,15 @@ def _gpu() -> Finding:
 
 def _disk(home: Path) -> Finding:
     try:
-        with storage_errors(home):
-            home.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(home).free
+        free = demand_room(home)
     except CorralError as error:
         return Finding(what="disk", ok=False, found=str(home), advice=str(error))
-    found = f"{free / 1e9:.0f} GB free in {home}"
-    short = free < FREE_BYTES
-    advice = f"make room: {FREE_BYTES / 1e9:.0f} GB are wanted, or set CORRAL_HOME to another disk" if short else ""
-    return Finding(what="disk", ok=not short, found=found, advice=advice)
+    return Finding(what="disk", ok=True, found=f"{free / 1e9:.0f} GB free in {home}")
+
+
+def _tracing(settings: Settings) -> Finding:
+    place = f"LangSmith project {settings.langsmith_project!r} at {settings.langsmith_endpoint}"
+    if settings.langsmith_api_key is None:
+        advice = "set LANGSMITH_API_KEY, or LANGSMITH_TRACING=false"
+        return Finding(what="tracing", ok=False, found=f"{place}, without a key", advice=advice)
+    return Finding(what="tracing", ok=True, found=place)

@@ -1,22 +1,22 @@
-"""What the Python API hands out: a judgement in the words of the guide."""
+"""What the Python API returns: a judgement in the words of the guide."""
 
 from __future__ import annotations
 
 from state.records import CheckResult, Judgement, Outcome, Record
 
 CHOSEN = 4
-"""Stars from which an answer may be the chosen one of a pair; as in ``tools.dataset.pairing``."""
+"""The least stars of an answer that may be the chosen one of a pair, as in ``tools.dataset.pairing``."""
 
 
 class SyntheticFeedback(Record):
-    """The expert's word on one answer."""
+    """An expert's rating of one answer."""
 
     overall_rating: int | None
     """1 to 5; ``None`` where it could not be judged."""
     is_chosen: bool
     """Whether it may be the chosen answer of a pair: 4 or 5 stars."""
     reasons: tuple[str, ...]
-    """One line a dimension with score and reason, and the expert's own."""
+    """One line for each dimension, with score and reason, and one with the expert's own reason."""
     strengths: tuple[str, ...]
     weaknesses: tuple[str, ...]
     confidence: float
@@ -28,7 +28,7 @@ class SyntheticFeedback(Record):
 
 
 class DimensionFeedback(Record):
-    """One judge's word."""
+    """What one judge says of its dimension."""
 
     score: float
     """0 to 100, after a failed check's cap."""
@@ -38,7 +38,7 @@ class DimensionFeedback(Record):
 
 
 class CrewEvaluation(Record):
-    """The five judges' word on one answer."""
+    """The five judges' scores of one answer."""
 
     scores: dict[str, DimensionFeedback]
     """By dimension."""

@@ -36,11 +36,11 @@ T = TypeVar("T")
 Context = Mapping[str, Any]
 OutputGenerator = Callable[[str], str | Awaitable[str]]
 ALSO = {"strategic_planning": "strategy"}
-"""The guide's names of task types that have another one here."""
+"""The guide's names of task types that have another name here."""
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, beside the event loop that runs already where there is one."""
+    """Run a coroutine to its end, in a thread of its own where an event loop runs in this one."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -54,7 +54,7 @@ class _Judges:
 
     Args:
         task_type: general, budgeting, creative, compliance, data quality or strategic planning.
-        endpoint: whose model judges; the embedded one where it is not given. An open one is taken as it is.
+        endpoint: of the model that judges; the embedded model by default. An open endpoint is used as it is.
         **settings: fields of ``Judging``, such as ``draws=3`` or ``accept=80``.
 
     Raises:
@@ -77,7 +77,7 @@ class MultiAgentRLHF(_Judges):
     Args:
         task_type: general, budgeting, creative, compliance, data quality or strategic planning.
         weights: share of each of the five dimensions; they sum to 1.
-        endpoint: whose model judges; the embedded one where it is not given.
+        endpoint: of the model that judges; the embedded model by default.
         **settings: fields of ``Judging``.
 
     Raises:
@@ -140,7 +140,7 @@ class SyntheticFeedbackGenerator(_Judges):
 
         Args:
             examples: mappings with ``prompt``, ``model_output``, and ``context`` and ``checks`` where there are any.
-            batch_size: answers at work at a time, at least 1.
+            batch_size: answers judged at a time, at least 1.
 
         Raises:
             BadInput: an example lacks its prompt or output (its number is named), or the batch size is under 1.
@@ -162,7 +162,7 @@ class DPODatasetBuilder:
     """Preference pairs from a model's own variations.
 
     Args:
-        generator: who rates them.
+        generator: rates the answers.
     """
 
     def __init__(self, generator: SyntheticFeedbackGenerator) -> None:
@@ -177,11 +177,11 @@ class DPODatasetBuilder:
     async def abuild_dataset(
         self, prompts: Sequence[str], output_generator: OutputGenerator, num_variations: int = 4
     ) -> DPODataset:
-        """Let each prompt be answered several times, rate the answers, and pair the best with the worst.
+        """Generate several answers to each prompt, rate them, and pair the best with the worst.
 
         Args:
             prompts: what is asked.
-            output_generator: gives one answer to a prompt, differing from call to call; it may be a coroutine function.
+            output_generator: returns one answer to a prompt, another at each call; it may be a coroutine function.
             num_variations: answers for each prompt, at least 2.
 
         Returns:

@@ -17,11 +17,11 @@ ALERT_BELOW = 3.5
 
 
 class FeedbackQuality(Record):
-    """A batch of feedback in sum."""
+    """The figures of a batch of feedback."""
 
     count: int
     unjudged: int
-    """Feedback without a rating; it counts in no figure."""
+    """Feedback without a rating; no other figure includes it."""
     mean_rating: float | None
     """1 to 5; ``None`` where nothing was rated."""
     chosen_share: float | None
@@ -39,9 +39,9 @@ class VersionComparison(Record):
     mean_a: float
     mean_b: float
     difference: Estimate
-    """Mean rating of B less that of A, with its interval over the answers of each."""
+    """Mean rating of B minus that of A, with its 95% bootstrap interval over the answers of each."""
     winner: Literal["a", "b", "none"]
-    """Whose lead the interval leaves no doubt of."""
+    """The version with the higher mean where the interval excludes 0."""
     summary: str
 
 
@@ -62,7 +62,7 @@ class RLHFMonitor:
         self.history: list[FeedbackQuality] = []
 
     def track_feedback_quality(self, feedback: Sequence[SyntheticFeedback]) -> FeedbackQuality:
-        """Sum up a batch, keep the sum in ``history``, and raise an alert where its mean is too low.
+        """Return a batch's figures, keep them in ``history``, and raise an alert where the mean is too low.
 
         Raises:
             BadInput: the batch is empty.

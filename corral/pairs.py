@@ -1,4 +1,4 @@
-"""Preference pairs from judged answers, by the same rule, and its defaults, as the pipeline's own dataset."""
+"""Preference pairs from judged answers, by the rule and the defaults of the pipeline's own dataset."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tools.sources.items import Item
 
 
 class DPODataset(Record):
-    """Pairs, and what became of the prompts that gave none."""
+    """Pairs, and why the other prompts gave none."""
 
     rows: tuple[dict[str, Any], ...]
     """Prompt, chosen and rejected, as ``trl.DPOTrainer`` and ``datasets.load_dataset`` take them."""
     without_pair: dict[str, str]
-    """Why a prompt gave no pair."""
+    """By prompt: why it gave no pair."""
 
     def save(self, path: Path | str) -> None:
         """Write the rows as JSON lines.

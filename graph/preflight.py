@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from state.errors import BadInput, StorageError
+from state.errors import BadInput
 from state.request import EMBEDDED, RunRequest
 from tools.endpoint import capabilities, probe
-from tools.files import storage_errors
+from tools.machine.disk import demand_room
 from tools.settings import Settings
 from tools.sources.prompts import load_prompts
 from tools.sources.seeds import load_seed_tasks
@@ -20,25 +18,22 @@ from tools.training.quantise import demand_quantisation
 from tools.training.recipe import phases_of
 from tools.weights.folders import HUB_NAME, base_folder
 
-FREE_BYTES = 1_000_000_000
-"""A run of the embedded model leaves about 100 MB; its trainer's checkpoints need several times that for a while."""
-
 
 async def preflight(request: RunRequest, settings: Settings, plugged: Collection[str] = ()) -> None:
-    """Check what costs nothing to check: sources, disk, weights, endpoints.
+    """Check all that can be checked for nothing: sources, disk, what the training needs, endpoints.
 
     Args:
-        request: the run's.
-        settings: the environment's.
-        plugged: names of models that the program brought itself, which have no server.
+        request: the run's request.
+        settings: the environment's settings.
+        plugged: names of the models that the program brought itself; they have no server to ask.
 
     Raises:
-        BadInput: a source is missing or broken, or would leave nothing to train on or to evaluate with.
-        StorageError: there is no room or no right to write.
+        BadInput: a source is missing or broken, or leaves nothing to train on or to evaluate with.
+        StorageError: the disk is full, or its folder cannot be written.
         EndpointError: an endpoint is out of reach or refuses the key.
     """
     await asyncio.to_thread(check_sources, request)
-    await asyncio.to_thread(check_disk, settings.home)
+    await asyncio.to_thread(demand_room, settings.home)
     await asyncio.to_thread(check_training, request, settings.cache)
     if not capabilities(request.models.judge).json_schema:
         where = request.models.judge.base_url
@@ -50,7 +45,11 @@ async def preflight(request: RunRequest, settings: Settings, plugged: Collection
 
 
 def check_sources(request: RunRequest) -> None:
-    """Read the seeds and prompts; there must be something to train on and something to evaluate with."""
+    """Read the seeds and prompts, and check that there is something to train on and something to evaluate with.
+
+    Raises:
+        BadInput: a file is missing or broken, or nothing is left of it for the one or the other.
+    """
     load_seed_tasks(Path(request.sources.seeds))
     prompts = []
     if request.sources.prompts:
@@ -65,29 +64,16 @@ def check_sources(request: RunRequest) -> None:
 
 
 def check_training(request: RunRequest, cache: Path) -> None:
-    """Demand known phases, the base's weights where it is a folder, a config for accelerate, and what QLoRA needs.
+    """Check that phases are known, and that weights, accelerate's config and what QLoRA needs are on this machine.
 
-    The embedded model is unpacked, and a model on the hub is fetched, when training begins.
+    Weights that are not here yet are no fault where training brings them: it unpacks the embedded model, and fetches a
+    model from the hub.
 
     Raises:
-        BadInput: one of these is missing.
+        BadInput: one of them is missing.
     """
     phases_of(request.train.recipe)
     base = request.models.base
     if base != EMBEDDED and (Path(base).exists() or not HUB_NAME.fullmatch(base)):
         base_folder(base, cache)
     demand_quantisation(request.train.quantise, config_file(request.train.accelerate_config))
-
-
-def check_disk(home: Path) -> None:
-    """Check that the folder can be written to and has room."""
-    with storage_errors(home):
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=home) as file:
-            file.write(b"corral")
-        free = shutil.disk_usage(home).free
-    if free < FREE_BYTES:
-        raise StorageError(
-            f"{home} has {free / 1e9:.1f} GB left and a run needs {FREE_BYTES / 1e9:.0f}; "
-            "make room, or set CORRAL_HOME to another disk"
-        )

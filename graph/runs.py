@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
@@ -13,19 +14,22 @@ from typing import Any, Literal, assert_never, cast
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, Interrupt
-from pydantic import ValidationError
 
 from graph.inputs import begin, forget_inputs, own_request
 from graph.pipeline import Pipeline, build_pipeline
 from graph.preflight import preflight
 from graph.services import Services, open_services
+from graph.steps import answer_refusal
 from state.checkpoints import Saver, open_checkpointer, prune
 from state.errors import BadInput, RunBusy, RunWaiting, UnreadableRun
 from state.pipeline import PipelineState, RunInput, relocated
 from state.records import Record
 from state.request import RunRequest
+from tools.logs import logged_run
 from tools.progress import Progress
 from tools.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 Standing = Literal["new", "running", "waiting", "stopped", "failed", "done", "unreadable"]
 
@@ -76,6 +80,7 @@ class Runs:
         run_id = run_id or f"{request.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         await forget_inputs(self.services, run_id)
         await begin(self.services, run_id, request)
+        self._log(run_id, "run created")
         return run_id
 
     async def advance(self, run_id: str, answer: Any = None) -> AsyncIterator[Progress]:
@@ -103,11 +108,14 @@ class Runs:
             if status.standing == "done":
                 return
             await own_request(self.services, run_id, request)
+            self._log(run_id, "run started" if status.standing == "new" else "run resumed")
             start: Any = RunInput(request=request) if status.standing == "new" else None
             async for event in self._stream(run_id, start if answer is None else Command(resume=answer)):
                 yield event
-            if (await self.status(run_id)).standing == "done":
+            reached = await self.status(run_id)
+            if reached.standing == "done":
                 await prune(self.saver, run_id)
+            self._log(run_id, f"run {reached.standing}", at=reached.step, detail=reached.detail)
 
     async def status(self, run_id: str) -> RunStatus:
         """Return where a run stands.
@@ -168,11 +176,15 @@ class Runs:
         try:
             async for _namespace, event in events:
                 yield Progress.model_validate(event)
-        except ValidationError as error:
-            if error.title != "HumanAnswer":
-                raise
-            fault = error.errors(include_url=False, include_context=False)[0]["msg"].removeprefix("Value error, ")
-            raise BadInput(f"the answer does not fit: {fault}; the run still waits for it") from error
+        except Exception as error:
+            if (refusal := answer_refusal(error)) is not None:
+                raise refusal from error
+            self._log(run_id, "run failed", logging.ERROR, error=f"{type(error).__name__}: {error}")
+            raise
+
+    def _log(self, run_id: str, event: str, level: int = logging.INFO, **fields: object) -> None:
+        with logged_run(run_id, self.services.runs_folder / run_id):
+            logger.log(level, event, extra={name: value for name, value in fields.items() if value})
 
     async def _refuse_known(self, run_id: str) -> None:
         if run_id not in dict(await self.services.store.run_ids()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tools.endpoint import LedgeredEndpoint, open_endpoint
 from tools.endpoint.chat import ChatEndpoint, OpenEndpoint
 from tools.endpoint.chat_model import ChatModelTransport
 from tools.endpoint.loop import await_sent
+from tools.logs import configure_logs, flush_logs
 from tools.settings import Settings
 
 
@@ -51,13 +53,14 @@ class Services:
 
 
 def make_services(settings: Settings, chat_models: Mapping[str, BaseChatModel] | None = None) -> Services:
-    """Return services on the settings' database; nothing is opened before it is used.
+    """Return services over the settings' database, and log as the settings say; nothing is opened before it is used.
 
     Args:
         settings: the environment's.
         chat_models: LangChain chat models that answer in place of a server, by the name that a request's
             ``models.*.model`` gives them. They go through ledger, budget, limits and retries as a server does.
     """
+    configure_logs(settings)
     plugged = dict(chat_models or {})
     database = Database(settings.database_url)
     calls = CallStore(database)
@@ -92,3 +95,4 @@ async def open_services(
         # What was sent is paid for, even if the step that asked has failed meanwhile.
         await await_sent(services.calls)
         await services.database.close()
+        await asyncio.to_thread(flush_logs)

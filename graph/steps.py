@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from langgraph.config import get_config
+from langgraph.errors import GraphBubbleUp
+from pydantic import ValidationError
 
 from graph.inputs import note, own_request
 from graph.services import Services
+from state.errors import BadInput
 from state.pipeline import PipelineState, relocated
 from tools.files import storage_errors
+from tools.logs import logged_run
+
+logger = logging.getLogger(__name__)
 
 STEP_TIMES = "steps.jsonl"
 """In a run's folder: a line for each time that a step, or one batch of it, worked."""
@@ -29,7 +37,7 @@ def step(node: N, services: Services) -> N:
     It holds the run's lease while it works, so that a server and a command line never work on one run at once. It
     finds in its state ``run_id``, the id of the thread, and the request that the run started with, whatever a client
     sent since; the files that this names are the run's own copies. When it began and ended is noted in the run's
-    folder, for its report.
+    folder, for its report, and in the run's log.
 
     Raises:
         RunBusy: another process works on the run.
@@ -38,19 +46,32 @@ def step(node: N, services: Services) -> N:
 
     @wraps(node)
     async def leased(state: PipelineState) -> Any:
-        run_id = str(get_config()["configurable"]["thread_id"])
+        task = get_config()["configurable"]
+        run_id = str(task["thread_id"])
+        folder = services.runs_folder / run_id
         kept = await note(services, run_id, state["request"])
         async with services.leases.hold(run_id):
-            given = relocated(state, services.runs_folder / run_id)
+            given = relocated(state, folder)
             request = await own_request(services, run_id, kept)
             began = time.time()
             try:
-                return await node({**given, "run_id": run_id, "request": request})
+                with logged_run(run_id, folder, _step_of(task)), _logged_task(node.__name__):
+                    update = await node({**given, "run_id": run_id, "request": request})
+                    _log_warnings(state, update)
+                return update
             finally:
                 line = {"step": node.__name__, "began": round(began, 3), "ended": round(time.time(), 3)}
-                await asyncio.to_thread(_note, services.runs_folder / run_id / STEP_TIMES, line)
+                await asyncio.to_thread(_note, folder / STEP_TIMES, line)
 
     return cast(N, leased)
+
+
+def answer_refusal(error: Exception) -> BadInput | None:
+    """Return what to say of a person's answer that does not fit its question, where that is the error."""
+    if not isinstance(error, ValidationError) or error.title != "HumanAnswer":
+        return None
+    fault = error.errors(include_url=False, include_context=False)[0]["msg"].removeprefix("Value error, ")
+    return BadInput(f"the answer does not fit: {fault}; the run still waits for it")
 
 
 def read_step_times(folder: Path) -> Iterator[tuple[str, float, float]]:
@@ -65,6 +86,40 @@ def read_step_times(folder: Path) -> Iterator[tuple[str, float, float]]:
                     continue
     except OSError:
         return
+
+
+def _step_of(task: Mapping[str, Any]) -> str:
+    """Return the pipeline's step that a task belongs to: ``respond`` in ``respond:1f2e|batch:3d4c``."""
+    return str(task["checkpoint_ns"]).split(":")[0]
+
+
+@contextmanager
+def _logged_task(name: str) -> Iterator[None]:
+    began = time.monotonic()
+    logger.info("step began", extra={"task": name})
+    level, event, fault = logging.INFO, "step ended", {}
+    try:
+        yield
+    except GraphBubbleUp:
+        event = "step waits for a person"
+        raise
+    except asyncio.CancelledError:
+        level, event = logging.WARNING, "step cancelled"
+        raise
+    except Exception as error:
+        refusal = answer_refusal(error)
+        level, event = (logging.ERROR, "step failed") if refusal is None else (logging.WARNING, "answer refused")
+        fault = {"error": str(refusal or f"{type(error).__name__}: {error}")}
+        raise
+    finally:
+        logger.log(level, event, extra={"task": name, "seconds": round(time.monotonic() - began, 3), **fault})
+
+
+def _log_warnings(before: PipelineState, update: Any) -> None:
+    """Log the warnings that a step added; a batch of a step returns no state."""
+    after = update.get("warnings", []) if isinstance(update, dict) else []
+    for warning in after[len(before.get("warnings", [])) :]:
+        logger.warning("%s", warning)
 
 
 def _note(path: Path, line: dict[str, Any]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 from state.pipeline import Node, PipelineState
 from tools.progress import report_progress
 from tools.registry import deploy as deploy_adapter
+
+logger = logging.getLogger(__name__)
 
 
 def make_deploy(default_registry: Path) -> Node:
@@ -28,6 +31,7 @@ def make_deploy(default_registry: Path) -> Node:
         }
         report_progress("deploy", total=1)
         version = await asyncio.to_thread(deploy_adapter, state["adapter"], registry, record)
+        logger.info("adapter deployed", extra={"version": version, "registry": str(registry)})
         report_progress("deploy", 1, note=version)
         return {"deployed": version}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, assert_never
@@ -30,6 +31,8 @@ from tools.training.lock import training_elsewhere, training_lock
 from tools.training.survey import SurveyJob, SurveyResult, run_survey
 from tools.weights.folders import base_folder
 from tools.weights.pool import release_idle
+
+logger = logging.getLogger(__name__)
 
 POLICY = "policy:unattended"
 PAUSE_SECONDS = 60.0
@@ -107,11 +110,13 @@ def make_train(runs_folder: Path, cache: Path) -> Node:
         progress = ProgressSteps()
         async with training_lock(runs_folder):
             job = decided_job(training_job(state, base, folder / "adapter"), state["training_decision"])
+            logger.info("training started", extra={"round": number, "recipe": request.train.recipe})
             try:
                 adapter = await launch_training(job, folder, progress.follow)
             except TrainingError:
                 await asyncio.to_thread(_note_stop, folder, progress)
                 raise
+        logger.info("training ended", extra={"round": number, "adapter": adapter.id})
         decision, flags, warnings = await asyncio.to_thread(_finish, folder, state["training_decision"], progress)
         return {
             "adapter": adapter.model_copy(update={"flags": flags}),

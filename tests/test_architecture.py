@@ -5,7 +5,9 @@ import asyncio
 import importlib
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -210,3 +212,16 @@ async def test_no_test_leaves_this_machine(host: str) -> None:
         httpx.get(url, trust_env=False)
     with pytest.raises(NetworkRefused, match="tests have no network"):
         await asyncio.open_connection(host, 9)
+
+
+def test_a_wheel_holds_every_file_of_the_packages() -> None:
+    """The patterns of pyproject.toml reach every file that the code reads from its packages, and every module."""
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    patterns = [pattern.removeprefix("**/") for pattern in setuptools["package-data"]["*"]]
+    included = setuptools["packages"]["find"]["include"]
+    for package in (name for name in MAY_IMPORT if (ROOT / name).is_dir()):
+        assert f"{package}*" in included
+        for path in (ROOT / package).rglob("*"):
+            if path.is_file() and path.parent.name != "__pycache__":
+                packaged = (path.parent / "__init__.py").exists() if path.suffix == ".py" else True
+                assert packaged and (path.suffix == ".py" or any(fnmatch(path.name, p) for p in patterns)), path

@@ -89,7 +89,7 @@ def test_killed_evaluation_goes_on(corral: Corral, adapter: Path, tmp_path: Path
     out, prompts = tmp_path / "out", write(tmp_path / "some.jsonl", rows)
     command = ["evaluate", str(adapter), "--prompts", prompts, "--out", str(out), "--max-tokens", "48", "--json"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "corral.cli.main", *command],
+        [sys.executable, "-m", "corral.cli", *command],
         cwd=Path(__file__).resolve().parents[1],
         env=os.environ | {"CORRAL_HOME": str(tmp_path / "home")},
         stdout=subprocess.DEVNULL,

@@ -1,12 +1,9 @@
-"""Corral from Python: a run with a LangChain chat model that the program brought itself; and the notebook's cells."""
+"""Corral from Python: a run with a LangChain chat model that the program brought itself."""
 
 from __future__ import annotations
 
-import ast
-import json
 from pathlib import Path
 
-import pytest
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
@@ -14,8 +11,6 @@ from corral import RunRequest, account, open_runs
 from tests.harness import request_of, write_prompts
 from tests.scripted_server import ScriptedServer
 from tools.settings import Settings
-
-ROOT = Path(__file__).parent.parent
 
 
 async def test_a_plugged_chat_model_answers_and_is_accounted_for(tmp_path: Path) -> None:
@@ -35,12 +30,3 @@ async def test_a_plugged_chat_model_answers_and_is_accounted_for(tmp_path: Path)
     used = {tally.purpose: tally for tally in accounts.calls}
     candidates = next(row for row in accounts.rows if row.kind == "candidates")
     assert used["respond"].answered == candidates.total > 0 and all(row.adds_up for row in accounts.rows)
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.name)
-def test_notebooks_hold_code_that_parses_and_no_outputs(path: Path) -> None:
-    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
-    assert cells
-    for cell in cells:
-        compile("".join(cell["source"]), path.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        assert cell["outputs"] == []

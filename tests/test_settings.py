@@ -23,7 +23,6 @@ def test_defaults_are_absolute_and_in_the_working_directory(tmp_path: Path) -> N
     assert settings.home == tmp_path / ".corral"
     assert settings.database_url == f"sqlite:///{tmp_path}/.corral/corral.db"
     assert settings.cache.is_absolute()
-    assert settings.hf_home == Path.home() / ".cache/huggingface"
     assert settings.api_keys == ()
     assert settings.openai_base_url == "https://api.openai.com/v1"
     assert not settings.langsmith_tracing

@@ -1,4 +1,4 @@
-"""Doing something for every item of a batch, whatever happens to one of them."""
+"""Work on every item of a batch, whatever happens to one of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> Overspend | None:
     """Run ``work`` for all items at once, and wait for all of them even when one fails.
 
-    How many calls are in flight is the endpoint's business, which limits them.
+    The endpoint limits how many calls are in flight.
 
     Returns:
         The overspend, where the budget ended before the items did; ``None`` where all were done.

@@ -27,10 +27,10 @@ def load_request(path: Path | None, settings: Sequence[str] = (), *, openai_base
     Args:
         path: a YAML file with the sections of ``RunRequest``; ``None`` for the defaults.
         settings: ``section.key=value``, the value in YAML.
-        openai_base_url: the server of an endpoint that names a model and no ``base_url``; ``None`` leaves it embedded.
+        openai_base_url: the server of an endpoint with a model and no ``base_url``; without it, the embedded one.
 
     Raises:
-        BadInput: the file is missing or no YAML, a key is unknown, or a value out of bounds.
+        BadInput: the file is missing or is not YAML, a key is unknown, or a value is out of bounds.
     """
     values = _renamed(_read(path), RunRequest) if path else {}
     for setting in settings:

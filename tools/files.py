@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, synced, then moved into it."""
+"""Atomic files: written beside their place, synced, then moved into it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from state.errors import BadInput, StorageError
 
 
 def writable(text: str) -> str:
-    """Return the text with U+FFFD for each half of a surrogate pair: one of them, and no reader takes the file."""
+    """Return the text with U+FFFD for each lone surrogate; UTF-8 cannot hold one."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -28,7 +28,7 @@ def report_progress(step: str, advance: int = 0, *, total: int | None = None, no
     Args:
         step: the node's name.
         advance: items done since the last event.
-        total: items that the step now has before it, where it is known.
+        total: items that the step has left, where that is known.
         note: a few words, such as a loss.
     """
     try:

@@ -55,7 +55,7 @@ def deploy(adapter: AdapterRef, registry: Path, record: Mapping[str, Any]) -> st
 
 
 def point(registry: Path, version: str) -> None:
-    """Point ``current`` at a version: a deployment's last step, and a rollback.
+    """Point ``current`` at a version, to end a deployment or to roll back.
 
     A reader of ``current`` sees the old version or the new one, never neither.
 

@@ -1,7 +1,7 @@
 """Settings: the only reader of the environment.
 
 What belongs to one run is in its ``RunRequest``; what belongs to the machine or the person is here. The names of others
-are the ecosystem's own; ours begin with ``CORRAL_``, and one of those that we do not know is refused.
+are the ecosystem's own; ours begin with ``CORRAL_``, and an unknown name of that kind is refused.
 """
 
 from __future__ import annotations
@@ -51,16 +51,17 @@ class Settings(BaseSettings):
     """``sqlite:///FILE`` or ``postgresql://HOST/NAME``; a SQLite file in the home where it is not set."""
     cache: Path = Field(default_factory=lambda: user_cache_path("corral"), validation_alias="CORRAL_CACHE")
     """What can be made again at any time, such as the embedded model in the trainer's format."""
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("WARNING", validation_alias="CORRAL_LOG_LEVEL")
-    """The least severe log line that is shown."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = Field(None, validation_alias="CORRAL_LOG_LEVEL")
+    """The least severe event that is logged. Where it is set, events go to standard error as well as to the log in the
+    run's folder; where it is not, the log begins at INFO."""
     reviewer: str = Field(default_factory=login_name, min_length=1, validation_alias="CORRAL_REVIEWER")
     """The name that is written beside a person's decisions; the login name where it is not set."""
     openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
-    """The key that every endpoint but the embedded one is sent; several, separated by commas, are used in turn."""
+    """The key for every server but the embedded one; several keys, separated by commas, are used in turn."""
     openai_base_url: str = Field(
         "https://api.openai.com/v1", pattern=r"^https?://\S+$", validation_alias="OPENAI_BASE_URL"
     )
-    """The server that is meant where a model is named without a URL."""
+    """The server of a model that is named without a URL."""
     langsmith_api_key: SecretStr | None = Field(
         None, validation_alias=AliasChoices("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY")
     )
@@ -80,10 +81,8 @@ class Settings(BaseSettings):
         "https://api.smith.langchain.com", validation_alias=AliasChoices("LANGSMITH_ENDPOINT", "LANGCHAIN_ENDPOINT")
     )
     """The LangSmith server."""
-    hf_home: Path = Field(Path("~/.cache/huggingface"), validation_alias="HF_HOME")
-    """Hugging Face's folder for models and data sets."""
 
-    @field_validator("home", "cache", "hf_home", mode="after")
+    @field_validator("home", "cache", mode="after")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         try:

@@ -1,4 +1,4 @@
-"""Asking a person on the terminal what an interrupt asks."""
+"""Put an interrupt's question to a person on the terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tools.people.decisions import DECISIONS, consequences
 
 KEYS = {consequences(kind).key: kind for kind in DECISIONS}
 EDITABLE = ("completion", "instruction", "dollars")
-"""The arguments a person may edit, the first that an action has."""
+"""The arguments that a person may edit: of an action, the first of these that it has."""
 
 
 def ask(console: Console, question: Mapping[str, Any], reviewer: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def ask(console: Console, question: Mapping[str, Any], reviewer: str) -> dict[st
     decisions = []
     for number, action in enumerate(actions, 1):
         show(console, action, f"{number} of {len(actions)}")
-        decisions.append(_decide(console, action, configs[action["name"]]))
+        decisions.append(_ask_decision(console, action, configs[action["name"]]))
     return {"decisions": decisions, "reviewer": reviewer}
 
 
@@ -48,7 +48,7 @@ def show(console: Console, action: Mapping[str, Any], place: str) -> None:
     console.print(Panel(text, title=f"{action['name']}, {place}", title_align="left"))
 
 
-def _decide(console: Console, action: Mapping[str, Any], allowed: list[str]) -> dict[str, Any]:
+def _ask_decision(console: Console, action: Mapping[str, Any], allowed: list[str]) -> dict[str, Any]:
     keys = {key: kind for key, kind in KEYS.items() if kind in allowed}
     names = ", ".join(f"{key} = {kind}" for key, kind in keys.items())
     kind = keys[Prompt.ask(names, console=console, choices=list(keys))]

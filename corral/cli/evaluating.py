@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from corral.cli.shared import AsJson, console, errors, open_settings, print_json
 from corral.cli.tables import print_scoreboard
 from corral.cli.watch import open_view
 from tools.evaluation.accuracy import Accuracy
-from tools.settings import load_settings
-
-console = Console(width=None if sys.stdout.isatty() else 140)
 
 
 def evaluate(
@@ -26,18 +22,21 @@ def evaluate(
     base: Annotated[
         str | None, typer.Option(help="Its base: a folder, 'embedded', or a hub name. Default: as the adapter says.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="The first so many prompts alone.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only the first so many prompts.")] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(min=8, max=32_768, help="Tokens of an answer at most. Default: 144; IFEval 1280.")
+        int | None, typer.Option(min=8, max=32_768, help="The most tokens of an answer. Default: 144; for IFEval 1280.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for answers and results; default: in Corral's home.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Evaluate any PEFT adapter against its base. Killed, the same command goes on where it was."""
+    """Evaluate any PEFT adapter against its base.
+
+    When it was killed, the same command goes on where it was.
+    """
     from corral.standalone import EVALUATION, open_ledger
     from tools.evaluation.standalone import Evaluated, evaluate_adapter, plan_evaluation
 
-    settings, errors = load_settings(), Console(stderr=True)
+    settings = open_settings()
     with errors.status("looking at prompts, adapter and base ..."):
         plan = plan_evaluation(
             adapter,
@@ -63,7 +62,7 @@ def evaluate(
         errors.print("corral: stopped; the same command goes on", highlight=False)
         raise typer.Exit(130) from None
     if as_json:
-        print(found.model_dump_json(indent=1))
+        print_json(found)
         return
     print_scoreboard(console, Path(found.scoreboard_file))
     if found.accuracies:

@@ -1,31 +1,27 @@
-"""Commands that judge files: a report over outputs, a comparison of two sets, and a judge measured against people."""
+"""Commands that judge files: judge (outputs), compare (two sets of outputs), calibrate (the judge against people)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from state.request import RunRequest
-from tools.config import load_request
-from tools.settings import load_settings
+from corral.cli.shared import AsJson, JudgeConfig, console, errors, open_settings, print_json, read_request
+
+if TYPE_CHECKING:
+    from tools.judging import ABComparison, Calibration, QualityReport
 
 T = TypeVar("T")
-console = Console()
-
-Config = Annotated[Path | None, typer.Option(help="A config whose models.judge and judge sections are meant.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def judge(
     file: Annotated[Path, typer.Argument(help='Outputs, one JSON object a line: {"prompt": ..., "output": ...}.')],
-    fail_under: Annotated[float | None, typer.Option(min=0, max=100, help="Exit 1 if a score is under.")] = None,
-    config: Config = None,
+    fail_under: Annotated[float | None, typer.Option(min=0, max=100, help="Exit 1 if a score is under this.")] = None,
+    config: JudgeConfig = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge any outputs: scores, stars, failed checks, and what falls short."""
@@ -33,38 +29,26 @@ def judge(
     from tools.judging import judge_quality
     from tools.sources.items import read_items
 
-    request, items = _request(config), read_items(file)
+    request, items, settings = read_request(config), read_items(file), open_settings()
 
-    async def work() -> Any:
-        return await judge_quality(
-            await open_judge(request.models.judge, request.judge, load_settings(), seed=request.seed), items
-        )
+    async def work() -> QualityReport:
+        opened = await open_judge(request.models.judge, request.judge, settings, seed=request.seed)
+        return await judge_quality(opened, items)
 
-    report = _wait(f"judging {len(items)} outputs", work())
+    judged = _wait(f"judging {len(items)} outputs", work())
     if as_json:
-        print(report.model_dump_json(indent=1))
+        print_json(judged)
     else:
-        table = Table("row", "overall", "stars", "confidence", "outcome", "why", box=None)
-        for row in report.rows:
-            found = row.judgement
-            why = "; ".join(found.reasons).replace("[", "\\[")[:100]
-            figures = (f"{found.overall:.0f}", str(found.stars), f"{found.confidence:.2f}", found.outcome.value)
-            table.add_row(str(row.row), *figures, why)
-        console.print(table)
-        console.print(
-            f"{len(report.rows)} rows = {report.accepted} accepted + {report.waiting} for a person + {report.rejected} "
-            f"rejected + {report.failed} failed; judged by {report.judge}",
-            highlight=False,
-        )
-    if fail_under is not None and (short := report.short(fail_under)):
-        Console(stderr=True).print(f"{len(short)} of {len(report.rows)} rows fall short of {fail_under:g}")
+        _print_judged(judged)
+    if fail_under is not None and (short := judged.short(fail_under)):
+        errors.print(f"{len(short)} of {len(judged.rows)} rows fall short of {fail_under:g}")
         raise typer.Exit(1)
 
 
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A.jsonl", help="Outputs of one model.")],
     b: Annotated[Path, typer.Argument(metavar="B.jsonl", help="Outputs of the other, to the same prompts.")],
-    config: Config = None,
+    config: JudgeConfig = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two sets of outputs to the same prompts, each pair in both orders."""
@@ -72,30 +56,22 @@ def compare(
     from tools.judging import compare as compare_items
     from tools.sources.items import read_items
 
-    request, items_a, items_b = (
-        _request(config),
-        read_items(a),
-        read_items(b),
-    )
+    request, items_a, items_b, settings = read_request(config), read_items(a), read_items(b), open_settings()
 
-    async def work() -> Any:
-        judge_ = await open_judge(request.models.judge, request.judge, load_settings(), seed=request.seed)
-        return await compare_items(judge_, items_a, items_b, seed=request.seed)
+    async def work() -> ABComparison:
+        opened = await open_judge(request.models.judge, request.judge, settings, seed=request.seed)
+        return await compare_items(opened, items_a, items_b, seed=request.seed)
 
     found = _wait(f"comparing {min(len(items_a), len(items_b))} pairs", work())
     if as_json:
-        print(found.model_dump_json(indent=1))
-        return
-    table = Table("pairs", "A wins", "B wins", "ties", "flips", "failed", "unmatched", "mean A", "mean B", box=None)
-    counts = (found.pairs, found.wins_a, found.wins_b, found.ties, found.flips, found.failed, found.unmatched)
-    table.add_row(*map(str, counts), f"{found.overall_a:.1f}", f"{found.overall_b:.1f}")
-    console.print(table)
-    console.print(f"{found.summary} Judged by {found.judge}.", highlight=False, markup=False)
+        print_json(found)
+    else:
+        _print_comparison(found)
 
 
 def calibrate(
     labels: Annotated[Path, typer.Argument(metavar="LABELS.jsonl", help="Pairs or single ratings by people.")],
-    config: Config = None,
+    config: JudgeConfig = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure the judge against people, and keep the figures under the judge's identity."""
@@ -104,18 +80,44 @@ def calibrate(
     from tools.judging import save_calibration
     from tools.sources.labels import read_labels
 
-    request: RunRequest = _request(config)
-    rows, home = read_labels(labels), load_settings().home
+    request, rows, settings = read_request(config), read_labels(labels), open_settings()
 
-    async def work() -> Any:
-        judge_ = await open_judge(request.models.judge, request.judge, load_settings(), seed=request.seed)
-        return await measure(judge_, rows, seed=request.seed)
+    async def work() -> Calibration:
+        opened = await open_judge(request.models.judge, request.judge, settings, seed=request.seed)
+        return await measure(opened, rows, seed=request.seed)
 
     found = _wait(f"judging {len(rows)} labelled rows", work())
-    path = save_calibration(found, home)
+    path = save_calibration(found, settings.home)
     if as_json:
-        print(found.model_dump_json(indent=1))
-        return
+        print_json(found)
+    else:
+        _print_calibration(found, path)
+
+
+def _print_judged(judged: QualityReport) -> None:
+    table = Table("row", "overall", "stars", "confidence", "outcome", "why", box=None)
+    for row in judged.rows:
+        found = row.judgement
+        why = "; ".join(found.reasons).replace("[", "\\[")[:100]
+        figures = (f"{found.overall:.0f}", str(found.stars), f"{found.confidence:.2f}", found.outcome.value)
+        table.add_row(str(row.row), *figures, why)
+    console.print(table)
+    console.print(
+        f"{len(judged.rows)} rows = {judged.accepted} accepted + {judged.waiting} for a person + {judged.rejected} "
+        f"rejected + {judged.failed} failed; judged by {judged.judge}",
+        highlight=False,
+    )
+
+
+def _print_comparison(found: ABComparison) -> None:
+    table = Table("pairs", "A wins", "B wins", "ties", "flips", "failed", "unmatched", "mean A", "mean B", box=None)
+    counts = (found.pairs, found.wins_a, found.wins_b, found.ties, found.flips, found.failed, found.unmatched)
+    table.add_row(*map(str, counts), f"{found.overall_a:.1f}", f"{found.overall_b:.1f}")
+    console.print(table)
+    console.print(f"{found.summary} Judged by {found.judge}.", highlight=False, markup=False)
+
+
+def _print_calibration(found: Calibration, path: Path) -> None:
     table = Table("figure", "value", "95% interval", box=None)
     estimates = {
         "agreement": found.agreement,
@@ -141,10 +143,6 @@ def calibrate(
     )
 
 
-def _request(config: Path | None) -> RunRequest:
-    return load_request(config, openai_base_url=load_settings().openai_base_url)
-
-
 def _wait(what: str, work: Coroutine[Any, Any, T]) -> T:
-    with Console(stderr=True).status(f"{what} ..."):
+    with errors.status(f"{what} ..."):
         return asyncio.run(work)

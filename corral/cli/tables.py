@@ -26,7 +26,7 @@ def print_runs(console: Console, statuses: list[RunStatus]) -> None:
     for status in statuses:
         row = (status.run_id, status.created_at, status.standing, status.step, status.detail.split("\n")[0][:80])
         table.add_row(*map(_plain, row))
-    console.print(table if statuses else "there are no runs yet: corral run")
+    console.print(table if statuses else "there are no runs yet; 'corral run' starts one")
 
 
 def print_accounts(console: Console, accounts: Accounts) -> None:
@@ -59,7 +59,7 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
 
 
 def print_costs(console: Console, costs: Sequence[StageComparison]) -> None:
-    """Print the estimate of each stage, with the truth beside it."""
+    """Print the estimate of each stage, with the actual figures beside it."""
     table = Table("stage", "calls expected", "made", "tokens expected", "used", "$ expected", "paid", box=None)
     for cost in costs:
         expected, actual = cost.estimated, cost.actual

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ T = TypeVar("T", bound=BaseModel)
 Asked = ChatCall | LikelihoodCall
 LIKELIHOOD = "likelihood"
 """The finish reason of a recorded likelihood; its text is the JSON of the record."""
+logger = logging.getLogger(__name__)
 
 BACKOFF = wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
 """Seconds between tries if the server does not say: 0.5, 1, 2, 4... and up to half a second more."""
@@ -203,6 +205,9 @@ class LedgeredEndpoint:
             failed = again.error
         except EndpointError as error:
             failed = error
+        if failed is not None:
+            told = {"purpose": call.purpose, "endpoint": self.spec.base_url, "model": self.model, "error": str(failed)}
+            logger.warning("call failed", extra=told | {"attempts": retrying.statistics["attempt_number"]})
         made = Call(
             key=key,
             run_id=self.run_id,

@@ -1,4 +1,4 @@
-"""Commands that work on files alone, without a run."""
+"""``corral gate``: any Alpaca-format file through the gates, without a run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress as Bars
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from corral.cli.shared import console
 from state.request import Gates
 from tools.gates import GateReport, gate_file
 from tools.sources.seeds import load_seed_tasks
@@ -26,33 +26,32 @@ def gate(
 ) -> None:
     """Put any Alpaca-format file through the gates: content, diversity, safety, coherence.
 
-    Rows are streamed; every row ends in one of the three files, or in the report as unreadable with its number.
+    Rows are streamed. Every row ends in one of the three files, or in report.json as unreadable, with its number.
     """
-    console = Console()
     kept = [task.instruction for task in load_seed_tasks(seeds)] if seeds.exists() or seeds != DEFAULT_SEEDS else []
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
     with Bars(*columns, console=console, transient=True) as bars:
         task = bars.add_task("rows", total=None)
         settings = Gates(rouge_threshold=threshold)
-        report = gate_file(file, out, settings, kept, on_progress=lambda done: bars.update(task, completed=done))
-    print_report(console, report, out)
+        gated = gate_file(file, out, settings, kept, on_progress=lambda done: bars.update(task, completed=done))
+    _print_gated(gated, out)
 
 
-def print_report(console: Console, report: GateReport, out: Path) -> None:
+def _print_gated(gated: GateReport, out: Path) -> None:
     """Print the sum, each gate's pass rate, the reasons and the rows that could not be read."""
     table = Table("gate", "met", "passed", "share", box=None)
-    for name, rate in report.gates.items():
+    for name, rate in gated.gates.items():
         table.add_row(name, f"{rate.met:,}", f"{rate.passed:,}", f"{rate.rate:.3f}")
     console.print(table)
     reasons = Table("why not accepted", "rows", box=None)
-    for reason, count in sorted(report.reasons.items(), key=lambda item: -item[1]):
+    for reason, count in sorted(gated.reasons.items(), key=lambda item: -item[1]):
         reasons.add_row(reason, f"{count:,}")
     console.print(reasons)
-    for row in report.unreadable_rows[:10]:
+    for row in gated.unreadable_rows[:10]:
         console.print(f"row {row.row}: {row.fault}", highlight=False, markup=False)
     console.print(
-        f"{report.rows:,} rows = {report.accepted:,} accepted + {report.waiting:,} for review + "
-        f"{report.rejected:,} rejected + {report.unreadable:,} unreadable; written to {out}",
+        f"{gated.rows:,} rows = {gated.accepted:,} accepted + {gated.waiting:,} for review + "
+        f"{gated.rejected:,} rejected + {gated.unreadable:,} unreadable; written to {out}",
         highlight=False,
         soft_wrap=True,
     )

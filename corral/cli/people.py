@@ -1,0 +1,51 @@
+"""Commands by which a person decides: review, approve."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from corral.cli.advancing import answer_run
+from corral.cli.shared import RunName, console, with_runs
+from state.errors import BadInput
+
+All = Annotated[Literal["approve", "reject"] | None, typer.Option("--all", help="Decide all items of all pages alike.")]
+Answers = Annotated[
+    Path | None, typer.Option(metavar="FILE.json", help='The answers of one page: {"decisions": [...]}.')
+]
+Reject = Annotated[bool, typer.Option("--reject", help="Decline instead.")]
+Comment = Annotated[str, typer.Option(help="Why; kept with the decision.")]
+Dollars = Annotated[
+    float | None,
+    typer.Option("--budget", metavar="DOLLARS", min=0, help="The new cap of a run whose budget is used up."),
+]
+
+
+def review(name: RunName, all_: All = None, answers: Answers = None) -> None:
+    """Decide the borderline items that a run waits with: approve, edit or reject, each with a comment."""
+    given = _read_answers(answers) if answers else None
+    with_runs(lambda runs: answer_run(runs, name, "review", all_ or given, repeat=all_ is not None))
+
+
+def approve(name: RunName, reject: Reject = False, comment: Comment = "", budget: Dollars = None) -> None:
+    """Sign the adapter that a run waits with, raise its budget, or decide on its training.
+
+    A training that must change to fit this machine asks first: approve the changes, or --reject to train as requested.
+    A training that waits for resources looks again when approved, and begins at once when rejected.
+    """
+    decision: dict[str, Any] = {"type": "reject" if reject else "approve", "message": comment}
+    if budget is not None:
+        decision = {"type": "edit", "edited_action": {"name": "raise_budget", "args": {"dollars": budget}}}
+    asked = not reject and not comment and budget is None and console.is_terminal
+    with_runs(lambda runs: answer_run(runs, name, "approve", None if asked else {"decisions": [decision]}))
+
+
+def _read_answers(path: Path) -> dict[str, Any]:
+    try:
+        answers = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"the answers in {path} cannot be read: {error}") from error
+    return answers if isinstance(answers, dict) else {"decisions": answers}
