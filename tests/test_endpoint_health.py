@@ -15,7 +15,7 @@ from tests.scripted_server import MODEL, ScriptedServer
 from tools.endpoint import client, health
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.client import LedgeredEndpoint
-from tools.endpoint.health import IN_A_ROW, REST_SECONDS, Health
+from tools.endpoint.health import IN_A_ROW, PAUSE_SECONDS, Health
 from tools.endpoint.http_transport import HttpTransport
 
 
@@ -81,7 +81,7 @@ async def test_one_text_with_more_calls_than_the_row_ends_failed_on_a_later_visi
         while EndpointUnreachable in await ends(endpoint, calls(50, "poison")):
             visits += 1
             for known in (await _shared_healths()).values():
-                known.rests_until = 0.0  # the rest is over
+                known.paused_until = 0.0  # the rest is over
             assert visits < 5
     assert visits == 2
 
@@ -93,7 +93,7 @@ async def _shared_healths() -> dict[tuple[str, str], Health]:
 
 
 async def test_a_server_that_is_well_again_is_asked_after_its_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "REST_SECONDS", 0.2)
+    monkeypatch.setattr(health, "PAUSE_SECONDS", 0.2)
     with ScriptedServer(failures=["500"] * 2 * IN_A_ROW) as server:
         endpoint = asker(server.url, MemoryLedger(), concurrency=4)
         assert EndpointUnreachable in await ends(endpoint, calls(IN_A_ROW))
@@ -143,11 +143,11 @@ def test_a_failure_that_is_known_from_before_or_overlaps_an_answer_never_counts(
 
 def test_a_rest_ends_by_time_or_by_an_answer() -> None:
     known = Health()
-    assert not known.resting(0.0)
-    known.rest(1.0, "why")
-    assert known.resting(1.0 + REST_SECONDS / 2) and not known.resting(1.0 + REST_SECONDS)
+    assert not known.paused(0.0)
+    known.pause(1.0, "why")
+    assert known.paused(1.0 + PAUSE_SECONDS / 2) and not known.paused(1.0 + PAUSE_SECONDS)
     known.answered(2.0)
-    assert not known.resting(2.0)
+    assert not known.paused(2.0)
 
 
 def test_every_error_that_fails_one_call_is_a_call_failed() -> None:

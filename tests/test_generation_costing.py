@@ -127,7 +127,7 @@ def test_the_true_cost_stands_beside_the_estimate() -> None:
     assert [row.stage for row in rows] == ["generate", "respond", "judge", "evaluate", "probe", "total"]
     assert [row.estimated for row in rows[:4]] == list(expected.stages)
     assert [row.actual.dollars for row in rows] == [0.5, 0.0, 0.75, 0.0, 0.125, 1.375]
-    assert [row.actual.calls for row in rows] == [5, 0, 14, 1, 20]
+    assert [row.actual.calls for row in rows] == [5, 0, 14, 0, 1, 20]
     assert rows[2].actual.prompt_tokens == 140
     assert rows[0].ratio == pytest.approx(0.5 / expected.stages[0].dollars)
     assert (rows[1].ratio, rows[3].ratio) == (0.0, None)

@@ -155,7 +155,7 @@ class LedgeredEndpoint:
                 await account.reserve(most)
                 reserved = True
                 began = time.monotonic()
-                if health.resting(began):
+                if health.paused(began):
                     raise EndpointUnreachable(health.why)
                 pending.sent, pending.remote = True, self.can.remote
                 made, error = await self._make(pending, health, call, key, body)
@@ -194,7 +194,7 @@ class LedgeredEndpoint:
             stop=stop_after_attempt(self.spec.attempts),
             wait=seconds_to_wait,
             retry=retry_if_exception(
-                lambda error: worth_another_try(error) and pending.waiters > 0 and not health.resting(time.monotonic())
+                lambda error: worth_another_try(error) and pending.waiters > 0 and not health.paused(time.monotonic())
             ),
             reraise=True,
         )
@@ -259,13 +259,13 @@ def noted(health: Health, error: EndpointError | None, began: float, *, before: 
     if error is None:
         health.answered(now)
     elif isinstance(error, EndpointUnreachable):
-        health.rest(now, str(error))
+        health.pause(now, str(error))
     elif isinstance(error, CallFailed):
         if health.failed(began, before=before):
-            health.rest(
+            health.pause(
                 now, f"{IN_A_ROW} calls in a row failed; resume when the server is well again. The last: {error}"
             )
-        if health.resting(now):
+        if health.paused(now):
             return EndpointUnreachable(health.why)
     return error
 

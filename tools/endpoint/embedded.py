@@ -38,7 +38,7 @@ IDLE_SECONDS = 60
 """A server without a call for so many seconds frees its memory for the training; it starts again in a second."""
 SILENT = -1
 """Below llama.cpp's lowest log level; failures come back as answers."""
-PATIENCE = 3600.0
+ANSWER_SECONDS = 3600.0
 """Seconds for one answer. The server is in this process and cannot be lost: a slow answer only means a busy machine."""
 
 _lock = threading.Lock()
@@ -51,8 +51,8 @@ CAN = Capabilities(remote=False, paid=False, json_schema=True, prefill=True, lik
 class EmbeddedTransport:
     """This process's embedded servers as one; a call goes to the one with the fewest in flight.
 
-    The servers start with the first call. The timeout of a call is not shorter than ``PATIENCE``. A server does not
-    report the likelihood of a given text, so that is computed with the same weights in the trainer's format.
+    The servers start with the first call. The timeout of a call is not shorter than ``ANSWER_SECONDS``. A server does
+    not report the likelihood of a given text, so that is computed with the same weights in the trainer's format.
 
     Args:
         cache: where those weights are kept once they are unpacked.
@@ -77,7 +77,7 @@ class EmbeddedTransport:
         least = min(range(len(servers)), key=lambda place: self._in_flight[place])
         self._in_flight[least] += 1
         try:
-            return await servers[least].send(call, model, max(timeout, PATIENCE))
+            return await servers[least].send(call, model, max(timeout, ANSWER_SECONDS))
         finally:
             self._in_flight[least] -= 1
 

@@ -9,7 +9,7 @@ IN_A_ROW = 20
 """Failed calls in a row, with none answered in between, after which the server counts as down. With five judges for
 each answer these are the calls of four answers: one answer that breaks the server stops nothing, and a server that is
 down costs fewer rows than one batch has."""
-REST_SECONDS = 15.0
+PAUSE_SECONDS = 15.0
 """How many seconds a server that is down is not asked: calls that wait for their turn fail at once, without tries."""
 
 
@@ -21,7 +21,7 @@ class Health:
     """When the last answer came."""
     failures: int = 0
     """Calls in a row that failed while nothing was answered."""
-    rests_until: float = -inf
+    paused_until: float = -inf
     why: str = ""
     """The error for which the endpoint is not asked for a while."""
 
@@ -29,7 +29,7 @@ class Health:
         """Note that a call was answered: earlier failures were not the server's."""
         self.answered_at = now
         self.failures = 0
-        self.rests_until = -inf
+        self.paused_until = -inf
 
     def failed(self, began: float, *, before: bool) -> bool:
         """Note that a call failed after its tries, and return whether the server counts as down.
@@ -46,10 +46,10 @@ class Health:
             self.failures = 0
         return down
 
-    def rest(self, now: float, why: str) -> None:
+    def pause(self, now: float, why: str) -> None:
         """Stop asking for a while."""
-        self.rests_until, self.why = now + REST_SECONDS, why
+        self.paused_until, self.why = now + PAUSE_SECONDS, why
 
-    def resting(self, now: float) -> bool:
+    def paused(self, now: float) -> bool:
         """Return whether the server must not be asked now."""
-        return now < self.rests_until
+        return now < self.paused_until

@@ -25,7 +25,7 @@ from state.errors import StorageError, TrainingError
 ROOT = Path(__file__).resolve().parents[2]
 LINE_LIMIT = 2**24
 """The most bytes of one JSON line."""
-QUIET = {
+OFFLINE_AND_QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
@@ -46,7 +46,7 @@ def child_environment(threads: int) -> dict[str, str]:
     policy = {"OMP_WAIT_POLICY": "PASSIVE"}
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, **QUIET, **counts, **policy, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
+    return {**os.environ, **OFFLINE_AND_QUIET, **counts, **policy, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
 
 
 async def stream_child(command: Sequence[str], log: Path, threads: int) -> AsyncGenerator[dict[str, Any], None]:
