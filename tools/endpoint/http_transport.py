@@ -169,7 +169,7 @@ def read_completion(answer: dict[str, Any], body: dict[str, Any], url: str) -> R
     """Return the reply in a chat completion.
 
     Raises:
-        TryAgain: it is none.
+        TryAgain: the answer is no chat completion.
     """
     try:
         choice = answer["choices"][0]
