@@ -28,6 +28,7 @@ os.environ |= {
 
 import ipaddress
 import itertools
+import logging
 import shutil
 import socket
 import tempfile
@@ -44,6 +45,7 @@ from state.calls import CallStore
 from state.database import Database
 from state.store import RecordStore
 from tests.harness import Corral
+from tools.logs import PACKAGES
 
 hypothesis.settings.register_profile(
     "corral", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
@@ -54,6 +56,17 @@ _numbers = itertools.count()
 
 class NetworkRefused(AssertionError):
     """A test tried to leave this machine."""
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """Undo what a command of a test has set up for the logs of the whole process."""
+    yield
+    for name in PACKAGES:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)

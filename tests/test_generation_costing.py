@@ -130,5 +130,5 @@ def test_the_true_cost_stands_beside_the_estimate() -> None:
     assert [row.actual.calls for row in rows] == [5, 0, 14, 0, 1, 20]
     assert rows[2].actual.prompt_tokens == 140
     assert rows[0].ratio == pytest.approx(0.5 / expected.stages[0].dollars)
-    assert (rows[1].ratio, rows[3].ratio) == (0.0, None)
-    assert rows[4].estimated == expected.total
+    assert (rows[1].ratio, rows[3].ratio, rows[4].ratio) == (0.0, None, None)
+    assert rows[5].estimated == expected.total
