@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from pathlib import Path
 
+from graph.preflight import check_request
 from graph.services import Services
 from state.request import EMBEDDED, Endpoint, RunRequest
 from tools.endpoint import weights_here
@@ -86,6 +87,8 @@ def _absolute(model: str) -> str:
 def _with_inputs(request: RunRequest, folder: Path) -> RunRequest:
     copies = read_inputs(folder)
     if copies is None:
+        # A run of the server has not been checked before; one that is on disk already was.
+        check_request(request)
         copy_inputs(named_files(request, shipped()), folder)
         copies = read_inputs(folder) or {}
     return with_copies(request, copies)

@@ -32,16 +32,33 @@ async def preflight(request: RunRequest, settings: Settings, plugged: Collection
         StorageError: the disk is full, or its folder cannot be written.
         EndpointError: an endpoint is out of reach or refuses the key.
     """
+    check_request(request)
     await asyncio.to_thread(check_sources, request)
     await asyncio.to_thread(demand_room, settings.home)
     await asyncio.to_thread(check_training, request, settings.cache)
-    if not capabilities(request.models.judge).json_schema:
-        where = request.models.judge.base_url
-        raise BadInput(f"models.judge: base_url {where!r} gives plain text alone; judge by 'embedded' or a URL")
     endpoints = {request.models.generator, request.models.policy, request.models.judge}
     for spec in sorted(endpoints, key=lambda e: e.base_url):
         if spec.model not in plugged:
             await probe(spec, settings)
+
+
+def check_request(request: RunRequest) -> None:
+    """Check what the request says by itself: kinds of endpoints, phases of training. Nothing is read or asked.
+
+    Raises:
+        BadInput: an unknown word for an endpoint, a judge that gives plain text alone, or an unknown phase.
+    """
+    phases_of(request.train.recipe)
+    models = request.models
+    for name, spec in (("generator", models.generator), ("policy", models.policy), ("judge", models.judge)):
+        try:
+            can = capabilities(spec)
+        except BadInput as error:
+            raise BadInput(f"models.{name}: {error}") from error
+        if name == "judge" and not can.json_schema:
+            raise BadInput(
+                f"models.judge: base_url {spec.base_url!r} gives plain text alone; judge by 'embedded' or a URL"
+            )
 
 
 def check_sources(request: RunRequest) -> None:
@@ -64,7 +81,7 @@ def check_sources(request: RunRequest) -> None:
 
 
 def check_training(request: RunRequest, cache: Path) -> None:
-    """Check that phases are known, and that weights, accelerate's config and what QLoRA needs are on this machine.
+    """Check that weights, accelerate's config and what QLoRA needs are on this machine.
 
     Weights that are not here yet are no fault where training brings them: it unpacks the embedded model, and fetches a
     model from the hub.
@@ -72,7 +89,6 @@ def check_training(request: RunRequest, cache: Path) -> None:
     Raises:
         BadInput: one of them is missing.
     """
-    phases_of(request.train.recipe)
     base = request.models.base
     if base != EMBEDDED and (Path(base).exists() or not HUB_NAME.fullmatch(base)):
         base_folder(base, cache)

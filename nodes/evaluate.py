@@ -12,6 +12,7 @@ from state.pipeline import Node, PipelineState
 from state.records import Answer, Outcome, Sample
 from state.request import RunRequest
 from state.store import RecordStore
+from tools.batch import for_each
 from tools.dataset.seeding import imitated_seeds
 from tools.endpoint.chat import ChatEndpoint, OpenEndpoint
 from tools.evaluation.asking import (
@@ -117,7 +118,7 @@ class Measuring:
                 await self.store.add(run_id, [answer_record(model, one, completion)])
             report_progress("evaluate", 1, note=f"{who} answers")
 
-        await asyncio.gather(*(ask(one) for one in wanted))
+        await for_each(wanted, ask)
         if refused and len(refused) == len(wanted):
             raise refused[0]
         scores = await asyncio.gather(*(read(endpoint, passage, who) for passage in passages))

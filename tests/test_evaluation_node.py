@@ -86,8 +86,8 @@ async def test_a_cut_evaluation_goes_on_without_answering_again(
     async def add_three(self: RecordStore, run_id: str, records: Any) -> None:
         if len(kept) == 3:
             raise StorageError("the disk is full")
-        await add(self, run_id, records)
         kept.extend(record.id for record in records)
+        await add(self, run_id, records)
 
     evaluate = make_evaluate(store, tmp_path / "runs", opened)
     monkeypatch.setattr(RecordStore, "add", add_three)

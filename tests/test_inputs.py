@@ -14,8 +14,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph.inputs import with_absolute_folders
+from graph.inputs import begin, with_absolute_folders
 from graph.runs import open_runs
+from graph.services import open_services
 from state.errors import BadInput
 from state.request import RunRequest
 from tests.harness import ROOT, Corral, refused, request_of, write_prompts
@@ -195,3 +196,22 @@ def test_folders_are_made_absolute_and_names_stay(tmp_path: Path, monkeypatch: p
     named = RunRequest.model_validate({"models": {"base": "owner/model", "judge": server}})
     assert with_absolute_folders(named) == named
     assert with_absolute_folders(RunRequest()) == RunRequest(), "the embedded model is no folder"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train": {"recipe": "sft+dop"}}, "there is no phase 'dop'"),
+        ({"models": {"judge": {"base_url": "weights", "model": "embedded"}}}, "gives plain text alone"),
+        ({"models": {"policy": {"base_url": "wieghts", "model": "embedded"}}}, "did you mean 'weights'"),
+    ],
+)
+async def test_what_a_server_is_sent_is_checked_before_anything_is_asked(
+    changes: dict[str, Any], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server's run has no ``create`` before it: its first step checks the request."""
+    monkeypatch.setenv("CORRAL_HOME", str(tmp_path))
+    async with open_services(load_settings()) as services:
+        with pytest.raises(BadInput, match=words):
+            await begin(services, "thread", RunRequest.model_validate(changes))
+    assert not (tmp_path / "runs" / "thread" / "inputs").exists()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from state.errors import BadInput, StorageError
@@ -102,9 +103,16 @@ def read_inputs(folder: Path) -> dict[str, Path] | None:
     return {copy: folder / copy for copy in hashes}
 
 
+@lru_cache(maxsize=64)
+def _hash(copy: Path, changed_at: int, size: int) -> str:
+    """Return a copy's hash; every batch of a step asks, and a file of the same time and size is not read again."""
+    return file_hash(copy)
+
+
 def _demand(copy: Path, kept: str) -> None:
     try:
-        there = file_hash(copy)
+        status = copy.stat()
+        there = _hash(copy, status.st_mtime_ns, status.st_size)
     except OSError as error:
         raise BadInput(f"{copy}, the run's own copy, cannot be read ({error.strerror}); put it back") from error
     if there != kept:
