@@ -24,7 +24,7 @@ from tools.endpoint.weights import WeightsTransport
 from tools.settings import load_settings
 from tools.weights import worker
 from tools.weights.pool import ModelPool, release_idle
-from tools.weights.protocol import Draw, Drawn, Reply, Request
+from tools.weights.protocol import Draw, Drawn, Reply, Request, Score
 
 
 @pytest.fixture(scope="module")
@@ -147,16 +147,39 @@ async def test_calls_of_one_wave_are_dealt_to_all_processes(base: Path) -> None:
     workers = transport.pool.processes
     wave = [asyncio.create_task(transport.send(asks(f"{number}"), "m", 60)) for number in range(9)]
     await asyncio.sleep(0)
-    assert sorted(worker.claimed for worker in workers) == [4, 5]
+    assert sorted(worker.claimed.total() for worker in workers) == [4, 5]
     await asyncio.gather(*wave)
     processes = [worker.running for worker in workers]
-    assert all(processes) and [worker.claimed for worker in workers] == [0, 0]
+    assert all(processes) and [worker.claimed.total() for worker in workers] == [0, 0]
 
     release_idle()
     assert [worker.running for worker in workers] == [None, None]
     assert all(process is not None and process.poll() is not None for process in processes)
     assert await texts(transport, [asks("0")]), "the next call starts another"
     transport.pool.release()
+
+
+async def test_draws_of_one_prompt_go_to_one_process(base: Path) -> None:
+    pool = ModelPool(base, None, processes=2)
+    transport = WeightsTransport(pool)
+    calls = [asks(f"Count to {number}.", draw=draw) for number in range(3) for draw in range(3)]
+    wave = [asyncio.create_task(transport.send(call, "m", 60)) for call in calls]
+    await asyncio.sleep(0)
+    assert sorted(sorted(process.claimed.values()) for process in pool.processes) == [[3], [3, 3]]
+    await asyncio.gather(*wave)
+    pool.release()
+
+
+def test_greedy_draws_are_done_with_sampled_ones() -> None:
+    turns = ({"role": "user", "content": "Hi"},)
+
+    def draw(number: int, temperature: float, max_tokens: int = 8) -> Draw:
+        return Draw(number=number, turns=turns, temperature=temperature, top_p=0.9, max_tokens=max_tokens)
+
+    text = Score(number=5, turns=turns, completion="")
+    requests = [draw(0, 0), draw(1, 0.7), draw(2, 0), draw(3, 1.0), draw(4, 0, 16), text]
+    groups = worker.groups_of(requests)
+    assert sorted(sorted(one.number for one in group) for group in groups) == [[0, 1, 2], [3], [4], [5]]
 
 
 def test_what_fails_together_is_tried_in_halves() -> None:

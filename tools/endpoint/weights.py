@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +54,14 @@ class WeightsTransport:
         if call.json_schema is not None or call.stop:
             raise CallRefused("base_url 'weights' gives plain text alone: no JSON schema and no stop words")
         said = tuple((turn["role"], writable(turn["content"])) for turn in call.messages)
-        make = partial(
-            Draw,
+        request = Draw(
             turns=turns_of(call.messages),
             noise=content_hash(call.seed, call.draw, said),
             temperature=call.temperature,
             top_p=call.top_p,
             max_tokens=call.max_tokens,
         )
-        found = await ask(self.pool, lambda number: make(number=number), model)
+        found = await ask(self.pool, request, model)
         assert isinstance(found, Drawn)
         return Reply(
             text=found.text,
@@ -84,19 +82,18 @@ async def likelihood_by(pool: ModelPool, call: LikelihoodCall, model: str) -> Li
         CallRefused: the text cannot be read.
         TryAgain: the process ended.
     """
-    make = partial(
-        Score,
+    request = Score(
         turns=turns_of(call.messages),
         completion=writable(call.completion),
         with_end=call.with_end,
         next_words=call.next_words,
     )
-    found = await ask(pool, lambda number: make(number=number), model)
+    found = await ask(pool, request, model)
     assert isinstance(found, Scored)
     return Likelihood(log_likelihood=found.log_likelihood, tokens=found.tokens, next_words=found.next_words)
 
 
-async def ask(pool: ModelPool, make: Callable[[int], Request], model: str) -> Drawn | Scored:
+async def ask(pool: ModelPool, request: Request, model: str) -> Drawn | Scored:
     """Return a pool's reply to a request.
 
     Raises:
@@ -104,7 +101,7 @@ async def ask(pool: ModelPool, make: Callable[[int], Request], model: str) -> Dr
         TryAgain: the process ended.
     """
     try:
-        found = await pool.ask(make)
+        found = await pool.ask(request)
     except ProcessLost as error:
         raise TryAgain(EndpointFailing(f"the model process: {error}")) from error
     if found.failed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from tools.weights.protocol import Score, Scored
@@ -25,11 +26,18 @@ def score(model: Any, tokenizer: Any, asked: Sequence[Score]) -> Iterator[Scored
         BadInput: the chat template does not render the turns as a prefix of turns and completion.
     """
     rows = [_row(tokenizer, one) for one in asked]
-    order = sorted(range(len(rows)), key=lambda place: (-len(rows[place].input_ids), asked[place].number))
+    # Rows of which the next token alone is asked need one position's logits, the others as many as the answer has.
+    whole = [_counted(row) > 0 for row in rows]
+    order = sorted(range(len(rows)), key=lambda at: (whole[at], -len(rows[at].input_ids), asked[at].number))
     while order:
         room = max(1, TOKENS_AT_ONCE[model.device.type == "cpu"] // len(rows[order[0]].input_ids))
-        batch, order = order[:room], order[room:]
-        yield from _score_batch(model, tokenizer, [asked[place] for place in batch], [rows[place] for place in batch])
+        alike = [at for at in order[:room] if whole[at] == whole[order[0]]]
+        order = order[len(alike) :]
+        yield from _score_batch(model, tokenizer, [asked[at] for at in alike], [rows[at] for at in alike])
+
+
+def _counted(row: TokenRow) -> int:
+    return sum(label != IGNORED for label in row.labels)
 
 
 def _row(tokenizer: Any, one: Score) -> TokenRow:
@@ -45,26 +53,28 @@ def _row(tokenizer: Any, one: Score) -> TokenRow:
 def _score_batch(model: Any, tokenizer: Any, asked: Sequence[Score], rows: Sequence[TokenRow]) -> Iterator[Scored]:
     import torch
 
-    width = max(len(row.input_ids) for row in rows)
-
-    def padded(values: Sequence[Sequence[int]], fill: int) -> torch.Tensor:
-        return torch.tensor([[*one, *[fill] * (width - len(one))] for one in values], device=model.device)
-
-    read = padded([row.input_ids for row in rows], 0)
-    there = padded([[1] * len(row.input_ids) for row in rows], 0)
+    width, counts = max(len(row.input_ids) for row in rows), [_counted(row) for row in rows]
+    pads = [width - len(row.input_ids) for row in rows]
+    # Padded on the left, so that what is scored ends in the same column, and no other position meets the LM head.
+    keep = max(counts) + 1
+    tensor = partial(torch.tensor, device=model.device)
     with torch.inference_mode():
-        logits = model(input_ids=read, attention_mask=there, use_cache=False).logits
-        for place, (one, row) in enumerate(zip(asked, rows, strict=True)):
-            count = sum(label != IGNORED for label in row.labels)
-            prompt = len(row.labels) - count
+        logits = model(
+            input_ids=tensor([[0] * pad + row.input_ids for pad, row in zip(pads, rows, strict=True)]),
+            attention_mask=tensor([[0] * pad + [1] * (width - pad) for pad in pads]),
+            position_ids=tensor([[max(0, at - pad) for at in range(width)] for pad in pads]),
+            use_cache=False,
+            logits_to_keep=keep,
+        ).logits
+        for place, (one, row, count) in enumerate(zip(asked, rows, counts, strict=True)):
             # The logits at a position belong to the token after it.
-            after = logits[place, prompt - 1 : len(row.labels)].float().log_softmax(-1)
-            told = torch.tensor(row.labels[prompt:], dtype=torch.long, device=model.device)
+            after = logits[place, keep - count - 1 :].float().log_softmax(-1)
+            told = tensor(row.labels[len(row.labels) - count :], dtype=torch.long)
             words = [tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in one.next_words]
             yield Scored(
                 number=one.number,
                 log_likelihood=float(after[torch.arange(count), told].double().sum()),
                 tokens=count,
                 next_words=tuple(after[0, words].tolist()),
-                prompt_tokens=prompt,
+                prompt_tokens=len(row.labels) - count,
             )

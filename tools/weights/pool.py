@@ -12,7 +12,7 @@ import itertools
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections import Counter
 from concurrent.futures import Future
 from pathlib import Path
 from weakref import WeakSet
@@ -20,6 +20,9 @@ from weakref import WeakSet
 from tools.machine.resources import sampling_processes
 from tools.weights.processes import child_environment
 from tools.weights.protocol import NOT_LOADED, REPLY, Reply, Request
+
+SPREAD = 8
+"""Requests that a process may have more than another one, for the sake of a prompt that it has already."""
 
 _open: WeakSet[ModelPool] = WeakSet()
 
@@ -41,22 +44,27 @@ class ModelPool:
         self.processes = [ModelProcess(base, adapter) for _ in range(processes or sampling_processes())]
         _open.add(self)
 
-    async def ask(self, make: Callable[[int], Request]) -> Reply:
-        """Return the reply to a request. There is no time limit: a slow reply only means a busy machine.
-
-        Args:
-            make: returns the request of a given number.
+    async def ask(self, request: Request) -> Reply:
+        """Return the reply to a request, whose number is given here. There is no time limit: the machine may be busy.
 
         Raises:
             ProcessLost: the process ended before it replied.
         """
-        process = min(self.processes, key=lambda one: one.claimed)
+        prompt = str(request.turns)
+        process = self._choose(prompt)
         # Counted at once: many requests choose a process before the first of them has reached it.
-        process.claimed += 1
+        process.claimed[prompt] += 1
         try:
-            return await asyncio.wrap_future(await asyncio.to_thread(process.ask, make))
+            return await asyncio.wrap_future(await asyncio.to_thread(process.ask, request))
         finally:
-            process.claimed -= 1
+            process.claimed[prompt] -= 1
+            process.claimed += Counter()  # without the prompts that have nothing left
+
+    def _choose(self, prompt: str) -> ModelProcess:
+        """Return the process with the least to do, or one that has this prompt already, and reads it once for all."""
+        least = min(self.processes, key=lambda one: one.claimed.total())
+        room = least.claimed.total() + SPREAD
+        return next((one for one in self.processes if one.claimed[prompt] and one.claimed.total() <= room), least)
 
     def release(self) -> None:
         """End the processes that have nothing to do."""
@@ -80,7 +88,7 @@ class ModelProcess:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._asked: dict[int, Future[Reply]] = {}
-        self.claimed = 0
+        self.claimed: Counter[str] = Counter()
         """Requests that have chosen this process and are not answered yet."""
 
     @property
@@ -88,9 +96,9 @@ class ModelProcess:
         """The running process; ``None`` before the first request and after the last."""
         return self._process
 
-    def ask(self, make: Callable[[int], Request]) -> Future[Reply]:
+    def ask(self, request: Request) -> Future[Reply]:
         """Send a request, and start the process if it does not run; blocks while one line is written."""
-        request = make(next(self._numbers))
+        request = request.model_copy(update={"number": next(self._numbers)})
         reply: Future[Reply] = Future()
         with self._lock:
             process = self._process or self._start()

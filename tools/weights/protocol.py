@@ -15,7 +15,7 @@ NOT_LOADED = -1
 class Draw(Record):
     """A request for a completion."""
 
-    number: int
+    number: int = 0
     """The reply has the same number."""
     turns: Turns
     noise: str = ""
@@ -43,7 +43,7 @@ class Drawn(Record):
 class Score(Record):
     """A request for the likelihood of a given text."""
 
-    number: int
+    number: int = 0
     turns: Turns
     completion: str
     """The answer to the turns whose likelihood is wanted; it may be empty."""

@@ -62,13 +62,14 @@ class Model:
         from tools.weights.decoding import Prompt, decode
         from tools.weights.template import prompt_tokens
 
-        first = draws[0]
         tokens = {draw.number: tuple(prompt_tokens(self._tokenizer, draw.turns)) for draw in draws}
-        draws = sorted(draws, key=lambda draw: (-len(tokens[draw.number]), draw.number))
-        noise = first.temperature > 0
-        prompts = [Prompt(tokens[draw.number], Random(draw.noise) if noise else None) for draw in draws]
-        sampling = {"temperature": first.temperature, "top_p": first.top_p} if noise else {}
-        for row in decode(self._model, prompts, self._ends, max_tokens=first.max_tokens, slots=SLOTS, **sampling):
+        # Alike prompts stand together, and are read once.
+        draws = sorted(draws, key=lambda draw: (-len(tokens[draw.number]), tokens[draw.number], draw.number))
+        prompts = [Prompt(tokens[one.number], Random(one.noise) if one.temperature else None) for one in draws]
+        sampled = next((draw for draw in draws if draw.temperature), None)
+        sampling = {"temperature": sampled.temperature, "top_p": sampled.top_p} if sampled else {}
+        limit = draws[0].max_tokens
+        for row in decode(self._model, prompts, self._ends, max_tokens=limit, slots=SLOTS, **sampling):
             draw = draws[row.row]
             emit(
                 Drawn(
@@ -89,21 +90,34 @@ class Model:
 
 def gathered(waiting: queue.Queue[Request]) -> list[list[Request]]:
     """Wait for work; return all there is, in groups that can be done together, or nothing if none came in time."""
-    groups: defaultdict[tuple[object, ...], list[Request]] = defaultdict(list)
+    found: list[Request] = []
     wait = IDLE_SECONDS
     try:
         while True:
-            request = waiting.get(timeout=wait)
-            groups[_group(request)].append(request)
+            found.append(waiting.get(timeout=wait))
             wait = GATHER_SECONDS
     except queue.Empty:
-        return list(groups.values())
+        return groups_of(found)
 
 
-def _group(request: Request) -> tuple[object, ...]:
-    if isinstance(request, Draw):
-        return ("draw", request.temperature, request.top_p, request.max_tokens)
-    return ("score",)
+def groups_of(requests: Sequence[Request]) -> list[list[Request]]:
+    """Return requests in groups that can be done together: texts to score, and draws of the same parameters.
+
+    Greedy draws are done with sampled ones of the same length where there are any: a larger batch costs less a row.
+    """
+    groups: defaultdict[tuple[object, ...], list[Request]] = defaultdict(list)
+    sampled: dict[int, tuple[object, ...]] = {}
+    for request in requests:
+        if isinstance(request, Draw) and request.temperature:
+            key = ("draw", request.max_tokens, request.temperature, request.top_p)
+            sampled.setdefault(request.max_tokens, key)
+            groups[key].append(request)
+    for request in requests:
+        if isinstance(request, Score):
+            groups["score",].append(request)
+        elif not request.temperature:
+            groups[sampled.get(request.max_tokens, ("draw", request.max_tokens))].append(request)
+    return list(groups.values())
 
 
 def answer_each(requests: Sequence[Request], answer: Callable[[Sequence[Request], Emit], None], emit: Emit) -> None:
