@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools.generation.deciding import FAILED_ROUNDS, GROWTH, UNKNOWN_RESET, GenerationFacts, decide_next_round
@@ -89,10 +89,12 @@ def test_what_holds_whatever_is_known(known: GenerationFacts) -> None:
         assert known.rounds_done and (known.offered == 0 or (known.novelty or 0) < known.min_diversity)
 
 
-@given(FACTS, st.floats(0, 1))
-def test_more_money_never_means_a_smaller_round(known: GenerationFacts, more: float) -> None:
-    assume(known.budget_left is not None and known.target > known.accepted)
-    richer = decide_next_round(known.model_copy(update={"budget_left": known.budget_left + more}))
+@given(FACTS, st.integers(1, 200), st.floats(-1, 2), st.floats(0, 1))
+def test_more_money_never_means_a_smaller_round(
+    known: GenerationFacts, missing: int, left: float, more: float
+) -> None:
+    known = known.model_copy(update={"target": known.accepted + missing, "budget_left": left})
+    richer = decide_next_round(known.model_copy(update={"budget_left": left + more}))
     assert richer.batch_size >= decide_next_round(known).batch_size
 
 
