@@ -90,9 +90,7 @@ def test_what_holds_whatever_is_known(known: GenerationFacts) -> None:
 
 
 @given(FACTS, st.integers(1, 200), st.floats(-1, 2), st.floats(0, 1))
-def test_more_money_never_means_a_smaller_round(
-    known: GenerationFacts, missing: int, left: float, more: float
-) -> None:
+def test_more_money_never_means_a_smaller_round(known: GenerationFacts, missing: int, left: float, more: float) -> None:
     known = known.model_copy(update={"target": known.accepted + missing, "budget_left": left})
     richer = decide_next_round(known.model_copy(update={"budget_left": left + more}))
     assert richer.batch_size >= decide_next_round(known).batch_size
