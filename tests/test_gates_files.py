@@ -58,7 +58,7 @@ def test_every_row_is_written_and_counted(tmp_path: Path, layout: str) -> None:
         ["unreadable"],
     ]
     assert [(bad.row, bad.fault) for bad in report.unreadable_rows] == [
-        (6, 'lacks "input"'),
+        (6, 'lacks "output"'),
         (8, "not an object but a string"),
     ]
     assert json.loads((out / "report.json").read_text()) == json.loads(report.model_dump_json())

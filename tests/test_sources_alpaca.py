@@ -67,9 +67,10 @@ def test_lines_are_read_whole(
 BROKEN: list[tuple[bytes, str]] = [
     (b'{"instruction": "a", "input": ""}', 'lacks "output"'),
     (b'{"input": "", "output": "b"}', 'lacks "instruction"'),
-    (b'{"instruction": "a", "output": "b"}', 'lacks "input"'),
-    (b'{"instruction": "a", "input": null, "output": "b"}', '"input" is null'),
-    (b'{"instruction": 5, "input": "", "output": "b"}', '"instruction" is a number'),
+    (b'{"Instruction": "a", "output": "b"}', 'lacks "instruction"; it has "Instruction"'),
+    (b'{"instruction": "a", "input": "", "output": null}', 'lacks "output"'),
+    (b'{"instruction": "a", "input": ["b"], "output": "c"}', '"input" is a list'),
+    (b'{"instruction": {"0": "a"}, "input": "", "output": "b"}', '"instruction" is an object'),
     (b'{"instruction": "a", "input": "", "output": ["b"]}', '"output" is a list'),
     (b'{"instruction": "a", "input": "", "output": true}', '"output" is true or false'),
     (b'["a", "", "b"]', "not an object but a list"),

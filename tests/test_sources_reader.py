@@ -19,6 +19,7 @@ from tools.sources.labels import read_labels
 from tools.sources.prompts import load_prompts
 from tools.sources.reader import MAX_DEPTH, BadRow, Row, read_rows, require_rows
 from tools.sources.seeds import load_seed_tasks
+from tools.sources.values import present
 from tools.training.rows import read_conversations
 
 Source = tuple[Callable[[Path], int], list[dict[str, Any]]]
@@ -183,5 +184,5 @@ def test_both_layouts_give_back_what_was_written(
     for text, unit in zip(written, ("line", "row"), strict=True):
         path.write_bytes((b"\xef\xbb\xbf" if mark else b"") + text.encode())
         found = list(require_rows(path, ""))
-        assert [row.fields for row in found] == rows
+        assert [row.fields for row in found] == [present(row) for row in rows]
         assert [row.place for row in found] == [f"{unit} {number}" for number in range(1, len(rows) + 1)]

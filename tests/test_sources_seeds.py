@@ -59,7 +59,7 @@ def test_windows_line_ends_and_a_byte_order_mark_are_fine(tmp_path: Path) -> Non
         ("[" * 100_000, "not JSON"),
         ('["a"]', "not an object but a list"),
         ("null", "not an object but null"),
-        (json.dumps({**GOOD, "id": 7}), '"id" must be a string, not a number'),
+        (json.dumps({**GOOD, "id": [7]}), '"id" must be a string, not a list'),
         (json.dumps({key: GOOD[key] for key in GOOD if key != "instruction"}), '"instruction" is missing'),
         (json.dumps({**GOOD, "instruction": "  "}), '"instruction" is empty'),
         (json.dumps({**GOOD, "instances": []}), '"instances" must be a list of at least one'),

@@ -71,6 +71,9 @@ def compare(
 
 def calibrate(
     labels: Annotated[Path, typer.Argument(metavar="LABELS.jsonl", help="Pairs or single ratings by people.")],
+    mapping: Annotated[
+        str | None, typer.Option(help="What other labels mean, such as 0=1,1=2: 1 the first, 2 the second, 0 a tie.")
+    ] = None,
     config: JudgeConfig = None,
     as_json: AsJson = False,
 ) -> None:
@@ -78,9 +81,10 @@ def calibrate(
     from corral.standalone import open_judge
     from tools.judging import calibrate as measure
     from tools.judging import save_calibration
-    from tools.sources.labels import read_labels
+    from tools.sources.labels import read_labels, read_mapping
 
-    request, rows, settings = read_request(config), read_labels(labels), open_settings()
+    meanings = None if mapping is None else read_mapping(mapping)
+    request, rows, settings = read_request(config), read_labels(labels, meanings), open_settings()
 
     async def work() -> Calibration:
         opened = await open_judge(request.models.judge, request.judge, settings, seed=request.seed)

@@ -185,7 +185,7 @@ class _Run:
         self._tally.add(decision)
         if decision.outcome is Outcome.ACCEPTED:
             self._figures.add(sample)
-        _write(files[decision.outcome], _line(row.number, sample, decision))
+        _write(files[decision.outcome], _line(row, sample, decision))
 
 
 def _sample(row: AlpacaRow) -> Sample:
@@ -198,16 +198,18 @@ def _sample(row: AlpacaRow) -> Sample:
     )
 
 
-def _line(number: int, sample: Sample, decision: GateDecision) -> dict[str, Any]:
-    return {
+def _line(row: AlpacaRow, sample: Sample, decision: GateDecision) -> dict[str, Any]:
+    """Return a line of the results; a column of the file whose name is one of ours is kept as ``given_NAME``."""
+    ours = {
         "instruction": sample.instruction,
         "input": sample.input,
         "output": sample.output,
-        "row": number,
+        "row": row.number,
         "category": sample.category,
         "score": decision.score,
         "reasons": list(decision.reasons),
     }
+    return ours | {f"given_{name}" if name in ours else name: value for name, value in row.other.items()}
 
 
 def _write(file: TextIO, line: dict[str, Any]) -> None:

@@ -1,15 +1,22 @@
-"""Rows in Alpaca's format, read one by one whatever is in the file."""
+"""Rows in Alpaca's format, read one by one whatever is in the file.
+
+    {"instruction": "...", "input": "", "output": "..."}
+
+``input`` may be missing; other columns are carried along.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tools.sources.reader import BadRow, Row, kind_of, read_rows
+from tools.sources.values import number_as_text
 
 FIELDS = ("instruction", "input", "output")
-ALPACA = 'with the strings "instruction", "input" and "output"'
+ALPACA = 'with the strings "instruction" and "output", and "input" where there is one'
 """What each object should be."""
 
 
@@ -22,6 +29,8 @@ class AlpacaRow:
     instruction: str
     input: str
     output: str
+    other: dict[str, Any] = field(default_factory=dict)
+    """Its other columns, such as ``system``, ``history`` and ``id``."""
 
 
 def read_alpaca(path: Path) -> Iterator[AlpacaRow | BadRow]:
@@ -35,9 +44,16 @@ def read_alpaca(path: Path) -> Iterator[AlpacaRow | BadRow]:
 
 
 def _alpaca_row(row: Row) -> AlpacaRow | BadRow:
-    for field in FIELDS:
-        if field not in row.fields:
-            return row.rejected(f'lacks "{field}"')
-        if not isinstance(value := row.fields[field], str):
-            return row.rejected(f'"{field}" is {kind_of(value)}, not a string')
-    return AlpacaRow(row.number, *(row.fields[field] for field in FIELDS))
+    texts = {"input": ""} | {name: number_as_text(row.fields[name]) for name in FIELDS if name in row.fields}
+    for name in FIELDS:
+        if name not in texts:
+            return row.rejected(f'lacks "{name}"{_other_spelling(row, name)}')
+        if not isinstance(texts[name], str):
+            return row.rejected(f'"{name}" is {kind_of(texts[name])}, not a string')
+    other = {name: value for name, value in row.fields.items() if name not in FIELDS}
+    return AlpacaRow(row.number, texts["instruction"], texts["input"], texts["output"], other)
+
+
+def _other_spelling(row: Row, name: str) -> str:
+    found = next((key for key in row.fields if key.strip().lower() == name), None)
+    return "" if found is None else f'; it has "{found}"'

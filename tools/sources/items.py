@@ -1,7 +1,8 @@
 """Items to judge: rows of a file or mappings in a program, checked one by one.
 
-A row has a ``prompt`` (or Alpaca's ``instruction`` and ``input``), an
-``output`` (or ``model_output``), and may have ``checks`` as in a prompts file, and a ``context`` of brand and readers.
+A row has a ``prompt`` (or Alpaca's ``instruction`` and ``input``), an ``output`` (or ``model_output``), and may have
+``checks`` as in a prompts file, a ``context`` of brand and readers, and the ``system`` message and ``history`` (pairs
+of question and answer) that came before the prompt. A value that is null or NaN counts as absent.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pydantic import Field, ValidationError
 
 from state.errors import BadInput
 from state.records import Candidate, Check, Record, Sample, content_hash
-from tools.sources.reader import require_rows
+from tools.sources.reader import kind_of, require_rows
+from tools.sources.values import given_input, number_as_text, present
 
 R = TypeVar("R", bound=Record)
 ITEMS = 'each with "prompt" and "output"'
@@ -54,24 +56,44 @@ def item_of(row: Mapping[str, Any], where: str) -> Item:
     Raises:
         BadInput: a prompt or an output is missing, or a value is of the wrong kind.
     """
-    output = first_of(row, "output", "model_output")
+    known = present(dict(row))
+    output = number_as_text(first_of(known, "output", "model_output"))
     if output is None:
         raise BadInput(f"{where}: there is no 'output' to judge")
-    optional = {name: row[name] for name in ("checks", "context") if row.get(name) is not None}
-    return valid(Item, {"prompt": prompt_of(row, where), "output": output} | optional, where)
+    optional = {name: known[name] for name in ("checks", "context") if name in known}
+    return valid(Item, {"prompt": prompt_of(known, where), "output": output} | optional, where)
 
 
 def prompt_of(row: Mapping[str, Any], where: str) -> str:
-    """Return a row's prompt: ``prompt``, or ``instruction`` with ``input`` under it.
+    """Return a row's prompt: ``prompt``, or ``instruction`` with ``input`` under it; behind what was said before it.
 
     Raises:
-        BadInput: it has no prompt.
+        BadInput: it has no prompt, or an ``input``, ``system`` or ``history`` of the wrong kind.
     """
-    prompt = first_of(row, "prompt", "instruction")
+    known = present(dict(row))
+    prompt = first_of(known, "prompt", "instruction")
     if not isinstance(prompt, str) or not prompt.strip():
         raise BadInput(f"{where}: there is no 'prompt'")
-    given = row.get("input") if "prompt" not in row else None
-    return f"{prompt}\n\n{given}" if given else prompt
+    given = number_as_text(known.get("input", "")) if "prompt" not in known else ""
+    if not isinstance(given, str):
+        raise BadInput(f"{where}: 'input' must be a string, not {kind_of(given)}")
+    asked = f"{prompt}\n\n{given}" if given_input(given) else prompt
+    return "\n\n".join([*_said_before(known, where), asked])
+
+
+def _said_before(row: Mapping[str, Any], where: str) -> list[str]:
+    """Return the system message and the earlier questions and answers of a row, as paragraphs."""
+    system, history = row.get("system", ""), row.get("history", [])
+    if not isinstance(system, str):
+        raise BadInput(f"{where}: 'system' must be a string, not {kind_of(system)}")
+    if not isinstance(history, list) or not all(
+        isinstance(turn, list | tuple) and len(turn) == 2 and all(isinstance(text, str) for text in turn)
+        for turn in history
+    ):
+        raise BadInput(f"{where}: 'history' must be a list of pairs, each a question and its answer")
+    said = [f"System: {system}"] if system.strip() else []
+    said += [f"User: {question}\n\nAssistant: {answer}" for question, answer in history]
+    return said
 
 
 def first_of(row: Mapping[str, Any], *names: str) -> Any:

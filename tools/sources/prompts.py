@@ -3,8 +3,8 @@
     {"prompt": "Explain tides in at most 40 words.", "checks": [{"kind": "max_words", "value": 40}],
      "split": "heldout", "reference": "The moon's pull ...", "category": "science", "input": "", "id": "tides-1"}
 
-Only ``prompt`` is needed. ``id`` is for the reader of the file; a record's id is the hash of its content. Rows in
-IFEval's own format are read too, see ``tools.sources.ifeval``.
+Only ``prompt`` is needed; a field that is null counts as absent. ``id`` is for the reader of the file; a record's id
+is the hash of its content. Rows in IFEval's own format are read too, see ``tools.sources.ifeval``.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ import hashlib
 import unicodedata
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from state.errors import BadInput
 from state.records import Check, Sample, content_hash
 from tools.checks.demands import contradiction
 from tools.sources.ifeval import MARK, as_prompt_row
 from tools.sources.reader import Row, require_rows
+from tools.sources.values import given_input, number_as_text
 
 Split = Literal["train", "heldout"]
+Text = Annotated[str, BeforeValidator(number_as_text)]
+"""A string; a number counts as its text."""
 PROMPTS = 'such as {"prompt": "...", "checks": []}'
 """What each object should be."""
 
@@ -33,13 +36,13 @@ class _Prompt(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_strip_whitespace=True)
 
-    id: str = ""
+    id: Text = ""
     prompt: str = Field(min_length=1, max_length=100_000)
-    input: str = Field("", max_length=100_000)
+    input: Annotated[Text, AfterValidator(given_input)] = Field("", max_length=100_000)
     checks: list[dict[str, Any]] = []
     split: Split | None = None
-    reference: str = ""
-    category: str = ""
+    reference: Text = ""
+    category: Text = ""
 
 
 def load_prompts(path: Path, heldout_share: float) -> list[Sample]:

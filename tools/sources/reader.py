@@ -12,10 +12,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from state.errors import BadInput
 from tools.sources.layouts import Piece, pieces
+from tools.sources.values import present
 
 MAX_DEPTH = 100
 """Deepest nesting of lists and objects that is read: what stores a row recurses once a level."""
@@ -37,7 +38,7 @@ class Row:
     number: int
     """The number in ``place``, from 1."""
     fields: dict[str, Any]
-    """Its content."""
+    """Its content; a field that holds null or NaN is left out."""
     text: str
     """Its first characters."""
 
@@ -152,7 +153,7 @@ def _content(piece: Piece) -> dict[str, Any] | str:
         return _TOO_DEEP
     if not isinstance(content, dict):
         return f"not an object but {kind_of(content)}"
-    return _inner_fault(content, escaped=b"\\u" in piece.data) or content
+    return _inner_fault(content, escaped=b"\\u" in piece.data) or cast(dict[str, Any], present(content))
 
 
 def _syntax_fault(piece: Piece, error: json.JSONDecodeError) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from state.errors import BadInput
 from state.records import Record
 from tools.sources.reader import Row, kind_of, require_rows
+from tools.sources.values import given_input, number_as_text
 
 SEED_TASKS = "each a seed task in Self-Instruct's format (sources.seeds)"
 """What each object should be."""
@@ -96,12 +97,13 @@ def _read_instance(item: Any, place: int) -> SeedInstance:
     if not isinstance(item, dict):
         raise _Broken(f"instance {place} must be a JSON object, not {kind_of(item)}")
     where = f"instance {place}: "
-    return SeedInstance(input=_text(item, "input", default="", where=where), output=_text(item, "output", where=where))
+    given = given_input(_text(item, "input", default="", where=where))
+    return SeedInstance(input=given, output=_text(item, "output", where=where))
 
 
 def _text(row: dict[str, Any], key: str, *, default: str | None = None, where: str = "") -> str:
     """Return a string field; without a default it must be there and hold more than white space."""
-    value = row.get(key, default)
+    value = number_as_text(row.get(key, default))
     if value is None:
         raise _Broken(f'{where}"{key}" is missing')
     if not isinstance(value, str):
