@@ -121,6 +121,11 @@ class Generation(Section):
 class Gates(Section):
     """What an instruction must pass. ``accept`` and ``review_from`` are scores in [0, 1]."""
 
+    preset: Literal["alpaca", "modern"] = "alpaca"
+    """The rules on form: ``alpaca``, those of Stanford's ``generate_instruction.py``; or ``modern``, which stop fewer
+    good rows and more bad ones, as ``benchmarks/gates.py`` measures."""
+    off: tuple[str, ...] = ()
+    """Rules that do not count, by the codes that reasons begin with, such as ``keyword``."""
     rouge_threshold: float = Field(0.7, gt=0, le=1)
     """An instruction with a ROUGE-L F-measure above this against any kept one is rejected."""
     accept: float = Field(0.8, ge=0, le=1)

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.records import Sample
-from tools.gates.coherence import CoherenceGate, coherence_issues, repeated_share
+from tools.gates.coherence import CoherenceGate, coherence_issues
 from tools.gates.language import other_language
+from tools.gates.texts import repeated_share
 
 SEEDS = Path(__file__).resolve().parents[1] / "seeds" / "seed_tasks.jsonl"
 

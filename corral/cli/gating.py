@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,14 @@ from state.request import Gates
 from tools.gates import GateReport, gate_file
 from tools.sources.seeds import load_seed_tasks
 
+
+class Preset(StrEnum):
+    """``gates.preset``, as the command line takes it."""
+
+    ALPACA = "alpaca"
+    MODERN = "modern"
+
+
 DEFAULT_SEEDS = Path("seeds/seed_tasks.jsonl")
 
 
@@ -22,6 +31,8 @@ def gate(
     file: Annotated[Path, typer.Argument(help="Alpaca-format rows: a JSON array or JSONL.")],
     out: Annotated[Path, typer.Option(help="Folder for accepted.jsonl, review.jsonl, rejected.jsonl, report.json.")],
     seeds: Annotated[Path, typer.Option(help="Seed tasks that rows must not repeat.")] = DEFAULT_SEEDS,
+    preset: Annotated[Preset, typer.Option(help="The rules on form: Stanford's, or today's.")] = Preset.ALPACA,
+    off: Annotated[list[str] | None, typer.Option(metavar="RULE", help="A rule that does not count.")] = None,
     threshold: Annotated[float, typer.Option(min=0.01, max=1, help="ROUGE-L above which a row repeats another.")] = 0.7,
 ) -> None:
     """Put any Alpaca-format file through the gates: content, diversity, safety, coherence.
@@ -32,7 +43,7 @@ def gate(
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
     with Bars(*columns, console=console, transient=True) as bars:
         task = bars.add_task("rows", total=None)
-        settings = Gates(rouge_threshold=threshold)
+        settings = Gates(rouge_threshold=threshold, preset=preset.value, off=tuple(off or ()))
         gated = gate_file(file, out, settings, kept, on_progress=lambda done: bars.update(task, completed=done))
     _print_gated(gated, out)
 

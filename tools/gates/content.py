@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterator
+from typing import assert_never
 
 from state.records import Sample
 from tools.gates.gate import Gate
+from tools.gates.modern import content_issues as modern_content_issues
 from tools.gates.results import Issue, Severity
+from tools.gates.texts import NO_INPUT_MARK, is_missing_input
 
 WORDS = (4, 150)
 """Fewest and most words of an instruction, split at white space."""
@@ -28,11 +31,6 @@ KEYWORDS = (
 
 _KEYWORD = re.compile(r"\b(?:" + "|".join(word.replace(" ", r"\s+") for word in KEYWORDS) + r")\b", re.IGNORECASE)
 _PROGRAM = re.compile(r"\s*write\s+a\s+program\b", re.IGNORECASE)
-_NO_INPUT = re.compile(
-    r"[\W_]*(?:no[\W_]*inputs?(?:[\W_]+(?:is\s+)?(?:required|needed|necessary|given|provided))?|n\s*/\s*a|none)[\W_]*",
-    re.IGNORECASE,
-)
-_NO_INPUT_MARK = re.compile(r"\bnoinputs?\b|<\s*no[\s_-]inputs?\s*>", re.IGNORECASE)
 _PUNCTUATION = frozenset(string.punctuation)
 
 
@@ -43,11 +41,6 @@ def content_issues(sample: Sample) -> list[Issue]:
     """
     found = [*_instruction_faults(sample.instruction), *_row_faults(sample)]
     return [Issue(code=code, detail=detail, severity=Severity.CRITICAL) for code, detail in found]
-
-
-def is_missing_input(text: str) -> bool:
-    """Return whether an input says that there is none, such as ``<noinput>``, ``No input required.`` or ``N/A``."""
-    return len(text) <= 60 and _NO_INPUT.fullmatch(text) is not None
 
 
 def _instruction_faults(instruction: str) -> Iterator[tuple[str, str]]:
@@ -74,7 +67,7 @@ def _instruction_faults(instruction: str) -> Iterator[tuple[str, str]]:
 def _row_faults(sample: Sample) -> Iterator[tuple[str, str]]:
     if is_missing_input(sample.input):
         yield "noinput_left", f"the input only says {sample.input.strip()!r}; an empty one was meant"
-    elif mark := _NO_INPUT_MARK.search(sample.input):
+    elif mark := NO_INPUT_MARK.search(sample.input):
         yield "noinput_left", f"{mark.group()!r} is left in the input"
     if not sample.output.strip():
         if sample.origin == "generated":
@@ -96,5 +89,11 @@ class ContentGate(Gate):
     )
 
     def issues(self, sample: Sample) -> list[Issue]:
-        """Return the content rules that the row breaks."""
-        return content_issues(sample)
+        """Return the content rules of the preset that the row breaks."""
+        match self.inputs.settings.preset:
+            case "alpaca":
+                return content_issues(sample)
+            case "modern":
+                return modern_content_issues(sample)
+            case _:
+                assert_never(self.inputs.settings.preset)

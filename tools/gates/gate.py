@@ -50,9 +50,13 @@ class Gate(ABC):
     def issues(self, sample: Sample) -> list[Issue]:
         """Return the row's faults; none for a row that is fine."""
 
+    def counted(self, sample: Sample) -> list[Issue]:
+        """Return the row's faults but for those of rules that are off."""
+        return [issue for issue in self.issues(sample) if issue.code not in self.inputs.settings.off]
+
     def judge(self, sample: Sample) -> GateResult:
         """Return what the gate found in a row."""
-        return result_of(self.name, self.issues(sample), self.inputs.settings)
+        return result_of(self.name, self.counted(sample), self.inputs.settings)
 
     def keep(self, instruction: str) -> None:  # noqa: B027  # most gates remember nothing
         """Remember an instruction that later rows are compared with."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
+from state.errors import BadInput
 from state.records import Outcome, Sample
 from state.request import Gates
 from tools.gates.coherence import CoherenceGate
@@ -21,6 +23,20 @@ GATES = tuple(gate.name for gate in GATE_CLASSES)
 """Their names."""
 
 
+def demand_known_rules(settings: Gates, policy: SafetyPolicy) -> None:
+    """Check the rules that are to be off.
+
+    Raises:
+        BadInput: one is no rule of a gate or of the safety policy; the nearest is named.
+    """
+    known = [code for gate in GATE_CLASSES for code in gate.codes] + [rule.code for rule in policy.rules]
+    for code in settings.off:
+        if code not in known:
+            near = get_close_matches(code, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the rules are {', '.join(known)}"
+            raise BadInput(f"gates.off: {code!r} is no rule; {hint}")
+
+
 class GatePipeline:
     """Judges rows one after another against everything kept so far.
 
@@ -34,7 +50,7 @@ class GatePipeline:
         opinion: returns a model's opinion for the coherence gate, given beforehand. Its exceptions are passed on.
 
     Raises:
-        BadInput: the policy's file is wrong.
+        BadInput: the policy's file is wrong, or a rule that is to be off is unknown.
     """
 
     def __init__(
@@ -46,6 +62,7 @@ class GatePipeline:
         opinion: Opinion | None = None,
     ) -> None:
         loaded = policy if isinstance(policy, SafetyPolicy) else load_safety_policy(Path(policy))
+        demand_known_rules(settings, loaded)
         self._settings = settings
         self._gates = [gate(GateInputs(settings, loaded, opinion)) for gate in GATE_CLASSES]
         self._kept = 0

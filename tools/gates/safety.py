@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 
 from state.records import Sample
 from tools.gates.gate import Gate
-from tools.gates.results import Issue
+from tools.gates.results import Issue, Severity
 from tools.gates.safety_policy import SafetyPolicy
 
 _SHOWN = 60
+_DISCUSSES = re.compile(
+    r"\b(?:detect|identify|find|spot|explain|analy[sz]e|classify|tell|list|name|discuss|describe|redact|censor|moderate"
+    r"|remove|is|does|why|what)\b.*\b(?:bias|stereotyp|offen[ds]|toxic|hate\s*speech|profan|slur|insult|sexis|racis"
+    r"|misconception|myth|not\s+true|untrue|prejudice|sensitive|harmful|rude)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def safety_issues(sample: Sample, policy: SafetyPolicy) -> list[Issue]:
@@ -21,6 +28,11 @@ def safety_issues(sample: Sample, policy: SafetyPolicy) -> list[Issue]:
         if text
     ]
     return list(_issues(fields, policy))
+
+
+def discusses_harm(instruction: str) -> bool:
+    """Return whether an instruction asks to find, explain or remove what offends: then the row may quote it."""
+    return _DISCUSSES.search(instruction) is not None
 
 
 def _issues(fields: list[tuple[str, str]], policy: SafetyPolicy) -> Iterator[Issue]:
@@ -39,5 +51,8 @@ class SafetyGate(Gate):
     name = "safety"
 
     def issues(self, sample: Sample) -> list[Issue]:
-        """Return the rules that the row breaks."""
-        return safety_issues(sample, self.inputs.policy)
+        """Return the rules that the row breaks; under ``modern``, a row about such texts breaks critical ones alone."""
+        found = safety_issues(sample, self.inputs.policy)
+        if self.inputs.settings.preset == "modern" and discusses_harm(sample.instruction):
+            return [issue for issue in found if issue.severity is Severity.CRITICAL]
+        return found

@@ -6,7 +6,7 @@ import re
 from typing import Literal
 
 from state.records import Record
-from tools.gates.content import is_missing_input
+from tools.gates.texts import is_missing_input
 
 RAW_HEAD = 200
 FailureReason = Literal[
