@@ -10,7 +10,7 @@ from state.records import Answer, Candidate, Record, Sample, content_hash
 from tools.checks.text import words
 from tools.judging.batch import Judge
 from tools.judging.preference import Preference
-from tools.statistics.bootstrap import RESAMPLES, Estimate, bootstrap, mean
+from tools.statistics.bootstrap import Estimate, bootstrap, mean
 from tools.statistics.length import length_controlled_rate
 
 
@@ -31,7 +31,8 @@ class WinRate(Record):
     rate: Estimate | None = None
     """Share of judged pairs that the adapter won, a tie counting half; one half is no preference."""
     controlled: Estimate | None = None
-    """The same if both answers were equally long; see ``length_controlled_rate``."""
+    """The same among pairs whose lengths balance; ``None`` where preference cannot be told from length, see
+    ``length_controlled_rate``."""
     missing: str = ""
     """Why there is no rate; empty where there is one."""
 
@@ -101,20 +102,26 @@ def win_rate(judge: str, preferences: Sequence[Preference], texts: Sequence[tupl
         flips=sum(found.flipped for found, _ in good),
         failed=len(preferences) - len(good),
         rate=bootstrap(mean, points, seed=seed),
-        controlled=length_controlled_rate(points, longer, RESAMPLES, seed),
+        controlled=length_controlled_rate(points, longer),
     )
 
 
 def in_words(found: WinRate) -> str:
     """Return the win rate as a sentence."""
-    if found.rate is None or found.controlled is None:
+    if found.rate is None:
         return f"The judge's win rate is missing: {found.missing}"
-    judged, rate, fair = found.pairs - found.failed, found.rate, found.controlled
+    judged, rate = found.pairs - found.failed, found.rate
     return (
         f"The judge prefers the adapter in {rate.value:.0%} of {judged} pairs (95% interval {rate.low:.0%} to "
-        f"{rate.high:.0%}), at equal length {fair.value:.0%} ({fair.low:.0%} to {fair.high:.0%}); half is no "
-        f"preference. {found.flips} choices changed with the order. Judged by {found.judge}."
+        f"{rate.high:.0%}), {_at_equal_length(found.controlled)}; half is no preference. {found.flips} choices changed "
+        f"with the order. Judged by {found.judge}."
     )
+
+
+def _at_equal_length(fair: Estimate | None) -> str:
+    if fair is None:
+        return "which cannot be separated from a preference for length: one side's answers are nearly always longer"
+    return f"at equal length {fair.value:.0%} ({fair.low:.0%} to {fair.high:.0%})"
 
 
 def _candidate(answer: Answer) -> Candidate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -74,3 +75,16 @@ def holm(pvalues: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(pvalues) - rank) * pvalues[index]))
         corrected[index] = highest
     return corrected
+
+
+def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
+    """Return the 95% score interval of a share (Wilson 1927), which holds at the borders and for few trials.
+
+    Args:
+        successes: how many of the trials succeeded; a tie may count half.
+        trials: at least 1.
+    """
+    share, z = successes / trials, 1.959964
+    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
+    return max(0.0, middle - half), min(1.0, middle + half)
