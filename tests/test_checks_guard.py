@@ -74,6 +74,40 @@ def test_what_only_looks_degenerate_passes(prompt: str, text: str) -> None:
     assert guard(prompt, text, True) == ()
 
 
+CHICKENS = "Write about keeping chickens in the backyard. Do not use any digits. Write numbers as words."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Keep chickens in the backyard. Do not use any digits. Write numbers as words.",
+        "Chickens are birds. Do not use any digits. Write numbers as words.",
+        "- Do not use any digits.\n- Write numbers as words.\n- Eggs are good.",
+    ],
+)
+def test_an_answer_of_the_prompts_sentences_is_a_copy(text: str) -> None:
+    assert any("repeats the prompt" in reason for reason in guard(CHICKENS, text, True))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        (CHICKENS, "Keeping chickens in the backyard is easy. Three hens need four square metres and fresh water."),
+        ("What is the sum of the first 30 positive integers?", "The sum of the first 30 positive integers is 465."),
+        (
+            'Add commas: "The small black dog chased a squirrel over it."',
+            "The small black dog chased a squirrel over it.",
+        ),
+        (
+            "Remove the adverbs.\n\nThe big dog ran over the old bridge to us.",
+            "The big dog ran over the old bridge to us.",
+        ),
+    ],
+)
+def test_an_answer_that_takes_up_the_question_is_none(prompt: str, text: str) -> None:
+    assert not [reason for reason in guard(prompt, text, True) if "repeats the prompt" in reason]
+
+
 def test_distinct_n_counts_what_repeats() -> None:
     assert distinct_n("a b c d", 3) == 1.0
     assert distinct_n("A b, a B", 1) == 0.5

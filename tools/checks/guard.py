@@ -18,6 +18,12 @@ MAX_ONE_SENTENCE = 0.3
 """The largest share of a text's words that one repeated sentence may make up."""
 _COPIED_WORDS = 5
 """A shared run of fewer words is not a copy of the prompt."""
+MAX_ECHO, _ECHOED_WORDS = 0.4, 8
+"""The largest share of a text's words that sentences out of its instruction may make up, and the fewest such words that
+count. Of 9,229 real answers (Alpaca's) none is over both; an answer that takes up the question says more in the same
+sentence."""
+_MATERIAL = re.compile(r"\"[^\"]*\"|`[^`]*`|\n\n.*|:\s.*$|:\n.*", re.DOTALL)
+"""What an instruction gives to work on: quotations, an input, what stands behind a colon. An answer may repeat it."""
 
 _LOOP = re.compile(r"(\S.{0,14}?)\1{9,}", re.DOTALL)
 """A short piece ten times in a row. The 3-grams miss it within one long word."""
@@ -65,7 +71,7 @@ def guard(sample_prompt: str, text: str, ended: bool) -> tuple[str, ...]:
     reasons = (
         None if ended else "the answer did not end by itself",
         _repetition(plain),
-        _copy(sample_prompt, plain),
+        _copy(sample_prompt, plain) or _echo(sample_prompt, plain),
         "the answer is a refusal" if _REFUSAL.search(plain[:_HEAD]) else None,
         f"'{found.group()}' is left in the answer" if (found := _LEFTOVER.search(plain)) else None,
     )
@@ -107,3 +113,18 @@ def _copy(prompt: str, text: str) -> str | None:
     if inside and len(answered) >= max(_COPIED_WORDS, len(asked) / 2):
         return "the answer is copied from the prompt"
     return None
+
+
+def _echo(prompt: str, text: str) -> str | None:
+    """Return a reason where much of the text is sentences whose every 3-gram of words stands in the instruction."""
+    known = _trigrams(bare_words(_MATERIAL.sub(" ", straight(normal(prompt)))))
+    spoken = [bare_words(sentence) for sentence in sentences(text)]
+    echoed = sum(len(words) for words in spoken if len(words) >= 3 and _trigrams(words) <= known)
+    share = echoed / max(1, sum(map(len, spoken)))
+    if echoed >= _ECHOED_WORDS and share > MAX_ECHO:
+        return f"the answer repeats the prompt: {share:.0%} of its words are sentences out of the instruction"
+    return None
+
+
+def _trigrams(words: list[str]) -> set[tuple[str, ...]]:
+    return {tuple(words[start : start + 3]) for start in range(len(words) - 2)}
