@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from graph.pipeline import build_pipeline
 from graph.services import make_services
 from state.checkpoints import Saver, open_checkpointer
+from tools.endpoint.loop import GRACE_SECONDS, await_sent
 from tools.settings import load_settings
 
 services = make_services(load_settings())
@@ -19,4 +20,8 @@ async def checkpointer() -> AsyncIterator[Saver]:
     """Yield the server's checkpointer: ours, since the server's own files do not survive a kill."""
     await services.database.create()
     async with open_checkpointer(services.database) as saver:
-        yield saver
+        try:
+            yield saver
+        finally:
+            # The steps were cancelled, and have given back their leases; what they had sent is paid for.
+            await await_sent(services.calls, GRACE_SECONDS)

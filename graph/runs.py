@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -21,10 +22,11 @@ from graph.preflight import preflight
 from graph.services import Services, open_services
 from graph.steps import answer_refusal
 from state.checkpoints import Saver, open_checkpointer, prune
-from state.errors import BadInput, RunBusy, RunWaiting, UnreadableRun
+from state.errors import BadInput, LeaseLost, RunBusy, RunWaiting, UnreadableRun
 from state.pipeline import PipelineState, RunInput, relocated
 from state.records import Record
 from state.request import RunRequest
+from tools.endpoint.loop import GRACE_SECONDS, await_sent, drop_calls
 from tools.logs import logged_run
 from tools.progress import Progress
 from tools.settings import Settings
@@ -83,39 +85,54 @@ class Runs:
         self._log(run_id, "run created")
         return run_id
 
-    async def advance(self, run_id: str, answer: Any = None) -> AsyncIterator[Progress]:
+    async def advance(self, run_id: str, answer: Any = None, *, take_over: bool = False) -> AsyncIterator[Progress]:
         """Work on a run until it is done or waits for a person, and yield its progress.
+
+        Where it is cancelled, calls in flight are awaited and recorded before the run's lease is given back.
 
         Args:
             run_id: a run that was created.
             answer: what a person answers to the interrupt the run waits at; ``None`` to go on after a kill.
+            take_over: take the run from a live process that works on it; that one then stops.
 
         Raises:
             UnknownRun: there is no such run.
             RunBusy: another process works on it.
+            LeaseLost: another process has taken it over from this one.
             RunWaiting: it waits for an answer, and none was given.
             UnreadableRun: another version began it, and this one cannot read its request.
             BadInput: the answer does not fit the question, or there is none to answer; or a file of the run is gone.
             CorralError: a step failed; the run can be resumed.
         """
         request = await self.services.store.request_of(run_id)
-        async with self.services.leases.hold(run_id):
-            status = await self.status(run_id)
-            if status.standing == "waiting" and answer is None:
-                raise RunWaiting(f"run {run_id} waits for a person at {status.step}; {how_to_answer(status)}")
-            if status.standing != "waiting" and answer is not None:
-                raise BadInput(f"run {run_id} does not wait for an answer; it is {status.standing}")
-            if status.standing == "done":
-                return
-            await own_request(self.services, run_id, request)
-            self._log(run_id, "run started" if status.standing == "new" else "run resumed")
-            start: Any = RunInput(request=request) if status.standing == "new" else None
-            async for event in self._stream(run_id, start if answer is None else Command(resume=answer)):
-                yield event
-            reached = await self.status(run_id)
-            if reached.standing == "done":
-                await prune(self.saver, run_id)
-            self._log(run_id, f"run {reached.standing}", at=reached.step, detail=reached.detail)
+        async with self.services.leases.hold(run_id, take_over=take_over):
+            try:
+                async for event in self._advance(run_id, request, answer):
+                    yield event
+            except (LeaseLost, asyncio.CancelledError) as error:
+                if isinstance(error, LeaseLost) or self.services.leases.has_lost(run_id):
+                    drop_calls(self.services.calls, run_id)
+                else:
+                    await await_sent(self.services.calls, GRACE_SECONDS)
+                raise
+
+    async def _advance(self, run_id: str, request: RunRequest, answer: Any) -> AsyncIterator[Progress]:
+        status = await self.status(run_id)
+        if status.standing == "waiting" and answer is None:
+            raise RunWaiting(f"run {run_id} waits for a person at {status.step}; {how_to_answer(status)}")
+        if status.standing != "waiting" and answer is not None:
+            raise BadInput(f"run {run_id} does not wait for an answer; it is {status.standing}")
+        if status.standing == "done":
+            return
+        await own_request(self.services, run_id, request)
+        self._log(run_id, "run started" if status.standing == "new" else "run resumed")
+        start: Any = RunInput(request=request) if status.standing == "new" else None
+        async for event in self._stream(run_id, start if answer is None else Command(resume=answer)):
+            yield event
+        reached = await self.status(run_id)
+        if reached.standing == "done":
+            await prune(self.saver, run_id)
+        self._log(run_id, f"run {reached.standing}", at=reached.step, detail=reached.detail)
 
     async def status(self, run_id: str) -> RunStatus:
         """Return where a run stands.
@@ -152,13 +169,14 @@ class Runs:
 
     async def _status(self, run_id: str, created_at: str) -> RunStatus:
         snapshot = await self.pipeline.aget_state(_config(run_id))
-        errors = [str(task.error) for task in snapshot.tasks if task.error]
+        # A step that was cancelled, by a signal or beside one that failed, has not failed.
+        errors = [said for task in snapshot.tasks if task.error and (said := str(task.error)) != "CancelledError()"]
         step = snapshot.next[0] if snapshot.next else ""
         detail = errors[0] if errors else ""
-        holder = await self.services.leases.holder(run_id)
-        if holder not in (None, self.services.leases.owner):
+        lease = await self.services.leases.held(run_id)
+        if lease is not None and lease.owner != self.services.leases.owner:
             standing: Standing = "running"
-            detail = f"by {holder} (host:process)"
+            detail = f"by {lease}"
         elif not snapshot.values:
             standing = "new"
         elif snapshot.interrupts:

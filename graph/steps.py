@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from graph.inputs import note, own_request
 from graph.services import Services
-from state.errors import BadInput
+from state.errors import BadInput, LeaseLost
 from state.pipeline import PipelineState, relocated
 from tools.files import storage_errors
 from tools.logs import logged_run
@@ -41,8 +41,10 @@ def step(node: N, services: Services) -> N:
 
     Raises:
         RunBusy: another process works on the run.
+        LeaseLost: another process has taken the run over from this one.
         BadInput: one of the run's files cannot be read, or its copy was changed.
     """
+    name = node.__name__
 
     @wraps(node)
     async def leased(state: PipelineState) -> Any:
@@ -55,13 +57,17 @@ def step(node: N, services: Services) -> N:
             request = await own_request(services, run_id, kept)
             began = time.time()
             try:
-                with logged_run(run_id, folder, _step_of(task)), _logged_task(node.__name__):
+                with services.leases.step(run_id), logged_run(run_id, folder, _step_of(task)), _logged_task(name):
                     update = await node({**given, "run_id": run_id, "request": request})
                     _log_warnings(state, update)
                 return update
+            except LeaseLost:
+                began = 0.0
+                raise
             finally:
-                line = {"step": node.__name__, "began": round(began, 3), "ended": round(time.time(), 3)}
-                await asyncio.to_thread(_note, folder / STEP_TIMES, line)
+                if began:  # not where another process has the run now: its folder is no longer ours
+                    line = {"step": name, "began": round(began, 3), "ended": round(time.time(), 3)}
+                    await asyncio.to_thread(_note, folder / STEP_TIMES, line)
 
     return cast(N, leased)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from state.database import Database, call_uses, calls, insert_new, insert_or_replace, runs
+from state.fencing import demand_own, read_lease, writing_of
 from state.records import Call, Record
 
 
@@ -27,11 +30,55 @@ class PurposeTally(Record):
     """Dollars that this run paid."""
 
 
+@dataclass(frozen=True)
+class Answered:
+    """A call to record, and what was reserved for it."""
+
+    call: Call
+    reserved: float
+
+    @property
+    def run_id(self) -> str:
+        """The run that made the call."""
+        return self.call.run_id
+
+
+@dataclass(frozen=True)
+class Used:
+    """That a run used a recorded call."""
+
+    run_id: str
+    key: str
+    purpose: str
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """Dollars to reserve for a call before it is made, or to give back (less than 0) for one that was not made."""
+
+    run_id: str
+    dollars: float
+
+
+@dataclass(frozen=True)
+class OverCap:
+    """Why dollars were not reserved: they would pass the cap."""
+
+    spent: float
+    cap: float
+
+
+Entry = Answered | Used | Reserve
+
+
 class CallStore:
     """The ledger of one database.
 
     An answer is on disk when ``put`` returns. Answers that arrive together share one commit, so that a hundred calls
     a second do not wait for a hundred syncs of the disk.
+
+    What a run writes here is committed only while the run is this process's: see ``state.fencing``, whose errors every
+    method that writes can raise.
 
     Args:
         database: an open database whose tables exist.
@@ -39,7 +86,7 @@ class CallStore:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._queue: list[tuple[Call | tuple[str, str, str], asyncio.Future[None]]] = []
+        self._queue: list[tuple[Entry, asyncio.Future[OverCap | None]]] = []
         self._flush: asyncio.Task[None] | None = None
 
     async def get(self, key: str) -> Call | None:
@@ -48,13 +95,33 @@ class CallStore:
             row = (await connection.execute(select(calls.c.body).where(calls.c.key == key))).first()
         return Call.model_validate(row[0]) if row else None
 
-    async def put(self, call: Call) -> None:
-        """Record a call. An answer replaces a recorded failure; nothing replaces an answer."""
-        await self._write(call)
+    async def put(self, call: Call, reserved: float = 0.0) -> None:
+        """Record a call, in the place of the dollars reserved for it.
+
+        An answer replaces a recorded failure; nothing replaces an answer.
+        """
+        await self._write(Answered(call, reserved))
 
     async def use(self, run_id: str, key: str, purpose: str) -> None:
         """Note that a run used a recorded call."""
-        await self._write((run_id, key, purpose))
+        await self._write(Used(run_id, key, purpose))
+
+    async def reserve(self, run_id: str, dollars: float) -> OverCap | None:
+        """Reserve dollars of a run's cap for a call that is about to be made.
+
+        The cap holds for all processes together, since the database reserves. With 0 dollars this only shows that a run
+        that this process took is still its own.
+
+        Returns:
+            ``None`` if the call may be made; else what is spent of the cap.
+        """
+        if not dollars and run_id not in self.database.epochs:
+            return None  # calls that belong to no run have no lease
+        return await self._write(Reserve(run_id, dollars))
+
+    async def release(self, run_id: str, dollars: float) -> None:
+        """Give back what was reserved for a call that was never sent."""
+        await self._write(Reserve(run_id, -dollars))
 
     async def spent(self, run_id: str) -> float:
         """Return the dollars that a run has paid."""
@@ -70,7 +137,7 @@ class CallStore:
 
     async def raise_cap(self, run_id: str, dollars: float) -> None:
         """Set the cap of a run to ``dollars``."""
-        async with self.database.writing() as connection:
+        async with writing_of(self.database, run_id) as connection:
             await connection.execute(update(runs).where(runs.c.run_id == run_id).values(budget=dollars))
 
     async def tally(self, run_id: str) -> list[PurposeTally]:
@@ -104,40 +171,87 @@ class CallStore:
             async for purpose, started, finished in rows:
                 yield purpose, datetime.fromisoformat(started), datetime.fromisoformat(finished)
 
-    async def _write(self, item: Call | tuple[str, str, str]) -> None:
-        written = asyncio.get_running_loop().create_future()
-        self._queue.append((item, written))
+    async def _write(self, entry: Entry) -> OverCap | None:
+        written: asyncio.Future[OverCap | None] = asyncio.get_running_loop().create_future()
+        self._queue.append((entry, written))
         if self._flush is None or self._flush.done():
             self._flush = asyncio.create_task(self._drain())
-        await asyncio.shield(written)
+        return await asyncio.shield(written)
 
     async def _drain(self) -> None:
         while self._queue:
             batch, self._queue = self._queue, []
-            try:
-                await self._commit([item for item, _ in batch])
-            except asyncio.CancelledError:
-                for _, written in batch:
-                    written.cancel()
-                raise
-            except Exception as error:
-                for _, written in batch:
-                    if not written.done():
-                        written.set_exception(error)
-            else:
-                for _, written in batch:
-                    if not written.done():
-                        written.set_result(None)
+            # A transaction for each run: one that was lost must not take another's answers with it.
+            for run_id in dict.fromkeys(entry.run_id for entry, _ in batch):
+                await self._settle([pair for pair in batch if pair[0].run_id == run_id])
 
-    async def _commit(self, items: list[Call | tuple[str, str, str]]) -> None:
-        answers = [item for item in items if isinstance(item, Call)]
-        uses = [dict(zip(("run_id", "key", "purpose"), item, strict=True)) for item in items if isinstance(item, tuple)]
-        async with self.database.writing() as connection:
+    async def _settle(self, batch: Sequence[tuple[Entry, asyncio.Future[OverCap | None]]]) -> None:
+        try:
+            results = await self._commit([entry for entry, _ in batch])
+        except asyncio.CancelledError:
+            for _, written in batch:
+                written.cancel()
+            raise
+        except Exception as error:
+            for _, written in batch:
+                if not written.done():
+                    written.set_exception(error)
+        else:
+            for (_, written), result in zip(batch, results, strict=True):
+                if not written.done():
+                    written.set_result(result)
+
+    async def _commit(self, entries: Sequence[Entry]) -> list[OverCap | None]:
+        """Write entries of one run; return what each of them waits for."""
+        run_id = entries[0].run_id
+        if all(isinstance(entry, Reserve) and not entry.dollars for entry in entries):
+            demand_own(run_id, self.database.epochs.get(run_id), await read_lease(self.database, run_id))
+            return [None] * len(entries)
+        answers = [entry for entry in entries if isinstance(entry, Answered)]
+        uses = [vars(entry) for entry in entries if isinstance(entry, Used)]
+        async with writing_of(self.database, run_id) as connection:
             if answers:
                 insert = insert_or_replace(self.database.engine, calls, calls.c.status == "failed")
-                await connection.execute(insert, [_row(call) for call in answers])
+                await connection.execute(insert, [_row(entry.call) for entry in answers])
+                await _settle_reserved(connection, run_id, answers)
             if uses:
                 await connection.execute(insert_new(self.database.engine, call_uses), uses)
+            return await _reserve_all(connection, entries)
+
+
+async def _settle_reserved(connection: AsyncConnection, run_id: str, answers: Sequence[Answered]) -> None:
+    """Book what calls cost in the place of what was reserved for them."""
+    reserved, cost = sum(entry.reserved for entry in answers), sum(entry.call.cost for entry in answers)
+    if reserved or cost:
+        values = {"spent": runs.c.spent + cost, "reserved": _at_least_0(runs.c.reserved - reserved)}
+        await connection.execute(update(runs).where(runs.c.run_id == run_id).values(values))
+
+
+async def _reserve_all(connection: AsyncConnection, entries: Sequence[Entry]) -> list[OverCap | None]:
+    """Reserve for all calls at once where they fit together, else for one after the other."""
+    wanted = [entry for entry in entries if isinstance(entry, Reserve)]
+    if not wanted or await _reserve(connection, Reserve(wanted[0].run_id, sum(e.dollars for e in wanted))) is None:
+        return [None] * len(entries)
+    return [await _reserve(connection, entry) if isinstance(entry, Reserve) else None for entry in entries]
+
+
+async def _reserve(connection: AsyncConnection, entry: Reserve) -> OverCap | None:
+    """Reserve dollars if they fit under the cap; a run without a cap, or calls of no run, need no reservation."""
+    if not entry.dollars:
+        return None
+    row = runs.c.run_id == entry.run_id
+    booked = runs.c.spent + runs.c.in_doubt + runs.c.reserved
+    fits = row & ((booked + entry.dollars <= runs.c.budget) | (entry.dollars < 0))
+    query = update(runs).where(fits).values(reserved=_at_least_0(runs.c.reserved + entry.dollars))
+    if (await connection.execute(query)).rowcount:
+        return None
+    found = (await connection.execute(select(runs.c.spent + runs.c.in_doubt, runs.c.budget).where(row))).first()
+    return OverCap(*found) if found is not None and found[1] is not None else None
+
+
+def _at_least_0(dollars: Any) -> Any:
+    # Sums of floats leave a trace of what was subtracted again.
+    return case((dollars > 1e-12, dollars), else_=0.0)
 
 
 def _row(call: Call) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from psycopg.rows import dict_row
 
 from state import pipeline, request
 from state.database import BUSY_SECONDS, Database
 from state.errors import StorageError
+from state.fenced_savers import FencedPostgresSaver, FencedSqliteSaver
 
 CHECKPOINTED = (
     request.RunRequest,
@@ -72,7 +74,7 @@ async def open_checkpointer(database: Database) -> AsyncIterator[Saver]:
 async def _open_sqlite(database: Database) -> AsyncIterator[Saver]:
     connection = await aiosqlite.connect(database.place, timeout=BUSY_SECONDS)
     try:
-        saver = AsyncSqliteSaver(connection, serde=ClosedSerializer())
+        saver = FencedSqliteSaver(connection, database, ClosedSerializer())
         await saver.setup()
         yield saver
     finally:
@@ -82,7 +84,11 @@ async def _open_sqlite(database: Database) -> AsyncIterator[Saver]:
 @asynccontextmanager
 async def _open_postgres(database: Database) -> AsyncIterator[Saver]:
     url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    async with AsyncPostgresSaver.from_conn_string(url, serde=ClosedSerializer()) as saver:
+    async with await psycopg.AsyncConnection.connect(
+        url, autocommit=True, prepare_threshold=0, row_factory=dict_row
+    ) as connection:
+        await connection.execute(f"SET idle_in_transaction_session_timeout = '{BUSY_SECONDS}s'".encode())
+        saver = FencedPostgresSaver(connection, database, ClosedSerializer())
         await saver.setup()
         yield saver
 

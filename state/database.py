@@ -46,9 +46,16 @@ runs = Table(
     Column("format", Integer, nullable=False),
     Column("created_at", String, nullable=False),
     Column("budget", Float),
+    Column("spent", Float, nullable=False, default=0.0, server_default="0"),
+    Column("reserved", Float, nullable=False, default=0.0, server_default="0"),
+    Column("in_doubt", Float, nullable=False, default=0.0, server_default="0"),
     Column("lease_owner", String),
     Column("lease_until", Float, nullable=False, default=0.0),
+    Column("lease_epoch", Integer, nullable=False, default=0, server_default="0"),
 )
+"""In dollars: ``budget`` is the cap, ``spent`` went to recorded calls, ``reserved`` is for calls in flight, and
+``in_doubt`` for those that were in flight when their process lost the run. ``lease_epoch`` grows each time that the run
+changes hands."""
 
 calls = Table(
     "calls",
@@ -121,11 +128,15 @@ class Database:
             raise BadInput(f"database {backend!r} is not supported; use sqlite:///FILE or postgresql://HOST/NAME")
         self.url = parsed.set(drivername=drivers[backend])
         self.place = str(parsed.database) if backend == "sqlite" else parsed.render_as_string(hide_password=True)
+        self.epochs: dict[str, int] = {}
+        """The lease epochs of the runs that this process has taken, also of those that it has lost."""
         self.engine = create_async_engine(
             self.url, pool_pre_ping=backend != "sqlite", poolclass=AsyncAdaptedQueuePool, pool_timeout=POOL_SECONDS
         )
         if backend == "sqlite":
             event.listen(self.engine.sync_engine, "connect", _sqlite_pragmas)
+        else:
+            event.listen(self.engine.sync_engine, "connect", _postgres_settings)
 
     async def create(self) -> None:
         """Create the folder and the tables that are missing, and bring those of an earlier version up to date.
@@ -186,6 +197,14 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
     cursor.close()
+
+
+def _postgres_settings(connection: Any, _record: Any) -> None:
+    # A process that was stopped within a transaction keeps its locks only so long from those who go on with its run.
+    cursor = connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{BUSY_SECONDS}s'")
+    cursor.close()
+    connection.commit()
 
 
 async def _make_folder(folder: Path) -> None:

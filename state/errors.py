@@ -6,6 +6,7 @@
     │   ├── UnreadableRun                another version wrote the run's request, and this one cannot read it
     │   ├── RunBusy                      another process holds the run's lease
     │   └── RunWaiting                   a new input for a run that waits for a person
+    ├── LeaseLost               exit 4   another process has taken the run over from this one
     ├── StorageError            exit 2   disk full, read-only, or the database is out of reach
     ├── EndpointError           exit 1   a model endpoint did not give a usable answer
     │   ├── EndpointUnreachable exit 2   no connection, or a server that answers no call any more
@@ -53,6 +54,12 @@ class RunBusy(BadInput):
 
 class RunWaiting(BadInput):
     """The run waits at an interrupt: a new input would drop it."""
+
+
+class LeaseLost(CorralError):
+    """This process worked on a run that another has taken over, or that it could not show to be its own any more."""
+
+    exit_code = 4
 
 
 class StorageError(CorralError):

@@ -13,6 +13,7 @@ from sqlalchemy import Table, func, select, update
 from state.compatibility import REQUEST_FORMAT
 from state.database import Database, insert_new, record_table, runs
 from state.errors import UnknownRun, UnreadableRun
+from state.fencing import writing_of
 from state.records import Answer, Candidate, GenerationRound, Judgement, Record, Review, Sample
 from state.request import RunRequest
 
@@ -78,19 +79,22 @@ class RecordStore:
             return [(row.run_id, row.created_at) for row in await connection.execute(query)]
 
     async def add(self, run_id: str, records: Sequence[Record]) -> None:
-        """Insert records of one type; those that exist stay as they are."""
+        """Insert records of one type; those that exist stay as they are. Errors as for ``writing_of``."""
         if not records:
             return
         statement = insert_new(self.database.engine, TABLES[type(records[0])])
-        async with self.database.writing() as connection:
+        async with writing_of(self.database, run_id) as connection:
             await connection.execute(statement, [_row(run_id, record) for record in records])
 
     async def settle(self, run_id: str, records: Sequence[Record]) -> None:
-        """Replace records of one type that were added before, such as a sample that the gate has judged."""
+        """Replace records of one type that were added before, such as a sample that the gate has judged.
+
+        Errors as for ``writing_of``.
+        """
         if not records:
             return
         table = TABLES[type(records[0])]
-        async with self.database.writing() as connection:
+        async with writing_of(self.database, run_id) as connection:
             for record in records:
                 row = _row(run_id, record)
                 where = (table.c.run_id == run_id) & (table.c.id == row["id"])

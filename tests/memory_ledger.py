@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 
+from state.calls import OverCap
 from state.records import Call
 
 
@@ -21,14 +23,27 @@ class MemoryLedger:
         self.limit = cap
         self.delay = delay
         self.writes = 0
+        self.reserved: defaultdict[str, float] = defaultdict(float)
 
     async def get(self, key: str) -> Call | None:
         await asyncio.sleep(0)
         return self.calls.get(key)
 
-    async def put(self, call: Call) -> None:
+    async def reserve(self, run_id: str, dollars: float) -> OverCap | None:
+        await asyncio.sleep(0)
+        cap, spent = await self.cap(run_id), await self.spent(run_id)
+        if dollars and cap is not None and spent + self.reserved[run_id] + dollars > cap:
+            return OverCap(spent, cap)
+        self.reserved[run_id] += dollars
+        return None
+
+    async def release(self, run_id: str, dollars: float) -> None:
+        self.reserved[run_id] -= dollars
+
+    async def put(self, call: Call, reserved: float = 0.0) -> None:
         await asyncio.sleep(self.delay)
         self.writes += 1
+        self.reserved[call.run_id] -= reserved
         kept = self.calls.get(call.key)
         if kept is None or kept.status == "failed":
             self.calls[call.key] = call

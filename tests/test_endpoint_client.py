@@ -351,7 +351,8 @@ async def test_an_account_is_read_anew_when_nothing_is_in_flight() -> None:
     ledger = MemoryLedger(cap=1.0)
     account = Account(ledger, "run")
     await account.reserve(0.9)
-    account.settle(0.9, 0.5)
+    await ledger.release("run", 0.9)
+    account.settle()
     ledger.limit = 0.6
     with pytest.raises(BudgetExceeded):
         await account.reserve(0.7)

@@ -17,7 +17,8 @@ from sqlalchemy import select
 import state.lease
 from state.database import Database, runs
 from state.errors import RunBusy, StorageError
-from state.lease import Leases, is_dead, process_owner
+from state.lease import Leases
+from state.owners import is_dead, process_owner, process_space, shown
 from state.request import RunRequest
 from state.store import RecordStore
 
@@ -33,7 +34,12 @@ async def main():
 
 asyncio.run(main())
 """
-ELSEWHERE = "another-machine:1:100.00"
+ELSEWHERE = "another-machine:1:100.00:another-boot:ab12"
+
+
+def owner_of(pid: int, started: float) -> str:
+    """Return the name of a process here as a lease owner."""
+    return f"{socket.gethostname()}:{pid}:{started:.2f}:{process_space()}:ab12"
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +76,7 @@ async def test_of_two_owners_one_holds_it(database: Database) -> None:
     mine, theirs = Leases(database), Leases(database, ELSEWHERE)
     async with mine.hold("run"):
         assert await theirs.holder("run") == process_owner()
-        with pytest.raises(RunBusy, match=f"run run is being worked on by {mine.owner}"):
+        with pytest.raises(RunBusy, match=f"run run is being worked on by {shown(mine.owner)}"):
             async with theirs.hold("run"):
                 raise AssertionError("two hold one lease")
     assert await mine.holder("run") is None
@@ -130,7 +136,7 @@ async def test_the_lease_of_a_killed_process_is_free_at_once(database: Database,
     process = start_holder(database_url)
     leases = Leases(database)
     try:
-        with pytest.raises(RunBusy, match=f":{process.pid}:"):
+        with pytest.raises(RunBusy, match=f":{process.pid} "):
             async with leases.hold("run"):
                 raise AssertionError("two processes hold one lease")
     finally:
@@ -141,7 +147,7 @@ async def test_the_lease_of_a_killed_process_is_free_at_once(database: Database,
 
 async def test_a_killed_process_that_nobody_has_waited_for_is_dead_too(database: Database) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    owner = f"{socket.gethostname()}:{process.pid}:{psutil.Process(process.pid).create_time():.2f}"
+    owner = owner_of(process.pid, psutil.Process(process.pid).create_time())
     assert not is_dead(owner)
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
@@ -153,24 +159,32 @@ async def test_a_killed_process_that_nobody_has_waited_for_is_dead_too(database:
 
 
 def test_a_process_that_took_a_dead_ones_number_is_another() -> None:
-    host, pid, started = process_owner().rsplit(":", 2)
+    started = psutil.Process().create_time()
     assert not is_dead(process_owner())
-    assert is_dead(f"{host}:{pid}:{float(started) - 3600:.2f}")
+    assert is_dead(owner_of(os.getpid(), started - 3600))
 
 
 def test_a_clock_set_by_a_second_kills_nobody() -> None:
     """Linux tells a start time as the time of boot plus ticks, and moves the first when the clock is set."""
-    host, pid, started = process_owner().rsplit(":", 2)
-    assert not is_dead(f"{host}:{pid}:{float(started) - 1:.2f}")
-    assert not is_dead(f"{host}:{pid}:{float(started) + 1:.2f}")
+    started = psutil.Process().create_time()
+    assert not is_dead(owner_of(os.getpid(), started - 1))
+    assert not is_dead(owner_of(os.getpid(), started + 1))
 
 
 def test_nothing_is_known_of_another_machines_processes() -> None:
     assert not is_dead(ELSEWHERE)
 
 
+def test_a_container_of_the_same_name_sees_none_of_its_twins_processes() -> None:
+    """Host name, process id and start time may all be the same; where that id counts is not."""
+    host, pid, started, space, _ = process_owner().split(":")
+    twin = f"{host}:{_dead_pid()}:{started}:{space}"
+    assert is_dead(f"{twin}:ab12") and not is_dead(f"{twin}9:ab12")
+    assert not is_dead(f"{host}:{pid}:{started}"), "as the version before wrote it"
+
+
 async def test_of_many_that_see_a_dead_owner_one_wins(database: Database) -> None:
-    dead = Leases(database, f"{socket.gethostname()}:{_dead_pid()}:1.00")
+    dead = Leases(database, owner_of(_dead_pid(), 1.0))
     for _ in range(5):
         await dead._take("run")
         rivals = [Leases(database, f"machine-{n}:1:1.00") for n in range(8)]
@@ -186,7 +200,7 @@ async def test_of_many_that_see_a_dead_owner_one_wins(database: Database) -> Non
 async def test_one_that_was_taken_while_we_looked_is_not_taken_away(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await Leases(database, f"{socket.gethostname()}:{_dead_pid()}:1.00")._take("run")
+    await Leases(database, owner_of(_dead_pid(), 1.0))._take("run")
     quick, slow = Leases(database, "quick:1:1.00"), Leases(database, "slow:1:1.00")
     read, reads = database.reading, 0
 
@@ -256,7 +270,7 @@ async def test_one_that_is_held_is_renewed(database: Database, monkeypatch: pyte
 
 
 async def test_a_renewal_that_fails_once_is_tried_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state.lease, "LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(state.lease, "LEASE_SECONDS", 1.5)
     mine = Leases(database)
     async with mine.hold("run"):
         first, write, failures = await lease_until(database), database.writing, 0

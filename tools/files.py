@@ -1,4 +1,4 @@
-"""Atomic files: written beside their place, synced, then moved into it."""
+"""Atomic files: written beside their place, synced, then moved into it; in a step, only while the run is ours."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from state.errors import BadInput, StorageError
+from state.lease import demand_here
 
 
 def writable(text: str) -> str:
@@ -36,6 +37,7 @@ def write_file(path: Path, data: bytes) -> None:
 
     Raises:
         StorageError: the disk is full or read-only.
+        LeaseLost: another process has taken over the run whose step writes this.
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +48,7 @@ def write_file(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            demand_here()
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -67,6 +70,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
             for name, data in files.items():
                 write_file(part / name, data)
             part.chmod(0o755)
+            demand_here()
             part.rename(folder)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)

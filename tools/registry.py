@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from state.errors import BadInput
+from state.lease import demand_here
 from state.pipeline import AdapterRef
 from tools.files import storage_errors, write_file
 
@@ -46,6 +47,7 @@ def deploy(adapter: AdapterRef, registry: Path, record: Mapping[str, Any]) -> st
                 entry = dict(record) | {"adapter": adapter.id, "deployed_at": now}
                 write_file(part / "deployment.json", (json.dumps(entry, indent=1) + "\n").encode())
                 part.chmod(0o755)
+                demand_here()
                 part.rename(registry / version)
             except BaseException:
                 shutil.rmtree(part, ignore_errors=True)
@@ -68,6 +70,7 @@ def point(registry: Path, version: str) -> None:
     with storage_errors(registry):
         link = registry / f".{CURRENT}-{os.getpid()}"
         link.unlink(missing_ok=True)
+        demand_here()
         link.symlink_to(version, target_is_directory=True)
         os.replace(link, registry / CURRENT)
 

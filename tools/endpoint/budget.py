@@ -33,48 +33,42 @@ def most_it_can_cost(spec: Endpoint, body: dict[str, Any], max_tokens: int) -> f
 
 
 class Account:
-    """The money of one run, in one event loop. The lease ensures that only one process works on the run.
+    """The money of one run, in one event loop: which calls may be made, and which must wait for those in flight.
 
     Args:
-        ledger: tells what the run has spent, and its cap.
+        ledger: reserves what a call can cost, for all processes together.
         run_id: the run.
     """
 
     def __init__(self, ledger: CallLedger, run_id: str) -> None:
         self.ledger = ledger
         self.run_id = run_id
-        self.spent = 0.0
-        self.cap: float | None = None
-        self.reserved: list[float] = []
-        """The most that each call in flight can cost."""
-        self._lock = asyncio.Lock()
+        self.in_flight = 0
         self._settled = asyncio.Event()
 
     async def reserve(self, most: float) -> None:
         """Reserve dollars for a call; wait as long as calls in flight may leave enough for it.
 
+        Args:
+            most: dollars that the call can cost at most; with 0 this only shows that the run is still this process's.
+
         Raises:
             BudgetExceeded: the call could pass the cap, and no call in flight can change that.
+            LeaseLost: another process has taken the run over.
         """
-        if most <= 0:
-            return
-        async with self._lock:
-            while True:
-                if not self.reserved:
-                    # Nothing is in flight, so the ledger knows all costs; a person may have raised the cap.
-                    self.spent = await self.ledger.spent(self.run_id)
-                    self.cap = await self.ledger.cap(self.run_id)
-                if self.cap is None or self.spent + sum(self.reserved) + most <= self.cap:
-                    self.reserved.append(most)
-                    return
-                if not self.reserved:
-                    raise BudgetExceeded(self.spent, self.cap)
-                self._settled.clear()
-                await self._settled.wait()
+        while True:
+            # Taken before the ledger is asked, so that what is settled meanwhile is not missed.
+            settled = self._settled
+            over = await self.ledger.reserve(self.run_id, most)
+            if over is None:
+                self.in_flight += 1
+                return
+            if not self.in_flight:
+                raise BudgetExceeded(over.spent, over.cap)
+            await settled.wait()
 
-    def settle(self, most: float, cost: float) -> None:
-        """Replace what was reserved for a call by what it cost."""
-        if most > 0:
-            self.reserved.remove(most)
-            self.spent += cost
-            self._settled.set()
+    def settle(self) -> None:
+        """Note that a call for which dollars were reserved has ended, so that those that wait look again."""
+        self.in_flight -= 1
+        self._settled.set()
+        self._settled = asyncio.Event()

@@ -13,7 +13,16 @@ from pydantic import BaseModel
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
-from state.errors import AnswerInvalid, BudgetExceeded, CallFailed, EndpointError, EndpointUnreachable
+from state.errors import (
+    AnswerInvalid,
+    BudgetExceeded,
+    CallFailed,
+    EndpointError,
+    EndpointUnreachable,
+    LeaseLost,
+    RunBusy,
+)
+from state.lease import CLOCK
 from state.pipeline import RateLimits
 from state.records import Call
 from state.request import Endpoint
@@ -35,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 BACKOFF = wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
 """Seconds between tries if the server does not say: 0.5, 1, 2, 4... and up to half a second more."""
+ALLOWED_SECONDS = 2.0
+"""How long what the ledger said of the run's lease is taken as true; then it is asked again before a call is sent."""
 LONGEST_WAIT = 300.0
 """Seconds; if a server asks for a longer wait, the call fails, and the run can be resumed later."""
 
@@ -123,15 +134,17 @@ class LedgeredEndpoint:
             pending = share.pending.get(slot)
             joined = pending is not None
             if pending is None:
-                pending = share.start(slot, lambda pending: self._look_up_or_make(pending, share, call, key))
+                pending = share.start(
+                    slot, self.run_id, lambda pending: self._look_up_or_make(pending, share, call, key)
+                )
             pending.waiters += 1
             try:
                 recorded, paid = await asyncio.shield(pending.task)
                 return recorded, paid and not joined
-            except BudgetExceeded:
+            except (BudgetExceeded, LeaseLost, RunBusy):
                 if not joined:
                     raise
-                # The other run's budget is used up, not ours: make the call for this run.
+                # The other run's budget is used up, or its lease is lost, not ours: make the call for this run.
             except asyncio.CancelledError:
                 if pending.arrived:
                     await asyncio.wait({pending.task})
@@ -149,11 +162,10 @@ class LedgeredEndpoint:
         body, most = self._request(call)
         account = self._account(share)
         health = share.health(self.spec.base_url, self.model)
-        reserved, cost = False, 0.0
-        try:
-            async with share.limit(self.spec.base_url, self.spec.concurrency):
-                await account.reserve(most)
-                reserved = True
+        async with share.limit(self.spec.base_url, self.spec.concurrency):
+            pending.allowed = time.clock_gettime(CLOCK)
+            await account.reserve(most)
+            try:
                 began = time.monotonic()
                 if health.paused(began):
                     raise EndpointUnreachable(health.why)
@@ -162,11 +174,11 @@ class LedgeredEndpoint:
                 pending.arrived = True
                 error = noted(health, error, began, before=recorded is not None)
                 # Written before the slot is freed: a kill loses no more answers than there are slots.
-                cost = made.cost
-                await self.ledger.put(made)
-        finally:
-            if reserved:
-                account.settle(most, cost)
+                await self.ledger.put(made, most)
+            finally:
+                account.settle()
+                if most and not pending.sent:
+                    await asyncio.shield(self.ledger.release(self.run_id, most))
         if error is not None:
             raise error
         return made, True
@@ -200,7 +212,7 @@ class LedgeredEndpoint:
         )
         reply, failed = Reply(text="", finish_reason=""), None
         try:
-            reply = await self._traced(lambda: retrying(self._send, call), call, body)
+            reply = await self._traced(lambda: retrying(self._send, call, pending), call, body)
         except TryAgain as again:
             failed = again.error
         except EndpointError as error:
@@ -228,8 +240,17 @@ class LedgeredEndpoint:
         )
         return made, failed
 
-    async def _send(self, call: Asked) -> Reply:
-        """Try once; a likelihood is recorded as the JSON of its record."""
+    async def _send(self, call: Asked, pending: PendingCall) -> Reply:
+        """Try once; a likelihood is recorded as the JSON of its record.
+
+        Raises:
+            LeaseLost: another process has taken the run over.
+        """
+        while time.clock_gettime(CLOCK) - pending.allowed > ALLOWED_SECONDS:
+            # A try after a wait, or this process was stopped between the reservation and now.
+            asked = time.clock_gettime(CLOCK)
+            await self.ledger.reserve(self.run_id, 0.0)
+            pending.allowed = asked
         if isinstance(call, ChatCall):
             return await self.transport.send(call, self.model, self.spec.timeout)
         found = await self.transport.likelihood(call, self.model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from state.calls import OverCap
 from state.records import Call
 
 
@@ -14,8 +15,31 @@ class CallLedger(Protocol):
         """Return the recorded call, answered or failed, or ``None``."""
         ...
 
-    async def put(self, call: Call) -> None:
-        """Record a call; it is on disk when this returns. An answer replaces a failure; nothing replaces an answer."""
+    async def put(self, call: Call, reserved: float = 0.0) -> None:
+        """Record a call in the place of the dollars reserved for it; it is on disk when this returns.
+
+        An answer replaces a failure; nothing replaces an answer.
+
+        Raises:
+            LeaseLost: another process has taken the run over; nothing was recorded.
+        """
+        ...
+
+    async def reserve(self, run_id: str, dollars: float) -> OverCap | None:
+        """Reserve dollars of a run's cap for a call that is about to be made, for all processes together.
+
+        With 0 dollars this only shows that the run is still this process's.
+
+        Returns:
+            ``None`` if the call may be made; else what is spent of the cap.
+
+        Raises:
+            LeaseLost: another process has taken the run over.
+        """
+        ...
+
+    async def release(self, run_id: str, dollars: float) -> None:
+        """Give back what was reserved for a call that was never sent."""
         ...
 
     async def use(self, run_id: str, key: str, purpose: str) -> None:

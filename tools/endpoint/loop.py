@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from tools.endpoint.budget import Account
     from tools.endpoint.ledger import CallLedger
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 LAST_ANSWERS_SECONDS = 60.0
 """How many seconds an orderly end waits for answers that are paid for."""
+GRACE_SECONDS = 8.0
+"""The same where a signal asks for the end: ``docker stop`` kills after 10 seconds."""
 CONNECT_SECONDS = 10.0
 """How many seconds connecting may take; the wait for an answer has its own limit."""
 
@@ -33,8 +36,12 @@ CONNECT_SECONDS = 10.0
 class PendingCall:
     """A call under way, and how many wait for it."""
 
+    run_id: str
+    """The run that pays for it."""
     task: asyncio.Task[tuple[Call, bool]] = field(init=False)
     waiters: int = 0
+    allowed: float = 0.0
+    """When the ledger last allowed it, by ``state.lease.CLOCK``."""
     sent: bool = False
     """It may have reached the server, which then charges for it."""
     arrived: bool = False
@@ -62,10 +69,10 @@ class Shared:
         return self.healths.setdefault((url, model), Health())
 
     def start(
-        self, slot: tuple[int, str], make: Callable[[PendingCall], Coroutine[Any, Any, tuple[Call, bool]]]
+        self, slot: tuple[int, str], run_id: str, make: Callable[[PendingCall], Coroutine[Any, Any, tuple[Call, bool]]]
     ) -> PendingCall:
-        """Start a call and keep it under way until it is done."""
-        call = PendingCall()
+        """Start a run's call and keep it under way until it is done."""
+        call = PendingCall(run_id)
         call.task = asyncio.create_task(make(call))
         call.task.add_done_callback(lambda task: self._ended(slot, call, task))
         self.pending[slot] = call
@@ -100,14 +107,44 @@ async def shared() -> Shared:
     return _shared[loop][0]
 
 
-async def await_sent(ledger: CallLedger) -> None:
-    """Wait until all calls that were sent to others are in their ledger, for ``LAST_ANSWERS_SECONDS`` at most."""
+def _under_way() -> list[tuple[int, PendingCall]]:
+    """Return the calls under way in this loop, each with the id of its ledger."""
     known = _shared.get(asyncio.get_running_loop())
     pending = known[0].pending.items() if known else ()
-    sent = {call.task for (of, _), call in pending if of == id(ledger) and call.sent and call.remote}
+    return [(of, call) for (of, _), call in pending if not call.task.cancelling()]
+
+
+async def await_sent(ledger: CallLedger | None, seconds: float = LAST_ANSWERS_SECONDS) -> None:
+    """Wait until all calls that were sent to others are in their ledger; give up what has not come in time.
+
+    Args:
+        ledger: whose calls; ``None`` for those of all.
+        seconds: how long to wait.
+    """
+    sent = {
+        call.task for of, call in _under_way() if (ledger is None or of == id(ledger)) and call.sent and call.remote
+    }
     if sent:
-        logger.warning("waiting for %d answers that are paid for; at most %.0f s", len(sent), LAST_ANSWERS_SECONDS)
-        await asyncio.wait(sent, timeout=LAST_ANSWERS_SECONDS)
+        logger.warning("waiting for %d answers that are paid for; at most %.0f s", len(sent), seconds)
+        _, late = await asyncio.wait(sent, timeout=seconds)
+        for task in late:
+            task.cancel()
+
+
+async def with_last_answers(work: Coroutine[Any, Any, T]) -> T:
+    """Do work that asks models; where it is cancelled, wait ``GRACE_SECONDS`` for the answers to what it has sent."""
+    try:
+        return await work
+    except asyncio.CancelledError:
+        await await_sent(None, GRACE_SECONDS)
+        raise
+
+
+def drop_calls(ledger: CallLedger, run_id: str) -> None:
+    """Cancel all calls of a run that this process has lost: their answers could not be recorded."""
+    for of, call in _under_way():
+        if of == id(ledger) and call.run_id == run_id:
+            call.task.cancel()
 
 
 async def _life(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Shared]:
