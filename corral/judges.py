@@ -27,6 +27,7 @@ from state.errors import BadInput
 from state.records import Judgement
 from state.request import Endpoint, Judging, TaskType
 from tools.endpoint.chat import ChatEndpoint
+from tools.endpoint.loop import with_last_answers
 from tools.judging.batch import judge_items
 from tools.judging.judge import CrewJudge
 from tools.settings import load_settings
@@ -40,7 +41,11 @@ ALSO = {"strategic_planning": "strategy"}
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, in a thread of its own where an event loop runs in this one."""
+    """Run a coroutine to its end, in a thread of its own where an event loop runs in this one.
+
+    Ctrl-C ends it once the answers to what it has sent are kept.
+    """
+    coroutine = with_last_answers(coroutine)
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,3 +155,17 @@ def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str], sec
         time.sleep(0.02)
     process.kill()
     raise AssertionError(f"still not so after {seconds} s:\n{process.stdout.read() if process.stdout else ''}")
+
+
+def stop_between_writes(process: subprocess.Popen[Any], database: Path) -> None:
+    """Stop a process with SIGSTOP while it does not write to its SQLite file: nobody could take that lock from it."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        try:
+            with closing(sqlite3.connect(database, timeout=0.2, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+                return
+        except sqlite3.OperationalError:
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.005)

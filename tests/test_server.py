@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,26 @@ from tests.tiny_model import tiny_model
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    base = tiny_model(tmp_path / "base")
+def server() -> Iterator[ScriptedServer]:
     with ScriptedServer() as server:
-        prompts = write_prompts(tmp_path / "prompts.jsonl")
-        yield Home.make(tmp_path, request_of(server.url, base, prompts, unattended=False, train={"epochs": 2}))
+        yield server
+
+
+@pytest.fixture
+def home(tmp_path: Path, server: ScriptedServer) -> Home:
+    base, prompts = tiny_model(tmp_path / "base"), write_prompts(tmp_path / "prompts.jsonl")
+    return Home.make(tmp_path, request_of(server.url, base, prompts, unattended=False, train={"epochs": 2}))
 
 
 @pytest.fixture
 async def client(home: Home) -> AsyncIterator[LangGraphClient]:
+    async with _served(home) as client:
+        yield client
+
+
+@asynccontextmanager
+async def _served(home: Home) -> AsyncIterator[LangGraphClient]:
+    """Run the server, and end it as ``docker stop`` does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -43,7 +56,7 @@ async def client(home: Home) -> AsyncIterator[LangGraphClient]:
         await _until_up(f"http://127.0.0.1:{port}", process, home)
         yield get_client(url=f"http://127.0.0.1:{port}")
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
         log.close()
 
@@ -78,6 +91,23 @@ async def test_server_runs_to_the_review_and_through_it(client: LangGraphClient,
     assert (home.folder / "home" / "registry" / "current" / "adapter_config.json").is_file()
     reviewers = {row[0] for row in home.query("SELECT json_extract(body, '$.reviewer') FROM reviews")}
     assert "sdk" in reviewers
+
+
+async def test_server_that_is_ended_gives_its_leases_back(home: Home, server: ScriptedServer) -> None:
+    import yaml
+
+    server.latency = 2.0
+    async with _served(home) as client:
+        thread = (await client.threads.create())["thread_id"]
+        given = {"request": yaml.safe_load(home.config.read_text())}
+        await client.runs.create(thread, await _assistant(client), input=given)
+        async with asyncio.timeout(60):
+            while len(server.requests) < 4:
+                await asyncio.sleep(0.05)
+        assert home.query("SELECT lease_until FROM runs") != [(0.0,)]
+    assert home.query("SELECT lease_until FROM runs") == [(0.0,)], _log(home)
+    answered = home.query("SELECT count(*) FROM calls WHERE status = 'answered'")
+    assert answered == [(len(server.requests),)], "what was sent is paid for, and kept"
 
 
 async def _run(client: LangGraphClient, thread: str, home: Home, **given: Any) -> dict[str, Any]:

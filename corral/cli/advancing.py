@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from corral.cli.ask import ask
 from corral.cli.shared import console, errors
+from corral.cli.signals import ended_at_once
 from corral.cli.tables import print_paths, print_scoreboard
 from corral.cli.watch import watch
 from graph.runs import Runs, how_to_answer
@@ -17,15 +20,16 @@ WAITING = 3
 """The exit code of a run that waits for a person."""
 
 
-async def advance(runs: Runs, name: str, answer: Any = None) -> int:
+async def advance(runs: Runs, name: str, answer: Any = None, *, take_over: bool = False) -> int:
     """Work on a run until it is done or waits for a person, print what it made, and return the exit code.
 
     Args:
         runs: all runs.
         name: the run's name.
         answer: what a person answers to the question that the run waits with; ``None`` where it does not wait.
+        take_over: take the run from a live process that works on it.
     """
-    await watch(runs, name, runs.advance(name, answer), console)
+    await watch(runs, name, runs.advance(name, answer, take_over=take_over), console)
     status = await runs.status(name)
     if status.standing == "waiting" and sys.stdin.isatty() and console.is_terminal:
         return await answer_run(runs, name, status.step, None)
@@ -64,13 +68,34 @@ async def answer_run(runs: Runs, name: str, command: str, given: Any, repeat: bo
     if given is None and not sys.stdin.isatty():
         raise BadInput("there is no terminal to ask on; give the answer as an option (see --help)")
     reviewer = runs.services.settings.reviewer
-    answer = ask(console, question, reviewer) if given is None else given
+    answer = given
+    if answer is None:
+        with ended_at_once():
+            answer = ask(console, question, reviewer)
     if isinstance(answer, str):
         answer = {"decisions": [{"type": answer}] * len(question["action_requests"])}
     code = await advance(runs, name, {"reviewer": reviewer} | answer)
     if repeat and code == WAITING and (await runs.status(name)).step == "review":
         return await answer_run(runs, name, command, given, repeat)
     return code
+
+
+async def take_over(runs: Runs, name: str, agreed: bool) -> int:
+    """Take a run from the process that works on it, once a person has agreed, go on with it, and return the exit code.
+
+    Raises:
+        BadInput: nobody has agreed, and there is no terminal to ask on.
+    """
+    status = await runs.status(name)
+    if status.standing == "running" and not agreed:
+        said = f"run {name} is being worked on {status.detail}"
+        if not sys.stdin.isatty():
+            raise BadInput(f"{said}; to take it over without being asked, add --yes")
+        with ended_at_once():
+            typer.confirm(
+                f"{said}.\nTake it over? That process will stop, and its calls in flight are lost.", abort=True
+            )
+    return await advance(runs, name, take_over=True)
 
 
 async def print_results(runs: Runs, name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 from rich.table import Table
 
 from corral.cli.shared import AsJson, console, errors, open_settings, print_json
+from corral.cli.signals import AGAIN, run_orderly
 from corral.cli.tables import print_scoreboard
 from corral.cli.watch import open_view
 from tools.evaluation.accuracy import Accuracy
@@ -48,19 +48,15 @@ def evaluate(
             home=settings.home,
             cache=settings.cache,
         )
-    try:
-        with open_view(errors) as view:
+    with open_view(errors) as view:
 
-            async def work() -> Evaluated:
-                ledger = await open_ledger(settings)
-                return await evaluate_adapter(
-                    plan, ledger, EVALUATION, lambda step, done, total: view.show(step, done, total, "")
-                )
+        async def work() -> Evaluated:
+            ledger = await open_ledger(settings)
+            return await evaluate_adapter(
+                plan, ledger, EVALUATION, lambda step, done, total: view.show(step, done, total, "")
+            )
 
-            found = asyncio.run(work())
-    except KeyboardInterrupt:
-        errors.print("corral: stopped; the same command goes on", highlight=False)
-        raise typer.Exit(130) from None
+        found = run_orderly(work(), AGAIN)
     if as_json:
         print_json(found)
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -11,6 +10,7 @@ import typer
 from rich.table import Table
 
 from corral.cli.shared import AsJson, JudgeConfig, console, errors, open_settings, print_json, read_request
+from corral.cli.signals import AGAIN, run_orderly
 
 if TYPE_CHECKING:
     from tools.judging import ABComparison, Calibration, QualityReport
@@ -149,4 +149,4 @@ def _print_calibration(found: Calibration, path: Path) -> None:
 
 def _wait(what: str, work: Coroutine[Any, Any, T]) -> T:
     with errors.status(f"{what} ..."):
-        return asyncio.run(work)
+        return run_orderly(work, AGAIN)

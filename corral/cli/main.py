@@ -14,11 +14,13 @@ from corral.cli.people import approve, review
 from corral.cli.results import export, rollback, write_page
 from corral.cli.runs import list_runs, resume, run, show
 from corral.cli.shared import errors
+from corral.cli.signals import ended_at_once
 from state.errors import CorralError
 
 HELP = """From seed tasks to a preference-tuned LoRA adapter, measured against its base.
 
-Exit codes: 0 done, 1 failed, 2 bad input, 3 waiting for a human.
+Exit codes: 0 done, 1 failed, 2 bad input, 3 waiting for a human, 4 another process took the run over,
+130 and 143 stopped by SIGINT (Ctrl-C) and SIGTERM.
 
 Each run keeps a log, log.jsonl in its folder. To see it on standard error too, set CORRAL_LOG_LEVEL=INFO."""
 
@@ -51,10 +53,8 @@ app.command(rich_help_panel=MACHINE)(doctor)
 def main() -> None:
     """Run the command line; an error of ours is one line and its exit code."""
     try:
-        app(standalone_mode=True)
+        with ended_at_once():
+            app(standalone_mode=True)
     except CorralError as error:
         errors.print(f"corral: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        errors.print("corral: stopped; 'corral resume RUN' goes on", highlight=False)
-        sys.exit(130)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from corral.cli.advancing import advance, print_results
+from corral.cli.advancing import advance, print_results, take_over
 from corral.cli.shared import AsJson, RunName, console, print_json, read_request, with_runs
 from corral.cli.tables import print_accounts, print_estimate, print_runs
 from graph.accounts import account, expected_cost
@@ -28,6 +28,12 @@ Set = Annotated[
 Unattended = Annotated[bool, typer.Option("--unattended", help="Never wait for a person: a named policy decides.")]
 RunId = Annotated[str | None, typer.Option("--run-id", help="The run's name; without it, one is made.")]
 
+TakeOver = Annotated[
+    bool,
+    typer.Option("--take-over", help="Take the run from a process that still works on it, or hangs; that one stops."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Take it over without being asked.")]
+
 
 def run(config: Config = None, set_: Set = None, unattended: Unattended = False, run_id: RunId = None) -> None:
     """Start a run and work on it until it is done or waits for a person.
@@ -45,9 +51,9 @@ def run(config: Config = None, set_: Set = None, unattended: Unattended = False,
     with_runs(start)
 
 
-def resume(name: RunName) -> None:
+def resume(name: RunName, take_over_: TakeOver = False, yes: Yes = False) -> None:
     """Go on with a run that was killed or failed. What was answered before is not asked again."""
-    with_runs(lambda runs: advance(runs, name))
+    with_runs(lambda runs: take_over(runs, name, yes) if take_over_ else advance(runs, name))
 
 
 def list_runs(as_json: AsJson = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Callable, Coroutine
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from corral.cli.signals import run_orderly
 from graph.runs import Runs, open_runs
 from state.request import RunRequest
 from tools.config import load_request
@@ -55,7 +55,7 @@ def with_runs(work: Callable[[Runs], Coroutine[Any, Any, int]]) -> None:
         async with open_runs(open_settings()) as runs:
             return await work(runs)
 
-    code = asyncio.run(opened())
+    code = run_orderly(opened())
     if code:
         raise typer.Exit(code)
 
