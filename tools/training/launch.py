@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from state.pipeline import AdapterRef
 from tools.machine.resources import cores
 from tools.training.configs import config_file, launch_options, uses_cpu
 from tools.training.job import TrainingJob, TrainingProgress
-from tools.training.sealing import read_seal
+from tools.training.sealing import read_seal, take_folder
 from tools.weights.processes import stream_child
 
 
@@ -60,17 +61,18 @@ def _finished(job: TrainingJob) -> tuple[str, AdapterRef | None]:
 
 
 def _prepare(job: TrainingJob, folder: Path, identity: str) -> Sequence[str]:
-    """Write the worker's job file; return the command that starts it."""
+    """Take the working folder and write the worker's job file; return the command that starts it."""
     config = config_file(job.settings.accelerate_config)
     job = job.model_copy(update={"use_cpu": uses_cpu(config)})
     job_file = folder / f"job-{identity[:12]}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         Path(job.out).parent.mkdir(parents=True, exist_ok=True)
+        take_folder(folder, identity, owner := secrets.token_hex(4))
         job_file.write_text(job.model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise StorageError(f"the training folder {folder} cannot be written: {error.strerror}") from error
-    worker = ["-m", "tools.training.worker", str(job_file.resolve())]
+    worker = ["-m", "tools.training.worker", str(job_file.resolve()), owner]
     return [sys.executable, "-m", "accelerate.commands.launch", *launch_options(config, cores()), *worker]
 
 

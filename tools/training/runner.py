@@ -26,7 +26,7 @@ from tools.training.phase import Phase
 from tools.training.probe import Probe
 from tools.training.quantise import quantisation
 from tools.training.rows import rows_at_once
-from tools.training.sealing import last_whole_checkpoint, read_seal, seal
+from tools.training.sealing import demand_taken, last_whole_checkpoint, own_folder, read_seal, seal, take_folder
 from tools.training.selection import select_rows
 from tools.training.trainers import Reporter
 from tools.weights.loading import compute_dtype
@@ -37,21 +37,24 @@ ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate")
 
 
-def run(job: TrainingJob, folder: Path, emit: Emit) -> None:
+def run(job: TrainingJob, folder: Path, emit: Emit, owner: str = "") -> None:
     """Train all phases of a job and put the sealed adapter into ``job.out``.
 
     Args:
         job: with absolute paths.
         folder: gets one folder of checkpoints and adapters for the job's identity.
         emit: called with the fields of each JSON line.
+        owner: who has taken the working folder there; empty to take it now.
 
     Raises:
         BadInput: the rows are malformed, or none is short enough.
-        TrainingError: a tripwire stopped it.
+        TrainingError: a tripwire stopped it, or another process has taken it over.
     """
     identity = job.identity()
-    work = folder / identity[:12]
-    began, fresh = time.monotonic(), not work.exists()
+    if not owner:
+        take_folder(folder, identity, owner := "alone")
+    work = own_folder(folder, identity, owner)
+    began, fresh = time.monotonic(), not any(work.glob("*/"))
     if os.environ.get("RANK", "0") == "0":
         Path(job.out).with_name(STOPPED).unlink(missing_ok=True)  # of an earlier attempt
     adapter: Path | None = None
@@ -59,11 +62,12 @@ def run(job: TrainingJob, folder: Path, emit: Emit) -> None:
     for phase in job.phases():
         target = work / phase.name / "adapter"
         if (record := read_seal(target)) is None:
-            record = {"summary": _train_phase(job, phase, adapter, work / phase.name, target, emit)}
+            record = {"summary": _train_phase(job, phase, adapter, work, target, emit)}
         summaries.append(record["summary"])
         adapter = target
     assert adapter is not None
     emit(event="progress", phase="save")
+    demand_taken(work)
     if os.environ.get("RANK", "0") == "0":
         seconds = round(time.monotonic() - began, 1) if fresh else None
         times = {"estimated_seconds": job.estimated_seconds, "seconds": seconds}
@@ -71,14 +75,15 @@ def run(job: TrainingJob, folder: Path, emit: Emit) -> None:
 
 
 def _train_phase(
-    job: TrainingJob, phase: Phase, start: Path | None, work: Path, target: Path, emit: Emit
+    job: TrainingJob, phase: Phase, start: Path | None, taken: Path, target: Path, emit: Emit
 ) -> dict[str, Any]:
     """Train one phase from ``start`` (an adapter, or ``None`` for a fresh one) into ``target``; return its summary."""
     emit(event="progress", phase=phase.name)
+    work = taken / phase.name
     tokenizer = load_tokenizer(Path(job.base))
     rows = select_rows(phase, phase.read(job.rows_file(phase)), tokenizer, job.settings.max_length)
     reporter = Reporter(
-        phase, emit, work, job.settings, too_long=rows.too_long, already_templated=rows.already_templated
+        phase, emit, work, job.settings, taken, too_long=rows.too_long, already_templated=rows.already_templated
     )
     arguments = _arguments(job, phase, work, max(rows.lengths))
     attention = attention_for(max(rows.lengths), arguments.use_cpu)
@@ -114,6 +119,7 @@ def _train_phase(
             stopped = {"phases": [summary()], "flags": [str(error)]}
             write_file(Path(job.out).with_name(STOPPED), (json.dumps(stopped, indent=2) + "\n").encode())
         raise
+    demand_taken(taken)
     _keep_adapter(trainer, work, target, done := summary())
     return done
 
@@ -169,7 +175,7 @@ def _arguments(job: TrainingJob, phase: Phase, work: Path, longest: int) -> Any:
 
 def _publish(job: TrainingJob, adapter: Path, identity: str, summary: dict[str, Any]) -> None:
     out = Path(job.out)
-    part = out.with_name(f".{out.name}.part")
+    part = out.with_name(f".{out.name}.{adapter.parents[1].name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     shutil.copy(adapter / "adapter_model.safetensors", part)

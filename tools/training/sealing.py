@@ -1,4 +1,8 @@
-"""Folders that are complete or ignored: a seal with every file's hash is written last, and checked before use."""
+"""Folders that are complete or ignored: a seal with every file's hash is written last, and checked before use.
+
+A training's working folder bears its owner's name. Who goes on with the training renames it, so that a process that was
+stopped meanwhile, and is continued, finds its place gone and can spoil nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,47 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from state.errors import TrainingError
 from tools.files import file_hash
 
 SEAL = "sealed.json"
+TAKEN = "taken"
+"""The mark of a working folder that has an owner."""
+
+
+def take_folder(folder: Path, identity: str, owner: str) -> None:
+    """Give the working folder of a job to a new owner, with all that earlier ones have left in it.
+
+    Args:
+        folder: holds the working folders.
+        identity: the job's.
+        owner: a name that nobody had before.
+    """
+    mine = own_folder(folder, identity, owner)
+    # A folder without the mark is of the version before, or was made again by a process that had lost its own.
+    *stale, last = [None, *sorted(folder.glob(f"{identity[:12]}*/"), key=lambda place: (place / TAKEN).exists())]
+    for place in stale:
+        if place is not None:
+            shutil.rmtree(place, ignore_errors=True)
+    if last is not None:
+        last.rename(mine)
+    mine.mkdir(parents=True, exist_ok=True)
+    (mine / TAKEN).touch()
+
+
+def own_folder(folder: Path, identity: str, owner: str) -> Path:
+    """Return an owner's working folder for a job."""
+    return folder / f"{identity[:12]}-{owner}"
+
+
+def demand_taken(place: Path) -> None:
+    """Do nothing while a working folder is its owner's.
+
+    Raises:
+        TrainingError: another process has taken it.
+    """
+    if not (place / TAKEN).exists():
+        raise TrainingError(f"another process goes on with this training; it has taken {place}")
 
 
 def seal(folder: Path, **facts: Any) -> None:

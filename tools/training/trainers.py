@@ -17,7 +17,7 @@ from state.request import Training
 from tools.training.phase import Figures, Phase
 from tools.training.probe import DISTINCT, STEP
 from tools.training.rows import training_order
-from tools.training.sealing import seal
+from tools.training.sealing import demand_taken, seal
 from tools.training.tripwires import flags, tripped
 
 
@@ -57,6 +57,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
         emit: called with the fields of a JSON line.
         folder: where the checkpoints are.
         settings: the request's.
+        taken: the working folder, which another process may take.
         too_long: rows left out because they are longer than ``max_length``.
         already_templated: rows left out because a text in them already holds the chat template's marks.
     """
@@ -67,6 +68,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
         emit: Callable[..., None],
         folder: Path,
         settings: Training,
+        taken: Path,
         *,
         too_long: int,
         already_templated: int,
@@ -75,6 +77,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
         self._emit = emit
         self._folder = folder
         self._settings = settings
+        self._taken = taken
         self._too_long = too_long
         self._already_templated = already_templated
         self._began = time.monotonic()
@@ -84,6 +87,14 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
         """Start the clock for the time left."""
         self._began = time.monotonic()
         self._first_step = state.global_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Stop before a checkpoint is written if another process goes on with the training.
+
+        Raises:
+            TrainingError: it does.
+        """
+        demand_taken(self._taken)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Report a step, or stop.

@@ -1,4 +1,4 @@
-"""The training process: ``accelerate launch -m tools.training.worker JOB.json``, started by ``launch.train``."""
+"""The training process: ``accelerate launch -m tools.training.worker JOB.json OWNER``, started by ``launch.train``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ ALMOST_FULL = 2**20
 """Free bytes below which any failure is blamed on the disk."""
 
 
-def main(job_file: Path) -> int:
+def main(job_file: Path, owner: str = "") -> int:
     """Run a job; its checkpoints go into the folder of ``job_file``.
+
+    Args:
+        job_file: the job as JSON.
+        owner: who has taken the working folder there; empty to take it now.
 
     Returns:
         The exit code: 0 done, 1 refused or stopped, with the reason as the last JSON line.
@@ -38,7 +42,7 @@ def main(job_file: Path) -> int:
     from tools.training.runner import run
 
     try:
-        run(job, job_file.parent, emit)
+        run(job, job_file.parent, emit, owner)
     except BadInput as error:
         emit(event="refused", reason=str(error))
         return 1
@@ -66,4 +70,4 @@ def storage_trouble(error: Exception, folder: Path) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))
