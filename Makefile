@@ -25,7 +25,7 @@ demo: install
 	$(BIN)/corral run seeds/demo.yaml $(UNATTENDED)
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff check .
