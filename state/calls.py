@@ -196,6 +196,7 @@ class CallStore:
             for _, written in batch:
                 if not written.done():
                     written.set_exception(error)
+                    written.exception()  # read: who waits may be gone, and asyncio would print it
         else:
             for (_, written), result in zip(batch, results, strict=True):
                 if not written.done():
