@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import (
     JSON,
+    URL,
     AsyncAdaptedQueuePool,
     Column,
     ColumnElement,
@@ -30,11 +34,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from state.errors import BadInput, StorageError
 from state.migrations import migrate
+from state.sqlite import BUSY_SECONDS, POLL_SECONDS, SqliteFile
 
-BUSY_SECONDS = 30
-"""How long a SQLite writer waits for another before it gives up."""
 POOL_SECONDS = 600
 """How long to wait for a free connection: hundreds of calls may end at once while the machine is overloaded."""
+
+MAKER_LOCK = 0x636F7272616C
+"""The key of PostgreSQL's advisory lock for making tables; any number that others do not use ("corral" in ASCII)."""
+NOTICE_LOSS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 40_000,
+}
+"""libpq's parameters: seconds, and milliseconds for the last."""
 
 metadata = MetaData()
 
@@ -113,8 +127,15 @@ def _insert(engine: AsyncEngine, table: Table) -> Any:
 class Database:
     """An open database.
 
+    A database that nothing can be written to, such as one on a read-only disk, still opens for reading.
+
     Args:
         url: ``sqlite:///PATH`` or ``postgresql://...``; the async driver is chosen here.
+
+    Attributes:
+        file: the SQLite file; ``None`` for PostgreSQL.
+        failed_writes: how many writes have failed since this object was made.
+        last_failure: the error of the last of them.
     """
 
     def __init__(self, url: str) -> None:
@@ -127,76 +148,161 @@ class Database:
         if backend not in drivers:
             raise BadInput(f"database {backend!r} is not supported; use sqlite:///FILE or postgresql://HOST/NAME")
         self.url = parsed.set(drivername=drivers[backend])
-        self.place = str(parsed.database) if backend == "sqlite" else parsed.render_as_string(hide_password=True)
+        self.file = SqliteFile(Path(parsed.database or "")) if backend == "sqlite" else None
+        self.place = str(parsed.database) if self.file else parsed.render_as_string(hide_password=True)
         self.epochs: dict[str, int] = {}
         """The lease epochs of the runs that this process has taken, also of those that it has lost."""
+        self.failed_writes = 0
+        self.last_failure: StorageError | None = None
+        self._under_way = 0
         self.engine = create_async_engine(
-            self.url, pool_pre_ping=backend != "sqlite", poolclass=AsyncAdaptedQueuePool, pool_timeout=POOL_SECONDS
+            self.url,
+            pool_pre_ping=self.file is None,
+            poolclass=AsyncAdaptedQueuePool,
+            pool_timeout=POOL_SECONDS,
+            connect_args={"async_creator_fn": self.file.connect_async} if self.file else postgres_options(self.url),
         )
-        if backend == "sqlite":
-            event.listen(self.engine.sync_engine, "connect", _sqlite_pragmas)
+        if self.file:
+            # UninterruptedConnection has what aiosqlite 0.21 lacks for it.
+            self.engine.sync_engine.dialect.has_terminate = True
         else:
             event.listen(self.engine.sync_engine, "connect", _postgres_settings)
 
     async def create(self) -> None:
         """Create the folder and the tables that are missing, and bring those of an earlier version up to date.
 
-        Raises:
-            StorageError: the folder or the database cannot be written, or a newer version has used the database.
-        """
-        if self.url.get_backend_name() == "sqlite" and self.url.database:
-            await _make_folder(Path(self.url.database).parent)
-        try:
-            await asyncio.to_thread(self._create)
-        except (SQLAlchemyError, OSError) as error:
-            raise self._storage_error(error) from error
+        Any number of processes may do so at once.
 
-    def _create(self) -> None:
+        Raises:
+            StorageError: the folder or the database cannot be used, or a newer version has used the database.
+        """
+        if self.file:
+            await _make_folder(self.file.path.parent)
+        try:
+            if self.file:
+                await asyncio.to_thread(self.file.open, self._make_tables)
+            else:
+                async with self.sole_maker():
+                    await asyncio.to_thread(self._make_tables)
+        except (SQLAlchemyError, sqlite3.Error, psycopg.Error, OSError) as error:
+            raise self.storage_error(error) from error
+
+    @asynccontextmanager
+    async def sole_maker(self) -> AsyncIterator[None]:
+        """Keep others from making tables meanwhile. SQLite needs no such lock: it has one writer at a time."""
+        if self.file:
+            yield
+            return
+        async with await psycopg.AsyncConnection.connect(
+            postgres_conninfo(self.url), autocommit=True, **postgres_options(self.url)
+        ) as connection:
+            # Asked for again and again, since a statement that waits would hold up CREATE INDEX CONCURRENTLY.
+            while not await _locked(connection):
+                await asyncio.sleep(POLL_SECONDS)
+            yield
+
+    def _make_tables(self) -> None:
         """Migrate in this thread: alembic reads files, which must not be done inside an event loop."""
-        driver = "sqlite" if self.url.get_backend_name() == "sqlite" else "postgresql+psycopg"
-        engine = create_engine(self.url.set(drivername=driver), poolclass=NullPool)
-        if driver == "sqlite":
-            event.listen(engine, "connect", _sqlite_pragmas)
+        if self.file:
+            engine = create_engine("sqlite://", creator=self.file.connect, poolclass=NullPool)
+        else:
+            engine = create_engine(self.url, poolclass=NullPool, connect_args=postgres_options(self.url))
         with engine.connect() as connection:
-            migrate(connection, metadata, self.place)
+            migrate(connection, metadata, self.place, self.unwritable)
+
+    @property
+    def unwritable(self) -> str:
+        """Why nothing can be written, where that is known from the start; empty where it can."""
+        return self.file.unwritable if self.file else ""
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection in a transaction that is committed at the end."""
+        """Yield a connection in a transaction that is committed at the end.
+
+        Raises:
+            StorageError: nothing can be written. It is counted, so that who pays for answers stops.
+        """
         try:
-            async with self.engine.begin() as connection:
-                yield connection
-        except (SQLAlchemyError, OSError) as error:
-            raise self._storage_error(error) from error
+            await self.demand_writable()
+            with self._work():
+                async with self.engine.begin() as connection:
+                    yield connection
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise self.write_failed(error) from error
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Yield a connection for reading."""
         try:
-            async with self.engine.connect() as connection:
-                yield connection
-        except (SQLAlchemyError, OSError) as error:
-            raise self._storage_error(error) from error
+            with self._work():
+                async with self.engine.connect() as connection:
+                    yield connection
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise self.storage_error(error) from error
+
+    async def demand_writable(self) -> None:
+        """Prepare for a write.
+
+        Raises:
+            StorageError: nothing can be written.
+        """
+        if self.unwritable:
+            raise StorageError(f"{self.unwritable}, so this command, which must write, cannot be done there")
+        if self.file:
+            await asyncio.to_thread(self.file.mark)
+
+    def write_failed(self, error: Exception) -> StorageError:
+        """Count a write that failed, and return its error as one of ours."""
+        self.failed_writes += 1
+        self.last_failure = self.storage_error(error)
+        return self.last_failure
+
+    async def shorten_log(self) -> None:
+        """Move what SQLite keeps in its log into the database file, as far as no other connection is in the way."""
+        if self.file:
+            with suppress(sqlite3.Error):
+                await asyncio.to_thread(self.file.shorten_log)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, once the work that is under way has ended."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while self._under_way and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_SECONDS)
         await self.engine.dispose()
+        if self.file:
+            await asyncio.to_thread(self.file.close)
 
-    def _storage_error(self, error: Exception) -> StorageError:
+    @contextmanager
+    def _work(self) -> Iterator[None]:
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    def storage_error(self, error: Exception) -> StorageError:
+        """Return a driver's error as one of ours: one line with the cause and what to do."""
         cause = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+        check = "Check the disk's space and rights" if self.file else "Check that the server is up and lets you in"
         return StorageError(
-            f"the database {self.place} cannot be used: {cause}. Check the disk's space and rights "
+            f"the database {self.place} cannot be used: {cause}. {check} "
             "(corral doctor); everything written before is safe, and the run can be resumed."
         )
 
 
-def _sqlite_pragmas(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    # FULL: an answer that was paid for survives a power cut too, not only a killed process.
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
-    cursor.close()
+def postgres_conninfo(url: URL) -> str:
+    """Return the URL as psycopg and libpq read it, with its password."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def postgres_options(url: URL) -> dict[str, Any]:
+    """Return what makes a connection notice within a minute that its server is gone; the URL's own words come first."""
+    return {name: value for name, value in NOTICE_LOSS.items() if name not in url.query}
+
+
+async def _locked(connection: psycopg.AsyncConnection[Any]) -> bool:
+    found = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", (MAKER_LOCK,))).fetchone()
+    return bool(found and found[0])
 
 
 def _postgres_settings(connection: Any, _record: Any) -> None:
@@ -208,7 +314,6 @@ def _postgres_settings(connection: Any, _record: Any) -> None:
 
 
 async def _make_folder(folder: Path) -> None:
-
     try:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     except OSError as error:

@@ -17,7 +17,7 @@ HEAD = "0003"
 VERSION_TABLE = "alembic_version"
 
 
-def migrate(connection: Connection, metadata: MetaData, place: str) -> None:
+def migrate(connection: Connection, metadata: MetaData, place: str, unwritable: str = "") -> None:
     """Bring a database up to this version, in one transaction; an empty one gets its tables.
 
     Tables that alembic has never seen are those of the first revision: they were made before there were migrations.
@@ -26,27 +26,46 @@ def migrate(connection: Connection, metadata: MetaData, place: str) -> None:
         connection: not yet in a transaction.
         metadata: the tables of this version.
         place: the database, as a person knows it.
+        unwritable: why nothing can be written; empty where it can.
 
     Raises:
-        StorageError: a newer version has been at work there.
+        StorageError: a newer version has been at work there, or an older one where nothing can be written.
     """
-    there = inspect(connection).get_table_names()
-    found = _revision(connection) if VERSION_TABLE in there else ""
-    if found > HEAD:
+    if _up_to_date(connection, metadata, place):
+        return
+    if unwritable:
         raise StorageError(
-            f"a newer version of Corral has written the database {place} (revision {found}, here {HEAD}): install "
-            "that version, or set CORRAL_HOME or CORRAL_DATABASE_URL to another place"
+            f"{unwritable}, and the database {place} is of an earlier version of Corral: bring it up to date where it "
+            "can be written, with 'corral runs'"
         )
-    if found != HEAD:
-        if connection.dialect.name == "sqlite":
-            # Python's sqlite3 begins no transaction before DDL, so a migration that is killed would be half done.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if connection.dialect.name == "sqlite":
+        # Python's sqlite3 begins no transaction before DDL, so a migration that is killed would be half done. Another
+        # process may have been faster meanwhile.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    there = inspect(connection).get_table_names()
+    if _found(connection, there) != HEAD:
         if "runs" in there:
             _upgrade(connection)
         else:
             _stamp(connection)
     metadata.create_all(connection)
     connection.commit()
+
+
+def _up_to_date(connection: Connection, metadata: MetaData, place: str) -> bool:
+    there = inspect(connection).get_table_names()
+    found = _found(connection, there)
+    connection.rollback()
+    if found > HEAD:
+        raise StorageError(
+            f"a newer version of Corral has written the database {place} (revision {found}, here {HEAD}): install "
+            "that version, or set CORRAL_HOME or CORRAL_DATABASE_URL to another place"
+        )
+    return found == HEAD and metadata.tables.keys() <= set(there)
+
+
+def _found(connection: Connection, there: list[str]) -> str:
+    return _revision(connection) if VERSION_TABLE in there else ""
 
 
 def _revision(connection: Connection) -> str:
