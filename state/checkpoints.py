@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aiosqlite
 import psycopg
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from psycopg.rows import dict_row
 
 from state import pipeline, request
-from state.database import BUSY_SECONDS, Database
+from state.database import Database
 from state.errors import StorageError
-from state.fenced_savers import FencedPostgresSaver, FencedSqliteSaver
+from state.savers import PostgresCheckpoints, SqliteCheckpoints, connect_postgres
 
 CHECKPOINTED = (
     request.RunRequest,
@@ -59,11 +58,11 @@ async def open_checkpointer(database: Database) -> AsyncIterator[Saver]:
     Raises:
         StorageError: the database cannot be opened.
     """
-    opened = _open_sqlite(database) if database.url.get_backend_name() == "sqlite" else _open_postgres(database)
+    opened = _open_sqlite(database) if database.file else _open_postgres(database)
     try:
         async with opened as saver:
             yield saver
-    except (aiosqlite.Error, psycopg.Error) as error:
+    except (sqlite3.Error, psycopg.Error) as error:
         cause = str(error).strip().split("\n")[0]
         raise StorageError(
             f"the checkpoints in {database.place} cannot be used: {cause} (see 'corral doctor')"
@@ -72,9 +71,12 @@ async def open_checkpointer(database: Database) -> AsyncIterator[Saver]:
 
 @asynccontextmanager
 async def _open_sqlite(database: Database) -> AsyncIterator[Saver]:
-    connection = await aiosqlite.connect(database.place, timeout=BUSY_SECONDS)
+    assert database.file is not None
+    connection = await database.file.connect_async()
     try:
-        saver = FencedSqliteSaver(connection, database, ClosedSerializer())
+        saver = SqliteCheckpoints(connection, database, ClosedSerializer())
+        # Nothing can be made in a database that can only be read; what can be read has its tables.
+        saver.is_setup = bool(database.unwritable)
         await saver.setup()
         yield saver
     finally:
@@ -83,14 +85,13 @@ async def _open_sqlite(database: Database) -> AsyncIterator[Saver]:
 
 @asynccontextmanager
 async def _open_postgres(database: Database) -> AsyncIterator[Saver]:
-    url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    async with await psycopg.AsyncConnection.connect(
-        url, autocommit=True, prepare_threshold=0, row_factory=dict_row
-    ) as connection:
-        await connection.execute(f"SET idle_in_transaction_session_timeout = '{BUSY_SECONDS}s'".encode())
-        saver = FencedPostgresSaver(connection, database, ClosedSerializer())
-        await saver.setup()
+    saver = PostgresCheckpoints(await connect_postgres(database), database, ClosedSerializer())
+    try:
+        async with database.sole_maker():
+            await saver.setup()
         yield saver
+    finally:
+        await saver.conn.close()
 
 
 async def prune(saver: Saver, run_id: str) -> None:

@@ -49,6 +49,9 @@ NOTICE_LOSS = {
     "tcp_user_timeout": 40_000,
 }
 """libpq's parameters: seconds, and milliseconds for the last."""
+IDLE_LIMIT = "SET idle_in_transaction_session_timeout = 30000"
+"""Milliseconds. A process that was stopped within a transaction keeps its locks only so long from those who go on with its
+run."""
 
 metadata = MetaData()
 
@@ -306,9 +309,8 @@ async def _locked(connection: psycopg.AsyncConnection[Any]) -> bool:
 
 
 def _postgres_settings(connection: Any, _record: Any) -> None:
-    # A process that was stopped within a transaction keeps its locks only so long from those who go on with its run.
     cursor = connection.cursor()
-    cursor.execute(f"SET idle_in_transaction_session_timeout = '{BUSY_SECONDS}s'")
+    cursor.execute(IDLE_LIMIT)
     cursor.close()
     connection.commit()
 

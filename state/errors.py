@@ -8,6 +8,7 @@
     │   └── RunWaiting                   a new input for a run that waits for a person
     ├── LeaseLost               exit 4   another process has taken the run over from this one
     ├── StorageError            exit 2   disk full, read-only, or the database is out of reach
+    │   └── DamagedCheckpoint            a run's checkpoint cannot be read back; the run goes on from an earlier one
     ├── EndpointError           exit 1   a model endpoint did not give a usable answer
     │   ├── EndpointUnreachable exit 2   no connection, or a server that answers no call any more
     │   ├── EndpointRefused     exit 2   wrong key, unknown model, no such path
@@ -66,6 +67,10 @@ class StorageError(CorralError):
     """The database or a folder cannot be read or written."""
 
     exit_code = 2
+
+
+class DamagedCheckpoint(StorageError):
+    """What is stored of a run's state is not what was written there."""
 
 
 class EndpointError(CorralError):

@@ -1,0 +1,158 @@
+"""LangGraph's checkpointers as Corral uses them: every error is one of ours, and no cancelled task leaves them half done.
+
+A checkpoint that is damaged is told from a database that cannot be used: the others can still be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+
+from state.database import IDLE_LIMIT, Database, postgres_conninfo, postgres_options
+from state.errors import CorralError, DamagedCheckpoint
+from state.fenced_savers import FencedPostgresSaver, FencedSqliteSaver
+
+T = TypeVar("T")
+DRIVER_ERRORS = (sqlite3.Error, psycopg.Error, OSError)
+
+
+class _Checkpoints(BaseCheckpointSaver[Any]):
+    """What both do. The methods are LangGraph's own; their errors are ``StorageError`` and ``DamagedCheckpoint``."""
+
+    database: Database
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Save a checkpoint."""
+        return await self._write(super().aput(config, checkpoint, metadata, new_versions))
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Save what a task wrote."""
+        await self._write(super().aput_writes(config, writes, task_id, task_path))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete all checkpoints of a thread."""
+        await self._write(super().adelete_thread(thread_id))
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return a checkpoint, the last one where none is named."""
+        return await self._read(super().aget_tuple(config), str(config["configurable"]["thread_id"]))
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Yield checkpoints, the last one first."""
+        found = super().alist(config, filter=filter, before=before, limit=limit)
+        thread = str(config["configurable"]["thread_id"]) if config else ""
+        while (item := await self._read(_next(found), thread)) is not None:
+            yield item
+
+    async def _write(self, work: Coroutine[Any, Any, T]) -> T:
+        async def saved() -> T:
+            try:
+                await self.database.demand_writable()
+                return await work
+            except DRIVER_ERRORS as error:
+                raise self.database.write_failed(error) from error
+            finally:
+                work.close()
+
+        return await undisturbed(saved())
+
+    async def _read(self, work: Coroutine[Any, Any, T], thread: str) -> T:
+        async def read() -> T:
+            try:
+                return await work
+            except CorralError:
+                raise
+            except DRIVER_ERRORS as error:
+                raise self.database.storage_error(error) from error
+            except Exception as error:
+                # Whatever the decoders of msgpack and JSON make of bytes that nobody wrote.
+                raise damaged(thread, error) from error
+
+        return await undisturbed(read())
+
+
+class SqliteCheckpoints(_Checkpoints, FencedSqliteSaver):
+    """SQLite's; see ``FencedSqliteSaver``."""
+
+
+class PostgresCheckpoints(_Checkpoints, FencedPostgresSaver):
+    """PostgreSQL's; see ``FencedPostgresSaver``. A connection that was lost is made anew."""
+
+    @asynccontextmanager
+    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[Any]:
+        async with self.lock:
+            if isinstance(self.conn, AsyncConnection) and self.conn.closed:
+                self.conn = await connect_postgres(self.database)
+        async with super()._cursor(pipeline=pipeline) as cursor:
+            yield cursor
+
+
+async def connect_postgres(database: Database) -> AsyncConnection[DictRow]:
+    """Return a connection for a checkpointer."""
+    connection = await AsyncConnection.connect(
+        postgres_conninfo(database.url),
+        autocommit=True,
+        prepare_threshold=0,
+        row_factory=dict_row,
+        **postgres_options(database.url),
+    )
+    await connection.execute(IDLE_LIMIT)
+    return connection
+
+
+def damaged(run_id: str, error: Exception) -> DamagedCheckpoint:
+    """Return the error for a checkpoint that cannot be read back."""
+    said = " ".join(str(error).split())[:160]
+    return DamagedCheckpoint(
+        f"a checkpoint of run {run_id} is damaged ({type(error).__name__}: {said}); its rows and answers are whole, and "
+        f"'corral resume {run_id}' goes on from the last checkpoint that can be read"
+    )
+
+
+async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
+    """Await work that must not end half done: a task that is cancelled meanwhile ends behind it."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        task.cancelled() or task.exception()
+        raise cancelled
+    return task.result()
+
+
+async def _next(found: AsyncIterator[T]) -> T | None:
+    return await anext(found, None)
