@@ -50,10 +50,12 @@ async def _ledger(slot: tuple[asyncio.AbstractEventLoop, str]) -> AsyncGenerator
     # A generator, since a loop that ends closes those it started: nobody has to remember to close the database.
     database = Database(slot[1])
     await database.create()
+    calls = CallStore(database)
     try:
-        yield CallStore(database)
+        yield calls
     finally:
         _open.pop(slot, None)
+        await calls.write_last()
         await database.close()
 
 

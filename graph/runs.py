@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,26 +14,44 @@ from typing import Any, Literal, assert_never, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Command, Interrupt
+from langgraph.types import Command, Interrupt, StateSnapshot
 
 from graph.inputs import begin, forget_inputs, own_request
 from graph.pipeline import Pipeline, build_pipeline
 from graph.preflight import preflight
 from graph.services import Services, open_services
 from graph.steps import answer_refusal
-from state.checkpoints import Saver, open_checkpointer, prune
-from state.errors import BadInput, LeaseLost, RunBusy, RunWaiting, UnreadableRun
+from state.checkpoints import Saver, last_readable, open_checkpointer, prune, set_aside_damaged
+from state.errors import (
+    BadInput,
+    CorralError,
+    DamagedCheckpoint,
+    LeaseLost,
+    RunBusy,
+    RunWaiting,
+    StorageError,
+    UnknownRun,
+    UnreadableRun,
+)
 from state.pipeline import PipelineState, RunInput, relocated
 from state.records import Record
 from state.request import RunRequest
+from state.savers import damaged
 from tools.endpoint.loop import GRACE_SECONDS, await_sent, drop_calls
 from tools.logs import logged_run
 from tools.progress import Progress
 from tools.settings import Settings
+from tools.sources.inputs import FOLDER, MANIFEST
 
 logger = logging.getLogger(__name__)
 
-Standing = Literal["new", "running", "waiting", "stopped", "failed", "done", "unreadable"]
+Standing = Literal["new", "running", "waiting", "stopped", "failed", "done", "unreadable", "damaged"]
+
+
+LOST = (
+    "the database does not know this run, though its folder {folder} is there: the database was replaced, or lost what "
+    "was written last; restore it from a backup, or start the run anew under another name"
+)
 
 
 class RunStatus(Record):
@@ -43,7 +61,8 @@ class RunStatus(Record):
     created_at: str
     standing: Standing
     """``stopped``: killed or cancelled, to be resumed; ``failed``: a step raised, to be resumed when mended;
-    ``unreadable``: another version of Corral began it, and this one cannot read its request."""
+    ``unreadable``: another version of Corral began it, and this one cannot read its request; or the database does not
+    know it any more; ``damaged``: its last checkpoint cannot be read, to be resumed from the one before."""
     step: str
     """The step that runs, waits or failed; empty if the run is done."""
     detail: str = ""
@@ -117,6 +136,8 @@ class Runs:
                 raise
 
     async def _advance(self, run_id: str, request: RunRequest, answer: Any) -> AsyncIterator[Progress]:
+        if dropped := await set_aside_damaged(self.saver, run_id):
+            self._log(run_id, "damaged checkpoints set aside", logging.WARNING, count=dropped)
         status = await self.status(run_id)
         if status.standing == "waiting" and answer is None:
             raise RunWaiting(f"run {run_id} waits for a person at {status.step}; {how_to_answer(status)}")
@@ -141,40 +162,86 @@ class Runs:
             UnknownRun: there is no such run.
             UnreadableRun: another version began it, and this one cannot read its request.
         """
+        created = dict(await self.services.store.run_ids())
+        if run_id not in created and run_id in await self._unknown_folders(created):
+            raise UnknownRun(LOST.format(folder=self.services.runs_folder / run_id))
         await self.services.store.request_of(run_id)
-        created = dict(await self.services.store.run_ids())[run_id]
-        return await self._status(run_id, created)
+        return await self._status(run_id, created[run_id])
 
     async def statuses(self) -> list[RunStatus]:
         """Return where all runs stand, newest first; one that cannot be read says why, and hides no other."""
         found = []
-        for run_id, created in await self.services.store.run_ids():
+        created = dict(await self.services.store.run_ids())
+        for run_id, time in created.items():
             try:
                 found.append(await self.status(run_id))
-            except UnreadableRun as error:
-                found.append(
-                    RunStatus(run_id=run_id, created_at=created, standing="unreadable", step="", detail=str(error))
-                )
+            except (UnreadableRun, StorageError) as error:
+                standing: Standing = "unreadable" if isinstance(error, UnreadableRun) else "damaged"
+                found.append(RunStatus(run_id=run_id, created_at=time, standing=standing, step="", detail=str(error)))
+        for run_id in await self._unknown_folders(created):
+            detail = LOST.format(folder=self.services.runs_folder / run_id)
+            found.append(RunStatus(run_id=run_id, created_at="", standing="unreadable", step="", detail=detail))
         return found
 
+    async def _unknown_folders(self, known: Container[str]) -> list[str]:
+        """Return the runs whose folders are there, though the database does not know them: it lost something."""
+
+        def look() -> list[str]:
+            manifests = self.services.runs_folder.glob(f"*/{FOLDER}/{MANIFEST}")
+            return sorted(name for path in manifests if (name := path.parent.parent.name) not in known)
+
+        return await asyncio.to_thread(look)
+
     async def state(self, run_id: str) -> PipelineState:
-        """Return the run's state: references, counts and decisions."""
-        snapshot = await self.pipeline.aget_state(_config(run_id))
-        return relocated(cast(PipelineState, snapshot.values), self.services.runs_folder / run_id)
+        """Return the run's state: references, counts and decisions; of a damaged run, the last that can be read."""
+        try:
+            values = (await self._snapshot(run_id)).values
+        except DamagedCheckpoint:
+            last = await last_readable(self.saver, run_id)
+            values = (await self._snapshot(run_id, last)).values if last else {}
+        return relocated(cast(PipelineState, values), self.services.runs_folder / run_id)
 
     async def interrupts(self, run_id: str) -> list[Interrupt]:
         """Return what a run asks a person; empty if it asks nothing."""
-        snapshot = await self.pipeline.aget_state(_config(run_id))
-        return list(snapshot.interrupts)
+        return list((await self._snapshot(run_id)).interrupts)
+
+    async def _snapshot(self, run_id: str, checkpoint_id: str | None = None) -> StateSnapshot:
+        """Return a run's checkpoint as LangGraph reads it, the last one where none is named.
+
+        Raises:
+            DamagedCheckpoint: it cannot be read.
+        """
+        config = _config(run_id)
+        if checkpoint_id:
+            config["configurable"]["checkpoint_id"] = checkpoint_id
+        try:
+            snapshot = await self.pipeline.aget_state(config)
+            relocated(cast(PipelineState, snapshot.values), self.services.runs_folder / run_id)
+        except CorralError:
+            raise
+        except Exception as error:
+            # Bytes that can be read may still say what no state can be.
+            raise damaged(run_id, error) from error
+        return snapshot
 
     async def _status(self, run_id: str, created_at: str) -> RunStatus:
-        snapshot = await self.pipeline.aget_state(_config(run_id))
+        lease = await self.services.leases.held(run_id)
+        running = lease is not None and lease.owner != self.services.leases.owner
+        try:
+            snapshot = await self._snapshot(run_id)
+        except DamagedCheckpoint as error:
+            return RunStatus(
+                run_id=run_id,
+                created_at=created_at,
+                standing="running" if running else "damaged",
+                step="",
+                detail=str(error),
+            )
         # A step that was cancelled, by a signal or beside one that failed, has not failed.
         errors = [said for task in snapshot.tasks if task.error and (said := str(task.error)) != "CancelledError()"]
         step = snapshot.next[0] if snapshot.next else ""
         detail = errors[0] if errors else ""
-        lease = await self.services.leases.held(run_id)
-        if lease is not None and lease.owner != self.services.leases.owner:
+        if running:
             standing: Standing = "running"
             detail = f"by {lease}"
         elif not snapshot.values:
@@ -215,7 +282,7 @@ class Runs:
                 raise RunWaiting(
                     f"run {run_id} waits for a person, and a new input would drop its question: {how_to_answer(status)}"
                 )
-            case "new" | "stopped" | "failed" | "done":
+            case "new" | "stopped" | "failed" | "done" | "damaged":
                 raise BadInput(
                     f"there is a run {run_id} already ({status.standing}); resume it, or choose another name"
                 )

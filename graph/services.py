@@ -94,5 +94,6 @@ async def open_services(
     finally:
         # What was sent is paid for, even if the step that asked has failed meanwhile.
         await await_sent(services.calls)
+        await services.calls.write_last()
         await services.database.close()
         await asyncio.to_thread(flush_logs)

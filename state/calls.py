@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +13,11 @@ from sqlalchemy import case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from state.database import Database, call_uses, calls, insert_new, insert_or_replace, runs
+from state.errors import CorralError, StorageError
 from state.fencing import demand_own, read_lease, writing_of
 from state.records import Call, Record
+
+logger = logging.getLogger(__name__)
 
 
 class PurposeTally(Record):
@@ -88,9 +92,42 @@ class CallStore:
         self.database = database
         self._queue: list[tuple[Entry, asyncio.Future[OverCap | None]]] = []
         self._flush: asyncio.Task[None] | None = None
+        self._unwritten: dict[str, Answered] = {}
+        """Answers whose write failed, by the call's key: they are written with the next one that works."""
+
+    @property
+    def failed_writes(self) -> int:
+        """How many writes to the database have failed."""
+        return self.database.failed_writes
+
+    def demand_kept(self, failed_before: int) -> None:
+        """Refuse to go on paying for answers that could not be kept.
+
+        Args:
+            failed_before: ``failed_writes`` as it was when the work began.
+
+        Raises:
+            StorageError: a write has failed since.
+        """
+        if self.failed_writes != failed_before:
+            raise StorageError(str(self.database.last_failure))
+
+    async def write_last(self) -> None:
+        """Try once more to write the answers whose write failed; they are lost if it fails again, and asked again."""
+        for run_id in {entry.run_id for entry in self._unwritten.values()}:
+            try:
+                await self._commit([Used(run_id, entry.call.key, entry.call.purpose) for entry in self._kept(run_id)])
+            except CorralError as error:
+                lost, told = len(self._kept(run_id)), {"of": run_id, "error": str(error)}
+                logger.warning("%d answers that had arrived could not be kept: they are asked again", lost, extra=told)
+
+    def _kept(self, run_id: str) -> list[Answered]:
+        return [entry for entry in self._unwritten.values() if entry.run_id == run_id]
 
     async def get(self, key: str) -> Call | None:
         """Return the recorded call, or ``None``."""
+        if key in self._unwritten:
+            return self._unwritten[key].call
         async with self.database.reading() as connection:
             row = (await connection.execute(select(calls.c.body).where(calls.c.key == key))).first()
         return Call.model_validate(row[0]) if row else None
@@ -208,16 +245,23 @@ class CallStore:
         if all(isinstance(entry, Reserve) and not entry.dollars for entry in entries):
             demand_own(run_id, self.database.epochs.get(run_id), await read_lease(self.database, run_id))
             return [None] * len(entries)
-        answers = [entry for entry in entries if isinstance(entry, Answered)]
+        answers = [*self._kept(run_id), *(entry for entry in entries if isinstance(entry, Answered))]
         uses = [vars(entry) for entry in entries if isinstance(entry, Used)]
-        async with writing_of(self.database, run_id) as connection:
-            if answers:
-                insert = insert_or_replace(self.database.engine, calls, calls.c.status == "failed")
-                await connection.execute(insert, [_row(entry.call) for entry in answers])
-                await _settle_reserved(connection, run_id, answers)
-            if uses:
-                await connection.execute(insert_new(self.database.engine, call_uses), uses)
-            return await _reserve_all(connection, entries)
+        try:
+            async with writing_of(self.database, run_id) as connection:
+                if answers:
+                    insert = insert_or_replace(self.database.engine, calls, calls.c.status == "failed")
+                    await connection.execute(insert, [_row(entry.call) for entry in answers])
+                    await _settle_reserved(connection, run_id, answers)
+                if uses:
+                    await connection.execute(insert_new(self.database.engine, call_uses), uses)
+                results = await _reserve_all(connection, entries)
+        except StorageError:
+            self._unwritten |= {entry.call.key: entry for entry in answers}
+            raise
+        for entry in answers:
+            self._unwritten.pop(entry.call.key, None)
+        return results
 
 
 async def _settle_reserved(connection: AsyncConnection, run_id: str, answers: Sequence[Answered]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -15,7 +15,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from state import pipeline, request
 from state.database import Database
-from state.errors import StorageError
+from state.errors import DamagedCheckpoint, StorageError
 from state.savers import PostgresCheckpoints, SqliteCheckpoints, connect_postgres
 
 CHECKPOINTED = (
@@ -105,17 +105,72 @@ async def prune(saver: Saver, run_id: str) -> None:
     if last is None:
         return
     keep = (run_id, last.config["configurable"]["checkpoint_id"])
+    for table in ("checkpoints", _writes(saver)):
+        where = "thread_id = ? AND NOT (checkpoint_ns = '' AND checkpoint_id = ?)"
+        await _execute(saver, f"DELETE FROM {table} WHERE {where}", *keep)
+    if isinstance(saver, AsyncPostgresSaver):
+        await _execute(saver, UNUSED_BLOBS, run_id)
+
+
+async def last_readable(saver: Saver, run_id: str) -> str | None:
+    """Return the id of a run's last checkpoint that can be read; ``None`` where there is none."""
+    query = "SELECT checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = '' ORDER BY 1 DESC"
+    for (checkpoint_id,) in await _execute(saver, query, run_id):
+        with suppress(DamagedCheckpoint):
+            await saver.aget_tuple({"configurable": {"thread_id": run_id, "checkpoint_id": checkpoint_id}})
+            return str(checkpoint_id)
+    return None
+
+
+async def set_aside_damaged(saver: Saver, run_id: str) -> int:
+    """Take damaged checkpoints out of a run's way, so that it goes on from the last ones that can be read.
+
+    They are kept, under a thread's name that no run can have.
+
+    Args:
+        saver: a checkpointer of ``open_checkpointer``.
+        run_id: the thread; no process may be working on it.
+
+    Returns:
+        How many there were.
+    """
+    count = 0
+    spaces = await _execute(saver, "SELECT DISTINCT checkpoint_ns FROM checkpoints WHERE thread_id = ?", run_id)
+    for (space,) in spaces:
+        while not await _reads(saver, run_id, space):
+            last = "SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
+            ((checkpoint_id,),) = await _execute(saver, last, run_id, space)
+            for table in ("checkpoints", _writes(saver)):
+                where = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+                moved = f"UPDATE {table} SET thread_id = ? WHERE {where}"
+                await _execute(saver, moved, f"{run_id} (damaged)", run_id, space, checkpoint_id)
+            count += 1
+    return count
+
+
+async def _reads(saver: Saver, run_id: str, space: str) -> bool:
+    try:
+        await saver.aget_tuple({"configurable": {"thread_id": run_id, "checkpoint_ns": space}})
+    except DamagedCheckpoint:
+        return False
+    return True
+
+
+def _writes(saver: Saver) -> str:
+    return "writes" if isinstance(saver, AsyncSqliteSaver) else "checkpoint_writes"
+
+
+async def _execute(saver: Saver, sql: str, *values: str) -> list[tuple[Any, ...]]:
+    """Execute a statement over the checkpointer's own connection, and return its rows; ``?`` stands for a value."""
     if isinstance(saver, AsyncSqliteSaver):
-        for table in ("checkpoints", "writes"):
-            where = "thread_id = ? AND NOT (checkpoint_ns = '' AND checkpoint_id = ?)"
-            await saver.conn.execute(f"DELETE FROM {table} WHERE {where}", keep)
-        await saver.conn.commit()
-    elif isinstance(saver, AsyncPostgresSaver):
-        async with saver._cursor() as cursor:
-            for table in ("checkpoints", "checkpoint_writes"):
-                where = "thread_id = %s AND NOT (checkpoint_ns = '' AND checkpoint_id = %s)"
-                await cursor.execute(f"DELETE FROM {table} WHERE {where}", keep)
-            await cursor.execute(UNUSED_BLOBS, keep[:1])
+        async with saver.lock:
+            rows = await saver.conn.execute_fetchall(sql, values)
+            await saver.conn.commit()
+            return [tuple(row) for row in rows]
+    assert isinstance(saver, AsyncPostgresSaver)
+    async with saver._cursor() as cursor:
+        await cursor.execute(sql.replace("?", "%s").encode(), values)
+        return [tuple(row.values()) for row in await cursor.fetchall()] if cursor.description else []
 
 
 UNUSED_BLOBS = """

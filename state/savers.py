@@ -1,4 +1,4 @@
-"""LangGraph's checkpointers as Corral uses them: every error is one of ours, and no cancelled task leaves them half done.
+"""LangGraph's checkpointers as Corral uses them: errors are ours, and no cancelled task leaves a write half done.
 
 A checkpoint that is damaged is told from a database that cannot be used: the others can still be read.
 """
@@ -28,6 +28,8 @@ from state.errors import CorralError, DamagedCheckpoint
 from state.fenced_savers import FencedPostgresSaver, FencedSqliteSaver
 
 T = TypeVar("T")
+PARTS = ("channel_values", "channel_versions", "versions_seen")
+"""What a checkpoint of LangGraph always has; each is a mapping."""
 DRIVER_ERRORS = (sqlite3.Error, psycopg.Error, OSError)
 
 
@@ -58,7 +60,7 @@ class _Checkpoints(BaseCheckpointSaver[Any]):
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return a checkpoint, the last one where none is named."""
-        return await self._read(super().aget_tuple(config), str(config["configurable"]["thread_id"]))
+        return await self._read(_whole(super().aget_tuple(config)), str(config["configurable"]["thread_id"]))
 
     async def alist(
         self,
@@ -71,7 +73,7 @@ class _Checkpoints(BaseCheckpointSaver[Any]):
         """Yield checkpoints, the last one first."""
         found = super().alist(config, filter=filter, before=before, limit=limit)
         thread = str(config["configurable"]["thread_id"]) if config else ""
-        while (item := await self._read(_next(found), thread)) is not None:
+        while (item := await self._read(_whole(_next(found)), thread)) is not None:
             yield item
 
     async def _write(self, work: Coroutine[Any, Any, T]) -> T:
@@ -132,10 +134,10 @@ async def connect_postgres(database: Database) -> AsyncConnection[DictRow]:
 
 def damaged(run_id: str, error: Exception) -> DamagedCheckpoint:
     """Return the error for a checkpoint that cannot be read back."""
-    said = " ".join(str(error).split())[:160]
+    why = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
     return DamagedCheckpoint(
-        f"a checkpoint of run {run_id} is damaged ({type(error).__name__}: {said}); its rows and answers are whole, and "
-        f"'corral resume {run_id}' goes on from the last checkpoint that can be read"
+        f"run {run_id}: its last checkpoint cannot be read; 'corral resume {run_id}' goes on from the one before, or "
+        f"from the start, and pays for no answer again: rows and answers are kept elsewhere ({why})"
     )
 
 
@@ -156,3 +158,17 @@ async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
 
 async def _next(found: AsyncIterator[T]) -> T | None:
     return await anext(found, None)
+
+
+async def _whole(reading: Coroutine[Any, Any, CheckpointTuple | None]) -> CheckpointTuple | None:
+    """Return what was read, if it is a checkpoint; bytes that can be decoded may still be something else.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = await reading
+    if found is not None:
+        parts: dict[str, Any] = {**found.checkpoint, "metadata": found.metadata}
+        if not all(isinstance(parts.get(name), dict) for name in (*PARTS, "metadata")):
+            raise ValueError("what is stored is no checkpoint")
+    return found

@@ -1,4 +1,4 @@
-"""Whether SQLite's write-ahead log holds all that was committed: SQLite itself drops without a word what it cannot read.
+"""Whether SQLite's write-ahead log holds all that was committed; SQLite drops without a word what it cannot read.
 
 The formats are those of https://sqlite.org/fileformat2.html (database header, write-ahead log) and
 https://sqlite.org/walformat.html (shared memory). Nobody may have the database open while it is looked at: closing a

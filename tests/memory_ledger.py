@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 
 from state.calls import OverCap
+from state.errors import StorageError
 from state.records import Call
 
 
@@ -23,7 +24,14 @@ class MemoryLedger:
         self.limit = cap
         self.delay = delay
         self.writes = 0
+        self.failed_writes = 0
+        self.full = False
+        """Whether writes fail, as on a full disk."""
         self.reserved: defaultdict[str, float] = defaultdict(float)
+
+    def demand_kept(self, failed_before: int) -> None:
+        if self.failed_writes != failed_before:
+            raise StorageError("the disk is full")
 
     async def get(self, key: str) -> Call | None:
         await asyncio.sleep(0)
@@ -42,6 +50,9 @@ class MemoryLedger:
 
     async def put(self, call: Call, reserved: float = 0.0) -> None:
         await asyncio.sleep(self.delay)
+        if self.full:
+            self.failed_writes += 1
+            raise StorageError("the disk is full")
         self.writes += 1
         self.reserved[call.run_id] -= reserved
         kept = self.calls.get(call.key)

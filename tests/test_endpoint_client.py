@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
-from state.errors import AnswerInvalid, BudgetExceeded, CallRefused, EndpointFailing, EndpointRefused, RateLimited
+from state.errors import (
+    AnswerInvalid,
+    BudgetExceeded,
+    CallRefused,
+    EndpointFailing,
+    EndpointRefused,
+    RateLimited,
+    StorageError,
+)
 from state.pipeline import RateLimits
 from state.request import Endpoint
 from tests.memory_ledger import MemoryLedger
@@ -389,3 +397,39 @@ def test_loops_come_and_go_with_nothing_left_open(recwarn: pytest.WarningsRecord
     assert len(server.requests) == 3
     assert not [life for life in loop._shared if life.is_closed()]
     assert not [w for w in recwarn if issubclass(w.category, ResourceWarning)]
+
+
+async def test_the_first_write_that_fails_stops_all_sending_and_keeps_no_one_waiting() -> None:
+    ledger = MemoryLedger()
+    with ScriptedServer(latency=0.05) as server:
+        asker = endpoint(server, ledger, concurrency=4)
+        asked = [asyncio.create_task(asker.complete(call)) for call in draws(60)]
+        await until(lambda: ledger.writes >= 8)
+        ledger.full = True
+        ended = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(result, StorageError) for result in ended if isinstance(result, BaseException))
+    lost = len(server.requests) - ledger.writes
+    assert 1 <= lost <= 4 and sum(isinstance(result, StorageError) for result in ended) == 60 - ledger.writes
+
+
+async def test_no_try_is_made_again_where_nothing_can_be_kept_and_the_row_does_not_count_as_failed() -> None:
+    ledger = MemoryLedger()
+    with ScriptedServer(failures=["503:0.2"] * 2) as server:
+        asked = asyncio.create_task(endpoint(server, ledger).complete(CALL))
+        await until(lambda: server.requests)
+        ledger.failed_writes += 1
+        with pytest.raises(StorageError):
+            await asked
+        assert len(server.requests) <= 2
+        assert (await endpoint(server, ledger).complete(CALL)).text, "work that begins anew sends again"
+
+
+async def test_a_refusal_is_not_hidden_by_a_write_that_fails_behind_it() -> None:
+    ledger = MemoryLedger()
+
+    async def use(*_: str) -> None:
+        raise StorageError("database is locked")
+
+    ledger.use = use  # type: ignore[method-assign]  # the database fails
+    with ScriptedServer(failures=["401"]) as server, pytest.raises(EndpointRefused):
+        await endpoint(server, ledger).complete(CALL)

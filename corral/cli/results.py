@@ -83,7 +83,7 @@ def standing_in_words(status: RunStatus) -> str:
             return f"waits for a person at {where}"
         case "running" | "stopped" | "failed":
             return f"{status.standing} at {where}"
-        case "unreadable":
-            return f"unreadable: {status.detail}"
+        case "unreadable" | "damaged":
+            return f"{status.standing}: {status.detail}"
         case never:
             assert_never(never)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from state.errors import (
     EndpointUnreachable,
     LeaseLost,
     RunBusy,
+    StorageError,
 )
 from state.lease import CLOCK
 from state.pipeline import RateLimits
@@ -53,6 +55,9 @@ LONGEST_WAIT = 300.0
 class LedgeredEndpoint:
     """A model for one run; see ``ChatEndpoint``.
 
+    The first write of the ledger's database that fails, whoever wrote, ends all sending: an answer that cannot be kept
+    would be paid for again. Work that begins anew opens a new endpoint.
+
     A call that was sent is finished and recorded even if the task that asked for it is cancelled, since its answer is
     paid for. A call that was not sent yet is dropped.
 
@@ -73,6 +78,7 @@ class LedgeredEndpoint:
         self.run_id = run_id
         self.model = spec.model
         self.tracing = tracing
+        self._failed_before = ledger.failed_writes
 
     @property
     def can(self) -> Capabilities:
@@ -120,9 +126,14 @@ class LedgeredEndpoint:
         key = call.key(self.spec.base_url, self.model)
         try:
             found = await self._join(call, key)
-        except EndpointError:
-            await self.ledger.use(self.run_id, key, call.purpose)
-            raise
+        except EndpointError as error:
+            try:
+                await self.ledger.use(self.run_id, key, call.purpose)
+            except StorageError:
+                # What ends the step anyway is not hidden by what came of it.
+                if isinstance(error, CallFailed):
+                    raise
+            raise error
         await self.ledger.use(self.run_id, key, call.purpose)
         return found
 
@@ -163,12 +174,14 @@ class LedgeredEndpoint:
         account = self._account(share)
         health = share.health(self.spec.base_url, self.model)
         async with share.limit(self.spec.base_url, self.spec.concurrency):
+            self.ledger.demand_kept(self._failed_before)
             pending.allowed = time.clock_gettime(CLOCK)
             await account.reserve(most)
             try:
                 began = time.monotonic()
                 if health.paused(began):
                     raise EndpointUnreachable(health.why)
+                self.ledger.demand_kept(self._failed_before)
                 pending.sent, pending.remote = True, self.can.remote
                 made, error = await self._make(pending, health, call, key, body)
                 pending.arrived = True
@@ -178,10 +191,17 @@ class LedgeredEndpoint:
             finally:
                 account.settle()
                 if most and not pending.sent:
-                    await asyncio.shield(self.ledger.release(self.run_id, most))
+                    with suppress(StorageError):  # what kept the call from being sent is what there is to say
+                        await asyncio.shield(self.ledger.release(self.run_id, most))
         if error is not None:
+            # It may have failed for want of another try, which is not made where nothing can be kept.
+            self.ledger.demand_kept(self._failed_before)
             raise error
         return made, True
+
+    def _may_send(self, health: Health) -> bool:
+        """Return whether another try of a call may be made: the server is up, and answers can be kept."""
+        return not health.paused(time.monotonic()) and self.ledger.failed_writes == self._failed_before
 
     def _request(self, call: Asked) -> tuple[dict[str, Any], float]:
         """Return a call as it is sent and recorded, and the most dollars that it can cost."""
@@ -206,7 +226,7 @@ class LedgeredEndpoint:
             stop=stop_after_attempt(self.spec.attempts),
             wait=seconds_to_wait,
             retry=retry_if_exception(
-                lambda error: worth_another_try(error) and pending.waiters > 0 and not health.paused(time.monotonic())
+                lambda error: worth_another_try(error) and pending.waiters > 0 and self._may_send(health)
             ),
             reraise=True,
         )

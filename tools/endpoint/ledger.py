@@ -11,6 +11,22 @@ from state.records import Call
 class CallLedger(Protocol):
     """Recorded calls of all runs, and what each run may spend."""
 
+    @property
+    def failed_writes(self) -> int:
+        """How many writes have failed, whoever wrote."""
+        ...
+
+    def demand_kept(self, failed_before: int) -> None:
+        """Refuse to go on paying for answers that could not be kept.
+
+        Args:
+            failed_before: ``failed_writes`` as it was when the work began.
+
+        Raises:
+            StorageError: a write has failed since.
+        """
+        ...
+
     async def get(self, key: str) -> Call | None:
         """Return the recorded call, answered or failed, or ``None``."""
         ...
