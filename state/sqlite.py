@@ -32,10 +32,6 @@ POLL_SECONDS = 0.02
 LOG_PAGES = 256
 """Pages in the write-ahead log (1 MB) after which a commit moves them into the database file; SQLite's default is 1000.
 What is only in the log is lost with it."""
-IN_USE, CLOSED = 1, 0
-"""``PRAGMA user_version``: whether a process has written and not closed the file in order yet. The mark is in the file
-itself, so that a log that is missing is noticed wherever the file was copied to."""
-
 Access = Literal["write", "read", "frozen"]
 """``read``: another process may write. ``frozen``: nobody can, so SQLite needs no other file beside it."""
 
@@ -203,10 +199,21 @@ class SqliteFile:
         self._lock = lock
 
     def mark(self) -> None:
-        """Mark the file as in use, before the first write of this process."""
-        if not self._marked and self._lock is not None:
-            self._set_mark(IN_USE)
-            self._marked = True
+        """Mark the file as in use, before the first write of this process.
+
+        Raises:
+            sqlite3.Error: it cannot be written.
+        """
+        if self._marked or self._lock is None:
+            return
+        connection = self.connect()
+        try:
+            if connection.execute("PRAGMA user_version").fetchone()[0] != wal.IN_USE:
+                connection.execute(f"PRAGMA user_version={wal.IN_USE}")
+                _empty_log(connection)
+        finally:
+            connection.close()
+        self._marked = True
 
     def shorten_log(self) -> None:
         """Move what is in the log into the database file, as far as nobody is in the way, and empty the log."""
@@ -214,8 +221,7 @@ class SqliteFile:
             return
         connection = self.connect()
         try:
-            connection.execute("PRAGMA busy_timeout=0")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            _empty_log(connection)
         finally:
             connection.close()
 
@@ -226,23 +232,13 @@ class SqliteFile:
         if self._lock is None:
             return
         try:
-            if self._marked and _taken(self._lock, fcntl.LOCK_EX):
-                # A disk that is full leaves the mark and the log: the next process that can write goes on from there.
-                with suppress(sqlite3.Error):
-                    self._set_mark(CLOSED)
+            # The last connection of all has moved the log into the file, and removed it. If it could not, the log stays
+            # and so does the mark.
+            if self._marked and _taken(self._lock, fcntl.LOCK_EX) and not wal.log_of(self.path).exists():
+                wal.mark_closed(self.path)
         finally:
             self._lock.close()
             self._lock, self._marked = None, False
-
-    def _set_mark(self, mark: int) -> None:
-        connection = self.connect()
-        try:
-            if connection.execute("PRAGMA user_version").fetchone()[0] != mark:
-                connection.execute(f"PRAGMA user_version={mark}")
-                connection.execute("PRAGMA busy_timeout=0")
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        finally:
-            connection.close()
 
 
 def _set_up(connection: sqlite3.Connection) -> None:
@@ -251,6 +247,11 @@ def _set_up(connection: sqlite3.Connection) -> None:
     # FULL: an answer that was paid for survives a power cut too, not only a killed process.
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
+
+
+def _empty_log(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA busy_timeout=0")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _taken(lock: IO[bytes], kind: int) -> bool:

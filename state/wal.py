@@ -14,7 +14,10 @@ import time
 from pathlib import Path
 
 USER_VERSION = 60
-"""Where the database's header has it: 4 bytes, big-endian."""
+"""Where the database's header has what ``PRAGMA user_version`` sets: 4 bytes, big-endian."""
+IN_USE = 1
+"""Its value from a process's first write to the orderly end of the last one; 0 else. The mark is in the file itself, so
+that a log that is missing is noticed wherever the file was copied to."""
 LOG_HEADER, FRAME_HEADER = 32, 24
 MAGIC = {0x377F0682: "<", 0x377F0683: ">"}
 """The log's first number, and the byte order of its checksums."""
@@ -51,6 +54,13 @@ def damage(database: Path) -> str:
     if whole < expected:
         return f"its write-ahead log {log.name} is cut or damaged: {whole} of {expected} pages can be read"
     return f"its write-ahead log {log.name} is damaged behind page {whole}" if later else ""
+
+
+def mark_closed(database: Path) -> None:
+    """Note that the file holds everything: in place, so that it needs no room on the disk."""
+    with database.open("r+b") as file:
+        file.seek(USER_VERSION)
+        file.write(bytes(4))
 
 
 def set_aside(database: Path) -> Path | None:
@@ -111,7 +121,7 @@ def _checksum(data: bytes, sums: tuple[int, int], order: str) -> tuple[int, int]
 def _in_use(database: Path) -> bool:
     with database.open("rb") as file:
         file.seek(USER_VERSION)
-        return int.from_bytes(file.read(4), "big") == 1
+        return int.from_bytes(file.read(4), "big") == IN_USE
 
 
 def _expected_frames(database: Path, salt: bytes) -> int:

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from corral.cli.backup import backup
 from corral.cli.doctor import doctor
 from corral.cli.evaluating import evaluate
 from corral.cli.gating import gate
@@ -48,6 +49,7 @@ app.command(rich_help_panel=FILES)(compare)
 app.command(rich_help_panel=FILES)(calibrate)
 app.command(rich_help_panel=FILES)(evaluate)
 app.command(rich_help_panel=MACHINE)(doctor)
+app.command(rich_help_panel=MACHINE)(backup)
 
 
 def main() -> None:

@@ -1,0 +1,48 @@
+"""``corral backup``: a consistent copy of the home, while runs are at work in it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from corral.cli.shared import AsJson, console, errors, open_settings, print_json
+from state.database import Database
+from state.errors import BadInput
+from tools.backup import Backup, back_up
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE.tar[.gz]", help="Where to write it; it must not be there yet.")],
+    as_json: AsJson = False,
+) -> None:
+    """Copy database, runs and registry into one archive, as they are at one instant. Runs may go on meanwhile.
+
+    To restore it: mkdir HOME, tar -xf FILE.tar -C HOME, and set CORRAL_HOME to that folder.
+    """
+    settings = open_settings()
+
+    async def work() -> Backup:
+        database = Database(settings.database_url)
+        if database.file and not database.file.path.exists():
+            raise BadInput(f"there is no database {database.place} to back up")
+        try:
+            if database.file:
+                await database.create()
+            return await asyncio.to_thread(back_up, database, settings.home, file.absolute())
+        finally:
+            await database.close()
+
+    with errors.status(f"backing up {settings.home} ..."):
+        made = asyncio.run(work())
+    if as_json:
+        print_json(made)
+        return
+    console.print(
+        f"{file}: {made.runs:,} runs, {made.answers:,} answers, {made.files:,} files, {made.size:,} bytes",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
