@@ -105,6 +105,8 @@ class SqliteFile:
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._lock: IO[bytes] | None = None
         self._marked = False
+        self._damage = ""
+        """What was wrong with the log when this process opened the file."""
 
     def connect(self, *_: Any, **__: Any) -> sqlite3.Connection:
         """Open a connection that any thread may use, one at a time.
@@ -157,10 +159,11 @@ class SqliteFile:
 
     def _open_to_write(self, make_tables: Callable[[], None]) -> None:
         with self._starting() as alone:
-            if alone and (found := wal.damage(self.path)):
+            self._damage = wal.damage(self.path) if alone else ""
+            if self._damage:
                 aside = wal.set_aside(self.path)
                 kept = f"; what is left of it is kept as {aside.name}" if aside else ""
-                logger.warning("%s: %s; what was written last may be gone%s", self.path, found, kept)
+                logger.warning("%s: %s; what was written last may be gone%s", self.path, self._damage, kept)
             make_tables()
 
     def _open_to_read(self) -> None:
@@ -233,12 +236,13 @@ class SqliteFile:
             return
         try:
             # The last connection of all has moved the log into the file, and removed it. If it could not, the log stays
-            # and so does the mark.
-            if self._marked and _taken(self._lock, fcntl.LOCK_EX) and not wal.log_of(self.path).exists():
+            # and so does the mark; as does that of a loss which a process that only looked has noticed.
+            whole = self._marked or not self._damage
+            if whole and _taken(self._lock, fcntl.LOCK_EX) and not wal.log_of(self.path).exists():
                 wal.mark_closed(self.path)
         finally:
             self._lock.close()
-            self._lock, self._marked = None, False
+            self._lock, self._marked, self._damage = None, False, ""
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

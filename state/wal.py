@@ -58,9 +58,10 @@ def damage(database: Path) -> str:
 
 def mark_closed(database: Path) -> None:
     """Note that the file holds everything: in place, so that it needs no room on the disk."""
-    with database.open("r+b") as file:
-        file.seek(USER_VERSION)
-        file.write(bytes(4))
+    if database.exists() and _in_use(database):
+        with database.open("r+b") as file:
+            file.seek(USER_VERSION)
+            file.write(bytes(4))
 
 
 def set_aside(database: Path) -> Path | None:
