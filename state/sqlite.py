@@ -66,7 +66,7 @@ class UninterruptedConnection(aiosqlite.Connection):
         """Close the connection in its thread and end that, without waiting for either; SQLAlchemy calls it."""
         if self._running and self._connection:
             self._tx.put_nowait((_nobody(), self._connection.close))
-            self._stop_running()
+            self._stop_running()  # type: ignore[no-untyped-call]  # aiosqlite's own
             self._connection = None
 
 

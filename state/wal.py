@@ -46,7 +46,10 @@ def damage(database: Path) -> str:
         return ""
     log = log_of(database)
     if not log.exists():
-        missing = f"its write-ahead log {log.name} is missing, and the last process that wrote did not close the file"
+        missing = (
+            f"its write-ahead log {log.name} is missing: the last process of Corral's that wrote did not close the file, "
+            "and nothing is lost only if another program, such as sqlite3, has done so since"
+        )
         return missing if _in_use(database) else ""
     data = log.read_bytes()
     whole, later = frames(data)
