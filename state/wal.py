@@ -47,7 +47,7 @@ def damage(database: Path) -> str:
     log = log_of(database)
     if not log.exists():
         missing = (
-            f"its write-ahead log {log.name} is missing: the last process of Corral's that wrote did not close the file, "
+            f"its write-ahead log {log.name} is missing: the last process of Corral's that wrote did not close it, "
             "and nothing is lost only if another program, such as sqlite3, has done so since"
         )
         return missing if _in_use(database) else ""
