@@ -50,8 +50,8 @@ NOTICE_LOSS = {
 }
 """libpq's parameters: seconds, and milliseconds for the last."""
 IDLE_LIMIT = "SET idle_in_transaction_session_timeout = 30000"
-"""Milliseconds. A process that was stopped within a transaction keeps its locks only so long from those who go on with its
-run."""
+"""Milliseconds. A process that was stopped within a transaction keeps its locks only so long from those who go on with
+its run."""
 
 metadata = MetaData()
 

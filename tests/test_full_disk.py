@@ -73,29 +73,30 @@ def test_a_full_disk_stops_all_sending_and_the_run_goes_on(
     def answer(body: dict[str, Any]) -> str:
         if len(server.requests) >= 12 and not done:
             done.append(fill(small_disk))
+        if len(server.answered) >= 36:
+            server.keys = ["none"]  # before the judge, whose libraries take long to import
         return answer_to(body)
 
     with ScriptedServer(answer=answer, latency=0.02) as server:
         prompts = write_prompts(tmp_path / "prompts.jsonl", 4, 2)
-        written = request_of(server.url, Path("nobody/no-model"), prompts, sampling={"candidates": 8})
-        written |= {"unattended": False}
+        written = request_of(server.url, Path("nobody/no-model"), prompts, sampling={"candidates": 16})
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(written))
         code, _, error = corral("run", str(tmp_path / "config.yaml"), "--run-id", "full")
         last = error.strip().split("\n")[-1]
         assert (code, "Traceback" in error) == (2, False), error
         assert "disk is full" in last and "corral doctor" in last and "can be resumed" in last
         sent = len(server.requests)
-        assert 12 <= sent < 12 + 3 * SLOTS, "the wave had 32 calls"
+        assert 12 <= sent < 12 + 3 * SLOTS, "the wave had 64 calls"
 
         for command in (("runs",), ("show", "full"), ("report", "full", "--out", str(tmp_path / "page.html"))):
             assert corral(*command)[0] == 0, "a full disk still shows"
         (small_disk / "filler").unlink()
         assert len(server.answered) - _answered(small_disk) <= SLOTS
-        assert corral("resume", "full")[0] == 3
+        assert "refuses the key" in corral("resume", "full")[2] and len(server.answered) >= 36
     again = sum(count - 1 for count in Counter(seen.hash for seen in server.answered).values())
     assert again <= SLOTS
     candidates = json.loads(corral("show", "full", "--json")[1])["accounts"]["rows"][-1]
-    assert candidates["total"] >= 32 and candidates["failed"] == 0
+    assert candidates["failed"] == 0
     assert "write-ahead log" not in caplog.text
 
 
