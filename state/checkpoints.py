@@ -7,9 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiosqlite
-import psycopg
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -61,11 +59,19 @@ async def open_checkpointer(database: Database) -> AsyncIterator[Saver]:
     try:
         async with opened as saver:
             yield saver
-    except (aiosqlite.Error, psycopg.Error) as error:
+    except _driver_errors(database) as error:
         cause = str(error).strip().split("\n")[0]
         raise StorageError(
             f"the checkpoints in {database.place} cannot be used: {cause} (see 'corral doctor')"
         ) from error
+
+
+def _driver_errors(database: Database) -> tuple[type[Exception], ...]:
+    if database.url.get_backend_name() == "sqlite":
+        return (aiosqlite.Error,)
+    import psycopg  # an extra of its own, as is the checkpointer over it
+
+    return (psycopg.Error,)
 
 
 @asynccontextmanager
@@ -81,6 +87,8 @@ async def _open_sqlite(database: Database) -> AsyncIterator[Saver]:
 
 @asynccontextmanager
 async def _open_postgres(database: Database) -> AsyncIterator[Saver]:
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
     url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     async with AsyncPostgresSaver.from_conn_string(url, serde=ClosedSerializer()) as saver:
         await saver.setup()
@@ -103,7 +111,10 @@ async def prune(saver: Saver, run_id: str) -> None:
             where = "thread_id = ? AND NOT (checkpoint_ns = '' AND checkpoint_id = ?)"
             await saver.conn.execute(f"DELETE FROM {table} WHERE {where}", keep)
         await saver.conn.commit()
-    elif isinstance(saver, AsyncPostgresSaver):
+        return
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+    if isinstance(saver, AsyncPostgresSaver):
         async with saver._cursor() as cursor:
             for table in ("checkpoints", "checkpoint_writes"):
                 where = "thread_id = %s AND NOT (checkpoint_ns = '' AND checkpoint_id = %s)"

