@@ -1,9 +1,9 @@
-"""Use an installed wheel from outside the checkout: ``python -m tests.wheel ENVIRONMENT FOLDER``, as ``.ci/wheel`` does.
+"""Use an installed wheel from outside the checkout: ``python -m tests.wheel ENVIRONMENT FOLDER`` (``.ci/wheel`` does).
 
-First the base install, which has no torch: version, doctor, gates, judges by a URL, a run up to its training, review and
-export, and one line for each extra that is missing. Then the extras are added, and the same run trains and is evaluated.
-The environment gets them from this one's site-packages, without the editable install of Corral: to install torch anew
-would take minutes, and proves nothing more about the wheel.
+First the base install, which has no torch: version, doctor, gates, judges by a URL, a run up to its training, review
+and export, and one line for each extra that is missing. Then the extras are added, and the same run trains and is
+evaluated. The environment gets them from this one's site-packages, without the editable install of Corral: to install
+torch anew would take minutes, and proves nothing more about the wheel.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ from pathlib import Path
 
 import yaml
 
-from tests.harness import request_of, write_prompts
+from tests.harness import ROOT, request_of, write_prompts
 from tests.scripted_server import ScriptedServer
 from tests.tiny_model import tiny_model
 
 RUN = "tiny"
 ROWS = [
-    {"instruction": "Describe how glass is made.", "input": "", "output": "Sand is melted at 1,700 degrees and shaped."},
+    {
+        "instruction": "Describe how glass is made.",
+        "input": "",
+        "output": "Sand is melted, then shaped and cooled.",
+    },
     {"instruction": "Describe how glass is made.", "input": "", "output": "Sand is melted."},
     {"instruction": "Name three rivers in Europe.", "input": "", "output": "The Rhine, the Danube and the Loire."},
 ]
@@ -76,6 +80,16 @@ class Install:
         assert "Traceback" not in done.stderr, f"{said}: {done.stderr}"
         print(f"ok  {said}", flush=True)
         return done.stdout if code == 0 else done.stdout + done.stderr
+
+
+def look(install: Install) -> None:
+    """Compare the installed files with those of the checkout."""
+    for package in ("corral", "graph", "nodes", "seeds", "state", "tools"):
+        there, here = (
+            {p.relative_to(top) for p in (top / package).rglob("*") if p.is_file() and p.parent.name != "__pycache__"}
+            for top in (install.packages, ROOT)
+        )
+        assert there == here, f"{package}: only in one of wheel and checkout: {sorted(map(str, there ^ here))}"
 
 
 def use_base(install: Install, config: Path) -> None:
@@ -133,6 +147,7 @@ def main() -> None:
         request["sources"]["seeds"] = "seeds:seed_tasks"
         config = folder / "config.yaml"
         config.write_text(yaml.safe_dump(request))
+        look(install)
         use_base(install, config)
         miss_extras(install)
         use_extras(install)

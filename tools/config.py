@@ -26,8 +26,8 @@ def load_request(path: Path | None, settings: Sequence[str] = (), *, openai_base
     What an earlier version called otherwise is read, with a warning.
 
     Args:
-        path: a YAML file with the sections of ``RunRequest``, or ``seeds:NAME`` for one that comes with Corral; ``None``
-            for the defaults.
+        path: a YAML file with the sections of ``RunRequest``, or ``seeds:NAME`` for one that comes with Corral;
+            ``None`` for the defaults.
         settings: ``section.key=value``, the value in YAML.
         openai_base_url: the server of an endpoint with a model and no ``base_url``; without it, the embedded one.
 

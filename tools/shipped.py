@@ -25,8 +25,10 @@ def shipped_files() -> dict[str, Path]:
         for path in sorted(FOLDER.glob(pattern))
     }
     if not found:
-        raise BadInput(f"this installation lacks its data, {FOLDER}; install Corral again: pip install --force-reinstall "
-                       "--no-deps corral")
+        raise BadInput(
+            f"this installation lacks its data, {FOLDER}; install Corral again: pip install --force-reinstall "
+            "--no-deps corral"
+        )
     return found
 
 
@@ -42,6 +44,8 @@ def find_file(name: str | Path) -> Path:
     files, wanted = shipped_files(), text.removeprefix(SHIPPED)
     if wanted not in files:
         near = difflib.get_close_matches(wanted, files, n=1, cutoff=0.0)[0]
-        raise BadInput(f"nothing that comes with Corral is called {text}; did you mean {SHIPPED}{near}? "
-                       f"(there are {', '.join(files)})")
+        raise BadInput(
+            f"nothing that comes with Corral is called {text}; did you mean {SHIPPED}{near}? "
+            f"(there are {', '.join(files)})"
+        )
     return files[wanted]

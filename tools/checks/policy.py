@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from state.dimensions import DIMENSIONS
 from state.errors import BadInput
 from state.records import CheckResult
-from tools.shipped import find_file
 from tools.checks.text import count_phrase, normal, quoted_list
+from tools.shipped import find_file
 
 
 class Rule(BaseModel):

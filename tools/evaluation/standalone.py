@@ -83,8 +83,8 @@ def plan_evaluation(
         cache: where the unpacked embedded model is kept.
 
     Raises:
-        BadInput: the prompts, the adapter or the base are wrong, or do not fit each other; or the extra ``train`` is not
-            installed.
+        BadInput: the prompts, the adapter or the base are wrong, or do not fit each other; or the extra ``train`` is
+            not installed.
         StorageError: the cache cannot be written.
     """
     demand_extra("train", "the evaluation of an adapter")

@@ -1,10 +1,10 @@
 """Is a text English? A cheap test first, a statistical detector only where that test does not decide.
 
 Words such as "the", "which" and "describe" occur in few other languages, and nearly every instruction has one: they
-decide in microseconds (all but 35 of 9,229 instructions of Alpaca). The rest goes to lingua, and only when it has enough
-words to be trusted: to its small models (48 MB), and where those doubt, to its large ones, which take 2.7 CPU-seconds and
-317 MB once. Of 38 short instructions in 19 other languages lingua told 37, langdetect 33; of 62 English ones without a
-word of the list lingua called none foreign, langdetect two.
+decide in microseconds (all but 35 of 9,229 instructions of Alpaca). The rest goes to lingua, and only when it has
+enough words to be trusted: to its small models (48 MB), and where those doubt, to its large ones, which take 2.7
+CPU-seconds and 317 MB once. Of 38 short instructions in 21 other languages lingua told 37, langdetect 33; of 60 English
+ones without a word of the list lingua called none foreign, langdetect one.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _WORD = re.compile(r"[^\W\d_]+")
 _ENGLISH_SHARE, _FEWEST_WORDS = 0.1, 5
 _OTHER_SCRIPT_SHARE, _FEWEST_LETTERS = 0.3, 4
 _LANGUAGES = ("EN", "DE", "ES", "FI", "FR", "ID", "IT", "NL", "PL", "SV", "TR", "VI")
-"""What the detector knows, one or more of each family in Latin letters: a language beside them is taken for the nearest,
-and each costs 25 MB."""
+"""What the detector knows, one or more of each family in Latin letters: a language beside them is taken for the
+nearest, and each costs 25 MB."""
 _DOUBTFUL, _FOREIGN = 0.3, 0.15
 """Probability of English under which the small models doubt, and under which the large ones call a text foreign."""
 
