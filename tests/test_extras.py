@@ -105,14 +105,23 @@ def test_every_module_of_the_base_install_imports_without_the_extras() -> None:
     ("extra", "arguments"),
     [
         ("train", ("run", "seeds:demo")),
+        ("train", ("run", "seeds:demo", "--set", "models.generator.base_url=weights")),
         ("train", ("evaluate", "adapter", "--prompts", "seeds:prompts")),
+        ("train", ("judge", "items.jsonl")),
         ("postgres", ("runs",)),
     ],
 )
 def test_what_needs_an_extra_says_so_in_one_line(
-    corral: Corral, without: Any, extra: Extra, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    corral: Corral,
+    without: Any,
+    extra: Extra,
+    arguments: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     without(extra)
+    monkeypatch.chdir(tmp_path)
+    Path("items.jsonl").write_text('{"prompt": "Name a river.", "output": "The Rhine."}\n')
     if extra == "postgres":
         monkeypatch.setenv("CORRAL_DATABASE_URL", "postgresql://localhost/none")
     refused(corral(*arguments), "which is not installed", install_command(extra))

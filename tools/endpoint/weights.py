@@ -127,7 +127,7 @@ def pool_of(model: str, cache_folder: Path) -> ModelPool:
         BadInput: the model is not on this machine, or the extra ``train`` is not installed.
         StorageError: the embedded model cannot be unpacked.
     """
-    demand_extra("train", "a model on this machine (base_url 'weights')")
+    demand_extra("train", "a model on this machine")
     with _looking:
         return _pool(model, ledger_model(model, cache_folder), cache_folder)
 
@@ -159,7 +159,7 @@ async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeRe
 
 def _look(model: str, cache_folder: Path) -> None:
     """Check that the weights exist; unpacking and downloading, which take long, wait for the first call."""
-    demand_extra("train", "a model on this machine (base_url 'weights')")
+    demand_extra("train", "a model on this machine")
     if model == EMBEDDED:
         embedded_model()
     elif Path(model).expanduser().exists() or not HUB_NAME.fullmatch(model):
