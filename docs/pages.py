@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 PIPELINE = "<!-- pipeline -->"
 """Where the drawing goes."""
 BOX_WIDTH, BOX_HEIGHT, STEP = 132, 30, 58
-LANE = 34
+LANE = 50
 """Between two arcs beside each other."""
 
 
@@ -109,7 +109,7 @@ def drawing(mermaid: str) -> str:
     edges = re.findall(r"^\t(\w+) (?:-->|-\.(?:\s*&nbsp;(\w+)&nbsp;\s*)\.->) (\w+);$", mermaid, re.MULTILINE)
     steps = re.findall(r"^\t(\w+)\(", mermaid, re.MULTILINE)
     place = {name: number for number, name in enumerate(steps)}
-    left, right = 150, 150 + BOX_WIDTH
+    left, right = 170, 170 + BOX_WIDTH
     shapes, lanes = [], {"left": 0, "right": 0}
     for number, name in enumerate(steps):
         top = 10 + number * STEP
@@ -133,8 +133,8 @@ def drawing(mermaid: str) -> str:
         shapes.append(_arrow(f"M{edge},{y1} H{out} V{y2} H{edge}", out + 4, (y1 + y2) / 2 + 4, label))
     height = 20 + len(steps) * STEP
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="The steps of a run" width="460" '
-        f'viewBox="0 0 460 {height}" style="max-width:100%;font:13px sans-serif"><defs>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="The steps of a run" width="470" '
+        f'viewBox="0 0 470 {height}" style="max-width:100%;font:13px sans-serif"><defs>'
         '<marker id="head" markerWidth="8" markerHeight="8" refX="6" refY="3" orient="auto">'
         '<path d="M0,0 L6,3 L0,6 z" fill="currentColor"/></marker></defs>'
         '<g fill="none" stroke="currentColor">'
