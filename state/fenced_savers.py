@@ -1,29 +1,24 @@
-"""LangGraph's checkpointers, fenced: a checkpoint is committed only while the thread's run is this process's.
+"""LangGraph's checkpointer of SQLite, fenced: a checkpoint is committed only while the thread's run is this process's.
 
-LangGraph's own methods write and commit. SQLite looks at the lease in a trigger of this connection, within the same
-statement; PostgreSQL at the end of the same transaction.
+LangGraph's own methods write and commit; a trigger of this connection looks at the lease, within the same statement.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow
 
 from state.database import Database
 from state.errors import LeaseLost, RunBusy
-from state.fencing import Lease, clock, demand_own, lease_query, read_lease
+from state.fencing import Lease, clock, demand_own, read_lease
 
 NOT_OWN = "the run is worked on elsewhere"
 
@@ -93,56 +88,3 @@ class FencedSqliteSaver(AsyncSqliteSaver):
                 run_id = config["configurable"]["thread_id"]
                 demand_own(run_id, self.database.epochs.get(run_id), await read_lease(self.database, run_id))
             raise
-
-
-class FencedPostgresSaver(AsyncPostgresSaver):
-    """PostgreSQL's checkpointer over one connection, which looks at the lease before each commit.
-
-    Args:
-        connection: open, and used by this alone.
-        database: the same database, with the epochs of the leases that this process took.
-        serde: reads and writes what a checkpoint holds.
-    """
-
-    def __init__(self, connection: AsyncConnection[DictRow], database: Database, serde: SerializerProtocol) -> None:
-        super().__init__(connection, serde=serde)
-        self.database = database
-        self.supports_pipeline = False  # it then uses a transaction, whose end can be refused
-        self._thread: ContextVar[str | None] = ContextVar("thread", default=None)
-
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """Save a checkpoint; errors as for ``state.fencing.writing_of``."""
-        with self._writing(config):
-            return await super().aput(config, checkpoint, metadata, new_versions)
-
-    async def aput_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-    ) -> None:
-        """Save what a task wrote; errors as for ``state.fencing.writing_of``."""
-        with self._writing(config):
-            await super().aput_writes(config, writes, task_id, task_path)
-
-    @contextmanager
-    def _writing(self, config: RunnableConfig) -> Iterator[None]:
-        token = self._thread.set(str(config["configurable"]["thread_id"]))
-        try:
-            yield
-        finally:
-            self._thread.reset(token)
-
-    @asynccontextmanager
-    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[Any]:
-        run_id = self._thread.get()
-        async with super()._cursor(pipeline=pipeline) as cursor:
-            yield cursor
-            if run_id is not None:
-                query = lease_query("postgresql", locked=True).compile(self.database.engine)
-                await cursor.execute(str(query), {"run_id": run_id})
-                row = await cursor.fetchone()
-                demand_own(run_id, self.database.epochs.get(run_id), Lease(*row.values()) if row else None)

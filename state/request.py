@@ -62,11 +62,11 @@ class Endpoint(Section):
 
 
 class Sources(Section):
-    """Where instructions come from. Paths are relative to the working directory."""
+    """Where instructions come from. Paths are relative to the working directory; ``seeds:NAME`` comes with Corral."""
 
-    seeds: str = "seeds/seed_tasks.jsonl"
+    seeds: str = "seeds:seed_tasks"
     """Seed tasks in Self-Instruct's format, one JSON object a line."""
-    prompts: str | None = "seeds/prompts.jsonl"
+    prompts: str | None = "seeds:prompts"
     """Given prompts with verifiable checks, one JSON object a line; ``null`` for none."""
     prompt_limit: int | None = Field(None, ge=1)
     """Use at most so many training prompts of the file, and as many held-out ones as ``evaluate.limit`` says."""

@@ -6,12 +6,9 @@ A checkpoint that is damaged is told from a database that cannot be used: the ot
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import psycopg
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
@@ -20,20 +17,17 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
 )
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow, dict_row
 
-from state.database import IDLE_LIMIT, Database, postgres_conninfo, postgres_options
+from state.database import Database
 from state.errors import CorralError, DamagedCheckpoint
-from state.fenced_savers import FencedPostgresSaver, FencedSqliteSaver
+from state.fenced_savers import FencedSqliteSaver
 
 T = TypeVar("T")
 PARTS = ("channel_values", "channel_versions", "versions_seen")
 """What a checkpoint of LangGraph always has; each is a mapping."""
-DRIVER_ERRORS = (sqlite3.Error, psycopg.Error, OSError)
 
 
-class _Checkpoints(BaseCheckpointSaver[Any]):
+class Checkpoints(BaseCheckpointSaver[Any]):
     """What both do. The methods are LangGraph's own; their errors are ``StorageError`` and ``DamagedCheckpoint``."""
 
     database: Database
@@ -81,7 +75,7 @@ class _Checkpoints(BaseCheckpointSaver[Any]):
             try:
                 await self.database.demand_writable()
                 return await work
-            except DRIVER_ERRORS as error:
+            except self.database.driver_errors as error:
                 raise self.database.write_failed(error) from error
             finally:
                 work.close()
@@ -94,7 +88,7 @@ class _Checkpoints(BaseCheckpointSaver[Any]):
                 return await work
             except CorralError:
                 raise
-            except DRIVER_ERRORS as error:
+            except self.database.driver_errors as error:
                 raise self.database.storage_error(error) from error
             except Exception as error:
                 # Whatever the decoders of msgpack and JSON make of bytes that nobody wrote.
@@ -103,33 +97,8 @@ class _Checkpoints(BaseCheckpointSaver[Any]):
         return await undisturbed(read())
 
 
-class SqliteCheckpoints(_Checkpoints, FencedSqliteSaver):
+class SqliteCheckpoints(Checkpoints, FencedSqliteSaver):
     """SQLite's; see ``FencedSqliteSaver``."""
-
-
-class PostgresCheckpoints(_Checkpoints, FencedPostgresSaver):
-    """PostgreSQL's; see ``FencedPostgresSaver``. A connection that was lost is made anew."""
-
-    @asynccontextmanager
-    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[Any]:
-        async with self.lock:
-            if isinstance(self.conn, AsyncConnection) and self.conn.closed:
-                self.conn = await connect_postgres(self.database)
-        async with super()._cursor(pipeline=pipeline) as cursor:
-            yield cursor
-
-
-async def connect_postgres(database: Database) -> AsyncConnection[DictRow]:
-    """Return a connection for a checkpointer."""
-    connection = await AsyncConnection.connect(
-        postgres_conninfo(database.url),
-        autocommit=True,
-        prepare_threshold=0,
-        row_factory=dict_row,
-        **postgres_options(database.url),
-    )
-    await connection.execute(IDLE_LIMIT)
-    return connection
 
 
 def damaged(run_id: str, error: Exception) -> DamagedCheckpoint:

@@ -219,8 +219,9 @@ def test_a_wheel_holds_every_file_of_the_packages() -> None:
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     patterns = [pattern.removeprefix("**/") for pattern in setuptools["package-data"]["*"]]
     included = setuptools["packages"]["find"]["include"]
-    for package in (name for name in MAY_IMPORT if (ROOT / name).is_dir()):
+    for package in (name for name in (*MAY_IMPORT, "seeds") if (ROOT / name).is_dir()):
         assert f"{package}*" in included
+        assert all((found.parent / "py.typed").exists() for found in (ROOT / package).rglob("__init__.py"))
         for path in (ROOT / package).rglob("*"):
             if path.is_file() and path.parent.name != "__pycache__":
                 packaged = (path.parent / "__init__.py").exists() if path.suffix == ".py" else True

@@ -14,8 +14,9 @@ from state.records import CheckResult
 from state.request import Judging
 from tools.checks import cap, inferred_checks
 from tools.checks.inferred import TASK_TYPES
-from tools.checks.policy import POLICIES, load_policy, policy_checks
+from tools.checks.policy import load_policy, policy_checks
 from tools.checks.style import style_checks
+from tools.shipped import POLICIES
 
 
 def by_kind(results: tuple[CheckResult, ...]) -> dict[str, CheckResult]:

@@ -60,6 +60,52 @@ def test_an_answer_is_read_with_or_without_a_fence(text: str) -> None:
     assert read_answer(Answer, said(text)) == Answer(score=3)
 
 
+class Rated(BaseModel):
+    """What must be given whole."""
+
+    score: int = Field(50, ge=0, le=100)
+    reason: str = "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{'score': 85, 'reason': 'sound'}", "sound"),
+        ('{"score": 85, "reason": "sound",}', "sound"),
+        ('{"score": 85 "reason": "sound"}', "sound"),
+        ('{"score": 85, // fine\n "reason": "sound"}', "sound"),
+        ('{score: 85, reason: "it is "sound" here"}', 'it is "sound" here'),
+        ('{"score": 85, "reason": "two\nlines"}', "two\nlines"),
+        ('Here is my answer: {"score": 85, "reason": "sound"}. I hope it helps.', "sound"),
+        ('<think>It adds up.</think>\n```json\n{"score": 85, "reason": "sound"}\n```', "sound"),
+    ],
+)
+def test_small_faults_of_the_json_are_mended(text: str, reason: str) -> None:
+    assert read_answer(Rated, said(text)) == Rated(score=85, reason=reason)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"score": 8',  # of 85?
+        '{"score": 85, "reason": "so',
+        "{'score': 85}",
+        "{'score': 850, 'reason': 'sound'}",
+        "{'score': 85, 'reason': 'sound', 'stars': 5}",
+        '{"score": 85, "reason": "sound"} or {"score": 20, "reason": "weak"}',
+        '{"score": , "reason": "sound"}',
+        "{eight of ten}",
+        "[{'score': 85, 'reason': 'sound'}, {'score': 20, 'reason': 'weak'}]",
+    ],
+)
+def test_what_an_answer_does_not_say_is_not_guessed(text: str) -> None:
+    assert isinstance(read_answer(Rated, said(text)), str)
+
+
+def test_an_answer_that_was_cut_off_is_not_mended() -> None:
+    assert "shorter" in str(read_answer(Rated, said("{'score': 85, 'reason': 'sound'}", "length")))
+
+
 @pytest.mark.parametrize(
     ("completion", "problem"),
     [

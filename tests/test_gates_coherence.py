@@ -72,6 +72,9 @@ def test_each_rule(instruction: str, given: str, output: str, expected: list[str
         "Escribe un cuento corto sobre el mar.",
         "Schrijf een kort gedicht over de zee.",
         "Napisz krótką historię o morzu i statku",
+        "Napiši kratku priču o moru i brodu.",
+        "Kirjoita lyhyt tarina merestä ja laivasta.",
+        "Escriu un conte curt sobre el mar.",
         "Напиши короткий рассказ про море",
         "写一个关于大海的短篇故事",
         "اكتب قصة قصيرة عن البحر",
@@ -91,6 +94,10 @@ def test_other_languages_are_told(text: str) -> None:
         "",
         "Ça va?",
         "How would you greet a friend in Japanese, as in こんにちは?",
+        "Precision tune a logistic regression model",
+        "Arrange books in alphabetical order",
+        "Parse JSON object into Python dict",
+        "Erkläre Tee, in English, please",
     ],
 )
 def test_english_and_what_is_too_short_are_left_alone(text: str) -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from state.compatibility import present_name, with_present_names
 from state.errors import BadInput
 from state.request import RunRequest
+from tools.shipped import find_file
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,8 @@ def load_request(path: Path | None, settings: Sequence[str] = (), *, openai_base
     What an earlier version called otherwise is read, with a warning.
 
     Args:
-        path: a YAML file with the sections of ``RunRequest``; ``None`` for the defaults.
+        path: a YAML file with the sections of ``RunRequest``, or ``seeds:NAME`` for one that comes with Corral;
+            ``None`` for the defaults.
         settings: ``section.key=value``, the value in YAML.
         openai_base_url: the server of an endpoint with a model and no ``base_url``; without it, the embedded one.
 
@@ -46,6 +48,7 @@ def load_request(path: Path | None, settings: Sequence[str] = (), *, openai_base
 
 
 def _read(path: Path) -> dict[str, Any]:
+    path = find_file(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:

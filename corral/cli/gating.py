@@ -24,7 +24,7 @@ class Preset(StrEnum):
     MODERN = "modern"
 
 
-DEFAULT_SEEDS = Path("seeds/seed_tasks.jsonl")
+DEFAULT_SEEDS = Path("seeds:seed_tasks")
 
 
 def gate(
@@ -39,7 +39,7 @@ def gate(
 
     Rows are streamed. Every row ends in one of the three files, or in report.json as unreadable, with its number.
     """
-    kept = [task.instruction for task in load_seed_tasks(seeds)] if seeds.exists() or seeds != DEFAULT_SEEDS else []
+    kept = [task.instruction for task in load_seed_tasks(seeds)]
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
     with Bars(*columns, console=console, transient=True) as bars:
         task = bars.add_task("rows", total=None)

@@ -14,6 +14,7 @@ from corral.cli.tables import print_accounts, print_estimate, print_runs
 from graph.accounts import account, expected_cost
 from graph.inputs import request_to_show
 from graph.runs import Runs
+from state.extras import install_command, missing_modules
 
 RESULTS = ("dataset", "training_decision", "adapter", "verdict", "approval", "deployed", "warnings")
 """What ``corral show --json`` has of a run's state."""
@@ -45,6 +46,9 @@ def run(config: Config = None, set_: Set = None, unattended: Unattended = False,
     async def start(runs: Runs) -> int:
         name = await runs.create(request, run_id)
         console.print(f"run {name}", highlight=False)
+        if missing_modules("train"):
+            note = f"note: it stops before its training, and can be resumed after {install_command('train')}"
+            console.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
         print_estimate(console, await asyncio.to_thread(expected_cost, await request_to_show(runs.services, name)))
         return await advance(runs, name)
 

@@ -9,8 +9,9 @@ from state.errors import BadInput
 from state.records import CheckResult
 from state.request import TaskType
 from tools.checks.arithmetic import arithmetic
-from tools.checks.policy import POLICIES, load_policy, policy_checks
+from tools.checks.policy import load_policy, policy_checks
 from tools.checks.style import style_checks
+from tools.shipped import POLICIES
 
 TASK_TYPES: tuple[str, ...] = get_args(TaskType)
 """Each has a policy file."""

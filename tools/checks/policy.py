@@ -18,9 +18,7 @@ from state.dimensions import DIMENSIONS
 from state.errors import BadInput
 from state.records import CheckResult
 from tools.checks.text import count_phrase, normal, quoted_list
-
-POLICIES = Path(__file__).resolve().parents[2] / "seeds" / "policies"
-"""The policies that come with Corral."""
+from tools.shipped import find_file
 
 
 class Rule(BaseModel):
@@ -82,6 +80,7 @@ def load_policy(path: Path) -> Policy:
     Raises:
         BadInput: the file is missing, is no YAML, or has a wrong rule; the message says which.
     """
+    path = find_file(path)
     try:
         return Policy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from state.errors import BadInput, EndpointUnreachable
+from state.extras import demand_extra
 from state.pipeline import RateLimits
 from state.request import EMBEDDED, Endpoint
 from tools.endpoint.chat import Capabilities, ChatCall, Likelihood, LikelihoodCall
@@ -148,18 +149,19 @@ def _transport(cache: Path) -> EmbeddedTransport:
     return EmbeddedTransport(cache, embedded_servers)
 
 
-def _demand_name(spec: Endpoint) -> None:
+def _demand_usable(spec: Endpoint) -> None:
+    demand_extra("train", "the embedded model")
     if spec.model != MODEL:
         raise BadInput(f"the embedded endpoint has the one model {MODEL!r}, not {spec.model!r}; set base_url too")
 
 
 async def _open(spec: Endpoint, settings: Settings) -> EmbeddedTransport:
-    _demand_name(spec)
+    _demand_usable(spec)
     return _transport(settings.cache)
 
 
 async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeResult:
-    _demand_name(spec)
+    _demand_usable(spec)
     return await probe_server((await embedded_servers())[0], None if any_model else spec.model)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from state.errors import CallRefused, EndpointFailing
+from state.extras import demand_extra
 from state.pipeline import RateLimits
 from state.records import content_hash
 from state.request import EMBEDDED, WEIGHTS, Endpoint
@@ -123,9 +124,10 @@ def pool_of(model: str, cache_folder: Path) -> ModelPool:
     Equal weights share their processes, which hold gigabytes.
 
     Raises:
-        BadInput: the model is not on this machine.
+        BadInput: the model is not on this machine, or the extra ``train`` is not installed.
         StorageError: the embedded model cannot be unpacked.
     """
+    demand_extra("train", "a model on this machine")
     with _looking:
         return _pool(model, ledger_model(model, cache_folder), cache_folder)
 
@@ -157,6 +159,7 @@ async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeRe
 
 def _look(model: str, cache_folder: Path) -> None:
     """Check that the weights exist; unpacking and downloading, which take long, wait for the first call."""
+    demand_extra("train", "a model on this machine")
     if model == EMBEDDED:
         embedded_model()
     elif Path(model).expanduser().exists() or not HUB_NAME.fullmatch(model):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from state.errors import BadInput
+from state.extras import demand_extra
 from state.records import Answer, Record, Sample
 from state.request import Evaluation, Sampling
 from tools.checks import IFEVAL
@@ -19,6 +20,7 @@ from tools.evaluation.accuracy import Accuracy, accuracies
 from tools.evaluation.asking import Wanted, answer_call, answer_record, weights_endpoint
 from tools.evaluation.scoreboard import Scoreboard, score_answers
 from tools.files import sole_use, writable, write_file
+from tools.shipped import find_file
 from tools.sources.prompts import load_prompts
 from tools.weights.adapters import adapter_identity, check_fit, find_base
 from tools.weights.folders import folder_fingerprint
@@ -81,9 +83,12 @@ def plan_evaluation(
         cache: where the unpacked embedded model is kept.
 
     Raises:
-        BadInput: the prompts, the adapter or the base are wrong, or do not fit each other.
+        BadInput: the prompts, the adapter or the base are wrong, or do not fit each other; or the extra ``train`` is
+            not installed.
         StorageError: the cache cannot be written.
     """
+    demand_extra("train", "the evaluation of an adapter")
+    prompts = find_file(prompts)
     rows = load_prompts(prompts, 1.0)
     samples = tuple(sample for sample in rows if sample.split == "heldout")[:limit]
     if not samples:

@@ -27,8 +27,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from state.errors import BadInput
 from tools.gates.results import Severity
+from tools.shipped import POLICIES, find_file
 
-DEFAULT_POLICY = Path(__file__).resolve().parents[2] / "seeds" / "policies" / "safety.yaml"
+DEFAULT_POLICY = POLICIES / "safety.yaml"
 """The default policy."""
 
 
@@ -110,11 +111,12 @@ class CompiledRule:
 
 
 def load_safety_policy(path: Path) -> SafetyPolicy:
-    """Read and check a policy file.
+    """Read and check a policy file, or one that comes with Corral (``seeds:policies/safety``).
 
     Raises:
         BadInput: the file cannot be read, is not YAML, or a rule is wrong; one line that names file and rule.
     """
+    path = find_file(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

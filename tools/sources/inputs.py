@@ -15,6 +15,7 @@ from pathlib import Path
 from state.errors import BadInput, StorageError
 from state.request import RunRequest
 from tools.files import file_hash, storage_errors, write_file
+from tools.shipped import find_file
 
 FOLDER = "inputs"
 """In a run's folder."""
@@ -36,7 +37,7 @@ def named_files(request: RunRequest, shipped: Collection[str]) -> dict[str, Path
         PROMPTS: request.sources.prompts,
         ACCELERATE: None if config in shipped else config,
     }
-    return {copy: Path(name).expanduser() for copy, name in named.items() if name is not None}
+    return {copy: find_file(name) for copy, name in named.items() if name is not None}
 
 
 def with_copies(request: RunRequest, copies: Mapping[str, Path]) -> RunRequest:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from state.errors import BadInput
+from tools.shipped import find_file
 from tools.sources.layouts import Piece, pieces
 from tools.sources.values import present
 
@@ -62,12 +63,14 @@ def read_rows(path: Path, wanted: str) -> Iterator[Row | BadRow]:
     """Read a file's rows in order, broken ones too; blank lines do not count.
 
     Args:
-        path: a file of JSON objects, one a line or in one array; UTF-8 with or without a byte order mark.
+        path: a file of JSON objects, one a line or in one array; UTF-8 with or without a byte order mark. Or
+            ``seeds:NAME``, for one that comes with Corral.
         wanted: what the objects should be, for the error; see ``unusable``.
 
     Raises:
         BadInput: the file cannot be opened, or is of another format: UTF-16, UTF-32, a Git LFS pointer or a web page.
     """
+    path = find_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(64)

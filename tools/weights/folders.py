@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from state.errors import BadInput, StorageError
+from state.extras import demand_extra
 from state.records import content_hash
 from state.request import EMBEDDED
 from tools.files import file_hash
@@ -42,15 +43,18 @@ def base_folder(name: str, cache: Path) -> Path:
         cache: where the converted embedded model is kept.
 
     Raises:
-        BadInput: no such folder or hub name, or the folder is not a complete causal language model.
+        BadInput: no such folder or hub name, or the folder is not a complete causal language model; or the extra
+            ``train`` is not installed, which the embedded model and the hub need.
         StorageError: the cache cannot be written.
     """
     if name == EMBEDDED:
+        demand_extra("train", "the embedded model")
         return _converted(embedded_model(), cache)
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _checked(folder.resolve())
     if HUB_NAME.fullmatch(name):
+        demand_extra("train", f"the model {name} from the hub")
         return _checked(_from_hub(name))
     raise BadInput(f"models.base: {name!r} is neither a folder here nor a name on the hub (owner/model)")
 

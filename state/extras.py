@@ -1,0 +1,55 @@
+"""What an installation has beyond the base: packages by extra, and one line for those that are missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+from state.errors import BadInput
+
+Extra = Literal["train", "postgres", "serve"]
+
+EXTRAS: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
+    {
+        "train": ("accelerate", "datasets", "gguf", "peft", "torch", "transformers", "trl", "xllamacpp"),
+        "postgres": ("langgraph.checkpoint.postgres", "psycopg"),
+        "serve": ("langgraph_api", "langgraph_cli", "langgraph_runtime_inmem"),
+    }
+)
+"""The modules that an extra brings and the base install does not have. pyproject.toml has their packages."""
+
+
+def install_command(extra: Extra) -> str:
+    """Return the command that installs an extra."""
+    return f"pip install 'corral[{extra}]'"
+
+
+def missing_modules(extra: Extra) -> tuple[str, ...]:
+    """Return the modules of an extra that are not installed; nothing is imported but the packages they lie in."""
+    return tuple(name for name in EXTRAS[extra] if not _installed(name))
+
+
+def demand_extra(extra: Extra, what: str) -> None:
+    """Refuse what needs an extra that is not installed.
+
+    Args:
+        extra: the extra.
+        what: the subject of the message, such as ``the training``.
+
+    Raises:
+        BadInput: a module is missing; the message names it and the command that installs the extra.
+    """
+    if missing := missing_modules(extra):
+        raise BadInput(f"{what} needs {missing[0]}, which is not installed; install it with: {install_command(extra)}")
+
+
+def _installed(name: str) -> bool:
+    if name in sys.modules:
+        return sys.modules[name] is not None
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
