@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, assert_never, cast
+from typing import Any, assert_never
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
@@ -19,33 +19,17 @@ from graph.inputs import begin, forget_inputs, own_request
 from graph.pipeline import Pipeline, build_pipeline
 from graph.preflight import preflight
 from graph.services import Services, open_services
+from graph.standing import RunStatus, how_to_answer, state_of, status_of, statuses_of
 from graph.steps import answer_refusal
 from state.checkpoints import Saver, open_checkpointer, prune
-from state.errors import BadInput, RunBusy, RunWaiting, UnreadableRun
-from state.pipeline import PipelineState, RunInput, relocated
-from state.records import Record
+from state.errors import BadInput, RunBusy, RunWaiting
+from state.pipeline import PipelineState, RunInput
 from state.request import RunRequest
 from tools.logs import logged_run
 from tools.progress import Progress
 from tools.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-Standing = Literal["new", "running", "waiting", "stopped", "failed", "done", "unreadable"]
-
-
-class RunStatus(Record):
-    """Where a run stands."""
-
-    run_id: str
-    created_at: str
-    standing: Standing
-    """``stopped``: killed or cancelled, to be resumed; ``failed``: a step raised, to be resumed when mended;
-    ``unreadable``: another version of Corral began it, and this one cannot read its request."""
-    step: str
-    """The step that runs, waits or failed; empty if the run is done."""
-    detail: str = ""
-    """The error of a failed run, why one cannot be read, what a waiting one asks, or who works on a running one."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +67,13 @@ class Runs:
         self._log(run_id, "run created")
         return run_id
 
-    async def advance(self, run_id: str, answer: Any = None) -> AsyncIterator[Progress]:
+    async def advance(self, run_id: str, answer: Any = None, *, last: str | None = None) -> AsyncIterator[Progress]:
         """Work on a run until it is done or waits for a person, and yield its progress.
 
         Args:
             run_id: a run that was created.
             answer: what a person answers to the interrupt the run waits at; ``None`` to go on after a kill.
+            last: the last step to take; ``None`` for all.
 
         Raises:
             UnknownRun: there is no such run.
@@ -110,7 +95,7 @@ class Runs:
             await own_request(self.services, run_id, request)
             self._log(run_id, "run started" if status.standing == "new" else "run resumed")
             start: Any = RunInput(request=request) if status.standing == "new" else None
-            async for event in self._stream(run_id, start if answer is None else Command(resume=answer)):
+            async for event in self._stream(run_id, start if answer is None else Command(resume=answer), last):
                 yield event
             reached = await self.status(run_id)
             if reached.standing == "done":
@@ -124,54 +109,30 @@ class Runs:
             UnknownRun: there is no such run.
             UnreadableRun: another version began it, and this one cannot read its request.
         """
-        await self.services.store.request_of(run_id)
-        created = dict(await self.services.store.run_ids())[run_id]
-        return await self._status(run_id, created)
+        return await status_of(self.services, run_id)
 
     async def statuses(self) -> list[RunStatus]:
         """Return where all runs stand, newest first; one that cannot be read says why, and hides no other."""
-        found = []
-        for run_id, created in await self.services.store.run_ids():
-            try:
-                found.append(await self.status(run_id))
-            except UnreadableRun as error:
-                found.append(
-                    RunStatus(run_id=run_id, created_at=created, standing="unreadable", step="", detail=str(error))
-                )
-        return found
+        return await statuses_of(self.services)
 
     async def state(self, run_id: str) -> PipelineState:
         """Return the run's state: references, counts and decisions."""
-        snapshot = await self.pipeline.aget_state(_config(run_id))
-        return relocated(cast(PipelineState, snapshot.values), self.services.runs_folder / run_id)
+        return await state_of(self.services, run_id)
 
     async def interrupts(self, run_id: str) -> list[Interrupt]:
         """Return what a run asks a person; empty if it asks nothing."""
         snapshot = await self.pipeline.aget_state(_config(run_id))
         return list(snapshot.interrupts)
 
-    async def _status(self, run_id: str, created_at: str) -> RunStatus:
-        snapshot = await self.pipeline.aget_state(_config(run_id))
-        errors = [str(task.error) for task in snapshot.tasks if task.error]
-        step = snapshot.next[0] if snapshot.next else ""
-        detail = errors[0] if errors else ""
-        holder = await self.services.leases.holder(run_id)
-        if holder not in (None, self.services.leases.owner):
-            standing: Standing = "running"
-            detail = f"by {holder} (host:process)"
-        elif not snapshot.values:
-            standing = "new"
-        elif snapshot.interrupts:
-            standing, detail = "waiting", _asked(snapshot.interrupts[0])
-        elif errors:
-            standing = "failed"
-        else:
-            standing = "stopped" if snapshot.next else "done"
-        return RunStatus(run_id=run_id, created_at=created_at, standing=standing, step=step, detail=detail)
-
-    async def _stream(self, run_id: str, given: Any) -> AsyncIterator[Progress]:
+    async def _stream(self, run_id: str, given: Any, last: str | None) -> AsyncIterator[Progress]:
         events = self.pipeline.astream(
-            given, _config(run_id), stream_mode="custom", subgraphs=True, durability="sync", version="v1"
+            given,
+            _config(run_id),
+            stream_mode="custom",
+            subgraphs=True,
+            durability="sync",
+            version="v1",
+            interrupt_after=[last] if last else None,
         )
         try:
             async for _namespace, event in events:
@@ -219,16 +180,5 @@ async def open_runs(settings: Settings, chat_models: Mapping[str, BaseChatModel]
         yield Runs(services=services, saver=saver, pipeline=build_pipeline(services, saver))
 
 
-def how_to_answer(status: RunStatus) -> str:
-    """Return the command that answers what a run waits for."""
-    command = "review" if status.step == "review" else "approve"
-    return f"corral {command} {status.run_id}"
-
-
 def _config(run_id: str) -> RunnableConfig:
     return {"configurable": {"thread_id": run_id}, "recursion_limit": 10_000}
-
-
-def _asked(interrupt: Interrupt) -> str:
-    actions = interrupt.value["action_requests"]
-    return f"{len(actions)} x {actions[0]['name']}"

@@ -13,22 +13,9 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from state import pipeline, request
 from state.database import BUSY_SECONDS, Database
 from state.errors import StorageError
-
-CHECKPOINTED = (
-    request.RunRequest,
-    pipeline.DatasetRef,
-    pipeline.AdapterRef,
-    pipeline.Verdict,
-    pipeline.Approval,
-    pipeline.NextRound,
-    pipeline.Overspend,
-    pipeline.RateLimits,
-    pipeline.TrainingDecision,
-)
-"""Every type of ours that a checkpoint holds; no other class of ours is loaded from one."""
+from state.snapshots import CHECKPOINTED
 
 Saver = BaseCheckpointSaver[Any]
 

@@ -45,6 +45,24 @@ def load_request(path: Path | None, settings: Sequence[str] = (), *, openai_base
         raise BadInput(f"{where}: {_first_fault(error)}") from error
 
 
+def left_to_the_small_model(request: RunRequest) -> list[str]:
+    """Return a line for each part that nobody named a model for, so that the embedded one takes it.
+
+    Args:
+        request: as it was read; one from the store names every model.
+    """
+    named = request.models.model_fields_set if "models" in request.model_fields_set else set()
+    parts = {"judge": "judges the answers"}
+    if request.generation.target:
+        parts = {"generator": "writes the instructions"} | parts
+    return [
+        f"models.{part} is not set, so the embedded model of 135M parameters {does}, and does so poorly; name a model, "
+        "or set base_url: embedded to mean it ('corral init' writes a config)"
+        for part, does in parts.items()
+        if part not in named
+    ]
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")

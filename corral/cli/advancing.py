@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from corral.cli.ask import ask
 from corral.cli.shared import console, errors
-from corral.cli.tables import print_paths, print_scoreboard
+from corral.cli.tables import print_results
 from corral.cli.watch import watch
-from graph.runs import Runs, how_to_answer
+from graph.runs import Runs
+from graph.standing import how_to_answer
 from state.errors import BadInput, RunBusy
 
 WAITING = 3
@@ -29,7 +29,7 @@ async def advance(runs: Runs, name: str, answer: Any = None) -> int:
     status = await runs.status(name)
     if status.standing == "waiting" and sys.stdin.isatty() and console.is_terminal:
         return await answer_run(runs, name, status.step, None)
-    await print_results(runs, name)
+    print_results(console, runs.services, name, await runs.state(name))
     if status.standing == "waiting":
         console.print(f"waiting for a person: {how_to_answer(status)}", style="bold", highlight=False)
         return WAITING
@@ -71,11 +71,3 @@ async def answer_run(runs: Runs, name: str, command: str, given: Any, repeat: bo
     if repeat and code == WAITING and (await runs.status(name)).step == "review":
         return await answer_run(runs, name, command, given, repeat)
     return code
-
-
-async def print_results(runs: Runs, name: str) -> None:
-    """Print a run's scoreboard, where it has one, and where its files lie."""
-    state = await runs.state(name)
-    if verdict := state.get("verdict"):
-        print_scoreboard(console, Path(verdict.scoreboard))
-    print_paths(console, state, runs.services.runs_folder / name, runs.services.registry)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress as Bars
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from corral.cli.shared import console
-from state.request import Gates
-from tools.gates import GateReport, gate_file
-from tools.sources.seeds import load_seed_tasks
+
+if TYPE_CHECKING:
+    from tools.gates import GateReport
 
 
 class Preset(StrEnum):
@@ -39,6 +36,13 @@ def gate(
 
     Rows are streamed. Every row ends in one of the three files, or in report.json as unreadable, with its number.
     """
+    from rich.progress import Progress as Bars
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from state.request import Gates
+    from tools.gates import gate_file
+    from tools.sources.seeds import load_seed_tasks
+
     kept = [task.instruction for task in load_seed_tasks(seeds)] if seeds.exists() or seeds != DEFAULT_SEEDS else []
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
     with Bars(*columns, console=console, transient=True) as bars:
@@ -50,14 +54,12 @@ def gate(
 
 def _print_gated(gated: GateReport, out: Path) -> None:
     """Print the sum, each gate's pass rate, the reasons and the rows that could not be read."""
-    table = Table("gate", "met", "passed", "share", box=None)
-    for name, rate in gated.gates.items():
-        table.add_row(name, f"{rate.met:,}", f"{rate.passed:,}", f"{rate.rate:.3f}")
-    console.print(table)
-    reasons = Table("why not accepted", "rows", box=None)
-    for reason, count in sorted(gated.reasons.items(), key=lambda item: -item[1]):
-        reasons.add_row(reason, f"{count:,}")
-    console.print(reasons)
+    from corral.cli.tables import print_table
+
+    rates = [(name, f"{one.met:,}", f"{one.passed:,}", f"{one.rate:.3f}") for name, one in gated.gates.items()]
+    print_table(console, ("gate", "met", "passed", "share"), rates)
+    reasons = sorted(gated.reasons.items(), key=lambda item: -item[1])
+    print_table(console, ("why not accepted", "rows"), [(reason, f"{count:,}") for reason, count in reasons])
     for row in gated.unreadable_rows[:10]:
         console.print(f"row {row.row}: {row.fault}", highlight=False, markup=False)
     console.print(

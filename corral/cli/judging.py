@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.table import Table
 
 from corral.cli.shared import AsJson, JudgeConfig, console, errors, open_settings, print_json, read_request
 
@@ -99,13 +98,15 @@ def calibrate(
 
 
 def _print_judged(judged: QualityReport) -> None:
-    table = Table("row", "overall", "stars", "confidence", "outcome", "why", box=None)
+    from corral.cli.tables import print_table
+
+    rows = []
     for row in judged.rows:
         found = row.judgement
-        why = "; ".join(found.reasons).replace("[", "\\[")[:100]
+        why = "; ".join(found.reasons)
         figures = (f"{found.overall:.0f}", str(found.stars), f"{found.confidence:.2f}", found.outcome.value)
-        table.add_row(str(row.row), *figures, why)
-    console.print(table)
+        rows.append((str(row.row), *figures, why))
+    print_table(console, ("row", "overall", "stars", "confidence", "outcome", "why"), rows, words=("why",))
     console.print(
         f"{len(judged.rows)} rows = {judged.accepted} accepted + {judged.waiting} for a person + {judged.rejected} "
         f"rejected + {judged.failed} failed; judged by {judged.judge}",
@@ -114,15 +115,18 @@ def _print_judged(judged: QualityReport) -> None:
 
 
 def _print_comparison(found: ABComparison) -> None:
-    table = Table("pairs", "A wins", "B wins", "ties", "flips", "failed", "unmatched", "mean A", "mean B", box=None)
+    from corral.cli.tables import print_table
+
+    headers = ("pairs", "A wins", "B wins", "ties", "flips", "failed", "unmatched", "mean A", "mean B")
     counts = (found.pairs, found.wins_a, found.wins_b, found.ties, found.flips, found.failed, found.unmatched)
-    table.add_row(*map(str, counts), f"{found.overall_a:.1f}", f"{found.overall_b:.1f}")
-    console.print(table)
+    print_table(console, headers, [(*map(str, counts), f"{found.overall_a:.1f}", f"{found.overall_b:.1f}")])
     console.print(f"{found.summary} Judged by {found.judge}.", highlight=False, markup=False)
 
 
 def _print_calibration(found: Calibration, path: Path) -> None:
-    table = Table("figure", "value", "95% interval", box=None)
+    from corral.cli.tables import print_table
+
+    rows = []
     estimates = {
         "agreement": found.agreement,
         "Cohen's kappa": found.kappa,
@@ -132,11 +136,11 @@ def _print_calibration(found: Calibration, path: Path) -> None:
     }
     for name, figure in estimates.items():
         if figure is not None:
-            table.add_row(name, f"{figure.value:.3f}", f"\\[{figure.low:.3f}, {figure.high:.3f}]")
+            rows.append((name, f"{figure.value:.3f}", f"[{figure.low:.3f}, {figure.high:.3f}]"))
     for name, share in (("prefers longer", found.prefers_longer), ("people prefer longer", found.people_prefer_longer)):
         if share is not None:
-            table.add_row(name, f"{share:.3f}", "")
-    console.print(table)
+            rows.append((name, f"{share:.3f}", ""))
+    print_table(console, ("figure", "value", "95% interval"), rows)
     for part in found.curve:
         console.print(f"confidence {part.confidence:.2f}: right {part.accuracy:.2f} of {part.rows}", highlight=False)
     console.print(

@@ -35,7 +35,7 @@ DEFAULT_POLICY = Path(__file__).resolve().parents[2] / "seeds" / "policies" / "s
 class SafetyRule(BaseModel):
     """One rule of a policy, as written in its file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     code: str = Field(pattern=r"^[a-z0-9_]+$")
     """The name under which it is counted."""
@@ -77,7 +77,7 @@ class SafetyRule(BaseModel):
 class SafetyPolicy(BaseModel):
     """A validated policy."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
     rules: tuple[SafetyRule, ...] = Field(min_length=1)
