@@ -122,8 +122,11 @@ def _snapshot(checkpoint: Mapping[str, Any], writes: Iterable[tuple[str, Any]]) 
         if step not in seen or channel not in seen[step] or versions[channel] > seen[step][channel]
     )
     found = [(channel, value) for channel, value in writes if following]
+    values = {name: value for name, value in channels.items() if name not in triggers and not name.startswith("__")}
+    # A channel that gathers lines begins empty, and is not kept before its first one.
+    values = {"warnings": []} | values if values else values
     return Snapshot(
-        values=cast(PipelineState, {n: v for n, v in channels.items() if n not in triggers and not n.startswith("__")}),
+        values=cast(PipelineState, values),
         next=following,
         errors=tuple(str(value) for channel, value in found if channel == ERROR),
         questions=tuple(

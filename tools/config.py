@@ -121,6 +121,7 @@ def _renamed(values: dict[str, Any], model: type[BaseModel], prefix: str = "") -
         if isinstance(value, dict) and (section := _section(model, name))
         else value
         for name, value in with_present_names(model.__name__, values).items()
+        if value is not None or _section(model, name) is None  # a section whose lines are all comments
     }
 
 

@@ -26,7 +26,7 @@ POLICIES = Path(__file__).resolve().parents[2] / "seeds" / "policies"
 class Rule(BaseModel):
     """One rule of a policy."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     why: str = Field(min_length=1)
@@ -63,7 +63,7 @@ class Rule(BaseModel):
 class Policy(BaseModel):
     """The rules of one task type."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     rules: tuple[Rule, ...] = Field(min_length=1)
 
