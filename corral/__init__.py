@@ -15,6 +15,7 @@ asyncio.run(main())
 A name is imported when it is first used: all of them together take three seconds of CPU.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,25 +54,25 @@ def __getattr__(name: str) -> Any:  # noqa: C901  # a table of names, which the 
     """Import a name of the public API when it is first asked for (PEP 562)."""
     match name:
         case "DPODatasetBuilder" | "MultiAgentRLHF" | "SyntheticFeedbackGenerator":
-            import corral.judges as module
+            module = importlib.import_module("corral.judges")
         case "RLHFMonitor":
-            import corral.monitor as module
+            module = importlib.import_module("corral.monitor")
         case "Accounts" | "account":
-            import graph.accounts as module
+            module = importlib.import_module("graph.accounts")
         case "Runs" | "open_runs":
-            import graph.runs as module
+            module = importlib.import_module("graph.runs")
         case "RunStatus":
-            import graph.standing as module
+            module = importlib.import_module("graph.standing")
         case "CorralError":
-            import state.errors as module
+            module = importlib.import_module("state.errors")
         case "Endpoint" | "RunRequest":
-            import state.request as module
+            module = importlib.import_module("state.request")
         case "load_request":
-            import tools.config as module
+            module = importlib.import_module("tools.config")
         case "Progress":
-            import tools.progress as module
+            module = importlib.import_module("tools.progress")
         case "Settings" | "load_settings":
-            import tools.settings as module
+            module = importlib.import_module("tools.settings")
         case _:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = globals()[name] = getattr(module, name)

@@ -101,16 +101,17 @@ async def _from_postgres(connection: AsyncConnection, run_id: str) -> dict[str, 
     row = (await connection.execute(query, {"run": run_id})).first()
     if row is None:
         return None
+    kept: dict[str, Any] = row[0]
     blobs = text(
         "SELECT channel, version, type, blob FROM checkpoint_blobs WHERE thread_id = :run AND checkpoint_ns = ''"
     )
-    versions: Mapping[str, Any] = row[0]["channel_versions"]
+    versions: Mapping[str, Any] = kept["channel_versions"]
     values = {
         channel: _loaded(kind, blob)
         for channel, version, kind, blob in await connection.execute(blobs, {"run": run_id})
         if kind != "empty" and str(versions.get(channel)) == version
     }
-    return row[0] | {"channel_values": (row[0].get("channel_values") or {}) | values}
+    return kept | {"channel_values": (kept.get("channel_values") or {}) | values}
 
 
 def _snapshot(checkpoint: Mapping[str, Any], writes: Iterable[tuple[str, Any]]) -> Snapshot:

@@ -13,7 +13,7 @@ from corral.cli.shared import console, errors, may_replace, open_settings
 from state.errors import BadInput
 
 if TYPE_CHECKING:
-    from corral.starting import AtHand
+    from corral.starting import AtHand, EndpointKind
 
 FILE = Path("corral.yaml")
 Where = Annotated[Path, typer.Argument(metavar="FILE.yaml", help="The config to write.")]
@@ -45,19 +45,19 @@ def init(file: Where = FILE, kind: Kind = None, url: Url = None, model: Model = 
         around = asyncio.run(look_around(open_settings()))
     chosen = kind or ("url" if url else _choose(around))
     spec = endpoint_of(chosen, url, model or _ask_for_model(chosen, around, given=kind or url), around)
-    write_file(file, config_text(spec).encode())
+    write_file(file, config_text(chosen, spec).encode())
     console.print(f"{file}: written and judged by {spec.model} at {spec.base_url}", highlight=False, soft_wrap=True)
     console.print(f"next: corral doctor {file}, then corral run {file} --preview 5", highlight=False, soft_wrap=True)
 
 
-def _choose(around: list[AtHand]) -> Literal["embedded", "openai", "ollama", "url", "langchain"]:
+def _choose(around: list[AtHand]) -> EndpointKind:
     """Ask which of the endpoints at hand is meant; where there is nobody to ask, take the best that is complete."""
     if not sys.stdin.isatty():
         return next(one.kind for one in around if one.model or one.kind == "embedded")
     for number, one in enumerate(around, 1):
         named = f", model {one.model}" if one.model else ""
         errors.print(f"{number}  {one.kind}: {one.found}{named}", highlight=False, markup=False, soft_wrap=True)
-    number = typer.prompt("which of them", type=int, default=1, err=True)
+    number = int(typer.prompt("which of them", type=int, default=1, err=True))
     if not 1 <= number <= len(around):
         raise BadInput(f"{number} is none of 1 to {len(around)}; others are named with --endpoint")
     return around[number - 1].kind

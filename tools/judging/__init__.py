@@ -4,6 +4,7 @@
 is first used: the cost of a run is reckoned from the size of its judge alone.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,15 +33,15 @@ def __getattr__(name: str) -> Any:
     """Import a name when it is first asked for (PEP 562)."""
     match name:
         case "Calibration" | "calibrate":
-            import tools.judging.calibration as module
+            module = importlib.import_module("tools.judging.calibration")
         case "ABComparison" | "compare":
-            import tools.judging.comparing as module
+            module = importlib.import_module("tools.judging.comparing")
         case "CrewJudge":
-            import tools.judging.judge as module
+            module = importlib.import_module("tools.judging.judge")
         case "QualityReport" | "judge_quality":
-            import tools.judging.quality as module
+            module = importlib.import_module("tools.judging.quality")
         case "find_calibration" | "save_calibration" | "trust_note" | "trust_refusal":
-            import tools.judging.trust as module
+            module = importlib.import_module("tools.judging.trust")
         case _:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = globals()[name] = getattr(module, name)
