@@ -20,6 +20,8 @@ from tools.catalogue import all_settings
 from tools.config import left_to_the_small_model, load_request
 from tools.settings import Settings, load_settings
 
+PARTS = ("generator", "judge")
+
 
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
@@ -110,7 +112,7 @@ def test_init_writes_a_config_that_says_who_does_what(
     request = load_request(file)
     for spec in (request.models.generator, request.models.judge):
         assert (spec.base_url, spec.model) == (base_url, model)
-    assert left_to_the_small_model(request) == []
+    assert left_to_the_small_model(request, *PARTS) == []
     assert file.read_text().count("#") > 8, "it is commented"
 
 
@@ -143,15 +145,15 @@ async def test_a_server_on_this_machine_is_found(monkeypatch: pytest.MonkeyPatch
 def test_the_small_model_does_nothing_in_silence(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("models: {judge: {base_url: embedded}}\n")
-    (line,) = left_to_the_small_model(load_request(file))
+    (line,) = left_to_the_small_model(load_request(file), *PARTS)
     assert "models.generator" in line and "corral init" in line
-    assert left_to_the_small_model(load_request(file, ["generation.target=0"])) == []
-    assert len(left_to_the_small_model(load_request(None))) == 2
+    assert left_to_the_small_model(load_request(file, ["generation.target=0"]), *PARTS) == []
+    assert len(left_to_the_small_model(load_request(None), *PARTS)) == 2
     kept = RunRequest.model_validate(RunRequest().model_dump(mode="json"))
-    assert left_to_the_small_model(kept) == [], "a request of the store names every model"
+    assert left_to_the_small_model(kept, *PARTS) == [], "a request of the store names every model"
     for shipped in (ROOT / "seeds").glob("*.yaml"):
         if shipped.name not in ("prompt_parts.yaml", "large.yaml"):  # who trains 7B names the models
-            assert left_to_the_small_model(load_request(shipped)) == [], shipped
+            assert left_to_the_small_model(load_request(shipped), *PARTS) == [], shipped
 
 
 def test_latest_is_the_newest_run(corral: Corral) -> None:
@@ -219,6 +221,15 @@ def test_preview_then_the_run_pays_only_for_the_rest_and_both_can_be_deleted(
     again = json.loads(corral("show", "whole", "--json")[1])["accounts"]
     assert again["spent"] == 0 and len(server.requests) == before
     assert sum(used["from_ledger"] for used in again["calls"]) == sum(used["answered"] for used in again["calls"])
+
+
+def test_gate_asks_before_it_overwrites(corral: Corral, tmp_path: Path) -> None:
+    row = {"instruction": "Explain why bread dough rises when it rests.", "input": "", "output": "Yeast makes gas."}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    gate = ("gate", str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "gated"))
+    assert corral(*gate)[0] == 0
+    refused(corral(*gate), "report.json", "--yes")
+    assert corral(*gate, "--yes")[0] == 0
 
 
 def test_rollback_says_what_changed(corral: Corral, tmp_path: Path) -> None:

@@ -45,20 +45,20 @@ def load_request(path: Path | None, settings: Sequence[str] = (), *, openai_base
         raise BadInput(f"{where}: {_first_fault(error)}") from error
 
 
-def left_to_the_small_model(request: RunRequest) -> list[str]:
+def left_to_the_small_model(request: RunRequest, *parts: str) -> list[str]:
     """Return a line for each part that nobody named a model for, so that the embedded one takes it.
 
     Args:
         request: as it was read; one from the store names every model.
+        *parts: the models that will be asked: ``generator``, ``judge``.
     """
     named = request.models.model_fields_set if "models" in request.model_fields_set else set()
-    parts = {"judge": "judges the answers"}
-    if request.generation.target:
-        parts = {"generator": "writes the instructions"} | parts
+    does = {"generator": "writes the instructions", "judge": "judges the answers"}
+    asked = [part for part in parts if part != "generator" or request.generation.target]
     return [
-        f"models.{part} is not set, so the embedded model of 135M parameters {does}, and does so poorly; name a model, "
-        "or set base_url: embedded to mean it ('corral init' writes a config)"
-        for part, does in parts.items()
+        f"models.{part} is not set, so the embedded model of 135M parameters {does[part]}, and does so poorly; "
+        "name a model, or set base_url: embedded to mean it ('corral init' writes a config)"
+        for part in asked
         if part not in named
     ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corral.cli.shared import console
+from corral.cli.shared import Yes, console, may_replace
 
 if TYPE_CHECKING:
     from tools.gates import GateReport
@@ -31,10 +31,12 @@ def gate(
     preset: Annotated[Preset, typer.Option(help="The rules on form: Stanford's, or today's.")] = Preset.ALPACA,
     off: Annotated[list[str] | None, typer.Option(metavar="RULE", help="A rule that does not count.")] = None,
     threshold: Annotated[float, typer.Option(min=0.01, max=1, help="ROUGE-L above which a row repeats another.")] = 0.7,
+    yes: Yes = False,
 ) -> None:
     """Put any Alpaca-format file through the gates: content, diversity, safety, coherence.
 
-    Rows are streamed. Every row ends in one of the three files, or in report.json as unreadable, with its number.
+    It asks before it overwrites what an earlier one wrote. Rows are streamed. Every row ends in one of the three files,
+    or in report.json as unreadable, with its number.
     """
     from rich.progress import Progress as Bars
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -43,6 +45,7 @@ def gate(
     from tools.gates import gate_file
     from tools.sources.seeds import load_seed_tasks
 
+    may_replace(out / "report.json", yes)
     kept = [task.instruction for task in load_seed_tasks(seeds)] if seeds.exists() or seeds != DEFAULT_SEEDS else []
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
     with Bars(*columns, console=console, transient=True) as bars:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from corral.cli.shared import console, errors, may_replace, open_settings
+from corral.cli.shared import Yes, console, errors, may_replace, open_settings
 from state.errors import BadInput
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ Kind = Annotated[
 ]
 Url = Annotated[str | None, typer.Option(help="The server's URL, up to /v1.")]
 Model = Annotated[str | None, typer.Option(help="The model's name, as the server knows it.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite a file that exists, without asking.")]
 
 
 def init(file: Where = FILE, kind: Kind = None, url: Url = None, model: Model = None, yes: Yes = False) -> None:

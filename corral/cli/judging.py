@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from corral.cli.shared import AsJson, JudgeConfig, console, errors, open_settings, print_json, read_request
+from corral.cli.shared import (
+    AsJson,
+    JudgeConfig,
+    console,
+    errors,
+    note_small_model,
+    open_settings,
+    print_json,
+    read_request,
+)
 
 if TYPE_CHECKING:
     from tools.judging import ABComparison, Calibration, QualityReport
@@ -29,6 +38,8 @@ def judge(
     from tools.sources.items import read_items
 
     request, items, settings = read_request(config), read_items(file), open_settings()
+
+    note_small_model(request, "judge")
 
     async def work() -> QualityReport:
         opened = await open_judge(request.models.judge, request.judge, settings, seed=request.seed)
@@ -57,6 +68,8 @@ def compare(
 
     request, items_a, items_b, settings = read_request(config), read_items(a), read_items(b), open_settings()
 
+    note_small_model(request, "judge")
+
     async def work() -> ABComparison:
         opened = await open_judge(request.models.judge, request.judge, settings, seed=request.seed)
         return await compare_items(opened, items_a, items_b, seed=request.seed)
@@ -84,6 +97,8 @@ def calibrate(
 
     meanings = None if mapping is None else read_mapping(mapping)
     request, rows, settings = read_request(config), read_labels(labels, meanings), open_settings()
+
+    note_small_model(request, "judge")
 
     async def work() -> Calibration:
         opened = await open_judge(request.models.judge, request.judge, settings, seed=request.seed)

@@ -54,6 +54,9 @@ app.command("settings", rich_help_panel=MACHINE)(list_settings)
 app.command(rich_help_panel=MACHINE)(doctor)
 
 
+NAMES = {info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands}
+
+
 def _print_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
@@ -77,8 +80,10 @@ def main() -> None:
     except CorralError as error:
         _end(str(error), error.exit_code)
     except typer.TyperException as error:
-        said = " ".join(error.format_message().split())
-        _end(f"{said} ('corral --help' lists the commands, 'corral COMMAND --help' what one takes)", error.exit_code)
+        command = next((word for word in sys.argv[1:2] if word in NAMES), "")
+        _end(
+            f"{' '.join(error.format_message().split())} (see '{f'corral {command}'.strip()} --help')", error.exit_code
+        )
     except typer.Abort:
         _end("stopped; nothing was changed", 130)
     except KeyboardInterrupt:

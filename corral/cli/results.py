@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, assert_never
 
 import typer
 
-from corral.cli.shared import RunName, console, look_at, may_replace, open_settings
+from corral.cli.shared import RunName, Yes, console, look_at, may_replace, open_settings
 from state.errors import BadInput
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 Format = Annotated[Literal["alpaca", "sft", "dpo"], typer.Option("--format", help="Which file.")]
 Out = Annotated[Path | None, typer.Option(help="Where to write it; without it, to standard output.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite a file that exists, without asking.")]
 Page = Annotated[
     Path | None,
     typer.Option("--out", metavar="FILE", help="Where to write it; without it, report.html in the run's folder."),

@@ -13,9 +13,9 @@ from corral.cli.shared import (
     RunName,
     confirm,
     console,
-    errors,
     look,
     look_at,
+    note_small_model,
     print_json,
     read_request,
     with_run,
@@ -72,11 +72,9 @@ def run(
         from graph.accounts import expected_cost
         from graph.inputs import request_to_show
         from graph.preview import previewed
-        from tools.config import left_to_the_small_model
 
-        for line in left_to_the_small_model(request):
-            errors.print(f"note: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
         name = await runs.create(request if preview is None else previewed(request, preview), run_id)
+        note_small_model(request, "generator", "judge")
         console.print(f"run {name}", highlight=False, markup=False, soft_wrap=True)
         print_estimate(console, await asyncio.to_thread(expected_cost, await request_to_show(runs.services, name)))
         return await (advance(runs, name) if preview is None else show_preview(runs, name, request))

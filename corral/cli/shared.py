@@ -34,6 +34,7 @@ RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="The run's name, as 'corral runs' lists it; 'latest' for the newest.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite a file that exists, without asking.")]
 JudgeConfig = Annotated[
     Path | None, typer.Option(help="A config; its models.judge and judge sections say who judges, and how.")
 ]
@@ -62,6 +63,14 @@ def read_request(config: Path | None, given: list[str] | None = None) -> RunRequ
     from tools.config import load_request
 
     return load_request(config, given or [], openai_base_url=open_settings().openai_base_url)
+
+
+def note_small_model(request: RunRequest, *parts: str) -> None:
+    """Say of each part whether the embedded model takes it because nobody named another."""
+    from tools.config import left_to_the_small_model
+
+    for line in left_to_the_small_model(request, *parts):
+        errors.print(f"note: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def with_runs(work: Callable[[Runs], Coroutine[Any, Any, int]]) -> None:
@@ -114,8 +123,10 @@ def may_replace(path: Path, yes: bool) -> None:
         yes: whether the person has agreed already.
 
     Raises:
-        BadInput: the person says no, or there is no terminal to ask on.
+        BadInput: it is a folder, or the person says no, or there is no terminal to ask on.
     """
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder; name a file")
     if path.exists() and not yes:
         confirm(f"{path} exists; overwrite it?", f"{path} exists already; --yes overwrites it")
 
