@@ -95,6 +95,8 @@ def _kind(annotation: Any) -> str:
         return " or ".join("null" if one is type(None) else _kind(one) for one in get_args(annotation))
     if get_origin(annotation) is dict:
         return "a mapping"
+    if get_origin(annotation) is tuple:
+        return f"a list of {_kind(get_args(annotation)[0])}"
     return KINDS.get(annotation, "text")
 
 
