@@ -38,9 +38,9 @@ print(json.dumps({"names": names, **found}))
 """
 NEVER_TO_LOOK = {
     "accelerate", "aiohttp", "alembic", "crewai", "datasets", "jinja2", "langchain", "langchain_core", "langgraph",
-    "langsmith", "nltk", "numpy", "peft", "psycopg", "tenacity", "torch", "transformers", "trl", "xllamacpp",
+    "langsmith", "nltk", "numpy", "peft", "psycopg", "tenacity", "torch", "transformers", "trl", "xllamacpp", "yaml",
 }  # fmt: skip
-NEVER_FOR_HELP = NEVER_TO_LOOK | {"graph", "nodes", "tools", "sqlalchemy", "yaml"}
+NEVER_FOR_HELP = NEVER_TO_LOOK | {"graph", "nodes", "tools", "sqlalchemy"}
 NEVER_TO_IMPORT = NEVER_FOR_HELP | {"pydantic", "typer", "rich", "asyncio", "state"}
 
 
