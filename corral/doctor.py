@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+from graph.preflight import check_request, check_sources, check_training
 from state.database import Database
 from state.errors import CorralError
 from state.extras import install_command, missing_modules
 from state.records import Record
-from state.request import Endpoint
+from state.request import Endpoint, RunRequest
 from tools.endpoint import probe
 from tools.machine.disk import demand_room
 from tools.settings import Settings
@@ -28,12 +30,25 @@ class Finding(Record):
     """What to do; empty where all is well."""
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """Look at the endpoints, the model file, the database, the GPU, the disk and the tracing. Nothing is spent."""
-    server = [Endpoint(base_url=settings.openai_base_url)] if settings.openai_api_key is not None else []
-    missing = missing_modules("train")
+async def examine(settings: Settings, request: RunRequest | None = None) -> list[Finding]:
+    """Look at the endpoints, the model file, the database, the GPU, the disk and the tracing. Nothing is spent.
+
+    Args:
+        settings: the environment's.
+        request: the run to look at the servers, files and weights of; ``None`` for what every run may need.
+
+    Raises:
+        BadInput: the request itself is wrong.
+    """
+    missing, server = missing_modules("train"), list[Endpoint]()
+    if request is None:
+        server = [Endpoint(base_url=settings.openai_base_url)] if settings.openai_api_key is not None else []
+        endpoints = ([] if missing else [Endpoint()]) + server
+        found = [await _endpoint("endpoint", spec, settings, any_model=True) for spec in endpoints]
+    else:
+        found = await _of_request(request, settings)
     return [
-        *[await _endpoint(spec, settings) for spec in ([] if missing else [Endpoint()]) + server],
+        *found,
         _without_weights(missing[0], bool(server)) if missing else await asyncio.to_thread(_model_file),
         await _database(settings),
         await asyncio.to_thread(_gpu),
@@ -42,12 +57,41 @@ async def examine(settings: Settings) -> list[Finding]:
     ]
 
 
-async def _endpoint(spec: Endpoint, settings: Settings) -> Finding:
+async def _of_request(request: RunRequest, settings: Settings) -> list[Finding]:
+    """Look at what a run would use: each server once, with all that it is for."""
+    check_request(request)
+    models = request.models
+    uses: dict[Endpoint, list[str]] = {}
+    for name, spec in (("generator", models.generator), ("policy", models.policy), ("judge", models.judge)):
+        uses.setdefault(spec, []).append(name)
+    return [
+        *[await _endpoint(", ".join(names), spec, settings) for spec, names in uses.items()],
+        await asyncio.to_thread(_checked, "sources", _sources(request), lambda: check_sources(request)),
+        await asyncio.to_thread(
+            _checked, "base", f"{models.base}, to train", lambda: check_training(request, settings.cache)
+        ),
+    ]
+
+
+def _sources(request: RunRequest) -> str:
+    return ", ".join(filter(None, (request.sources.prompts, request.sources.seeds)))
+
+
+def _checked(what: str, found: str, check: Callable[[], None]) -> Finding:
     try:
-        result = await probe(spec, settings, any_model=True)
+        check()
     except CorralError as error:
-        return Finding(what="endpoint", ok=False, found=spec.base_url, advice=str(error))
-    return Finding(what="endpoint", ok=True, found=f"{spec.base_url}: {result.detail}")
+        return Finding(what=what, ok=False, found=found, advice=str(error))
+    return Finding(what=what, ok=True, found=found)
+
+
+async def _endpoint(what: str, spec: Endpoint, settings: Settings, *, any_model: bool = False) -> Finding:
+    place = spec.base_url if any_model else f"{spec.model} at {spec.base_url}"
+    try:
+        result = await probe(spec, settings, any_model=any_model)
+    except CorralError as error:
+        return Finding(what=what, ok=False, found=place, advice=str(error))
+    return Finding(what=what, ok=True, found=f"{place}: {result.detail}")
 
 
 def _without_weights(missing: str, has_server: bool) -> Finding:

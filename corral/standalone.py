@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator
 from state.calls import CallStore
 from state.database import Database
 from state.request import Endpoint, Judging
-from tools.endpoint import LedgeredEndpoint, open_endpoint
+from tools.endpoint import open_endpoint
+from tools.endpoint.client import LedgeredEndpoint
 from tools.judging import CrewJudge
 from tools.settings import Settings
 

@@ -6,12 +6,9 @@ import asyncio
 import shutil
 from pathlib import Path
 
-from graph.preflight import check_request
 from graph.services import Services
 from state.request import EMBEDDED, Endpoint, RunRequest
-from tools.endpoint import weights_here
 from tools.sources.inputs import FOLDER, copy_inputs, named_files, read_inputs, with_copies
-from tools.training.configs import shipped
 
 
 async def begin(services: Services, run_id: str, request: RunRequest) -> RunRequest:
@@ -68,6 +65,7 @@ def with_absolute_folders(request: RunRequest) -> RunRequest:
 
     A model that is no folder here is a name on the hub or a server's, and stays as it is.
     """
+    from tools.endpoint import weights_here  # only a new run needs it, not those who look at one
 
     def endpoint(spec: Endpoint) -> Endpoint:
         return spec.model_copy(update={"model": _absolute(spec.model)}) if weights_here(spec) == spec.model else spec
@@ -85,6 +83,9 @@ def _absolute(model: str) -> str:
 
 
 def _with_inputs(request: RunRequest, folder: Path) -> RunRequest:
+    from graph.preflight import check_request  # only a new run needs them, not those who look at one
+    from tools.training.configs import shipped
+
     copies = read_inputs(folder)
     if copies is None:
         # A run of the server has not been checked before; one that is on disk already was.

@@ -22,6 +22,7 @@ from state.records import Answer, Candidate, GenerationRound, Judgement, Outcome
 from tools.dataset.files import LINEAGE
 from tools.files import write_file
 from tools.progress import report_progress
+from tools.report import REPORT
 from tools.report.board import Board, read_board
 from tools.report.examples import ExamplePicker, Examples
 from tools.report.facts import CallGroup, Costs, RunFacts
@@ -33,7 +34,6 @@ from tools.report.timing import Latency, step_times
 from tools.report.training import TrainingRound, read_training
 from tools.training.job import STOPPED
 
-REPORT = "report.html"
 PROMPTS = 2000
 """Held-out prompts among which examples are looked for: at some 2 ms each, that takes seconds."""
 CHUNK = 200

@@ -6,67 +6,32 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Container, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, assert_never, cast
+from typing import Any, assert_never
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Command, Interrupt, StateSnapshot
+from langgraph.types import Command, Interrupt
 
 from graph.inputs import begin, forget_inputs, own_request
 from graph.pipeline import Pipeline, build_pipeline
 from graph.preflight import preflight
 from graph.services import Services, open_services
+from graph.standing import RunStatus, how_to_answer, state_of, status_of, statuses_of
 from graph.steps import answer_refusal
-from state.checkpoints import Saver, last_readable, open_checkpointer, prune, set_aside_damaged
-from state.errors import (
-    BadInput,
-    CorralError,
-    DamagedCheckpoint,
-    LeaseLost,
-    RunBusy,
-    RunWaiting,
-    StorageError,
-    UnknownRun,
-    UnreadableRun,
-)
-from state.pipeline import PipelineState, RunInput, relocated
-from state.records import Record
+from state.checkpoints import Saver, open_checkpointer, prune, set_aside_damaged
+from state.errors import BadInput, LeaseLost, RunBusy, RunWaiting
+from state.pipeline import PipelineState, RunInput
 from state.request import RunRequest
-from state.savers import damaged
 from tools.endpoint.loop import GRACE_SECONDS, await_sent, drop_calls
 from tools.logs import logged_run
 from tools.progress import Progress
 from tools.settings import Settings
-from tools.sources.inputs import FOLDER, MANIFEST
 
 logger = logging.getLogger(__name__)
-
-Standing = Literal["new", "running", "waiting", "stopped", "failed", "done", "unreadable", "damaged"]
-
-
-LOST = (
-    "the database does not know this run, though its folder {folder} is there: the database was replaced, or lost what "
-    "was written last; restore it from a backup, or start the run anew under another name"
-)
-
-
-class RunStatus(Record):
-    """Where a run stands."""
-
-    run_id: str
-    created_at: str
-    standing: Standing
-    """``stopped``: killed or cancelled, to be resumed; ``failed``: a step raised, to be resumed when mended;
-    ``unreadable``: another version of Corral began it, and this one cannot read its request; or the database does not
-    know it any more; ``damaged``: its last checkpoint cannot be read, to be resumed from the one before."""
-    step: str
-    """The step that runs, waits or failed; empty if the run is done."""
-    detail: str = ""
-    """The error of a failed run, why one cannot be read, what a waiting one asks, or who works on a running one."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +69,9 @@ class Runs:
         self._log(run_id, "run created")
         return run_id
 
-    async def advance(self, run_id: str, answer: Any = None, *, take_over: bool = False) -> AsyncIterator[Progress]:
+    async def advance(
+        self, run_id: str, answer: Any = None, *, last: str | None = None, take_over: bool = False
+    ) -> AsyncIterator[Progress]:
         """Work on a run until it is done or waits for a person, and yield its progress.
 
         Where it is cancelled, calls in flight are awaited and recorded before the run's lease is given back.
@@ -112,6 +79,7 @@ class Runs:
         Args:
             run_id: a run that was created.
             answer: what a person answers to the interrupt the run waits at; ``None`` to go on after a kill.
+            last: the last step to take; ``None`` for all.
             take_over: take the run from a live process that works on it; that one then stops.
 
         Raises:
@@ -126,7 +94,7 @@ class Runs:
         request = await self.services.store.request_of(run_id)
         async with self.services.leases.hold(run_id, take_over=take_over):
             try:
-                async for event in self._advance(run_id, request, answer):
+                async for event in self._advance(run_id, request, answer, last):
                     yield event
             except (LeaseLost, asyncio.CancelledError) as error:
                 if isinstance(error, LeaseLost) or self.services.leases.has_lost(run_id):
@@ -135,7 +103,9 @@ class Runs:
                     await await_sent(self.services.calls, GRACE_SECONDS)
                 raise
 
-    async def _advance(self, run_id: str, request: RunRequest, answer: Any) -> AsyncIterator[Progress]:
+    async def _advance(
+        self, run_id: str, request: RunRequest, answer: Any, last: str | None
+    ) -> AsyncIterator[Progress]:
         if dropped := await set_aside_damaged(self.saver, run_id):
             self._log(run_id, "damaged checkpoints set aside", logging.WARNING, count=dropped)
         status = await self.status(run_id)
@@ -148,7 +118,7 @@ class Runs:
         await own_request(self.services, run_id, request)
         self._log(run_id, "run started" if status.standing == "new" else "run resumed")
         start: Any = RunInput(request=request) if status.standing == "new" else None
-        async for event in self._stream(run_id, start if answer is None else Command(resume=answer)):
+        async for event in self._stream(run_id, start if answer is None else Command(resume=answer), last):
             yield event
         reached = await self.status(run_id)
         if reached.standing == "done":
@@ -162,101 +132,34 @@ class Runs:
             UnknownRun: there is no such run.
             UnreadableRun: another version began it, and this one cannot read its request.
         """
-        created = dict(await self.services.store.run_ids())
-        if run_id not in created and run_id in await self._unknown_folders(created):
-            raise UnknownRun(LOST.format(folder=self.services.runs_folder / run_id))
-        await self.services.store.request_of(run_id)
-        return await self._status(run_id, created[run_id])
+        return await status_of(self.services, run_id)
 
     async def statuses(self) -> list[RunStatus]:
         """Return where all runs stand, newest first; one that cannot be read says why, and hides no other."""
-        found = []
-        created = dict(await self.services.store.run_ids())
-        for run_id, time in created.items():
-            try:
-                found.append(await self.status(run_id))
-            except (UnreadableRun, StorageError) as error:
-                standing: Standing = "unreadable" if isinstance(error, UnreadableRun) else "damaged"
-                found.append(RunStatus(run_id=run_id, created_at=time, standing=standing, step="", detail=str(error)))
-        for run_id in await self._unknown_folders(created):
-            detail = LOST.format(folder=self.services.runs_folder / run_id)
-            found.append(RunStatus(run_id=run_id, created_at="", standing="unreadable", step="", detail=detail))
-        return found
-
-    async def _unknown_folders(self, known: Container[str]) -> list[str]:
-        """Return the runs whose folders are there, though the database does not know them: it lost something."""
-
-        def look() -> list[str]:
-            manifests = self.services.runs_folder.glob(f"*/{FOLDER}/{MANIFEST}")
-            return sorted(name for path in manifests if (name := path.parent.parent.name) not in known)
-
-        return await asyncio.to_thread(look)
+        return await statuses_of(self.services)
 
     async def state(self, run_id: str) -> PipelineState:
         """Return the run's state: references, counts and decisions; of a damaged run, the last that can be read."""
-        try:
-            values = (await self._snapshot(run_id)).values
-        except DamagedCheckpoint:
-            last = await last_readable(self.saver, run_id)
-            values = (await self._snapshot(run_id, last)).values if last else {}
-        return relocated(cast(PipelineState, values), self.services.runs_folder / run_id)
+        return await state_of(self.services, run_id)
 
     async def interrupts(self, run_id: str) -> list[Interrupt]:
-        """Return what a run asks a person; empty if it asks nothing."""
-        return list((await self._snapshot(run_id)).interrupts)
-
-    async def _snapshot(self, run_id: str, checkpoint_id: str | None = None) -> StateSnapshot:
-        """Return a run's checkpoint as LangGraph reads it, the last one where none is named.
+        """Return what a run asks a person; empty if it asks nothing.
 
         Raises:
-            DamagedCheckpoint: it cannot be read.
+            DamagedCheckpoint: its last checkpoint cannot be read.
         """
-        config = _config(run_id)
-        if checkpoint_id:
-            config["configurable"]["checkpoint_id"] = checkpoint_id
-        try:
-            snapshot = await self.pipeline.aget_state(config)
-            relocated(cast(PipelineState, snapshot.values), self.services.runs_folder / run_id)
-        except CorralError:
-            raise
-        except Exception as error:
-            # Bytes that can be read may still say what no state can be.
-            raise damaged(run_id, error) from error
-        return snapshot
+        snapshot = await self.pipeline.aget_state(_config(run_id))
+        return list(snapshot.interrupts)
 
-    async def _status(self, run_id: str, created_at: str) -> RunStatus:
-        lease = await self.services.leases.held(run_id)
-        running = lease is not None and lease.owner != self.services.leases.owner
-        try:
-            snapshot = await self._snapshot(run_id)
-        except DamagedCheckpoint as error:
-            return RunStatus(
-                run_id=run_id,
-                created_at=created_at,
-                standing="running" if running else "damaged",
-                step="",
-                detail=str(error),
-            )
-        # A step that was cancelled, by a signal or beside one that failed, has not failed.
-        errors = [said for task in snapshot.tasks if task.error and (said := str(task.error)) != "CancelledError()"]
-        step = snapshot.next[0] if snapshot.next else ""
-        detail = errors[0] if errors else ""
-        if running:
-            standing: Standing = "running"
-            detail = f"by {lease}"
-        elif not snapshot.values:
-            standing = "new"
-        elif snapshot.interrupts:
-            standing, detail = "waiting", _asked(snapshot.interrupts[0])
-        elif errors:
-            standing = "failed"
-        else:
-            standing = "stopped" if snapshot.next else "done"
-        return RunStatus(run_id=run_id, created_at=created_at, standing=standing, step=step, detail=detail)
-
-    async def _stream(self, run_id: str, given: Any) -> AsyncIterator[Progress]:
+    async def _stream(self, run_id: str, given: Any, last: str | None) -> AsyncIterator[Progress]:
         events = self.pipeline.astream(
-            given, _config(run_id), stream_mode="custom", subgraphs=True, durability="sync", version="v1"
+            given,
+            _config(run_id),
+            stream_mode="custom",
+            subgraphs=True,
+            durability="sync",
+            version="v1",
+            interrupt_after=[last] if last else None,
         )
         try:
             async for _namespace, event in events:
@@ -304,16 +207,5 @@ async def open_runs(settings: Settings, chat_models: Mapping[str, BaseChatModel]
         yield Runs(services=services, saver=saver, pipeline=build_pipeline(services, saver))
 
 
-def how_to_answer(status: RunStatus) -> str:
-    """Return the command that answers what a run waits for."""
-    command = "review" if status.step == "review" else "approve"
-    return f"corral {command} {status.run_id}"
-
-
 def _config(run_id: str) -> RunnableConfig:
     return {"configurable": {"thread_id": run_id}, "recursion_limit": 10_000}
-
-
-def _asked(interrupt: Interrupt) -> str:
-    actions = interrupt.value["action_requests"]
-    return f"{len(actions)} x {actions[0]['name']}"

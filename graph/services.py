@@ -7,20 +7,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from langchain_core.language_models import BaseChatModel
+from typing import TYPE_CHECKING
 
 from state.calls import CallStore
 from state.database import Database
 from state.lease import Leases
 from state.request import Endpoint
 from state.store import RecordStore
-from tools.endpoint import LedgeredEndpoint, open_endpoint
-from tools.endpoint.chat import ChatEndpoint, OpenEndpoint
-from tools.endpoint.chat_model import ChatModelTransport
-from tools.endpoint.loop import await_sent
 from tools.logs import configure_logs, flush_logs
 from tools.settings import Settings
+
+if TYPE_CHECKING:  # who only looks at runs loads neither LangChain nor a transport
+    from langchain_core.language_models import BaseChatModel
+
+    from tools.endpoint.chat import ChatEndpoint, OpenEndpoint
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,10 @@ def make_services(settings: Settings, chat_models: Mapping[str, BaseChatModel] |
     calls = CallStore(database)
 
     async def open_for_run(spec: Endpoint, run_id: str) -> ChatEndpoint:
+        from tools.endpoint import open_endpoint
+        from tools.endpoint.chat_model import ChatModelTransport
+        from tools.endpoint.client import LedgeredEndpoint
+
         if spec.model in plugged:
             transport = ChatModelTransport(plugged[spec.model])
             return LedgeredEndpoint(transport, calls, spec, run_id, tracing=settings.langsmith_tracing)
@@ -92,6 +96,8 @@ async def open_services(
     try:
         yield services
     finally:
+        from tools.endpoint.loop import await_sent
+
         # What was sent is paid for, even if the step that asked has failed meanwhile.
         await await_sent(services.calls)
         await services.calls.write_last()

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from state import pipeline, request
 from state.database import Database
 from state.errors import DamagedCheckpoint, StorageError
 from state.savers import SqliteCheckpoints
-
-CHECKPOINTED = (
-    request.RunRequest,
-    pipeline.DatasetRef,
-    pipeline.AdapterRef,
-    pipeline.Verdict,
-    pipeline.Approval,
-    pipeline.NextRound,
-    pipeline.Overspend,
-    pipeline.RateLimits,
-    pipeline.TrainingDecision,
-)
-"""Every type of ours that a checkpoint holds; no other class of ours is loaded from one."""
+from state.snapshots import CHECKPOINTED
 
 Saver = BaseCheckpointSaver[Any]
 
@@ -59,7 +46,7 @@ async def open_checkpointer(database: Database) -> AsyncIterator[Saver]:
     try:
         async with opened as saver:
             yield saver
-    except database.driver_errors as error:
+    except database.driver_error as error:
         cause = str(error).strip().split("\n")[0]
         raise StorageError(
             f"the checkpoints in {database.place} cannot be used: {cause} (see 'corral doctor')"
@@ -109,16 +96,6 @@ async def prune(saver: Saver, run_id: str) -> None:
         await _execute(saver, f"DELETE FROM {table} WHERE {where}", *keep)
     if not isinstance(saver, AsyncSqliteSaver):
         await _execute(saver, UNUSED_BLOBS, run_id)
-
-
-async def last_readable(saver: Saver, run_id: str) -> str | None:
-    """Return the id of a run's last checkpoint that can be read; ``None`` where there is none."""
-    query = "SELECT checkpoint_id FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = '' ORDER BY 1 DESC"
-    for (checkpoint_id,) in await _execute(saver, query, run_id):
-        with suppress(DamagedCheckpoint):
-            await saver.aget_tuple({"configurable": {"thread_id": run_id, "checkpoint_id": checkpoint_id}})
-            return str(checkpoint_id)
-    return None
 
 
 async def set_aside_damaged(saver: Saver, run_id: str) -> int:

@@ -27,7 +27,6 @@ from sqlalchemy import (
     event,
     make_url,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -127,7 +126,13 @@ def insert_or_replace(engine: AsyncEngine, table: Table, where: ColumnElement[bo
 
 
 def _insert(engine: AsyncEngine, table: Table) -> Any:
-    return (postgresql if engine.dialect.name == "postgresql" else sqlite).insert(table)
+    if engine.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # SQLite's own is loaded; PostgreSQL's costs 0.03 seconds
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
 
 
 class Database:
@@ -158,8 +163,9 @@ class Database:
         self.url = parsed.set(drivername=drivers[backend])
         self.file = SqliteFile(Path(parsed.database or "")) if backend == "sqlite" else None
         self.place = str(parsed.database) if self.file else parsed.render_as_string(hide_password=True)
-        self.driver_errors = _driver_errors(backend)
+        self.driver_error = _driver_error(backend)
         """What the database's own driver raises where a statement or the connection fails."""
+        self.failures = (self.driver_error, SQLAlchemyError, OSError)
         self.epochs: dict[str, int] = {}
         """The lease epochs of the runs that this process has taken, also of those that it has lost."""
         self.failed_writes = 0
@@ -194,7 +200,7 @@ class Database:
             else:
                 async with self.sole_maker():
                     await asyncio.to_thread(self._make_tables)
-        except (SQLAlchemyError, *self.driver_errors) as error:
+        except self.failures as error:
             raise self.storage_error(error) from error
 
     @asynccontextmanager
@@ -302,12 +308,12 @@ class Database:
         )
 
 
-def _driver_errors(backend: str) -> tuple[type[Exception], ...]:
+def _driver_error(backend: str) -> type[Exception]:
     if backend == "sqlite":
-        return (sqlite3.Error, OSError)
+        return sqlite3.Error
     import psycopg  # an extra, which the base install does not have
 
-    return (psycopg.Error, OSError)
+    return psycopg.Error
 
 
 def postgres_conninfo(url: URL) -> str:

@@ -30,7 +30,9 @@ def content_hash(*parts: Any) -> str:
 class Record(BaseModel):
     """The base of all records: immutable and closed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # A record is built when the first one is read: a command that looks at runs needs a few of them all. Docstrings of
+    # fields are not taken into its schema, which nobody reads: that costs 1 ms of CPU a class.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

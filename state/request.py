@@ -113,7 +113,9 @@ class Generation(Section):
     tasks_per_call: int = Field(20, ge=2, le=20)
     """Tasks asked in each prompt, the demonstrations among them."""
     temperature: float = Field(1.0, ge=0, le=2)
+    """How freely a token is drawn; 0 always takes the likeliest."""
     top_p: float = Field(1.0, gt=0, le=1)
+    """Tokens are drawn from the likeliest ones that together have this probability."""
     max_tokens: int = Field(768, ge=64, le=32_768)
     """Completion tokens of each call."""
 
@@ -150,8 +152,11 @@ class Sampling(Section):
     candidates: int = Field(4, ge=1, le=64)
     """Draws for each prompt, each with its own seed."""
     temperature: float = Field(0.7, ge=0, le=2)
+    """How freely a token is drawn; 0 always takes the likeliest."""
     top_p: float = Field(0.9, gt=0, le=1)
+    """Tokens are drawn from the likeliest ones that together have this probability."""
     max_tokens: int = Field(144, ge=8, le=32_768)
+    """Completion tokens of each answer, at most."""
     scaffold_draws: int = Field(2, ge=0, le=64)
     """More draws, with examples of the asked form before the prompt, where no candidate passes the prompt's checks."""
     repairs: int = Field(2, ge=0, le=64)
@@ -263,6 +268,7 @@ class Evaluation(Section):
     limit: int | None = Field(None, ge=1)
     """Held-out prompts at most."""
     max_tokens: int = Field(144, ge=8, le=32_768)
+    """Completion tokens of each answer, at most."""
     primary: Literal["guarded", "checks", "rougeL"] = "guarded"
     """The metric of the verdict, fixed before training. ``guarded``: the checks pass, the text does not repeat
     itself and it ended by itself."""

@@ -19,8 +19,9 @@ from langgraph.checkpoint.base import (
 )
 
 from state.database import Database
-from state.errors import CorralError, DamagedCheckpoint
+from state.errors import CorralError
 from state.fenced_savers import FencedSqliteSaver
+from state.snapshots import damaged
 
 T = TypeVar("T")
 PARTS = ("channel_values", "channel_versions", "versions_seen")
@@ -75,7 +76,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
             try:
                 await self.database.demand_writable()
                 return await work
-            except self.database.driver_errors as error:
+            except self.database.failures as error:
                 raise self.database.write_failed(error) from error
             finally:
                 work.close()
@@ -88,7 +89,7 @@ class Checkpoints(BaseCheckpointSaver[Any]):
                 return await work
             except CorralError:
                 raise
-            except self.database.driver_errors as error:
+            except self.database.failures as error:
                 raise self.database.storage_error(error) from error
             except Exception as error:
                 # Whatever the decoders of msgpack and JSON make of bytes that nobody wrote.
@@ -99,15 +100,6 @@ class Checkpoints(BaseCheckpointSaver[Any]):
 
 class SqliteCheckpoints(Checkpoints, FencedSqliteSaver):
     """SQLite's; see ``FencedSqliteSaver``."""
-
-
-def damaged(run_id: str, error: Exception) -> DamagedCheckpoint:
-    """Return the error for a checkpoint that cannot be read back."""
-    why = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-    return DamagedCheckpoint(
-        f"run {run_id}: its last checkpoint cannot be read; 'corral resume {run_id}' goes on from the one before, or "
-        f"from the start, and pays for no answer again: rows and answers are kept elsewhere ({why})"
-    )
 
 
 async def undisturbed(work: Coroutine[Any, Any, T]) -> T:

@@ -12,8 +12,8 @@ from state.dimensions import DIMENSIONS
 from state.errors import BadInput
 from state.records import CheckResult
 from state.request import Judging
-from tools.checks import cap, inferred_checks
-from tools.checks.inferred import TASK_TYPES
+from tools.checks import cap
+from tools.checks.inferred import TASK_TYPES, inferred_checks
 from tools.checks.policy import load_policy, policy_checks
 from tools.checks.style import style_checks
 from tools.shipped import POLICIES

@@ -45,6 +45,8 @@ OTHERS: dict[str, Any] = {
     "models.base": "some/folder",
     "budget.dollars": 1.5,
     "generation.tasks_per_call": 12,
+    "gates.preset": "modern",
+    "gates.off": ["keyword"],
     "judge.accept": 80.0,
     "judge.task_type": "budgeting",
     "judge.weights": {"accuracy": 1, "compliance": 0, "brand_alignment": 0, "clarity": 0, "actionability": 0},
@@ -77,7 +79,7 @@ def read(request: RunRequest, key: str) -> Any:
     value: Any = request
     for part in key.split("."):
         value = getattr(value, part)
-    return value
+    return list(value) if isinstance(value, tuple) else value  # as YAML has it
 
 
 @pytest.mark.parametrize(

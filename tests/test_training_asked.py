@@ -13,8 +13,8 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 
 import nodes.train
-from graph.runs import RunStatus, how_to_answer
 from graph.services import open_services
+from graph.standing import RunStatus, how_to_answer
 from graph.training import training
 from state.checkpoints import open_checkpointer
 from state.errors import TrainingError

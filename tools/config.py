@@ -47,6 +47,24 @@ def load_request(path: Path | None, settings: Sequence[str] = (), *, openai_base
         raise BadInput(f"{where}: {_first_fault(error)}") from error
 
 
+def left_to_the_small_model(request: RunRequest, *parts: str) -> list[str]:
+    """Return a line for each part that nobody named a model for, so that the embedded one takes it.
+
+    Args:
+        request: as it was read; one from the store names every model.
+        *parts: the models that will be asked: ``generator``, ``judge``.
+    """
+    named = request.models.model_fields_set if "models" in request.model_fields_set else set()
+    does = {"generator": "writes the instructions", "judge": "judges the answers"}
+    asked = [part for part in parts if part != "generator" or request.generation.target]
+    return [
+        f"models.{part} is not set, so the embedded model of 135M parameters {does[part]}, and does so poorly; "
+        "name a model, or set base_url: embedded to mean it ('corral init' writes a config)"
+        for part in asked
+        if part not in named
+    ]
+
+
 def _read(path: Path) -> dict[str, Any]:
     path = find_file(path)
     try:
@@ -106,6 +124,7 @@ def _renamed(values: dict[str, Any], model: type[BaseModel], prefix: str = "") -
         if isinstance(value, dict) and (section := _section(model, name))
         else value
         for name, value in with_present_names(model.__name__, values).items()
+        if value is not None or _section(model, name) is None  # a section whose lines are all comments
     }
 
 

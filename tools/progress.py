@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from langgraph.config import get_stream_writer
-
 from state.records import Record
 
 
@@ -31,6 +29,8 @@ def report_progress(step: str, advance: int = 0, *, total: int | None = None, no
         total: items that the step has left, where that is known.
         note: a few words, such as a loss.
     """
+    from langgraph.config import get_stream_writer  # a second; who only looks at runs needs none of it
+
     try:
         write = get_stream_writer()
     except RuntimeError:

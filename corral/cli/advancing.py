@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -11,9 +10,10 @@ import typer
 from corral.cli.ask import ask
 from corral.cli.shared import console, errors
 from corral.cli.signals import ended_at_once
-from corral.cli.tables import print_paths, print_scoreboard
+from corral.cli.tables import print_results
 from corral.cli.watch import watch
-from graph.runs import Runs, how_to_answer
+from graph.runs import Runs
+from graph.standing import how_to_answer
 from state.errors import BadInput, RunBusy
 
 WAITING = 3
@@ -33,7 +33,7 @@ async def advance(runs: Runs, name: str, answer: Any = None, *, take_over: bool 
     status = await runs.status(name)
     if status.standing == "waiting" and sys.stdin.isatty() and console.is_terminal:
         return await answer_run(runs, name, status.step, None)
-    await print_results(runs, name)
+    print_results(console, runs.services, name, await runs.state(name))
     if status.standing == "waiting":
         console.print(f"waiting for a person: {how_to_answer(status)}", style="bold", highlight=False)
         return WAITING
@@ -96,11 +96,3 @@ async def take_over(runs: Runs, name: str, agreed: bool) -> int:
                 f"{said}.\nTake it over? That process will stop, and its calls in flight are lost.", abort=True
             )
     return await advance(runs, name, take_over=True)
-
-
-async def print_results(runs: Runs, name: str) -> None:
-    """Print a run's scoreboard, where it has one, and where its files lie."""
-    state = await runs.state(name)
-    if verdict := state.get("verdict"):
-        print_scoreboard(console, Path(verdict.scoreboard))
-    print_paths(console, state, runs.services.runs_folder / name, runs.services.registry)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from corral.cli.shared import AsJson, console, errors, open_settings, print_json
 from corral.cli.signals import AGAIN, run_orderly
-from corral.cli.tables import print_scoreboard
-from corral.cli.watch import open_view
-from tools.evaluation.accuracy import Accuracy
+
+if TYPE_CHECKING:
+    from tools.evaluation.accuracy import Accuracy
 
 
 def evaluate(
@@ -33,6 +32,8 @@ def evaluate(
 
     When it was killed, the same command goes on where it was.
     """
+    from corral.cli.tables import print_scoreboard
+    from corral.cli.watch import open_view
     from corral.standalone import EVALUATION, open_ledger
     from tools.evaluation.standalone import Evaluated, evaluate_adapter, plan_evaluation
 
@@ -70,14 +71,17 @@ def evaluate(
 
 
 def _print_accuracies(found: Sequence[Accuracy]) -> None:
-    table = Table("accuracy", "of", "base", "adapter", "difference", "95% interval", box=None)
+    from corral.cli.tables import print_table
+
+    rows = []
     for one in found:
         difference, low, high = one.interval.value, one.interval.low, one.interval.high
-        table.add_row(
+        row = (
             f"{one.name}-level, {'loose' if one.loose else 'strict'}",
             str(one.count),
             *(f"{share:.3f}" for share in (one.base, one.adapter)),
             f"{difference:+.3f}",
-            f"\\[{low:+.3f}, {high:+.3f}]",
+            f"[{low:+.3f}, {high:+.3f}]",
         )
-    console.print(table)
+        rows.append(row)
+    print_table(console, ("accuracy", "of", "base", "adapter", "difference", "95% interval"), rows)

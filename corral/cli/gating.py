@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress as Bars
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from corral.cli.shared import console
-from state.request import Gates
-from tools.gates import GateReport, gate_file
-from tools.sources.seeds import load_seed_tasks
+from corral.cli.shared import Yes, console, may_replace
+
+if TYPE_CHECKING:
+    from tools.gates import GateReport
 
 
 class Preset(StrEnum):
@@ -34,11 +31,21 @@ def gate(
     preset: Annotated[Preset, typer.Option(help="The rules on form: Stanford's, or today's.")] = Preset.ALPACA,
     off: Annotated[list[str] | None, typer.Option(metavar="RULE", help="A rule that does not count.")] = None,
     threshold: Annotated[float, typer.Option(min=0.01, max=1, help="ROUGE-L above which a row repeats another.")] = 0.7,
+    yes: Yes = False,
 ) -> None:
     """Put any Alpaca-format file through the gates: content, diversity, safety, coherence.
 
-    Rows are streamed. Every row ends in one of the three files, or in report.json as unreadable, with its number.
+    It asks before it overwrites what an earlier one wrote. Rows are streamed. Every row ends in one of the three files,
+    or in report.json as unreadable, with its number.
     """
+    from rich.progress import Progress as Bars
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from state.request import Gates
+    from tools.gates import gate_file
+    from tools.sources.seeds import load_seed_tasks
+
+    may_replace(out / "report.json", yes)
     kept = [task.instruction for task in load_seed_tasks(seeds)]
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
     with Bars(*columns, console=console, transient=True) as bars:
@@ -50,14 +57,12 @@ def gate(
 
 def _print_gated(gated: GateReport, out: Path) -> None:
     """Print the sum, each gate's pass rate, the reasons and the rows that could not be read."""
-    table = Table("gate", "met", "passed", "share", box=None)
-    for name, rate in gated.gates.items():
-        table.add_row(name, f"{rate.met:,}", f"{rate.passed:,}", f"{rate.rate:.3f}")
-    console.print(table)
-    reasons = Table("why not accepted", "rows", box=None)
-    for reason, count in sorted(gated.reasons.items(), key=lambda item: -item[1]):
-        reasons.add_row(reason, f"{count:,}")
-    console.print(reasons)
+    from corral.cli.tables import print_table
+
+    rates = [(name, f"{one.met:,}", f"{one.passed:,}", f"{one.rate:.3f}") for name, one in gated.gates.items()]
+    print_table(console, ("gate", "met", "passed", "share"), rates)
+    reasons = sorted(gated.reasons.items(), key=lambda item: -item[1])
+    print_table(console, ("why not accepted", "rows"), [(reason, f"{count:,}") for reason, count in reasons])
     for row in gated.unreadable_rows[:10]:
         console.print(f"row {row.row}: {row.fault}", highlight=False, markup=False)
     console.print(

@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.table import Table
 
-from corral.cli.shared import AsJson, JudgeConfig, console, errors, open_settings, print_json, read_request
+from corral.cli.shared import (
+    AsJson,
+    JudgeConfig,
+    console,
+    errors,
+    note_small_model,
+    open_settings,
+    print_json,
+    read_request,
+)
 from corral.cli.signals import AGAIN, run_orderly
 
 if TYPE_CHECKING:
@@ -30,6 +38,8 @@ def judge(
     from tools.sources.items import read_items
 
     request, items, settings = read_request(config), read_items(file), open_settings()
+
+    note_small_model(request, "judge")
 
     async def work() -> QualityReport:
         opened = await open_judge(request.models.judge, request.judge, settings, seed=request.seed)
@@ -57,6 +67,8 @@ def compare(
     from tools.sources.items import read_items
 
     request, items_a, items_b, settings = read_request(config), read_items(a), read_items(b), open_settings()
+
+    note_small_model(request, "judge")
 
     async def work() -> ABComparison:
         opened = await open_judge(request.models.judge, request.judge, settings, seed=request.seed)
@@ -86,6 +98,8 @@ def calibrate(
     meanings = None if mapping is None else read_mapping(mapping)
     request, rows, settings = read_request(config), read_labels(labels, meanings), open_settings()
 
+    note_small_model(request, "judge")
+
     async def work() -> Calibration:
         opened = await open_judge(request.models.judge, request.judge, settings, seed=request.seed)
         return await measure(opened, rows, seed=request.seed)
@@ -99,13 +113,15 @@ def calibrate(
 
 
 def _print_judged(judged: QualityReport) -> None:
-    table = Table("row", "overall", "stars", "confidence", "outcome", "why", box=None)
+    from corral.cli.tables import print_table
+
+    rows = []
     for row in judged.rows:
         found = row.judgement
-        why = "; ".join(found.reasons).replace("[", "\\[")[:100]
+        why = "; ".join(found.reasons)
         figures = (f"{found.overall:.0f}", str(found.stars), f"{found.confidence:.2f}", found.outcome.value)
-        table.add_row(str(row.row), *figures, why)
-    console.print(table)
+        rows.append((str(row.row), *figures, why))
+    print_table(console, ("row", "overall", "stars", "confidence", "outcome", "why"), rows, words=("why",))
     console.print(
         f"{len(judged.rows)} rows = {judged.accepted} accepted + {judged.waiting} for a person + {judged.rejected} "
         f"rejected + {judged.failed} failed; judged by {judged.judge}",
@@ -114,15 +130,18 @@ def _print_judged(judged: QualityReport) -> None:
 
 
 def _print_comparison(found: ABComparison) -> None:
-    table = Table("pairs", "A wins", "B wins", "ties", "flips", "failed", "unmatched", "mean A", "mean B", box=None)
+    from corral.cli.tables import print_table
+
+    headers = ("pairs", "A wins", "B wins", "ties", "flips", "failed", "unmatched", "mean A", "mean B")
     counts = (found.pairs, found.wins_a, found.wins_b, found.ties, found.flips, found.failed, found.unmatched)
-    table.add_row(*map(str, counts), f"{found.overall_a:.1f}", f"{found.overall_b:.1f}")
-    console.print(table)
+    print_table(console, headers, [(*map(str, counts), f"{found.overall_a:.1f}", f"{found.overall_b:.1f}")])
     console.print(f"{found.summary} Judged by {found.judge}.", highlight=False, markup=False)
 
 
 def _print_calibration(found: Calibration, path: Path) -> None:
-    table = Table("figure", "value", "95% interval", box=None)
+    from corral.cli.tables import print_table
+
+    rows = []
     estimates = {
         "agreement": found.agreement,
         "Cohen's kappa": found.kappa,
@@ -132,11 +151,11 @@ def _print_calibration(found: Calibration, path: Path) -> None:
     }
     for name, figure in estimates.items():
         if figure is not None:
-            table.add_row(name, f"{figure.value:.3f}", f"\\[{figure.low:.3f}, {figure.high:.3f}]")
+            rows.append((name, f"{figure.value:.3f}", f"[{figure.low:.3f}, {figure.high:.3f}]"))
     for name, share in (("prefers longer", found.prefers_longer), ("people prefer longer", found.people_prefer_longer)):
         if share is not None:
-            table.add_row(name, f"{share:.3f}", "")
-    console.print(table)
+            rows.append((name, f"{share:.3f}", ""))
+    print_table(console, ("figure", "value", "95% interval"), rows)
     for part in found.curve:
         console.print(f"confidence {part.confidence:.2f}: right {part.accuracy:.2f} of {part.rows}", highlight=False)
     console.print(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+from corral.cli import formats
 from corral.cli.backup import backup
 from corral.cli.doctor import doctor
 from corral.cli.evaluating import evaluate
 from corral.cli.gating import gate
+from corral.cli.init import init
 from corral.cli.judging import calibrate, compare, judge
 from corral.cli.people import approve, review
 from corral.cli.results import export, rollback, write_page
-from corral.cli.runs import list_runs, resume, run, show
+from corral.cli.runs import delete, list_runs, resume, run, show
+from corral.cli.settings import list_settings
 from corral.cli.shared import errors
 from corral.cli.signals import ended_at_once
 from state.errors import CorralError
@@ -27,36 +31,71 @@ Each run keeps a log, log.jsonl in its folder. To see it on standard error too, 
 
 app = typer.Typer(
     help=HELP,
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 
 RUNS, FILES, MACHINE = "A run and what it makes", "Files, without a run", "This machine"
-app.command(rich_help_panel=RUNS)(run)
+app.command(rich_help_panel=RUNS, epilog=formats.CONFIG)(run)
 app.command(rich_help_panel=RUNS)(resume)
 app.command("runs", rich_help_panel=RUNS)(list_runs)
 app.command(rich_help_panel=RUNS)(show)
-app.command(rich_help_panel=RUNS)(review)
+app.command(rich_help_panel=RUNS, epilog=formats.DECISIONS)(review)
 app.command(rich_help_panel=RUNS)(approve)
-app.command(rich_help_panel=RUNS)(export)
+app.command(rich_help_panel=RUNS, epilog=formats.EXPORTED)(export)
 app.command("report", rich_help_panel=RUNS)(write_page)
 app.command(rich_help_panel=RUNS)(rollback)
-app.command(rich_help_panel=FILES)(gate)
-app.command(rich_help_panel=FILES)(judge)
-app.command(rich_help_panel=FILES)(compare)
-app.command(rich_help_panel=FILES)(calibrate)
-app.command(rich_help_panel=FILES)(evaluate)
+app.command(rich_help_panel=RUNS)(delete)
+app.command(rich_help_panel=FILES, epilog=formats.ALPACA)(gate)
+app.command(rich_help_panel=FILES, epilog=formats.OUTPUTS)(judge)
+app.command(rich_help_panel=FILES, epilog=formats.OUTPUTS)(compare)
+app.command(rich_help_panel=FILES, epilog=formats.LABELS)(calibrate)
+app.command(rich_help_panel=FILES, epilog=formats.PROMPTS)(evaluate)
+app.command(rich_help_panel=MACHINE)(init)
+app.command("settings", rich_help_panel=MACHINE)(list_settings)
 app.command(rich_help_panel=MACHINE)(doctor)
 app.command(rich_help_panel=MACHINE)(backup)
 
 
+NAMES = {info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands}
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"corral {version('corral')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and exit.")
+    ] = False,
+) -> None: ...
+
+
 def main() -> None:
-    """Run the command line; an error of ours is one line and its exit code."""
+    """Run the command line; an error of ours, or one of the arguments, is one line and its exit code."""
     try:
         with ended_at_once():
-            app(standalone_mode=True)
+            code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except CorralError as error:
-        errors.print(f"corral: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
+    except typer.TyperException as error:
+        command = next((word for word in sys.argv[1:2] if word in NAMES), "")
+        _end(
+            f"{' '.join(error.format_message().split())} (see '{f'corral {command}'.strip()} --help')", error.exit_code
+        )
+    except typer.Abort:
+        _end("stopped; nothing was changed", 130)
+    except KeyboardInterrupt:
+        _end("stopped; 'corral resume RUN' goes on", 130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(line: str, code: int) -> None:
+    errors.print(f"corral: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(code)

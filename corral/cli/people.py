@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from corral.cli.advancing import answer_run
-from corral.cli.shared import RunName, console, with_runs
+from corral.cli.shared import RunName, console, with_run
 from state.errors import BadInput
+
+if TYPE_CHECKING:
+    from graph.runs import Runs
 
 All = Annotated[Literal["approve", "reject"] | None, typer.Option("--all", help="Decide all items of all pages alike.")]
 Answers = Annotated[
@@ -27,7 +29,7 @@ Dollars = Annotated[
 def review(name: RunName, all_: All = None, answers: Answers = None) -> None:
     """Decide the borderline items that a run waits with: approve, edit or reject, each with a comment."""
     given = _read_answers(answers) if answers else None
-    with_runs(lambda runs: answer_run(runs, name, "review", all_ or given, repeat=all_ is not None))
+    _answer(name, "review", all_ or given, repeat=all_ is not None)
 
 
 def approve(name: RunName, reject: Reject = False, comment: Comment = "", budget: Dollars = None) -> None:
@@ -40,7 +42,16 @@ def approve(name: RunName, reject: Reject = False, comment: Comment = "", budget
     if budget is not None:
         decision = {"type": "edit", "edited_action": {"name": "raise_budget", "args": {"dollars": budget}}}
     asked = not reject and not comment and budget is None and console.is_terminal
-    with_runs(lambda runs: answer_run(runs, name, "approve", None if asked else {"decisions": [decision]}))
+    _answer(name, "approve", None if asked else {"decisions": [decision]})
+
+
+def _answer(name: str, command: str, given: Any, *, repeat: bool = False) -> None:
+    async def answer(runs: Runs, name: str) -> int:
+        from corral.cli.advancing import answer_run
+
+        return await answer_run(runs, name, command, given, repeat)
+
+    with_run(name, answer)
 
 
 def _read_answers(path: Path) -> dict[str, Any]:

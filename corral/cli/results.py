@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, assert_never
+from typing import TYPE_CHECKING, Annotated, Literal, assert_never
 
 import typer
 
-from corral.cli.shared import RunName, console, open_settings, with_runs
-from graph.reporting import write_report
-from graph.runs import Runs, RunStatus
+from corral.cli.shared import RunName, Yes, console, look_at, may_replace, open_settings
 from state.errors import BadInput
-from tools.dataset.files import ALPACA, DPO, SFT
-from tools.registry import point
+
+if TYPE_CHECKING:
+    from graph.services import Services
+    from graph.standing import RunStatus
 
 Format = Annotated[Literal["alpaca", "sft", "dpo"], typer.Option("--format", help="Which file.")]
 Out = Annotated[Path | None, typer.Option(help="Where to write it; without it, to standard output.")]
@@ -25,14 +25,22 @@ Version = Annotated[str, typer.Argument(help="A version in the registry.")]
 Registry = Annotated[Path | None, typer.Option(help="The registry, where the run named one of its own.")]
 
 
-def export(name: RunName, format_: Format, out: Out = None) -> None:
-    """Write a run's dataset: Alpaca JSON, SFT JSONL or DPO JSONL."""
+def export(name: RunName, format_: Format, out: Out = None, yes: Yes = False) -> None:
+    """Write a run's dataset: Alpaca JSON, SFT JSONL or DPO JSONL.
 
-    async def write(runs: Runs) -> int:
-        status, state = await runs.status(name), await runs.state(name)
+    It asks before it overwrites a file.
+    """
+
+    async def write(services: Services, name: str) -> int:
+        from graph.standing import state_of, status_of
+        from tools.dataset.files import ALPACA, DPO, SFT
+
+        status, state = await status_of(services, name), await state_of(services, name)
         dataset = state.get("dataset")
         if dataset is None:
             raise BadInput(f"run {name} has no dataset yet; it is {status.standing} at {status.step or 'its start'}")
+        if out is not None:
+            may_replace(out, yes)
         try:
             data = (Path(dataset.folder) / {"alpaca": ALPACA, "sft": SFT, "dpo": DPO}[format_]).read_bytes()
             if out is not None:
@@ -42,33 +50,41 @@ def export(name: RunName, format_: Format, out: Out = None) -> None:
         if out is None:
             sys.stdout.buffer.write(data)
         else:
-            console.print(f"{out}: {len(data):,} bytes", highlight=False)
+            console.print(f"{out}: {len(data):,} bytes", highlight=False, soft_wrap=True)
         return 0
 
-    with_runs(write)
+    look_at(name, write)
 
 
-def write_page(name: RunName, out: Page = None) -> None:
+def write_page(name: RunName, out: Page = None, yes: Yes = False) -> None:
     """Write a run's report: one HTML file with scoreboard, curves, funnel, costs, examples and lineage.
 
     A run that was evaluated has one already. A run that stopped earlier gets one of what there is.
     """
 
-    async def write(runs: Runs) -> int:
-        status = await runs.status(name)
-        state = await runs.state(name)
-        path = await write_report(runs.services, name, state, out=out, standing=standing_in_words(status))
+    async def write(services: Services, name: str) -> int:
+        from graph.reporting import write_report
+        from graph.standing import state_of, status_of
+
+        if out is not None:
+            may_replace(out, yes)
+        status, state = await status_of(services, name), await state_of(services, name)
+        path = await write_report(services, name, state, out=out, standing=standing_in_words(status))
         console.print(path, highlight=False, markup=False, soft_wrap=True)
         return 0
 
-    with_runs(write)
+    look_at(name, write)
 
 
 def rollback(version: Version, registry: Registry = None) -> None:
-    """Point the registry's current adapter at another version."""
+    """Point the registry's current adapter at another version, and say what changed."""
+    from tools.registry import current, point
+
     registry = registry or open_settings().home / "registry"
+    before = current(registry)
     point(registry, version)
-    console.print(f"{registry / 'current'} -> {version}", highlight=False)
+    changed = f"was {before or 'none'}" if before != version else "as before: nothing changed"
+    console.print(f"{registry / 'current'} -> {version} ({changed})", highlight=False, markup=False, soft_wrap=True)
 
 
 def standing_in_words(status: RunStatus) -> str:

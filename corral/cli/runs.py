@@ -1,20 +1,31 @@
-"""Commands over runs: run, resume, runs, show."""
+"""Commands over runs: run, resume, runs, show, delete."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corral.cli.advancing import advance, print_results, take_over
-from corral.cli.shared import AsJson, RunName, console, print_json, read_request, with_runs
-from corral.cli.tables import print_accounts, print_estimate, print_runs
-from graph.accounts import account, expected_cost
-from graph.inputs import request_to_show
-from graph.runs import Runs
+from corral.cli.shared import (
+    AsJson,
+    RunName,
+    confirm,
+    console,
+    look,
+    look_at,
+    note_small_model,
+    print_json,
+    read_request,
+    with_run,
+    with_runs,
+)
 from state.extras import install_command, missing_modules
+
+if TYPE_CHECKING:
+    from graph.runs import Runs
+    from graph.services import Services
 
 RESULTS = ("dataset", "training_decision", "adapter", "verdict", "approval", "deployed", "warnings")
 """What ``corral show --json`` has of a run's state."""
@@ -33,10 +44,28 @@ TakeOver = Annotated[
     bool,
     typer.Option("--take-over", help="Take the run from a process that still works on it, or hangs; that one stops."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Take it over without being asked.")]
+Agreed = Annotated[bool, typer.Option("--yes", help="Take it over without being asked.")]
 
 
-def run(config: Config = None, set_: Set = None, unattended: Unattended = False, run_id: RunId = None) -> None:
+Preview = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="ROWS",
+        help="Take a few rows through all steps before training, and show them with their cost. The run itself finds "
+        "their answers in the ledger.",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
+
+
+def run(
+    config: Config = None,
+    set_: Set = None,
+    unattended: Unattended = False,
+    run_id: RunId = None,
+    preview: Preview = None,
+) -> None:
     """Start a run and work on it until it is done or waits for a person.
 
     Everything that it makes lies in a folder of its own. A run that was killed goes on with 'corral resume'.
@@ -44,49 +73,89 @@ def run(config: Config = None, set_: Set = None, unattended: Unattended = False,
     request = read_request(config, [*(set_ or []), *(["unattended=true"] if unattended else [])])
 
     async def start(runs: Runs) -> int:
-        name = await runs.create(request, run_id)
-        console.print(f"run {name}", highlight=False)
+        from corral.cli.advancing import advance
+        from corral.cli.preview import show_preview
+        from corral.cli.tables import print_estimate
+        from graph.accounts import expected_cost
+        from graph.inputs import request_to_show
+        from graph.preview import previewed
+
+        name = await runs.create(request if preview is None else previewed(request, preview), run_id)
+        note_small_model(request, "generator", "judge")
+        console.print(f"run {name}", highlight=False, markup=False, soft_wrap=True)
         if missing_modules("train"):
             note = f"note: it stops before its training, and can be resumed after {install_command('train')}"
             console.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
         print_estimate(console, await asyncio.to_thread(expected_cost, await request_to_show(runs.services, name)))
-        return await advance(runs, name)
+        return await (advance(runs, name) if preview is None else show_preview(runs, name, request))
 
     with_runs(start)
 
 
-def resume(name: RunName, take_over_: TakeOver = False, yes: Yes = False) -> None:
+def resume(name: RunName, take_over_: TakeOver = False, yes: Agreed = False) -> None:
     """Go on with a run that was killed or failed. What was answered before is not asked again."""
-    with_runs(lambda runs: take_over(runs, name, yes) if take_over_ else advance(runs, name))
+
+    async def go_on(runs: Runs, name: str) -> int:
+        from corral.cli.advancing import advance, take_over
+
+        return await (take_over(runs, name, yes) if take_over_ else advance(runs, name))
+
+    with_run(name, go_on)
 
 
 def list_runs(as_json: AsJson = False) -> None:
     """List all runs, newest first, and where they stand."""
 
-    async def show_all(runs: Runs) -> int:
-        statuses = await runs.statuses()
+    async def show_all(services: Services) -> int:
+        from corral.cli.tables import print_runs
+        from graph.standing import statuses_of
+
+        statuses = await statuses_of(services)
         if as_json:
             print_json([status.model_dump(mode="json") for status in statuses])
         else:
             print_runs(console, statuses)
         return 0
 
-    with_runs(show_all)
+    look(show_all)
 
 
 def show(name: RunName, as_json: AsJson = False) -> None:
     """Show where a run stands, the sum of its rows and calls, and its scoreboard."""
 
-    async def show_one(runs: Runs) -> int:
-        status, state = await runs.status(name), await runs.state(name)
-        accounts = await account(runs.services, name)
+    async def show_one(services: Services, name: str) -> int:
+        from corral.cli.tables import print_accounts, print_results, print_runs
+        from graph.accounts import account
+        from graph.standing import state_of, status_of
+
+        status, state = await status_of(services, name), await state_of(services, name)
+        accounts = await account(services, name)
         if as_json:
             kept = {key: state.get(key) for key in RESULTS}
             print_json({"status": status, "accounts": accounts, **kept})
             return 0
         print_runs(console, [status])
         print_accounts(console, accounts)
-        await print_results(runs, name)
+        print_results(console, services, name, state)
         return 0
 
-    with_runs(show_one)
+    look_at(name, show_one)
+
+
+def delete(name: RunName, yes: Yes = False) -> None:
+    """Delete a run: its rows, its checkpoints, and its folder with datasets, adapters, report and log.
+
+    Its answers stay in the ledger, where other runs find them, and what it deployed stays in the registry, as a copy.
+    """
+
+    async def remove(services: Services, name: str) -> int:
+        from graph.deletion import delete_run, what_goes
+
+        going = await what_goes(services, name)
+        if not yes:
+            confirm(f"{going}. Delete run {name}?", f"{going}; --yes deletes run {name}")
+        stays = await delete_run(services, name)
+        console.print(f"run {name} is deleted; {stays}", highlight=False, markup=False, soft_wrap=True)
+        return 0
+
+    look_at(name, remove)

@@ -1,28 +1,40 @@
-"""What several commands share: consoles, arguments, and the way to settings and runs."""
+"""What several commands share: consoles, arguments, and the way to settings and runs.
+
+A command's module is imported for its ``--help`` too, so what a command needs beyond its arguments is imported where it
+is used: the rest of Corral takes three seconds of CPU, and a second of them is LangGraph, which is only loaded to work
+on a run, not to look at one.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from corral.cli.signals import run_orderly
-from graph.runs import Runs, open_runs
-from state.request import RunRequest
-from tools.config import load_request
-from tools.logs import configure_logs
-from tools.settings import Settings, load_settings
+from state.errors import BadInput
 
-console = Console(width=None if sys.stdout.isatty() else 140)
+if TYPE_CHECKING:
+    from graph.runs import Runs
+    from graph.services import Services
+    from state.request import RunRequest
+    from tools.settings import Settings
+
+# Elsewhere than on a terminal, as wide as COLUMNS says.
+console = Console(width=None if sys.stdout.isatty() else shutil.get_terminal_size((140, 24)).columns)
 errors = Console(stderr=True)
 
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as 'corral runs' lists it.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run's name, as 'corral runs' lists it; 'latest' for the newest.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite a file that exists, without asking.")]
 JudgeConfig = Annotated[
     Path | None, typer.Option(help="A config; its models.judge and judge sections say who judges, and how.")
 ]
@@ -34,6 +46,9 @@ def open_settings() -> Settings:
     Raises:
         BadInput: a variable is unknown, or its value does not fit.
     """
+    from tools.logs import configure_logs
+    from tools.settings import load_settings
+
     settings = load_settings()
     configure_logs(settings)
     return settings
@@ -45,21 +60,92 @@ def read_request(config: Path | None, given: list[str] | None = None) -> RunRequ
     Raises:
         BadInput: the file, a key or a value is wrong.
     """
+    from tools.config import load_request
+
     return load_request(config, given or [], openai_base_url=open_settings().openai_base_url)
+
+
+def note_small_model(request: RunRequest, *parts: str) -> None:
+    """Say of each part whether the embedded model takes it because nobody named another."""
+    from tools.config import left_to_the_small_model
+
+    for line in left_to_the_small_model(request, *parts):
+        errors.print(f"note: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def with_runs(work: Callable[[Runs], Coroutine[Any, Any, int]]) -> None:
     """Open the runs, do the work, and exit with the code that it returns."""
+    from graph.runs import open_runs
 
     async def opened() -> int:
         async with open_runs(open_settings()) as runs:
             return await work(runs)
 
-    code = run_orderly(opened())
-    if code:
-        raise typer.Exit(code)
+    _exit(run_orderly(opened()))
+
+
+def with_run(name: str, work: Callable[[Runs, str], Coroutine[Any, Any, int]]) -> None:
+    """Do the same on the run that a person means by ``name``."""
+    from graph.standing import named_run
+
+    async def named(runs: Runs) -> int:
+        return await work(runs, await named_run(runs.services, name))
+
+    with_runs(named)
+
+
+def look(work: Callable[[Services], Coroutine[Any, Any, int]]) -> None:
+    """Open what is needed to look at runs, but not to work on one; do the work, and exit with the code it returns."""
+    from graph.services import open_services
+
+    async def opened() -> int:
+        async with open_services(open_settings()) as services:
+            return await work(services)
+
+    _exit(run_orderly(opened()))
+
+
+def look_at(name: str, work: Callable[[Services, str], Coroutine[Any, Any, int]]) -> None:
+    """Do the same with the run that a person means by ``name``."""
+    from graph.standing import named_run
+
+    async def named(services: Services) -> int:
+        return await work(services, await named_run(services, name))
+
+    look(named)
+
+
+def may_replace(path: Path, yes: bool) -> None:
+    """Ask before a file is overwritten.
+
+    Args:
+        path: where a command will write; nothing is asked if there is nothing yet.
+        yes: whether the person has agreed already.
+
+    Raises:
+        BadInput: it is a folder, or the person says no, or there is no terminal to ask on.
+    """
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder; name a file")
+    if path.exists() and not yes:
+        confirm(f"{path} exists; overwrite it?", f"{path} exists already; --yes overwrites it")
+
+
+def confirm(question: str, refusal: str) -> None:
+    """Ask a person on the terminal to agree.
+
+    Raises:
+        BadInput: the person says no, or there is no terminal to ask on; the message is ``refusal``.
+    """
+    if not sys.stdin.isatty() or not typer.confirm(question, err=True):
+        raise BadInput(refusal)
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON; records become objects."""
     print(json.dumps(value, default=lambda record: record.model_dump(mode="json"), indent=1))
+
+
+def _exit(code: int) -> None:
+    if code:
+        raise typer.Exit(code)

@@ -18,8 +18,6 @@ from typing import Any, TypeVar
 
 import typer
 
-from tools.endpoint.loop import with_last_answers
-
 T = TypeVar("T")
 Handler = Callable[[int, FrameType | None], Any]
 RESUME = "'corral resume RUN' goes on"
@@ -37,6 +35,8 @@ def run_orderly(work: Coroutine[Any, Any, T], goes_on: str = RESUME) -> T:
     Raises:
         typer.Exit: a signal ended it: code 130 after SIGINT, 143 after SIGTERM.
     """
+    from tools.endpoint.loop import with_last_answers  # only for those who work: it imports the endpoint
+
     received: list[int] = []
     task: asyncio.Task[T] | None = None
 

@@ -1,48 +1,96 @@
-"""What ``corral show`` and the end of a run print."""
+"""What ``corral show`` and the end of a run print, and the tables of all commands."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
-from graph.accounts import Accounts
-from graph.reporting import REPORT
-from graph.runs import RunStatus
-from state.pipeline import PipelineState
-from tools.evaluation.scoreboard import Scoreboard
-from tools.evaluation.winning import in_words
-from tools.generation.costing import CostEstimate, StageComparison
-from tools.statistics.bootstrap import Estimate
+from tools.report import REPORT
 
+if TYPE_CHECKING:  # a tenth of a second each, and a list of runs needs none
+    from graph.accounts import Accounts
+    from graph.services import Services
+    from graph.standing import RunStatus
+    from state.pipeline import PipelineState
+    from tools.evaluation.scoreboard import Scoreboard
+    from tools.generation.costing import CostEstimate, StageComparison
+    from tools.statistics.bootstrap import Estimate
+
+GAP = 2
+"""Columns of the terminal between two columns of a table."""
 OUTCOMES = ("accepted", "rejected", "waiting", "pending", "failed")
+
+
+def print_table(
+    console: Console,
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    words: Collection[str] = (),
+    title: str = "",
+) -> None:
+    """Print a table; one that is wider than the console is printed as lines, so that nothing is cut off.
+
+    Args:
+        console: where to.
+        headers: the names of the columns.
+        rows: plain text, a cell for each column.
+        words: the columns of running text, which may be wrapped; names and figures stay whole.
+        title: stands above it.
+    """
+    if title:
+        console.print(Text(title, style="italic"))
+    columns = zip(headers, *rows, strict=True)
+    least = [max(_least(cell, wraps=column[0] in words) for cell in column) for column in columns]
+    if sum(least) + GAP * (len(headers) - 1) > console.width:
+        for first, *others in rows:
+            console.print(Text(first, style="bold", overflow="fold"))
+            for header, cell in zip(headers[1:], others, strict=True):
+                if cell:
+                    console.print(Text(f"  {header}: {cell}", overflow="fold"))
+        return
+    table = Table(
+        *(Column(Text(h), no_wrap=h not in words, overflow="fold") for h in headers), box=None, pad_edge=False
+    )
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _least(cell: str, *, wraps: bool) -> int:
+    """Return the columns of the terminal that a cell needs at least."""
+    return max(map(cell_len, cell.split()), default=0) if wraps else cell_len(cell)
 
 
 def print_runs(console: Console, statuses: list[RunStatus]) -> None:
     """Print a table of runs."""
-    table = Table("run", "made", "stands", "step", "detail", box=None)
-    for status in statuses:
-        row = (status.run_id, status.created_at, status.standing, status.step, status.detail.split("\n")[0][:80])
-        table.add_row(*map(_plain, row))
-    console.print(table if statuses else "there are no runs yet; 'corral run' starts one")
+    if not statuses:
+        console.print("there are no runs yet; 'corral run' starts one")
+        return
+    rows = [(s.run_id, s.created_at, s.standing, s.step, " ".join(s.detail.split())) for s in statuses]
+    print_table(console, ("run", "made", "stands", "step", "detail"), rows, words=("detail",))
 
 
 def print_accounts(console: Console, accounts: Accounts) -> None:
     """Print the sum of rows and calls."""
-    table = Table(
-        "rows", "all", *OUTCOMES, "why not", box=None, title="Every row is accounted for", title_justify="left"
-    )
-    for row in accounts.rows:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in row.reasons.items())
-        table.add_row(row.kind, str(row.total), *(str(getattr(row, name)) for name in OUTCOMES), _plain(reasons))
-    console.print(table)
-    calls = Table("calls", "answered", "failed", "from the ledger", "tokens in", "tokens out", "dollars", box=None)
+    rows = [
+        (row.kind, str(row.total), *(str(getattr(row, name)) for name in OUTCOMES), _reasons(row.reasons))
+        for row in accounts.rows
+    ]
+    title = "Every row is accounted for"
+    print_table(console, ("rows", "all", *OUTCOMES, "why not"), rows, words=("rows", "why not"), title=title)
+    calls = []
     for used in accounts.calls:
         figures = (used.answered, used.failed, used.from_ledger, used.prompt_tokens, used.completion_tokens)
-        calls.add_row(used.purpose, *(f"{figure:,}" for figure in figures), f"{used.cost:.4f}")
-    console.print(calls)
+        calls.append((used.purpose, *(f"{figure:,}" for figure in figures), f"{used.cost:.4f}"))
+    headers = ("calls", "answered", "failed", "from the ledger", "tokens in", "tokens out", "dollars")
+    print_table(console, headers, calls)
     if accounts.costs:
         print_costs(console, accounts.costs)
     if accounts.costs_note:
@@ -60,10 +108,10 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
 
 def print_costs(console: Console, costs: Sequence[StageComparison]) -> None:
     """Print the estimate of each stage, with the actual figures beside it."""
-    table = Table("stage", "calls expected", "made", "tokens expected", "used", "$ expected", "paid", box=None)
+    rows = []
     for cost in costs:
         expected, actual = cost.estimated, cost.actual
-        table.add_row(
+        row = (
             cost.stage,
             f"{expected.calls:,}",
             f"{actual.calls:,}",
@@ -72,7 +120,13 @@ def print_costs(console: Console, costs: Sequence[StageComparison]) -> None:
             f"{expected.dollars:.4f}",
             f"{actual.dollars:.4f}",
         )
-    console.print(table)
+        rows.append(row)
+    headers = ("stage", "calls expected", "made", "tokens expected", "used", "$ expected", "paid")
+    print_table(console, headers, rows)
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in counts.items())
 
 
 def print_estimate(console: Console, expected: CostEstimate) -> None:
@@ -88,22 +142,28 @@ def print_estimate(console: Console, expected: CostEstimate) -> None:
 
 def print_scoreboard(console: Console, path: Path) -> None:
     """Print base against adapter, with intervals, and the verdict in words."""
+    from tools.evaluation.scoreboard import Scoreboard
+
     board = Scoreboard.model_validate_json(path.read_text(encoding="utf-8"))
     console.print(f"Base against adapter on {board.prompts} held-out prompts", style="bold", highlight=False)
-    table = Table("metric", "prompts", "base", "adapter", "difference", "95% interval", "p (Holm)", box=None)
+    rows = []
     for one in board.comparisons:
         name = f"{one.metric} (decides)" if one.metric == board.primary else one.metric
         name = f"{name} (lower is better)" if one.better == "lower" else name
-        table.add_row(name, str(one.prompts), *_against(one.base, one.adapter, one.interval), f"{one.p_corrected:.3f}")
+        rows.append((name, str(one.prompts), *_against(one.base, one.adapter, one.interval), f"{one.p_corrected:.3f}"))
     for part in board.by_category:
-        table.add_row(f"guarded, {part.name}", str(part.count), *_against(part.base, part.adapter, part.interval), "")
-    console.print(table)
+        name = f"guarded, {part.name}"
+        rows.append((name, str(part.count), *_against(part.base, part.adapter, part.interval), ""))
+    headers = ("metric", "prompts", "base", "adapter", "difference", "95% interval", "p (Holm)")
+    print_table(console, headers, rows, words=("metric",))
     for line in board_lines(board):
         console.print(line, highlight=False, markup=False)
 
 
 def board_lines(board: Scoreboard) -> list[str]:
     """Return what a scoreboard says in sentences, the verdict last."""
+    from tools.evaluation.winning import in_words
+
     lines = [board.perplexity.note] if board.perplexity else []
     lines += [in_words(board.win_rate)] if board.win_rate else []
     if board.length_ratio is not None:
@@ -112,8 +172,15 @@ def board_lines(board: Scoreboard) -> list[str]:
 
 
 def _against(base: float, adapter: float, interval: Estimate | None) -> tuple[str, str, str, str]:
-    spread = _plain(f"[{interval.low:+.3f}, {interval.high:+.3f}]") if interval else ""
+    spread = f"[{interval.low:+.3f}, {interval.high:+.3f}]" if interval else ""
     return f"{base:.3f}", f"{adapter:.3f}", f"{adapter - base:+.3f}", spread
+
+
+def print_results(console: Console, services: Services, name: str, state: PipelineState) -> None:
+    """Print a run's scoreboard, where it has one, and where its files lie."""
+    if verdict := state.get("verdict"):
+        print_scoreboard(console, Path(verdict.scoreboard))
+    print_paths(console, state, services.runs_folder / name, services.registry)
 
 
 def print_paths(console: Console, state: PipelineState, run_folder: Path, registry: Path) -> None:
@@ -140,7 +207,3 @@ def print_paths(console: Console, state: PipelineState, run_folder: Path, regist
         console.print(f"{said} by {approval.reviewer}", highlight=False, markup=False)
     for warning in state.get("warnings", []):
         console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")

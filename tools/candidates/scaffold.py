@@ -7,8 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from state.records import Check, Sample
 from tools.candidates.repair import repair
 from tools.checks import demand
@@ -63,5 +61,7 @@ def _for_example(check: Check, sentence: str) -> Check:
 
 @lru_cache(maxsize=1)
 def _stock() -> list[dict[str, Any]]:
+    import yaml
+
     loaded: list[dict[str, Any]] = yaml.safe_load(EXAMPLES.read_text(encoding="utf-8"))
     return loaded

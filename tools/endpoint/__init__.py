@@ -4,22 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from state.errors import BadInput
 from state.request import EMBEDDED, WEIGHTS, Endpoint
-from tools.endpoint import chat_model, embedded, http_transport, weights
 from tools.endpoint.chat import Capabilities
-from tools.endpoint.client import LedgeredEndpoint
-from tools.endpoint.kind import Kind, ProbeResult
+from tools.endpoint.kind import LANGCHAIN, Kind, ProbeResult
 from tools.endpoint.ledger import CallLedger
 from tools.settings import Settings
 
-__all__ = ["LedgeredEndpoint", "ProbeResult", "capabilities", "open_endpoint", "probe", "weights_here"]
+if TYPE_CHECKING:
+    from tools.endpoint.client import LedgeredEndpoint
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
-    {EMBEDDED: embedded.KIND, WEIGHTS: weights.KIND, chat_model.LANGCHAIN: chat_model.KIND}
+__all__ = ["ProbeResult", "capabilities", "open_endpoint", "probe", "weights_here"]
+
+
+# Each transport is imported for those who use it: with all of them, looking at a run takes a third of a second more.
+def _server() -> Kind:
+    from tools.endpoint import http_transport
+
+    return http_transport.KIND
+
+
+def _embedded() -> Kind:
+    from tools.endpoint import embedded
+
+    return embedded.KIND
+
+
+def _weights() -> Kind:
+    from tools.endpoint import weights
+
+    return weights.KIND
+
+
+def _langchain() -> Kind:
+    from tools.endpoint import chat_model
+
+    return chat_model.KIND
+
+
+KINDS: Mapping[str, Callable[[], Kind]] = MappingProxyType(
+    {EMBEDDED: _embedded, WEIGHTS: _weights, LANGCHAIN: _langchain}
 )
 """The words that ``base_url`` may be; anything else is the URL of an OpenAI-compatible server."""
 
@@ -31,13 +59,13 @@ def kind_of(spec: Endpoint) -> Kind:
         BadInput: ``base_url`` is neither a URL nor a known word.
     """
     if spec.base_url.startswith(("http://", "https://")):
-        return http_transport.KIND
+        return _server()
     if spec.base_url not in KINDS:
         near = difflib.get_close_matches(spec.base_url, KINDS, n=1, cutoff=0.0)[0]
         raise BadInput(
             f"base_url {spec.base_url!r} is neither a URL nor one of {', '.join(KINDS)}; did you mean {near!r}?"
         )
-    return KINDS[spec.base_url]
+    return KINDS[spec.base_url]()
 
 
 def capabilities(spec: Endpoint) -> Capabilities:
@@ -61,6 +89,9 @@ async def open_endpoint(spec: Endpoint, ledger: CallLedger, run_id: str, setting
         BadInput: there is no such kind of endpoint, or the model is not installed or has another name.
         StorageError: the embedded model cannot be unpacked.
     """
+    # The client loads aiohttp and tenacity: a fifth of a second that those who only look at a run do not need.
+    from tools.endpoint.client import LedgeredEndpoint
+
     kind = kind_of(spec)
     transport = await kind.open(spec, settings)
     named = spec.model_copy(update={"model": await asyncio.to_thread(kind.ledger_model, spec, settings)})

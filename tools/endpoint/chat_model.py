@@ -12,10 +12,8 @@ import inspect
 import json
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage
 from pydantic import BaseModel
 
 from state.errors import BadInput, CallRefused, EndpointError, EndpointFailing
@@ -23,18 +21,20 @@ from state.pipeline import RateLimits
 from state.request import Endpoint
 from tools.endpoint.chat import Capabilities, ChatCall
 from tools.endpoint.failures import TryAgain, foreign
-from tools.endpoint.kind import Kind, ProbeResult
+from tools.endpoint.kind import LANGCHAIN, Kind, ProbeResult
 from tools.endpoint.transport import NoLikelihoods, Reply, chat_body
 from tools.settings import Settings
 
-LANGCHAIN = "langchain"
-"""The word, in place of a URL, for a model that LangChain makes from its provider and name."""
+if TYPE_CHECKING:  # LangChain is 0.8 seconds of imports, for those who use such a model alone
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage
+
 CAN = Capabilities(remote=True, paid=True, json_schema=True, prefill=False, likelihoods=False)
 PARAMETERS: tuple[str, ...] = ("temperature", "max_tokens", "top_p", "seed")
 OPTIONAL = ("top_p", "seed")
 """Parameters that are left out for providers whose models do not have them."""
 
-MakeModel = Callable[[dict[str, Any]], BaseChatModel]
+MakeModel = Callable[[dict[str, Any]], "BaseChatModel"]
 
 
 class ChatModelTransport(NoLikelihoods):

@@ -16,6 +16,9 @@ from tools.endpoint.chat import Capabilities
 from tools.endpoint.transport import Transport
 from tools.settings import Settings
 
+LANGCHAIN = "langchain"
+"""The word, in place of a URL, for a model that LangChain makes from its provider and name."""
+
 Places = TypeVarTuple("Places")
 T = TypeVar("T")
 

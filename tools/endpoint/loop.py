@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
-import aiohttp
-
 from state.records import Call
 from tools.endpoint.health import Health
 
 if TYPE_CHECKING:
+    import aiohttp
+
     from tools.endpoint.budget import Account
     from tools.endpoint.ledger import CallLedger
 
@@ -150,6 +150,8 @@ def drop_calls(ledger: CallLedger, run_id: str) -> None:
 async def _life(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Shared]:
     # A generator, since a loop that ends closes every async generator that it started: connections are never left open,
     # and nobody has to remember to close them.
+    import aiohttp  # a sixth of a second, for those who call a model alone
+
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
     timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=CONNECT_SECONDS)
     try:

@@ -36,7 +36,7 @@ DEFAULT_POLICY = POLICIES / "safety.yaml"
 class SafetyRule(BaseModel):
     """One rule of a policy, as written in its file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     code: str = Field(pattern=r"^[a-z0-9_]+$")
     """The name under which it is counted."""
@@ -78,7 +78,7 @@ class SafetyRule(BaseModel):
 class SafetyPolicy(BaseModel):
     """A validated policy."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
     rules: tuple[SafetyRule, ...] = Field(min_length=1)

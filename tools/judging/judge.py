@@ -11,7 +11,8 @@ from typing import Any
 from state.errors import BadInput, CallFailed, CorralError
 from state.records import Candidate, CheckResult, Judgement, Sample, content_hash
 from state.request import Judging
-from tools.checks import inferred_checks, run_checks
+from tools.checks import run_checks
+from tools.checks.inferred import inferred_checks
 from tools.endpoint.chat import ChatEndpoint
 from tools.judging.answers import DimensionRating, ExpertRating, PairChoice
 from tools.judging.backend import CrewBackend, EndpointBackend

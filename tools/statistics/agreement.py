@@ -5,12 +5,13 @@ Ratings are numbers, along the last axis one for each unit. Axes before it are d
 
 from __future__ import annotations
 
-from typing import Literal, assert_never
+from typing import TYPE_CHECKING, Literal, assert_never
 
 import numpy as np
 import numpy.typing as npt
 
-from tools.statistics.bootstrap import Figures
+if TYPE_CHECKING:
+    from tools.statistics.bootstrap import Figures
 
 Level = Literal["nominal", "interval"]
 """How far two ratings stand apart: ``nominal`` counts every difference alike, ``interval`` by its square."""

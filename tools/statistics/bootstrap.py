@@ -6,16 +6,19 @@ Every interval is the 95% percentile interval. Equal input and an equal seed giv
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import model_validator
 
 from state.records import Record
 
-Figures: TypeAlias = npt.NDArray[np.float64]
-Measure = Callable[..., Figures]
+if TYPE_CHECKING:  # numpy takes 0.07 seconds, and a scoreboard that is only shown needs an Estimate alone
+    import numpy as np
+    import numpy.typing as npt
+
+    Figures: TypeAlias = npt.NDArray[np.float64]
+
+Measure = Callable[..., "Figures"]
 """Takes columns of shape (..., units) and returns figures of shape (...): it measures every draw at once."""
 RESAMPLES = 2000
 """Draws, where nobody asks for another number."""
@@ -51,6 +54,8 @@ def bootstrap(measure: Measure, *columns: npt.ArrayLike, resamples: int = RESAMP
     Raises:
         ValueError: there are no units, or the columns differ in length.
     """
+    import numpy as np
+
     paired = paired_columns(*columns)
     return estimate_of(float(measure(*paired)), _replicates(measure, paired, resamples, np.random.default_rng(seed)))
 
@@ -95,6 +100,8 @@ def unpaired_bootstrap(a: npt.ArrayLike, b: npt.ArrayLike, resamples: int = RESA
     Raises:
         ValueError: a sample is empty.
     """
+    import numpy as np
+
     samples = [paired_columns(a), paired_columns(b)]
     generator = np.random.default_rng(seed)
     before, after = (_replicates(mean, sample, resamples, generator) for sample in samples)
@@ -103,6 +110,8 @@ def unpaired_bootstrap(a: npt.ArrayLike, b: npt.ArrayLike, resamples: int = RESA
 
 def estimate_of(value: float, replicates: Figures) -> Estimate:
     """Return a figure with the percentile interval of what its resamples gave."""
+    import numpy as np
+
     low, high = np.quantile(replicates, (0.025, 0.975))
     return Estimate(value=value, low=float(low), high=float(high))
 
@@ -113,6 +122,8 @@ def paired_columns(*columns: npt.ArrayLike) -> list[Figures]:
     Raises:
         ValueError: they are empty, or differ in length.
     """
+    import numpy as np
+
     arrays = [np.asarray(column, dtype=np.float64) for column in columns]
     sizes = [len(array) for array in arrays]
     if len(set(sizes)) != 1 or not sizes[0]:
@@ -122,6 +133,8 @@ def paired_columns(*columns: npt.ArrayLike) -> list[Figures]:
 
 
 def _replicates(measure: Measure, columns: list[Figures], resamples: int, generator: np.random.Generator) -> Figures:
+    import numpy as np
+
     size = len(columns[0])
     step = max(1, CELLS // size)
     found = np.empty(resamples)

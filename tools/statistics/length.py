@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tools.statistics.bootstrap import Estimate, Figures, paired_columns
+from tools.statistics.bootstrap import Estimate, paired_columns
 from tools.statistics.significance import wilson_interval
+
+if TYPE_CHECKING:
+    from tools.statistics.bootstrap import Figures
 
 LEAST_MATCHED = 20
 """Fewest matched pairs over which a win rate at equal length is told: its interval is then up to 0.4 wide."""
@@ -37,6 +39,8 @@ def longer_share(choices: Sequence[int], texts: Sequence[tuple[str, str]]) -> fl
 
 def rank_correlation(values: Sequence[float], texts: Sequence[str]) -> float | None:
     """Return Spearman's rank correlation of ratings with the texts' lengths; ``None`` where one of them is constant."""
+    import numpy as np
+
     ours, theirs = _ranks(values), _ranks([len(text) for text in texts])
     if not ours.std() or not theirs.std():
         return None
@@ -45,6 +49,8 @@ def rank_correlation(values: Sequence[float], texts: Sequence[str]) -> float | N
 
 def _ranks(values: Sequence[float]) -> Figures:
     """Return ranks from 0; equal values share their mean rank."""
+    import numpy as np
+
     _, inverse, counts = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True)
     ends = counts.cumsum()
     ranks: Figures = (ends - (counts + 1) / 2)[inverse]
@@ -71,6 +77,8 @@ def length_controlled_rate(points: Sequence[float], longer: Sequence[float]) -> 
     Raises:
         ValueError: there are no pairs, or not as many lengths.
     """
+    import numpy as np
+
     won, lengths = paired_columns(points, longer)
     matched = [*won[lengths == 0], *_matched_points(won, lengths, _CALIPER * float(lengths.std()))]
     if len(matched) < LEAST_MATCHED:

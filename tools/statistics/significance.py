@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from tools.statistics.bootstrap import CELLS, paired_columns
 
 
@@ -25,6 +23,8 @@ def sign_flip(base: Sequence[float], adapter: Sequence[float], resamples: int, s
     Raises:
         ValueError: there are no scores, or not as many on both sides.
     """
+    import numpy as np
+
     before, after = paired_columns(base, adapter)
     differences = after - before
     differences = differences[differences != 0]

@@ -1,0 +1,38 @@
+"""Row formats, as ``--help`` shows them below the options of each command that reads a file or writes one."""
+
+LINES = "One JSON object a line, or one JSON array."
+CHECKED = '"checks": [{"kind": "max_words", "value": 60}]'
+CONFIG = (
+    "A config is YAML with the sections that 'corral settings' lists; 'corral init' writes one. Its sources:"
+    f'\n\nprompts: {{"prompt": "...", {CHECKED}, "split": "train"}}, or rows of IFEval'
+    '\n\nseeds: {"id": "...", "name": "...", "instruction": "...", "instances": [{"input": "", "output": "..."}]}'
+    f"\n\n{LINES}"
+)
+DECISIONS = (
+    "The answers of one page: one decision for each item, in the order in which they are shown."
+    '\n\n{"decisions": [{"type": "approve"}, {"type": "reject", "message": "why"}, '
+    '{"type": "edit", "edited_action": {"name": "...", "args": {"completion": "..."}}}]}'
+)
+EXPORTED = (
+    'alpaca: {"instruction": "...", "input": "", "output": "..."}, one JSON array'
+    '\n\nsft: {"prompt": [{"role": "user", "content": "..."}], "completion": [{"role": "assistant", ...}]}, one a line'
+    '\n\ndpo: {"prompt": [...], "chosen": [...], "rejected": [...]}, of the same messages, one a line'
+)
+ALPACA = (
+    f'Rows of FILE: {{"instruction": "...", "input": "", "output": "..."}}. {LINES}'
+    '\n\nSeed tasks: {"id": "...", "name": "...", "instruction": "...", "instances": [{"input": "", "output": "..."}]}'
+)
+OUTPUTS = (
+    f'Rows: {{"prompt": "...", "output": "..."}}. {LINES}'
+    '\n\n"instruction" and "input" are read for "prompt", and "model_output" for "output".'
+    f'\n\nA row may have {CHECKED} and a "context": {{"brand": "..."}}.'
+)
+LABELS = (
+    f"Rows, of one kind in a file. {LINES}"
+    '\n\n{"prompt": "...", "output": "...", "rating": 4}: a rating from 1 to 5'
+    '\n\n{"prompt": "...", "output_1": "...", "output_2": "...", "label": 1}: the better one, 1 or 2; 0 for a tie'
+)
+PROMPTS = (
+    f'Rows of the prompts file: {{"prompt": "...", {CHECKED}}}. {LINES}'
+    '\n\nRows of IFEval are read too: {"prompt": "...", "instruction_id_list": ["..."], "kwargs": [{}]}'
+)

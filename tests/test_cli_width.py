@@ -1,0 +1,81 @@
+"""Nothing that a command prints is cut off, whatever the width of the terminal and the length of a name."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+
+from corral.cli.tables import print_accounts, print_runs, print_table
+from graph.accounts import Accounts, Tally
+from graph.standing import RunStatus
+from state.calls import PurposeTally
+from tools.generation.costing import StageComparison, StageCost
+
+LONG = "a-run-of-which-the-name-is-as-long-as-a-name-may-be-and-then-some-" + "x" * 30
+BIG = 123_456_789_012
+WORDS = st.text(alphabet="abc [](){}/\\:é漢", max_size=90)
+
+
+def printed(width: int, show: Callable[[Console], None]) -> str:
+    """Return what is printed on a console of that width; no line is wider."""
+    console = Console(file=io.StringIO(), width=width, legacy_windows=False)
+    show(console)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert [line for line in text.split("\n") if cell_len(line) > width] == []
+    return text
+
+
+def marks(text: str) -> Counter[str]:
+    return Counter(text.replace("\n", "").replace(" ", ""))
+
+
+@given(
+    rows=st.lists(st.tuples(WORDS, WORDS, WORDS), min_size=1, max_size=4),
+    wrapped=st.sets(st.sampled_from(["one", "two", "three"])),
+    width=st.integers(30, 160),
+)
+def test_every_mark_of_every_cell_is_printed(rows: list[tuple[str, str, str]], wrapped: set[str], width: int) -> None:
+    text = printed(width, lambda console: print_table(console, ("one", "two", "three"), rows, words=wrapped))
+    assert marks("".join(map("".join, rows))) <= marks(text)
+    assert "…" not in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_runs_and_accounts_at_any_width(width: int) -> None:
+    status = RunStatus(
+        run_id=LONG, created_at="2026-01-01T00:00:00+00:00", standing="failed", step="evaluate", detail=LONG
+    )
+    cost = StageCost(stage="respond", calls=BIG, prompt_tokens=BIG, completion_tokens=BIG, dollars=BIG)
+    accounts = Accounts(
+        rows=[
+            Tally(
+                kind="generated instructions", total=BIG, accepted=BIG, rejected=BIG, waiting=BIG, pending=BIG,
+                failed=BIG,
+                reasons={LONG: BIG},
+            )
+        ],
+        calls=[
+            PurposeTally(
+                purpose="judge.actionability", answered=BIG, failed=BIG, from_ledger=BIG, prompt_tokens=BIG,
+                completion_tokens=BIG, cost=BIG,
+            )
+        ],
+        rounds=[], costs=[StageComparison(stage="respond", estimated=cost, actual=cost)], spent=BIG, cap=BIG,
+    )  # fmt: skip
+
+    def show(console: Console) -> None:
+        print_runs(console, [status])
+        print_accounts(console, accounts)
+
+    text = printed(width, show)
+    whole = text.replace("\n", "").replace(" ", "")
+    assert "…" not in text and whole.count(LONG[:20]) >= 3
+    assert text.count(str(BIG)) + text.count(f"{BIG:,}") + text.count(f"{BIG}.0000") >= 6 + 5 + 4, "figures stay whole"
