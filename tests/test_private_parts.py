@@ -61,7 +61,23 @@ PARTS = (
     Part("crewai_core:token_manager.TokenManager._get_secure_storage_path", "tools/judging/crewai_import.py"),
     Part("datasets:Dataset._get_cache_file_path", "tools/training/dpo.py", ("fingerprint",)),
     Part("langdetect:DetectorFactory.seed", "tools/checks/ifeval.py"),
+    Part("aiosqlite:Connection._running", "state/sqlite.py"),
+    Part("aiosqlite:Connection._stop_running", "state/sqlite.py"),
+    Part("aiosqlite:Connection._tx", "state/sqlite.py"),
+    *(
+        Part(f"langgraph.checkpoint.{library}:{saver}.{name}", f"state/{file}.py", taken)
+        for library, saver, file in (
+            ("sqlite.aio", "AsyncSqliteSaver", "fenced_savers"),
+            ("postgres.aio", "AsyncPostgresSaver", "postgres_savers"),
+        )
+        for name, taken in (
+            ("aput", ("config", "checkpoint", "metadata", "new_versions")),
+            ("aput_writes", ("config", "writes", "task_id", "task_path")),
+        )
+    ),
+    Part("langgraph.checkpoint.sqlite.aio:AsyncSqliteSaver.setup", "state/fenced_savers.py"),
     Part("langgraph.checkpoint.postgres.aio:AsyncPostgresSaver._cursor", "state/checkpoints.py"),
+    Part("langgraph.checkpoint.postgres.aio:AsyncPostgresSaver._cursor", "state/postgres_savers.py"),
     Part("langgraph.checkpoint.serde.jsonplus:JsonPlusSerializer.with_msgpack_allowlist", "state/checkpoints.py"),
     Part("peft.tuners.tuners_utils:BaseTunerLayer", "tools/training/faster_on_cpu.py"),
     Part("peft.tuners.tuners_utils:BaseTunerLayer.cast_input_dtype_enabled", "tools/training/faster_on_cpu.py"),
@@ -72,6 +88,7 @@ PARTS = (
     Part("transformers:TrainerCallback.on_train_begin", "tools/training/probe.py", ("args", "state", "control")),
     Part("transformers:TrainerCallback.on_train_begin", "tools/training/trainers.py", ("args", "state", "control")),
     Part("transformers:TrainerCallback.on_step_end", "tools/training/probe.py", ("args", "state", "control")),
+    Part("transformers:TrainerCallback.on_step_end", "tools/training/trainers.py", ("args", "state", "control")),
     Part("transformers:TrainerCallback.on_log", "tools/training/trainers.py", ("args", "state", "control")),
     Part("transformers:TrainerCallback.on_save", "tools/training/trainers.py", ("args", "state", "control")),
     Part("transformers:Trainer._get_train_sampler", "tools/training/trainers.py", ("train_dataset",)),

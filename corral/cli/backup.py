@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from corral.cli.shared import AsJson, console, errors, open_settings, print_json
-from state.database import Database
 from state.errors import BadInput
-from tools.backup import Backup, back_up
+
+if TYPE_CHECKING:
+    from tools.backup import Backup
 
 
 def backup(
@@ -22,6 +23,9 @@ def backup(
 
     To restore it: mkdir HOME, tar -xf FILE.tar -C HOME, and set CORRAL_HOME to that folder.
     """
+    from state.database import Database
+    from tools.backup import back_up
+
     settings = open_settings()
 
     async def work() -> Backup:
