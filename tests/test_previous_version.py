@@ -206,7 +206,8 @@ async def test_the_first_tables_are_migrated_in_both_databases(database: Databas
     await calls.put(call("k", "old"))
     await calls.use("old", "k", "judge:accuracy")
     async with database.writing() as connection:
-        await connection.execute(text("ALTER TABLE runs DROP COLUMN format"))
+        for column in ("format", "lease_epoch", "spent", "reserved", "in_doubt"):
+            await connection.execute(text(f"ALTER TABLE runs DROP COLUMN {column}"))
         await connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
     await database.create()
     assert await store.request_of("old") == RunRequest()
