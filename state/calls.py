@@ -219,16 +219,17 @@ class CallStore:
         while self._queue:
             batch, self._queue = self._queue, []
             # A transaction for each run: one that was lost must not take another's answers with it.
-            for run_id in dict.fromkeys(entry.run_id for entry, _ in batch):
-                await self._settle([pair for pair in batch if pair[0].run_id == run_id])
+            try:
+                for run_id in dict.fromkeys(entry.run_id for entry, _ in batch):
+                    await self._settle([pair for pair in batch if pair[0].run_id == run_id])
+            except asyncio.CancelledError:
+                for _, written in batch:
+                    written.cancel()
+                raise
 
     async def _settle(self, batch: Sequence[tuple[Entry, asyncio.Future[OverCap | None]]]) -> None:
         try:
             results = await self._commit([entry for entry, _ in batch])
-        except asyncio.CancelledError:
-            for _, written in batch:
-                written.cancel()
-            raise
         except Exception as error:
             for _, written in batch:
                 if not written.done():
