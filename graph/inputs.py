@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from graph.preflight import check_request
@@ -43,7 +44,8 @@ async def own_request(services: Services, run_id: str, kept: RunRequest) -> RunR
         BadInput: a file cannot be read, or a copy was changed.
         StorageError: the run's folder cannot be read or written.
     """
-    return await asyncio.to_thread(_with_inputs, kept, services.runs_folder / run_id / FOLDER)
+    folder = services.runs_folder / run_id / FOLDER
+    return await asyncio.to_thread(_with_inputs, kept, folder, services.plugged)
 
 
 async def request_to_show(services: Services, run_id: str) -> RunRequest:
@@ -84,11 +86,11 @@ def _absolute(model: str) -> str:
     return str(folder.absolute()) if model != EMBEDDED and folder.is_dir() else model
 
 
-def _with_inputs(request: RunRequest, folder: Path) -> RunRequest:
+def _with_inputs(request: RunRequest, folder: Path, plugged: Collection[str]) -> RunRequest:
     copies = read_inputs(folder)
     if copies is None:
         # A run of the server has not been checked before; one that is on disk already was.
-        check_request(request)
+        check_request(request, plugged)
         copy_inputs(named_files(request, shipped()), folder)
         copies = read_inputs(folder) or {}
     return with_copies(request, copies)

@@ -16,8 +16,8 @@ TEMPLATE_TOKENS = 16
 
 
 def price(spec: Endpoint, prompt_tokens: int, completion_tokens: int) -> float:
-    """Return the dollars for a call's tokens."""
-    return (prompt_tokens * spec.input_price + completion_tokens * spec.output_price) / MILLION
+    """Return the dollars for a call's tokens; a price that is not known counts as nothing, since no cap rests on it."""
+    return (prompt_tokens * (spec.input_price or 0.0) + completion_tokens * (spec.output_price or 0.0)) / MILLION
 
 
 def most_it_can_cost(spec: Endpoint, body: dict[str, Any], max_tokens: int) -> float:

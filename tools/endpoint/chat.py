@@ -33,8 +33,6 @@ class Capabilities(Record):
 
     remote: bool
     """Another machine answers: at an orderly end the process waits for answers that were asked for."""
-    paid: bool
-    """Tokens may cost money."""
     json_schema: bool
     """An answer can be made to fit a JSON schema."""
     prefill: bool

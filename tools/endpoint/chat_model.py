@@ -24,12 +24,13 @@ from state.request import Endpoint
 from tools.endpoint.chat import Capabilities, ChatCall
 from tools.endpoint.failures import TryAgain, foreign
 from tools.endpoint.kind import Kind, ProbeResult
+from tools.endpoint.prices import price_at_provider
 from tools.endpoint.transport import NoLikelihoods, Reply, chat_body
 from tools.settings import Settings
 
 LANGCHAIN = "langchain"
 """The word, in place of a URL, for a model that LangChain makes from its provider and name."""
-CAN = Capabilities(remote=True, paid=True, json_schema=True, prefill=False, likelihoods=False)
+CAN = Capabilities(remote=True, json_schema=True, prefill=False, likelihoods=False)
 PARAMETERS: tuple[str, ...] = ("temperature", "max_tokens", "top_p", "seed")
 OPTIONAL = ("top_p", "seed")
 """Parameters that are left out for providers whose models do not have them."""
@@ -176,4 +177,4 @@ async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeRe
     return ProbeResult(url=LANGCHAIN, models=(spec.model,), seconds=0.0)
 
 
-KIND = Kind(can=CAN, open=_open, probe=_probe)
+KIND = Kind(can=CAN, open=_open, probe=_probe, listed_price=price_at_provider)

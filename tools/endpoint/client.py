@@ -209,7 +209,7 @@ class LedgeredEndpoint:
             body, tokens = likelihood_body(call, self.model), 0
         else:
             body, tokens = self.transport.body(call, self.model), call.max_tokens
-        return body, most_it_can_cost(self.spec, body, tokens) if self.can.paid else 0.0
+        return body, most_it_can_cost(self.spec, body, tokens)
 
     def _account(self, share: Shared) -> Account:
         # The dictionary is weak: an account lives as long as a call of its run, and is then read from the ledger again.
@@ -253,7 +253,7 @@ class LedgeredEndpoint:
             error=str(failed or ""),
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
-            cost=price(self.spec, reply.prompt_tokens, reply.completion_tokens) if self.can.paid else 0.0,
+            cost=price(self.spec, reply.prompt_tokens, reply.completion_tokens),
             attempts=retrying.statistics["attempt_number"],
             started_at=started,
             finished_at=datetime.now(UTC),
