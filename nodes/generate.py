@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from state.calls import CallStore
@@ -53,7 +54,7 @@ def make_generate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpo
 
         async def ask(call: ChatCall) -> None:
             try:
-                completion = await endpoint.complete(call)
+                completion = await endpoint.complete(call, partial(no_task, call))
             except CallFailed:
                 pass  # the ledger keeps the failed call, and the next round makes up for it
             else:
@@ -125,6 +126,15 @@ async def round_calls(
         )
         for index in range(plan.calls)
     ]
+
+
+def no_task(call: ChatCall, completion: Completion) -> str:
+    """Return why a completion holds no task, or nothing if it holds one."""
+    parsed = answered_tasks(call, completion)
+    if parsed.tasks:
+        return ""
+    reasons = ", ".join(sorted({failure.reason for failure in parsed.failures}))
+    return f"it holds no task that can be read ({reasons or 'no block of one'})"
 
 
 def samples_of(call: ChatCall, completion: Completion, round_: int) -> list[Sample]:

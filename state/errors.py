@@ -12,6 +12,7 @@
     ├── EndpointError           exit 1   a model endpoint did not give a usable answer
     │   ├── EndpointUnreachable exit 2   no connection, or a server that answers no call any more
     │   ├── EndpointRefused     exit 2   wrong key, unknown model, no such path
+    │   ├── AnswersUnusable     exit 2   it answers, but none of its first answers could be used
     │   └── CallFailed          exit 1   this one call, after its tries; another may well be answered
     │       ├── EndpointFailing exit 1   a server error, no answer in time, or a broken one
     │       ├── RateLimited     exit 1   still limited after every retry
@@ -24,8 +25,8 @@ Foreign errors are wrapped where they enter (the store, the endpoint client, the
 never catches a library's own. A message says what was wrong, where, and what to do.
 
 An endpoint's error is one of two sorts. ``CallFailed`` fails the row that the call was for, and the others go on.
-``EndpointUnreachable`` and ``EndpointRefused`` would meet every other row too, so they end the step, which is resumed
-when their cause is gone.
+``EndpointUnreachable``, ``EndpointRefused`` and ``AnswersUnusable`` would meet every other row too, so they end the
+step, which is resumed when their cause is gone.
 """
 
 
@@ -85,6 +86,12 @@ class EndpointUnreachable(EndpointError):
 
 class EndpointRefused(EndpointError):
     """The endpoint refuses all our calls: wrong key, no credit, unknown model, no such path."""
+
+    exit_code = 2
+
+
+class AnswersUnusable(EndpointError):
+    """None of the first answers of a model to one purpose could be used, so that no more are paid for."""
 
     exit_code = 2
 

@@ -11,7 +11,7 @@ from state.pipeline import NextRound, Overspend, PipelineState, RateLimits
 from state.records import Sample
 from state.request import Endpoint, RunRequest
 from state.store import RecordStore
-from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion
+from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion, Fault
 from tools.endpoint.http_transport import HttpTransport
 from tools.generation.deciding import decide_next_round
 
@@ -31,7 +31,7 @@ class Generator:
         self.money = money
         self.paid: dict[str, str] = {}
 
-    async def complete(self, call: ChatCall) -> Completion:
+    async def complete(self, call: ChatCall, fault: Fault | None = None) -> Completion:
         key = call.key("scripted", self.model)
         if key not in self.paid:
             if len(self.paid) == self.money:
