@@ -17,7 +17,9 @@ from tools.sources.seeds import load_seed_tasks
 from tools.training.configs import config_file
 from tools.training.quantise import demand_quantisation
 from tools.training.recipe import phases_of
-from tools.weights.folders import HUB_NAME, base_folder
+from tools.training.trainable import demand_positions, demand_trainable
+from tools.weights.embedded import POSITIONS
+from tools.weights.folders import folder_here
 
 
 async def preflight(request: RunRequest, settings: Settings, plugged: Collection[str] = ()) -> None:
@@ -102,15 +104,18 @@ def check_sources(request: RunRequest) -> None:
 
 
 def check_training(request: RunRequest, cache: Path) -> None:
-    """Check that weights, accelerate's config and what QLoRA needs are on this machine.
+    """Check that weights, accelerate's config and what QLoRA needs are here, and that the base can be trained.
 
     Weights that are not here yet are no fault where training brings them: it unpacks the embedded model, and fetches a
-    model from the hub.
+    model from the hub, unless it was fetched before.
 
     Raises:
-        BadInput: one of them is missing.
+        BadInput: one of them is missing, or the base cannot be trained.
+        StorageError: the cache cannot be written.
     """
     base = request.models.base
-    if base != EMBEDDED and (Path(base).exists() or not HUB_NAME.fullmatch(base)):
-        base_folder(base, cache)
+    if base == EMBEDDED:
+        demand_positions(base, POSITIONS, request.train)
+    elif (folder := folder_here(base, cache)) is not None:
+        demand_trainable(folder, request.train, cache)
     demand_quantisation(request.train.quantise, config_file(request.train.accelerate_config))
