@@ -117,20 +117,27 @@ class AnswerInvalid(CallFailed):
 
 
 class BudgetExceeded(CorralError):
-    """The next call would pass the run's spending cap, so it was not made.
+    """The next call would pass the spending cap, so it was not made.
+
+    Args:
+        spent: dollars that are spent.
+        cap: dollars that may be spent.
+        advice: how to go on; a run's by default.
 
     Attributes:
-        spent: dollars this run has spent.
-        cap: dollars it may spend.
+        spent: dollars that are spent.
+        cap: dollars that may be spent.
     """
 
     exit_code = 3
 
-    def __init__(self, spent: float, cap: float) -> None:
-        super().__init__(
-            f"the next call would pass the budget: ${spent:.4f} of ${cap:.4f} is spent. "
-            "Answer the run's interrupt with a higher cap (corral approve RUN --budget DOLLARS) to go on."
-        )
+    def __init__(
+        self,
+        spent: float,
+        cap: float,
+        advice: str = "Answer the run's interrupt with a higher cap (corral approve RUN --budget DOLLARS) to go on.",
+    ) -> None:
+        super().__init__(f"the next call would pass the budget: ${spent:.4f} of ${cap:g} is spent. {advice}")
         self.spent = spent
         self.cap = cap
 

@@ -6,17 +6,21 @@ import json
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from corral.cli.signals import run_orderly
 from graph.runs import Runs, open_runs
+from state.records import Record
 from state.request import RunRequest
 from tools.config import load_request
 from tools.logs import configure_logs
 from tools.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from tools.endpoint.spending import Spending
 
 console = Console(width=None if sys.stdout.isatty() else 140)
 errors = Console(stderr=True)
@@ -26,6 +30,27 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 JudgeConfig = Annotated[
     Path | None, typer.Option(help="A config; its models.judge and judge sections say who judges, and how.")
 ]
+JudgeBudget = Annotated[
+    float | None,
+    typer.Option(
+        "--budget",
+        min=0,
+        metavar="DOLLARS",
+        help="Spend at most so much. Default: the config's budget.dollars, or no cap.",
+    ),
+]
+
+
+def spending_of(budget: float | None, request: RunRequest) -> Spending:
+    """Return the spending of a command that is no run: its cap is the option's, else the config's."""
+    from tools.endpoint.spending import Spending
+
+    return Spending(cap=request.budget.dollars if budget is None else budget)
+
+
+def with_cost(found: Record, spending: Spending) -> dict[str, Any]:
+    """Return what a command found as JSON has it, with what it cost: ``spent`` in dollars, and ``calls``."""
+    return {**found.model_dump(mode="json"), "spent": spending.spent, "calls": spending.calls}
 
 
 def open_settings() -> Settings:
