@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from graph.preflight import check_request
+from graph.estimates import ESTIMATE, keep_estimate
+from graph.preflight import check_request, check_training
 from graph.services import Services
+from state.records import Sample
 from state.request import EMBEDDED, Endpoint, RunRequest
 from tools.endpoint import weights_here
-from tools.sources.inputs import FOLDER, copy_inputs, named_files, read_inputs, with_copies
+from tools.sources.inputs import FOLDER, MANIFEST, copy_inputs, named_files, read_inputs, with_copies
 from tools.training.configs import shipped
 
 
@@ -45,7 +47,12 @@ async def own_request(services: Services, run_id: str, kept: RunRequest) -> RunR
         StorageError: the run's folder cannot be read or written.
     """
     folder = services.runs_folder / run_id / FOLDER
-    return await asyncio.to_thread(_with_inputs, kept, folder, services.plugged)
+    if not await asyncio.to_thread((folder / MANIFEST).exists) and not await services.store.ids(run_id, Sample):
+        # A run of the server has not been checked before; one that an earlier version began has its base where it was.
+        await asyncio.to_thread(check_training, kept, services.cache)
+    request = await asyncio.to_thread(_with_inputs, kept, folder, services.plugged)
+    await keep_estimate(services, run_id, request)
+    return request
 
 
 async def request_to_show(services: Services, run_id: str) -> RunRequest:
@@ -62,7 +69,9 @@ async def request_to_show(services: Services, run_id: str) -> RunRequest:
 
 async def forget_inputs(services: Services, run_id: str) -> None:
     """Remove what an earlier run of a name left that the store does not know any more."""
-    await asyncio.to_thread(shutil.rmtree, services.runs_folder / run_id / FOLDER, ignore_errors=True)
+    folder = services.runs_folder / run_id
+    await asyncio.to_thread(shutil.rmtree, folder / FOLDER, ignore_errors=True)
+    await asyncio.to_thread((folder / ESTIMATE).unlink, missing_ok=True)
 
 
 def with_absolute_folders(request: RunRequest) -> RunRequest:
@@ -89,7 +98,6 @@ def _absolute(model: str) -> str:
 def _with_inputs(request: RunRequest, folder: Path, plugged: Collection[str]) -> RunRequest:
     copies = read_inputs(folder)
     if copies is None:
-        # A run of the server has not been checked before; one that is on disk already was.
         check_request(request, plugged)
         copy_inputs(named_files(request, shipped()), folder)
         copies = read_inputs(folder) or {}

@@ -17,7 +17,8 @@ FORMER_NAMES: dict[str, dict[str, str | None]] = {
 
 REQUEST_FORMAT = 3
 """Of the requests that this version stores. It is raised with each change of ``RunRequest`` that the version before
-cannot read. 1: before formats were counted. 2: a price that nobody gave was 0; since then it is ``null``."""
+cannot read. 1: before formats were counted. 2: a price that nobody gave was 0, where it is ``null`` now; a run that
+began with 0 goes on with it."""
 
 
 def with_present_names(model: str, values: Any) -> Any:
@@ -39,19 +40,6 @@ def with_present_names(model: str, values: Any) -> Any:
         if present is not None:
             found[name if present in values else present] = value
     return found
-
-
-def with_unstated_prices(request: Any, format_: int) -> Any:
-    """Return a stored request in which a price that nobody gave is missing, as it is since format 3."""
-    models = request.get("models") if isinstance(request, dict) else None
-    if format_ >= 3 or not isinstance(models, dict):
-        return request
-    prices = ("input_price", "output_price")
-    read = {
-        name: {k: v for k, v in spec.items() if k not in prices or v} if isinstance(spec, dict) else spec
-        for name, spec in models.items()
-    }
-    return {**request, "models": read}
 
 
 def present_name(model: str, name: str) -> str | None:

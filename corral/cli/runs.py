@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,8 @@ import typer
 from corral.cli.advancing import advance, print_results, take_over
 from corral.cli.shared import AsJson, RunName, console, print_json, read_request, with_runs
 from corral.cli.tables import print_accounts, print_estimate, print_runs
-from graph.accounts import account, expected_cost
+from graph.accounts import account
+from graph.estimates import expected_cost
 from graph.inputs import request_to_show
 from graph.runs import Runs
 
@@ -45,7 +45,7 @@ def run(config: Config = None, set_: Set = None, unattended: Unattended = False,
     async def start(runs: Runs) -> int:
         name = await runs.create(request, run_id)
         console.print(f"run {name}", highlight=False)
-        print_estimate(console, await asyncio.to_thread(expected_cost, await request_to_show(runs.services, name)))
+        print_estimate(console, await expected_cost(runs.services, name, await request_to_show(runs.services, name)))
         return await advance(runs, name)
 
     with_runs(start)

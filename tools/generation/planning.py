@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,21 @@ from tools.endpoint import price_of
 from tools.endpoint.budget import most_prompt_tokens
 from tools.generation.deciding import GenerationFacts
 from tools.generation.prompting import generation_call
-from tools.sources.seeds import load_seed_tasks
+from tools.sources.seeds import SeedTask, load_seed_tasks
 
 
 def round_needs(request: RunRequest) -> GenerationFacts:
-    """Return what every round of a run needs, before the first one; a price that is not known counts as nothing.
+    """Return what every round of a run needs, by its own seed tasks.
 
     Raises:
         BadInput: the seed tasks cannot be read.
     """
+    return needs_of(request, load_seed_tasks(Path(request.sources.seeds)))
+
+
+def needs_of(request: RunRequest, seeds: Sequence[SeedTask]) -> GenerationFacts:
+    """Return what every round of a run needs, before the first one; a price that is not known counts as nothing."""
     settings, price = request.generation, price_of(request.models.generator)
-    seeds = load_seed_tasks(Path(request.sources.seeds))
     call = generation_call(seeds, settings, round=1, index=0, seed=request.seed, accepted_by_category={})
     return GenerationFacts(
         accepted=0,
