@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from sqlalchemy import Table, func, select, update
 
-from state.compatibility import REQUEST_FORMAT, with_unstated_prices
+from state.compatibility import REQUEST_FORMAT
 from state.database import Database, insert_new, record_table, runs
 from state.errors import UnknownRun, UnreadableRun
 from state.fencing import writing_of
@@ -209,7 +209,7 @@ def _read_request(run_id: str, request: Any, format_: int) -> RunRequest:
         formats = f"its request has format {format_}, and this version reads up to {REQUEST_FORMAT}"
         raise UnreadableRun(f"run {run_id} was begun by a newer version ({formats}): {advice}")
     try:
-        return RunRequest.model_validate(with_unstated_prices(request, format_))
+        return RunRequest.model_validate(request)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, fault["loc"]))

@@ -28,7 +28,7 @@ def most_it_can_cost(spec: Endpoint, body: dict[str, Any], max_tokens: int) -> f
     return price(spec, most_prompt_tokens(body["messages"], body.get("response_format")), max_tokens)
 
 
-def most_prompt_tokens(messages: Sequence[Mapping[str, str]], response_format: Any = None) -> int:
+def most_prompt_tokens(messages: Sequence[Mapping[str, Any]], response_format: Any = None) -> int:
     """Return tokens that a prompt cannot exceed: a text never has more of them than bytes, in any language."""
     sent = json.dumps([messages, response_format], ensure_ascii=False)
     return len(sent.encode("utf-8", "surrogatepass")) + TEMPLATE_TOKENS * len(messages)

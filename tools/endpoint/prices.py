@@ -102,5 +102,6 @@ def _listed(model: str, **where: str) -> Price | None:
 
 def _dearest(prices: Iterable[Any]) -> float | None:
     """Return the highest price; of tiers by length the first, since our calls end long before the second begins."""
-    known = [price if isinstance(price, Decimal) else getattr(price, "base", None) for price in prices]
-    return None if None in known else float(max(known))
+    found = [price if isinstance(price, Decimal) else getattr(price, "base", None) for price in prices]
+    known = [float(price) for price in found if price is not None]
+    return max(known) if len(known) == len(found) else None

@@ -42,8 +42,9 @@ DIFFERENT = span(0.0, 0.9, 1.0, 1.0)
 """Share of the pairs whose two answers differ; equal ones are not judged."""
 OFFERED = span(0.1, 0.7, 1.0, 1.0)
 """Share of the new tasks asked for that reach the gate; the demo 0.40."""
-WRITTEN = span(0.2, 0.6, 1.0, 1.0)
-"""Share of a list's ``max_tokens`` that is written; the demo 0.48."""
+WRITTEN = span(0.2, 0.6, 1.1, 1.1)
+"""Share of a list's ``max_tokens`` that is written; the demo 0.48. Some servers count more than they may write:
+the scripted one of the tests 837 of 768."""
 ANSWERED = span(0.1, 0.6, 1.0, 1.0)
 """Share of an answer's ``max_tokens`` that is written; 0.70 and 0.70."""
 GRADED = span(0.03, 0.35, 1.0, 1.0)
@@ -107,13 +108,14 @@ def estimate(
 def generated(needs: GenerationFacts) -> tuple[Span, Span]:
     """Return the calls of all rounds of generation, and the instructions that they keep, by the decision's own rule."""
     played = [_played(needs, share) for share in ACCEPTED]
-    calls, kept = (sorted(column) for column in zip(*played, strict=True))
+    calls, kept = sorted(calls for calls, _ in played), sorted(kept for _, kept in played)
     tasks = max(needs.batch_size - needs.demonstrations, 1)
     first, most = decide_next_round(needs).calls, 0
     for round_ in range(needs.rounds):
         most += min(first * GROWTH ** min(round_, 20), 100 * needs.target)
     most = max(most, calls[-1])
-    return span(*calls, most), span(*kept, max(most * tasks, kept[-1]))
+    all_kept = max(most * tasks, kept[-1])
+    return span(calls[0], calls[1], calls[2], most), span(kept[0], kept[1], kept[2], all_kept)
 
 
 def _played(needs: GenerationFacts, share: float) -> tuple[int, int]:

@@ -35,7 +35,7 @@ def needs_of(request: RunRequest, seeds: Sequence[SeedTask]) -> GenerationFacts:
         rounds=settings.rounds,
         batch_size=settings.tasks_per_call,
         demonstrations=settings.demonstrations,
-        prompt_tokens=most_prompt_tokens(list(call.messages)),
+        prompt_tokens=most_prompt_tokens(call.messages),
         completion_tokens=settings.max_tokens,
         input_price=price.input if price else 0.0,
         output_price=price.output if price else 0.0,
