@@ -137,7 +137,8 @@ class BudgetExceeded(CorralError):
         cap: float,
         advice: str = "Answer the run's interrupt with a higher cap (corral approve RUN --budget DOLLARS) to go on.",
     ) -> None:
-        super().__init__(f"the next call would pass the budget: ${spent:.4f} of ${cap:g} is spent. {advice}")
+        limit = f"{cap:.4f}" if cap >= 1e-4 or not cap else f"{cap:g}"
+        super().__init__(f"the next call would pass the budget: ${spent:.4f} of ${limit} is spent. {advice}")
         self.spent = spent
         self.cap = cap
 

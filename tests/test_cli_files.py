@@ -110,7 +110,7 @@ def test_a_cap_holds_outside_of_runs_and_the_rest_is_done_later(corral: Corral, 
 
         code, _, error = corral(command, *files, *config, "--budget", "2.5")
         some = len(server.requests)
-        assert code == 3 and some > 0 and "of $2.5 is spent" in error
+        assert code == 3 and some > 0 and "of $2.5000 is spent" in error
 
         code, out, _ = corral(command, *files, *config, "--budget", "1000", "--json")
         found, made = json.loads(out), len(server.requests)

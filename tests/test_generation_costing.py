@@ -58,7 +58,7 @@ SEEDS = [
 PROMPTS = ["p" * 40] * 3
 QUESTION = 10
 """A quarter of 40 bytes."""
-ENDS = st.lists(st.floats(0, 1e9), min_size=4, max_size=4).map(sorted)
+ENDS = st.lists(st.just(0.0) | st.floats(1e-6, 1e9), min_size=4, max_size=4).map(sorted)
 SPANS = ENDS.map(lambda ends: span(*ends))
 
 
@@ -167,6 +167,16 @@ def test_sums_and_products_keep_their_order(one: Span, other: Span, factor: floa
     for made in (one + other, one * other, one * factor, one + factor, one.whole(), one.capped(factor)):
         assert made.low <= made.expected <= made.high <= made.most
     assert one.holds(one.expected) and one.whole().low <= one.low and one.whole().most >= one.most
+
+
+@given(SPANS, SPANS)
+def test_a_product_is_no_wider_than_its_factors_together_and_no_narrower_than_one(one: Span, other: Span) -> None:
+    made = one * other
+    assert made == other * one
+    assert one.low * other.low <= made.low and made.high <= one.high * other.high
+    assert made.most == one.most * other.most and made.expected == one.expected * other.expected
+    assert made.low <= one.low * other.expected * (1 + 1e-6) or not made.low
+    assert made.high >= one.high * other.expected * (1 - 1e-6) or not made.expected
 
 
 def test_intervals_in_words() -> None:

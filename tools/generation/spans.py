@@ -11,7 +11,12 @@ from state.records import Record
 
 
 class Span(Record):
-    """An estimate, at least 0. Sums and products are taken end by end, so that they hold whatever goes together."""
+    """An estimate, at least 0.
+
+    Sums are taken end by end, so that they hold whatever goes together. The factors of a product are unknown apart from
+    each other, so the intervals of their logarithms add as independent errors do, by their squares; the bound is the
+    product of the bounds.
+    """
 
     low: float = Field(ge=0)
     expected: float = Field(ge=0)
@@ -34,7 +39,16 @@ class Span(Record):
         return span(*(a + b for a, b in zip(self.ends, _ends(other), strict=True)))
 
     def __mul__(self, other: Span | float) -> Span:
-        return span(*(a * b for a, b in zip(self.ends, _ends(other), strict=True)))
+        if not isinstance(other, Span):
+            return span(*(end * other for end in self.ends))
+        low, expected, high, most = (a * b for a, b in zip(self.ends, other.ends, strict=True))
+        if low and expected:
+            apart = math.hypot(math.log(self.expected / self.low), math.log(other.expected / other.low))
+            low = max(low, min(expected, expected * math.exp(-apart)))
+        if expected:
+            apart = math.hypot(math.log(self.high / self.expected), math.log(other.high / other.expected))
+            high = min(high, max(expected, expected * math.exp(apart)))
+        return span(low, expected, high, most)
 
     def holds(self, value: float) -> bool:
         """Whether a value lies in the interval, but for rounding."""
