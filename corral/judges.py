@@ -2,8 +2,10 @@
 
     from corral import Endpoint, MultiAgentRLHF, SyntheticFeedbackGenerator
 
-    judges = MultiAgentRLHF("budgeting", endpoint=Endpoint(base_url="https://api.openai.com/v1", model="gpt-4.1-mini"))
+    openai = Endpoint(base_url="https://api.openai.com/v1", model="gpt-4.1-mini")
+    judges = MultiAgentRLHF("budgeting", endpoint=openai, budget=0.50)
     judges.evaluate("Allocate $2.5M ...", "Amazon $1.2M, ...", {"brand": "Acme"}).overall
+    judges.spent  # dollars
 
 Without an endpoint the embedded likelihood judge answers. Calls are kept in the ledger of the settings' database, so
 asking again costs nothing. A sync form may be called where an event loop runs, as in a notebook.
@@ -14,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast, get_args
@@ -22,12 +25,14 @@ from pydantic import ValidationError
 
 from corral.feedback import CrewEvaluation, SyntheticFeedback, evaluation_of, feedback_of
 from corral.pairs import DPODataset, dataset_of
-from corral.standalone import JUDGING, open_standalone
+from corral.standalone import JUDGING, at_the_cap, open_standalone
 from state.errors import BadInput
 from state.records import Judgement
 from state.request import Endpoint, Judging, TaskType
+from tools.endpoint import demand_price, price_of
 from tools.endpoint.chat import ChatEndpoint
 from tools.endpoint.loop import with_last_answers
+from tools.endpoint.spending import Spending
 from tools.judging.batch import judge_items
 from tools.judging.judge import CrewJudge
 from tools.settings import load_settings
@@ -60,20 +65,40 @@ class _Judges:
     Args:
         task_type: general, budgeting, creative, compliance, data quality or strategic planning.
         endpoint: of the model that judges; the embedded model by default. An open endpoint is used as it is.
+        budget: dollars that this object may spend in all; ``None`` for no cap. A call that would pass it is not made.
         **settings: fields of ``Judging``, such as ``draws=3`` or ``accept=80``.
 
     Raises:
-        BadInput: an unknown task type, or a setting out of bounds.
+        BadInput: an unknown task type, a setting out of bounds, or a budget that cannot be kept: the price of the
+            endpoint's tokens is not known, or the endpoint is open already.
     """
 
-    def __init__(self, task_type: str = "general", *, endpoint: Endpoint | ChatEndpoint | None = None, **settings: Any):
+    def __init__(
+        self,
+        task_type: str = "general",
+        *,
+        endpoint: Endpoint | ChatEndpoint | None = None,
+        budget: float | None = None,
+        **settings: Any,
+    ):
         self.settings = _judging({"task_type": _task_type(task_type)} | settings)
         self._endpoint = endpoint or Endpoint()
+        self._spending = Spending(cap=_cap(budget, self._endpoint))
+
+    @property
+    def spent(self) -> float:
+        """Dollars that this object has paid; what the ledger knew already costs nothing."""
+        return self._spending.spent
 
     async def _judge(self, items: Sequence[Item]) -> list[Judgement]:
         spec = self._endpoint
-        endpoint = await _opened(spec) if isinstance(spec, Endpoint) else spec
-        return await judge_items(CrewJudge(endpoint, self.settings), items)
+        endpoint = await self._opened(spec) if isinstance(spec, Endpoint) else spec
+        with at_the_cap("an object with a higher budget goes on where this one ended."):
+            return await judge_items(CrewJudge(endpoint, self.settings), items)
+
+    async def _opened(self, spec: Endpoint) -> ChatEndpoint:
+        settings = await asyncio.to_thread(load_settings)
+        return await open_standalone(spec, settings, JUDGING, self._spending, where="endpoint")
 
 
 class MultiAgentRLHF(_Judges):
@@ -83,10 +108,12 @@ class MultiAgentRLHF(_Judges):
         task_type: general, budgeting, creative, compliance, data quality or strategic planning.
         weights: share of each of the five dimensions; they sum to 1.
         endpoint: of the model that judges; the embedded model by default.
+        budget: dollars that this object may spend in all; ``None`` for no cap.
         **settings: fields of ``Judging``.
 
     Raises:
-        BadInput: an unknown task type, weights that name other dimensions or do not sum to 1, a setting out of bounds.
+        BadInput: an unknown task type, weights that name other dimensions or do not sum to 1, a setting out of bounds,
+            or a budget that cannot be kept.
     """
 
     def __init__(
@@ -95,11 +122,11 @@ class MultiAgentRLHF(_Judges):
         weights: Mapping[str, float] | None = None,
         *,
         endpoint: Endpoint | ChatEndpoint | None = None,
+        budget: float | None = None,
         **settings: Any,
     ):
-        super().__init__(
-            task_type, endpoint=endpoint, **settings, **({} if weights is None else {"weights": dict(weights)})
-        )
+        weighted = {} if weights is None else {"weights": dict(weights)}
+        super().__init__(task_type, endpoint=endpoint, budget=budget, **settings, **weighted)
 
     def evaluate(self, prompt: str, model_output: str, context: Context | None = None) -> CrewEvaluation:
         """Score one answer; see ``aevaluate``."""
@@ -115,6 +142,7 @@ class MultiAgentRLHF(_Judges):
 
         Raises:
             BadInput: an empty prompt.
+            BudgetExceeded: the next call would pass the budget; what was answered is kept.
             EndpointUnreachable: nothing answers at the endpoint.
             EndpointRefused: it will take no such call.
         """
@@ -203,11 +231,20 @@ class DPODatasetBuilder:
             for output in dict.fromkeys([await _answer(output_generator, prompt) for _ in range(num_variations)])
         ]
         items = [item_of(example, f"example {number}") for number, example in enumerate(examples)]
-        return dataset_of(items, await self._generator.judge_all(examples))
+        before = self._generator.spent
+        dataset = dataset_of(items, await self._generator.judge_all(examples))
+        return dataset.model_copy(update={"cost": self._generator.spent - before})
 
 
-async def _opened(spec: Endpoint) -> ChatEndpoint:
-    return await open_standalone(spec, await asyncio.to_thread(load_settings), JUDGING)
+def _cap(budget: float | None, endpoint: Endpoint | ChatEndpoint) -> float | None:
+    if budget is None:
+        return None
+    if not isinstance(budget, int | float) or not 0 <= budget < math.inf:
+        raise BadInput(f"budget must be a number of dollars, at least 0, not {budget!r}")
+    if not isinstance(endpoint, Endpoint):
+        raise BadInput("budget: an open endpoint has the cap of its own ledger; give an Endpoint, or no budget")
+    demand_price(endpoint, price_of(endpoint), "endpoint")
+    return float(budget)
 
 
 async def _answer(output_generator: OutputGenerator, prompt: str) -> str:

@@ -23,6 +23,8 @@ class DPODataset(Record):
     """Prompt, chosen and rejected, as ``trl.DPOTrainer`` and ``datasets.load_dataset`` take them."""
     without_pair: dict[str, str]
     """By prompt: why it gave no pair."""
+    cost: float = 0.0
+    """Dollars that judging the answers cost."""
 
     def save(self, path: Path | str) -> None:
         """Write the rows as JSON lines.

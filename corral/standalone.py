@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 
 from state.calls import CallStore
 from state.database import Database
+from state.errors import BudgetExceeded
 from state.request import Endpoint, Judging
-from tools.endpoint import open_endpoint
+from tools.endpoint import demand_price, open_endpoint, price_of
 from tools.endpoint.client import LedgeredEndpoint
+from tools.endpoint.spending import CappedLedger, Spending
 from tools.judging import CrewJudge
 from tools.settings import Settings
 
@@ -32,19 +35,46 @@ async def open_ledger(settings: Settings) -> CallStore:
     return _open[slot][0]
 
 
-async def open_standalone(spec: Endpoint, settings: Settings, name: str) -> LedgeredEndpoint:
+async def open_standalone(
+    spec: Endpoint, settings: Settings, name: str, spending: Spending, *, where: str
+) -> LedgeredEndpoint:
     """Return an endpoint over the ledger of the settings' database.
 
     Args:
         spec: the endpoint.
         settings: the environment's.
         name: what the ledger books its calls under.
+        spending: the cap; what the calls cost is added to it.
+        where: what the person calls the endpoint, such as ``models.judge``.
 
     Raises:
-        BadInput: the endpoint is wrong.
+        BadInput: the endpoint is wrong, or there is a cap and the price of its tokens is not known.
         StorageError: the database cannot be used.
     """
-    return await open_endpoint(spec, await open_ledger(settings), name, settings)
+    if spending.cap is not None:
+        demand_price(spec, await asyncio.to_thread(price_of, spec), where)
+    return await open_endpoint(spec, CappedLedger(await open_ledger(settings), spending), name, settings)
+
+
+@contextmanager
+def at_the_cap(advice: str) -> Iterator[None]:
+    """Say how to go on where a cap outside of runs ends the work within.
+
+    Raises:
+        BudgetExceeded: the same, with this advice.
+    """
+    try:
+        yield
+    except BudgetExceeded as error:
+        raise BudgetExceeded(error.spent, error.cap, f"What was answered is kept: {advice}") from error
+
+
+def in_words(spending: Spending, spec: Endpoint) -> str:
+    """Return what was spent on an endpoint, and by which price, in one line."""
+    price = price_of(spec)
+    by = "its price is not known, so it counts as nothing" if price is None else price.source
+    cap = "" if spending.cap is None else f" of ${spending.cap:g}"
+    return f"spent ${spending.spent:.4f}{cap} on {spending.calls:,} calls of {spec.model} ({by})"
 
 
 async def _ledger(slot: tuple[asyncio.AbstractEventLoop, str]) -> AsyncGenerator[CallStore]:
@@ -60,6 +90,9 @@ async def _ledger(slot: tuple[asyncio.AbstractEventLoop, str]) -> AsyncGenerator
         await database.close()
 
 
-async def open_judge(spec: Endpoint, judging: Judging, settings: Settings, *, seed: int = 0) -> CrewJudge:
+async def open_judge(
+    spec: Endpoint, judging: Judging, settings: Settings, spending: Spending, *, seed: int = 0
+) -> CrewJudge:
     """Return a judge that belongs to no run; errors as for ``open_standalone``."""
-    return CrewJudge(await open_standalone(spec, settings, JUDGING), judging, seed=seed)
+    endpoint = await open_standalone(spec, settings, JUDGING, spending, where="models.judge")
+    return CrewJudge(endpoint, judging, seed=seed)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from pathlib import Path
 
+from graph.estimates import expected_cost
 from graph.inputs import request_to_show
 from graph.services import Services
 from state.calls import PurposeTally
 from state.errors import BadInput
 from state.records import Candidate, GenerationRound, Outcome, Record, Sample
-from state.request import RunRequest
-from tools.generation.costing import CostEstimate, StageComparison, compare, estimate
-from tools.sources.prompts import load_prompts
-from tools.sources.seeds import load_seed_tasks
+from tools.generation.costing import StageComparison, compare
 
 REASONS = 8
 """Reasons shown for each kind of row, the most frequent first."""
@@ -49,6 +45,8 @@ class Accounts(Record):
     """Each stage's estimate beside what it used, the total last; empty if there is no estimate."""
     costs_note: str = ""
     """Why there is no estimate."""
+    prices: tuple[str, ...] = ()
+    """A line for each model that may cost money: what its tokens cost, and who says so."""
     spent: float
     """Dollars this run paid."""
     cap: float | None
@@ -66,12 +64,13 @@ async def account(services: Services, run_id: str) -> Accounts:
         "candidates": candidates,
     }
     used = await services.calls.tally(run_id)
-    costs, note = await cost_comparison(services, run_id, used)
+    costs, prices, note = await cost_comparison(services, run_id, used)
     return Accounts(
         rows=[tally(kind, rows) for kind, rows in kinds.items()],
         calls=used,
         costs=costs,
         costs_note=note,
+        prices=prices,
         rounds=sorted(await services.store.find(run_id, GenerationRound), key=lambda r: r.round),
         spent=await services.calls.spent(run_id),
         cap=await services.calls.cap(run_id),
@@ -80,29 +79,13 @@ async def account(services: Services, run_id: str) -> Accounts:
 
 async def cost_comparison(
     services: Services, run_id: str, used: list[PurposeTally]
-) -> tuple[list[StageComparison], str]:
-    """Return estimate and truth of each stage; nothing, and why, where the run's files cannot be read."""
+) -> tuple[list[StageComparison], tuple[str, ...], str]:
+    """Return estimate and truth of each stage, and prices; nothing, and why, where the run's files cannot be read."""
     try:
-        expected = await asyncio.to_thread(expected_cost, await request_to_show(services, run_id))
+        expected = await expected_cost(services, run_id, await request_to_show(services, run_id))
     except BadInput as error:
-        return [], f"what the run was expected to cost is not known: {error}"
-    return compare(expected, used), ""
-
-
-def expected_cost(request: RunRequest) -> CostEstimate:
-    """Return what a run of this request should cost, before anything is spent.
-
-    Args:
-        request: the run's own, so that the files which it names are the run's copies.
-
-    Raises:
-        BadInput: the seed tasks or the prompts cannot be read.
-    """
-    seeds = load_seed_tasks(Path(request.sources.seeds))
-    path = request.sources.prompts
-    prompts = load_prompts(Path(path), request.evaluate.heldout_share) if path else []
-    training = sum(p.split == "train" for p in prompts)
-    return estimate(request, seeds, training, len(prompts) - training)
+        return [], (), f"what the run was expected to cost is not known: {error}"
+    return compare(expected, used), expected.prices, ""
 
 
 def tally(kind: str, rows: list[Sample] | list[Candidate]) -> Tally:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
+from graph.estimates import ESTIMATE, keep_estimate
 from graph.services import Services
+from state.records import Sample
 from state.request import EMBEDDED, Endpoint, RunRequest
-from tools.sources.inputs import FOLDER, copy_inputs, named_files, read_inputs, with_copies
+from tools.sources.inputs import FOLDER, MANIFEST, copy_inputs, named_files, read_inputs, with_copies
 
 
 async def begin(services: Services, run_id: str, request: RunRequest) -> RunRequest:
@@ -40,7 +43,15 @@ async def own_request(services: Services, run_id: str, kept: RunRequest) -> RunR
         BadInput: a file cannot be read, or a copy was changed.
         StorageError: the run's folder cannot be read or written.
     """
-    return await asyncio.to_thread(_with_inputs, kept, services.runs_folder / run_id / FOLDER)
+    from graph.preflight import check_training  # only a new run needs it, not those who look at one
+
+    folder = services.runs_folder / run_id / FOLDER
+    if not await asyncio.to_thread((folder / MANIFEST).exists) and not await services.store.ids(run_id, Sample):
+        # A run of the server has not been checked before; one that an earlier version began has its base where it was.
+        await asyncio.to_thread(check_training, kept, services.cache)
+    request = await asyncio.to_thread(_with_inputs, kept, folder, services.plugged)
+    await keep_estimate(services, run_id, request)
+    return request
 
 
 async def request_to_show(services: Services, run_id: str) -> RunRequest:
@@ -57,7 +68,9 @@ async def request_to_show(services: Services, run_id: str) -> RunRequest:
 
 async def forget_inputs(services: Services, run_id: str) -> None:
     """Remove what an earlier run of a name left that the store does not know any more."""
-    await asyncio.to_thread(shutil.rmtree, services.runs_folder / run_id / FOLDER, ignore_errors=True)
+    folder = services.runs_folder / run_id
+    await asyncio.to_thread(shutil.rmtree, folder / FOLDER, ignore_errors=True)
+    await asyncio.to_thread((folder / ESTIMATE).unlink, missing_ok=True)
 
 
 def with_absolute_folders(request: RunRequest) -> RunRequest:
@@ -65,6 +78,7 @@ def with_absolute_folders(request: RunRequest) -> RunRequest:
 
     A model that is no folder here is a name on the hub or a server's, and stays as it is.
     """
+
     from tools.endpoint import weights_here  # only a new run needs it, not those who look at one
 
     def endpoint(spec: Endpoint) -> Endpoint:
@@ -82,14 +96,13 @@ def _absolute(model: str) -> str:
     return str(folder.absolute()) if model != EMBEDDED and folder.is_dir() else model
 
 
-def _with_inputs(request: RunRequest, folder: Path) -> RunRequest:
+def _with_inputs(request: RunRequest, folder: Path, plugged: Collection[str]) -> RunRequest:
     from graph.preflight import check_request  # only a new run needs them, not those who look at one
     from tools.training.configs import shipped
 
     copies = read_inputs(folder)
     if copies is None:
-        # A run of the server has not been checked before; one that is on disk already was.
-        check_request(request)
+        check_request(request, plugged)
         copy_inputs(named_files(request, shipped()), folder)
         copies = read_inputs(folder) or {}
     return with_copies(request, copies)

@@ -41,7 +41,9 @@ def build_pipeline(services: Services, checkpointer: Saver | None = None) -> Pip
     judging = make_judge(store, services.open_endpoint)
 
     graph: StateGraph[PipelineState, None, RunInput, PipelineState] = StateGraph(PipelineState, input_schema=RunInput)
-    graph.add_node("generate", paying("generate", make_generate(store, services.open_endpoint), services))
+    graph.add_node(
+        "generate", paying("generate", make_generate(store, services.calls, services.open_endpoint), services)
+    )
     graph.add_node("gate", step(make_gate(store, services.calls, services.open_endpoint), services))
     graph.add_node("respond", fan_out("respond", prompts_to_answer(store), responding, services))
     graph.add_node("judge", fan_out("judge", candidates_to_judge(store), judging, services))

@@ -7,8 +7,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from state.errors import BadInput
-from state.request import EMBEDDED, RunRequest
-from tools.endpoint import capabilities, probe
+from state.request import EMBEDDED, Endpoint, RunRequest
+from tools.endpoint import Price, capabilities, demand_price, price_of, probe
+from tools.endpoint.prices import stated
 from tools.machine.disk import demand_room
 from tools.settings import Settings
 from tools.sources.prompts import load_prompts
@@ -16,7 +17,9 @@ from tools.sources.seeds import load_seed_tasks
 from tools.training.configs import config_file
 from tools.training.quantise import demand_quantisation
 from tools.training.recipe import phases_of
-from tools.weights.folders import HUB_NAME, base_folder
+from tools.training.trainable import demand_positions, demand_trainable
+from tools.weights.embedded import POSITIONS
+from tools.weights.folders import folder_here
 
 
 async def preflight(request: RunRequest, settings: Settings, plugged: Collection[str] = ()) -> None:
@@ -32,7 +35,7 @@ async def preflight(request: RunRequest, settings: Settings, plugged: Collection
         StorageError: the disk is full, or its folder cannot be written.
         EndpointError: an endpoint is out of reach or refuses the key.
     """
-    check_request(request)
+    check_request(request, plugged)
     await asyncio.to_thread(check_sources, request)
     await asyncio.to_thread(demand_room, settings.home)
     await asyncio.to_thread(check_training, request, settings.cache)
@@ -42,11 +45,16 @@ async def preflight(request: RunRequest, settings: Settings, plugged: Collection
             await probe(spec, settings)
 
 
-def check_request(request: RunRequest) -> None:
-    """Check what the request says by itself: kinds of endpoints, phases of training. Nothing is read or asked.
+def check_request(request: RunRequest, plugged: Collection[str] = ()) -> None:
+    """Check what the request says by itself: kinds of endpoints, prices, phases of training. Nothing is read or asked.
+
+    Args:
+        request: the run's request.
+        plugged: names of the models that the program brought itself.
 
     Raises:
-        BadInput: an unknown word for an endpoint, a judge that gives plain text alone, or an unknown phase.
+        BadInput: an unknown word for an endpoint, a judge that gives plain text alone, an unknown phase, or a budget
+            over a model whose price is not known.
     """
     phases_of(request.train.recipe)
     models = request.models
@@ -59,6 +67,21 @@ def check_request(request: RunRequest) -> None:
             raise BadInput(
                 f"models.judge: base_url {spec.base_url!r} gives plain text alone; judge by 'embedded' or a URL"
             )
+    if request.budget.dollars is not None:
+        for where, spec in asked_models(request):
+            demand_price(spec, known_price(spec, plugged), where)
+
+
+def asked_models(request: RunRequest) -> list[tuple[str, Endpoint]]:
+    """Return the models that a run asks, each with the setting that names it."""
+    models = request.models
+    generator = [("models.generator", models.generator)] if request.generation.target else []
+    return [*generator, ("models.policy", models.policy), ("models.judge", models.judge)]
+
+
+def known_price(spec: Endpoint, plugged: Collection[str]) -> Price | None:
+    """Return what an endpoint costs; of a model that the program brought itself only what the request states."""
+    return stated(spec, None) if spec.model in plugged else price_of(spec)
 
 
 def check_sources(request: RunRequest) -> None:
@@ -81,15 +104,18 @@ def check_sources(request: RunRequest) -> None:
 
 
 def check_training(request: RunRequest, cache: Path) -> None:
-    """Check that weights, accelerate's config and what QLoRA needs are on this machine.
+    """Check that weights, accelerate's config and what QLoRA needs are here, and that the base can be trained.
 
     Weights that are not here yet are no fault where training brings them: it unpacks the embedded model, and fetches a
-    model from the hub.
+    model from the hub, unless it was fetched before.
 
     Raises:
-        BadInput: one of them is missing.
+        BadInput: one of them is missing, or the base cannot be trained.
+        StorageError: the cache cannot be written.
     """
     base = request.models.base
-    if base != EMBEDDED and (Path(base).exists() or not HUB_NAME.fullmatch(base)):
-        base_folder(base, cache)
+    if base == EMBEDDED:
+        demand_positions(base, POSITIONS, request.train)
+    elif (folder := folder_here(base, cache)) is not None:
+        demand_trainable(folder, request.train, cache)
     demand_quantisation(request.train.quantise, config_file(request.train.accelerate_config))

@@ -181,7 +181,7 @@ async def _costs(services: Services, run_id: str) -> Costs:
     async for purpose, started, finished in services.calls.times(run_id):
         latencies.setdefault(purpose, Latency()).add(started, finished)
     tallies = await services.calls.tally(run_id)
-    stages, note = await cost_comparison(services, run_id, tallies)
+    stages, prices, note = await cost_comparison(services, run_id, tallies)
     folder, busy = services.runs_folder / run_id, {purpose: one.busy for purpose, one in latencies.items()}
     groups = []
     for tally in tallies:
@@ -190,6 +190,7 @@ async def _costs(services: Services, run_id: str) -> Costs:
     return Costs(
         calls=tuple(groups),
         stages=tuple(stages),
+        prices=prices,
         note=note,
         spent=await services.calls.spent(run_id),
         cap=await services.calls.cap(run_id),

@@ -43,25 +43,39 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
         folder = runs_folder / run_id / "datasets"
         dataset = await asyncio.to_thread(write_dataset, folder, samples, pairs, written, run_id)
         report_progress("assemble", len(samples), note=f"{dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs")
-        demand_rows(dataset, request)
+        demand_rows(dataset, request, await failures(store, run_id))
         notes = await asyncio.to_thread(judge_trust, judgements, request, home)
         return {"dataset": dataset, "warnings": notes}
 
     return assemble
 
 
-def demand_rows(dataset: DatasetRef, request: RunRequest) -> None:
+async def failures(store: RecordStore, run_id: str) -> str:
+    """Return a sentence on how many candidates failed, and why the first of them did; empty where none did."""
+    failed = await store.ids(run_id, Candidate, outcome=Outcome.FAILED)
+    if not failed:
+        return ""
+    (first,) = await store.find(run_id, Candidate, ids=failed[:1])
+    return f" {len(failed)} answers could not be had or judged, the first: {'; '.join(first.reasons)}"
+
+
+def demand_rows(dataset: DatasetRef, request: RunRequest, failed: str = "") -> None:
     """Refuse a dataset that lacks rows for the recipe.
+
+    Args:
+        dataset: what was written.
+        request: the run's.
+        failed: what failed before, and may be the first thing to mend.
 
     Raises:
         BadInput: the recipe names an unknown phase.
         TrainingError: a phase of the recipe has no rows in the dataset.
     """
     if not all(phase.rows_in(dataset) for phase in phases_of(request.train.recipe)):
+        advice = "Start a run with more prompts, more sampling.candidates, or a lower judge.accept"
         raise TrainingError(
             f"the recipe {request.train.recipe} has nothing to train on: {dataset.sft_rows} SFT rows and "
-            f"{dataset.dpo_rows} DPO pairs came out (see {dataset.folder}). Start a run with more prompts, more "
-            "sampling.candidates, or a lower judge.accept."
+            f"{dataset.dpo_rows} DPO pairs came out (see {dataset.folder}). {advice}.{failed}"
         )
 
 

@@ -15,6 +15,7 @@ from tools.endpoint.chat import OpenEndpoint
 from tools.gates import GateDecision, GatePipeline, round_diversity
 from tools.gates.opinion import ask_opinions
 from tools.generation.deciding import GenerationFacts, decide_next_round
+from tools.generation.planning import left_of, round_needs
 from tools.progress import report_progress
 from tools.sources.seeds import load_seed_tasks
 
@@ -45,8 +46,17 @@ def make_gate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpoint)
         novelty = round_diversity(decisions)
         spent, cap = await calls.spent(run_id), await calls.cap(run_id)
         answered = len({s.call for s in generated})
-        facts = generation_facts(state, offered=len(offered), accepted=kept, answered=answered, novelty=novelty)
-        facts = facts.model_copy(update={"budget_left": None if cap is None else cap - spent})
+        gained = sum(d.outcome in (Outcome.ACCEPTED, Outcome.WAITING) for d in decisions)
+        facts = generation_facts(
+            await asyncio.to_thread(round_needs, request),
+            state,
+            offered=len(offered),
+            accepted=kept,
+            gained=gained,
+            answered=answered,
+            novelty=novelty,
+            budget_left=None if cap is None else cap - spent,
+        )
         choice = decide_next_round(facts)
         if round_:
             await store.add(run_id, [round_record(round_, decisions, novelty, choice)])
@@ -97,30 +107,31 @@ def round_record(round_: int, decisions: Sequence[GateDecision], novelty: float,
 
 
 def generation_facts(
-    state: PipelineState, *, offered: int, accepted: int, answered: int, novelty: float
+    needs: GenerationFacts,
+    state: PipelineState,
+    *,
+    offered: int,
+    accepted: int,
+    gained: int,
+    answered: int,
+    novelty: float,
+    budget_left: float | None,
 ) -> GenerationFacts:
-    """Return what the decision about the next round depends on."""
-    settings, spec = state["request"].generation, state["request"].models.generator
+    """Return what the decision about the next round depends on: what a round needs, and what the last one brought."""
     limits = state.get("limits", RateLimits())
-    return GenerationFacts(
-        accepted=accepted,
-        target=settings.target,
-        rounds_done=state["round"],
-        rounds=settings.rounds,
-        batch_size=settings.tasks_per_call,
-        demonstrations=settings.demonstrations,
-        completion_tokens=settings.max_tokens,
-        input_price=spec.input_price,
-        output_price=spec.output_price,
-        calls=state.get("round_calls", 0),
-        accepted_per_call=accepted / answered if answered else None,
-        offered=offered,
-        novelty=novelty if offered else None,
-        min_diversity=state["request"].gates.min_diversity,
-        failed_rounds=state.get("failed_rounds", 0),
-        requests_left=limits.requests,
-        tokens_left=limits.tokens,
-        reset_seconds=limits.reset_seconds,
+    return needs.model_copy(
+        update={
+            "accepted": accepted,
+            "rounds_done": state["round"],
+            "calls": state.get("round_calls", 0),
+            "gained": gained,
+            "accepted_per_call": accepted / answered if answered else None,
+            "offered": offered,
+            "novelty": novelty if offered else None,
+            "failed_rounds": state.get("failed_rounds", 0),
+            "budget_left": budget_left,
+            **left_of(limits),
+        }
     )
 
 

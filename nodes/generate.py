@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
+from state.calls import CallStore
 from state.errors import CallFailed
-from state.pipeline import NextRound, Node, PipelineState
+from state.pipeline import NextRound, Node, Overspend, PipelineState, RateLimits
 from state.records import Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.batch import for_each
 from tools.endpoint.chat import ChatCall, Completion, OpenEndpoint
 from tools.gates import categorise
-from tools.generation.deciding import GenerationFacts, decide_next_round
+from tools.generation.deciding import GenerationFacts, decide_next_round, pays_for_a_batch
 from tools.generation.parsing import answered_tasks
+from tools.generation.planning import left_of, round_needs
 from tools.generation.prompting import generation_call
 from tools.progress import report_progress
 from tools.sources.prompts import load_prompts
 from tools.sources.seeds import load_seed_tasks
 
 
-def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
+def make_generate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpoint) -> Node:
     """Return the node; each visit is one round.
 
     A round that the budget cuts short goes on where the budget is raised; where it is not, it ends with the calls that
@@ -32,20 +35,26 @@ def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
     async def generate(state: PipelineState) -> PipelineState:
         run_id, request = state["run_id"], state["request"]
         await store.add(run_id, await asyncio.to_thread(given_prompts, request))
-        plan = state.get("next_round") or decide_next_round(first_facts(request))
+        endpoint = await open_endpoint(request.models.generator, run_id)
+        plan = state.get("next_round")
+        if plan is None:
+            cap = await calls.cap(run_id)
+            facts = await asyncio.to_thread(first_facts, request, cap, endpoint.limits)
+            plan = decide_next_round(facts)
+            if cap is not None and not plan.calls and not pays_for_a_batch(facts) and not state.get("capped"):
+                return {"overspend": Overspend(spent=await calls.spent(run_id), cap=cap)}
         if plan.wait_seconds:
             await asyncio.sleep(plan.wait_seconds)
         if not plan.calls:
             return {"round": state.get("round", 0)}
         round_ = state.get("round", 0) + 1
-        endpoint = await open_endpoint(request.models.generator, run_id)
-        calls = await round_calls(store, run_id, request, round_, plan, prefill=endpoint.can.prefill)
-        report_progress("generate", total=len(calls))
+        batch = await round_calls(store, run_id, request, round_, plan, prefill=endpoint.can.prefill)
+        report_progress("generate", total=len(batch))
         answered: list[str] = []
 
         async def ask(call: ChatCall) -> None:
             try:
-                completion = await endpoint.complete(call)
+                completion = await endpoint.complete(call, partial(no_task, call))
             except CallFailed:
                 pass  # the ledger keeps the failed call, and the next round makes up for it
             else:
@@ -54,13 +63,13 @@ def make_generate(store: RecordStore, open_endpoint: OpenEndpoint) -> Node:
                 answered.append(completion.key)
             report_progress("generate", 1)
 
-        overspend = await for_each(calls, ask)
+        overspend = await for_each(batch, ask)
         if overspend and not state.get("capped"):
             # The same round goes on once the budget is decided: what it paid for is in the ledger.
-            return {"overspend": overspend}
+            return {"overspend": overspend, "next_round": plan}
         return {
             "round": round_,
-            "round_calls": len(calls),
+            "round_calls": len(batch),
             "failed_rounds": 0 if answered else state.get("failed_rounds", 0) + 1,
             "limits": endpoint.limits,
             "overspend": overspend,
@@ -79,17 +88,13 @@ def given_prompts(request: RunRequest) -> list[Sample]:
     return [p.model_copy(update={"outcome": Outcome.ACCEPTED}) for p in training + heldout]
 
 
-def first_facts(request: RunRequest) -> GenerationFacts:
-    """Return what is known before the first round."""
-    settings = request.generation
-    return GenerationFacts(
-        accepted=0,
-        target=settings.target,
-        rounds_done=0,
-        rounds=settings.rounds,
-        batch_size=settings.tasks_per_call,
-        demonstrations=settings.demonstrations,
-    )
+def first_facts(request: RunRequest, cap: float | None, limits: RateLimits) -> GenerationFacts:
+    """Return what is known before the first round, when nothing but this round can have been spent.
+
+    Raises:
+        BadInput: the seed tasks cannot be read.
+    """
+    return round_needs(request).model_copy(update={"budget_left": cap, **left_of(limits)})
 
 
 async def round_calls(
@@ -121,6 +126,15 @@ async def round_calls(
         )
         for index in range(plan.calls)
     ]
+
+
+def no_task(call: ChatCall, completion: Completion) -> str:
+    """Return why a completion holds no task, or nothing if it holds one."""
+    parsed = answered_tasks(call, completion)
+    if parsed.tasks:
+        return ""
+    reasons = ", ".join(sorted({failure.reason for failure in parsed.failures}))
+    return f"it holds no task that can be read ({reasons or 'no block of one'})"
 
 
 def samples_of(call: ChatCall, completion: Completion, round_: int) -> list[Sample]:

@@ -93,7 +93,7 @@ async def draw_candidate(
     """
     scaffolded = draw >= request.sampling.candidates
     try:
-        completion = await endpoint.complete(candidate_call(sample, draw, request))
+        completion = await endpoint.complete(candidate_call(sample, draw, request), no_text)
     except CallFailed as error:
         return failed_candidate(sample, draw, f"{type(error).__name__}: {error}", scaffolded)
     except BudgetExceeded as error:
@@ -118,6 +118,11 @@ def candidate_call(sample: Sample, draw: int, request: RunRequest) -> ChatCall:
         seed=(request.seed * 1000 + draw) % 2**31,
         draw=draw,
     )
+
+
+def no_text(completion: Completion) -> str:
+    """Return that a completion is empty, or nothing if it is not."""
+    return "" if completion.text.strip() else "it is empty"
 
 
 def new_candidate(sample: Sample, draw: int, completion: Completion, scaffolded: bool) -> Candidate:

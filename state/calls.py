@@ -19,6 +19,9 @@ from state.records import Call, Record
 
 logger = logging.getLogger(__name__)
 
+SAMPLED = 20_000
+"""Calls from which the tokens of a call are learned, about: reading all of a large ledger takes seconds."""
+
 
 class PurposeTally(Record):
     """The calls that a run used for one purpose."""
@@ -73,6 +76,16 @@ class OverCap:
 
 
 Entry = Answered | Used | Reserve
+
+
+class TokenUse(Record):
+    """What the calls of one run, for one purpose and to one model, used."""
+
+    purpose: str
+    model: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
 
 
 class CallStore:
@@ -196,6 +209,24 @@ class CallStore:
         async with self.database.reading() as connection:
             rows = list(await connection.execute(query))
         return [_tally(purpose, run_id, rows) for purpose in sorted({row.purpose for row in rows})]
+
+    async def token_uses(self, without: str = "") -> list[TokenUse]:
+        """Return the tokens of answered calls by run, purpose and model, over some ``SAMPLED`` of all calls.
+
+        Args:
+            without: a run whose own calls do not count.
+        """
+        async with self.database.reading() as connection:
+            count = (await connection.execute(select(func.count()).select_from(calls))).scalar_one()
+            purpose, model = calls.c.body["purpose"].as_string(), calls.c.body["model"].as_string()
+            sums = (func.count(), func.sum(calls.c.prompt_tokens), func.sum(calls.c.completion_tokens))
+            query = select(purpose, model, *sums).where((calls.c.status == "answered") & (calls.c.run_id != without))
+            if count > SAMPLED:
+                # Keys are hashes, so those below a bound are a random sample.
+                query = query.where(calls.c.key < f"{int(SAMPLED / count * 16**8):08x}")
+            rows = list(await connection.execute(query.group_by(calls.c.run_id, purpose, model)))
+        names = ("purpose", "model", "calls", "prompt_tokens", "completion_tokens")
+        return [TokenUse.model_validate(dict(zip(names, row, strict=True))) for row in rows]
 
     async def times(self, run_id: str) -> AsyncIterator[tuple[str, datetime, datetime]]:
         """Yield purpose, start and end of every call that the run itself made, in no order."""

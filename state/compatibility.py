@@ -15,9 +15,10 @@ FORMER_NAMES: dict[str, dict[str, str | None]] = {
 }
 """By the name of the section or record: a field's former name, and its present one; ``None`` where it is gone."""
 
-REQUEST_FORMAT = 2
+REQUEST_FORMAT = 3
 """Of the requests that this version stores. It is raised with each change of ``RunRequest`` that the version before
-cannot read. 1: before formats were counted."""
+cannot read. 1: before formats were counted. 2: a price that nobody gave was 0, where it is ``null`` now; a run that
+began with 0 goes on with it."""
 
 
 def with_present_names(model: str, values: Any) -> Any:

@@ -12,6 +12,7 @@
     ├── EndpointError           exit 1   a model endpoint did not give a usable answer
     │   ├── EndpointUnreachable exit 2   no connection, or a server that answers no call any more
     │   ├── EndpointRefused     exit 2   wrong key, unknown model, no such path
+    │   ├── AnswersUnusable     exit 2   it answers, but none of its first answers could be used
     │   └── CallFailed          exit 1   this one call, after its tries; another may well be answered
     │       ├── EndpointFailing exit 1   a server error, no answer in time, or a broken one
     │       ├── RateLimited     exit 1   still limited after every retry
@@ -24,8 +25,8 @@ Foreign errors are wrapped where they enter (the store, the endpoint client, the
 never catches a library's own. A message says what was wrong, where, and what to do.
 
 An endpoint's error is one of two sorts. ``CallFailed`` fails the row that the call was for, and the others go on.
-``EndpointUnreachable`` and ``EndpointRefused`` would meet every other row too, so they end the step, which is resumed
-when their cause is gone.
+``EndpointUnreachable``, ``EndpointRefused`` and ``AnswersUnusable`` would meet every other row too, so they end the
+step, which is resumed when their cause is gone.
 """
 
 
@@ -89,6 +90,12 @@ class EndpointRefused(EndpointError):
     exit_code = 2
 
 
+class AnswersUnusable(EndpointError):
+    """None of the first answers of a model to one purpose could be used, so that no more are paid for."""
+
+    exit_code = 2
+
+
 class CallFailed(EndpointError):
     """One call failed after all its tries; other calls may well succeed."""
 
@@ -110,20 +117,28 @@ class AnswerInvalid(CallFailed):
 
 
 class BudgetExceeded(CorralError):
-    """The next call would pass the run's spending cap, so it was not made.
+    """The next call would pass the spending cap, so it was not made.
+
+    Args:
+        spent: dollars that are spent.
+        cap: dollars that may be spent.
+        advice: how to go on; a run's by default.
 
     Attributes:
-        spent: dollars this run has spent.
-        cap: dollars it may spend.
+        spent: dollars that are spent.
+        cap: dollars that may be spent.
     """
 
     exit_code = 3
 
-    def __init__(self, spent: float, cap: float) -> None:
-        super().__init__(
-            f"the next call would pass the budget: ${spent:.4f} of ${cap:.4f} is spent. "
-            "Answer the run's interrupt with a higher cap (corral approve RUN --budget DOLLARS) to go on."
-        )
+    def __init__(
+        self,
+        spent: float,
+        cap: float,
+        advice: str = "Answer the run's interrupt with a higher cap (corral approve RUN --budget DOLLARS) to go on.",
+    ) -> None:
+        limit = f"{cap:.4f}" if cap >= 1e-4 or not cap else f"{cap:g}"
+        super().__init__(f"the next call would pass the budget: ${spent:.4f} of ${limit} is spent. {advice}")
         self.spent = spent
         self.cap = cap
 

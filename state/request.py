@@ -42,10 +42,11 @@ class Endpoint(Section):
     model: str = Field("smollm2-135m-instruct", min_length=1)
     """The model's name, as the server knows it. With ``weights``: ``embedded``, a model's folder, a name on the hub, or
     the folder of a PEFT adapter. With ``langchain``: provider and model, such as ``anthropic:claude-sonnet-4-5``."""
-    input_price: float = Field(0.0, ge=0)
-    """Dollars for a million prompt tokens."""
-    output_price: float = Field(0.0, ge=0)
-    """Dollars for a million completion tokens."""
+    input_price: float | None = Field(None, ge=0)
+    """Dollars for a million prompt tokens. ``null``: nothing for a model on this machine or in its network, else what
+    the package genai-prices lists for ``base_url`` and ``model``; where it lists nothing, a cap needs it given."""
+    output_price: float | None = Field(None, ge=0)
+    """Dollars for a million completion tokens; as for ``input_price``."""
     concurrency: int = Field(8, ge=1, le=512)
     """Calls in flight at a time."""
     timeout: float = Field(120.0, gt=0, le=3600)
@@ -98,7 +99,8 @@ class Budget(Section):
     """What the run may spend."""
 
     dollars: float | None = Field(None, ge=0)
-    """The cap over all calls of the run; ``null`` for none. A call that would pass it is not made."""
+    """The cap over all calls of the run; ``null`` for none. A call that would pass it is not made. Every model that may
+    cost money needs a known price then; see ``models.*.input_price``."""
 
 
 class Generation(Section):

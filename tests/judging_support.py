@@ -17,7 +17,7 @@ from state.database import Database
 from state.errors import AnswerInvalid, CallRefused
 from state.pipeline import RateLimits
 from state.request import Endpoint
-from tools.endpoint.chat import ChatCall, Completion, Likelihood, LikelihoodCall
+from tools.endpoint.chat import ChatCall, Completion, Fault, Likelihood, LikelihoodCall
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.http_transport import HttpTransport
 
@@ -46,7 +46,7 @@ class FunctionEndpoint:
         self.latency = 0.0
         self._answer = answer
 
-    async def complete(self, call: ChatCall) -> Completion:
+    async def complete(self, call: ChatCall, fault: Fault | None = None) -> Completion:
         self.calls.append(call)
         await asyncio.sleep(self.latency)
         answer = self._answer(call)

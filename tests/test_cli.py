@@ -15,7 +15,10 @@ from graph.services import open_services
 from state.lease import Leases
 from tests.harness import Corral, refused, request_of, write_prompts
 from tests.scripted_server import ScriptedServer
+from tools.endpoint.trial import FIRST
 from tools.settings import load_settings
+
+OUTCOMES = ("accepted", "rejected", "waiting", "pending", "failed")
 
 
 @pytest.fixture
@@ -179,6 +182,25 @@ def test_answers_given_one_after_the_other_are_each_read_once(
         cap *= 2
         assert json.loads(corral("show", "dear", "--json")[1])["accounts"]["cap"] == pytest.approx(cap)
     assert cap > 0.03
+
+
+def test_a_judge_of_no_use_stops_the_run_before_the_rest_is_paid_for(
+    corral: Corral, config: Callable[..., str], server: ScriptedServer
+) -> None:
+    """630 judgements were paid for without a row, and the advice was to take more prompts."""
+    server.fail_when = {"You judge": "invalid"}
+    refused(corral("run", config(), "--run-id", "mute"), "I would give it eight of ten.", "models.judge")
+    asked = [seen for seen in server.requests if seen.outcome == "invalid"]
+    assert len(asked) == 2 * FIRST
+    accounts = json.loads(corral("show", "mute", "--json")[1])["accounts"]
+    assert all(row["total"] == sum(row[name] for name in OUTCOMES) for row in accounts["rows"])
+    assert accounts["rows"][-1]["pending"] > 0, "what was not judged is not lost"
+
+    server.fail_when = {}
+    refused(corral("resume", "mute"), "models.base")  # there is no model to train here, so it fails behind the review
+    rows = json.loads(corral("show", "mute", "--json")[1])["accounts"]["rows"]
+    assert all(row["pending"] == 0 for row in rows) and rows[-1]["accepted"] > 0
+    assert not {seen.hash for seen in asked} & {seen.hash for seen in server.answered}, "none is asked again"
 
 
 def test_run_name_cannot_leave_the_home(corral: Corral, config: Callable[..., str]) -> None:

@@ -83,3 +83,45 @@ def test_calibrate_measures_and_refuses_one_sided_labels(corral: Corral, tmp_pat
     one_sided = [row | {"rating": 5} for row in rated]
     refused(corral("calibrate", write(tmp_path / "same.jsonl", one_sided), "--config", config), "same.jsonl")
     refused(corral("calibrate", write(tmp_path / "empty.jsonl", []), "--config", config), "empty.jsonl")
+
+
+def priced(tmp_path: Path, server: ScriptedServer, **budget: float) -> str:
+    """Return a config whose judge costs a dollar for a thousand tokens."""
+    judge = {"base_url": server.url, "model": "scripted", "input_price": 1000.0, "output_price": 1000.0}
+    (tmp_path / "priced.yaml").write_text(yaml.safe_dump({"models": {"judge": judge}, "budget": budget}))
+    return str(tmp_path / "priced.yaml")
+
+
+@pytest.mark.parametrize("command", ["judge", "compare", "calibrate"])
+def test_a_cap_holds_outside_of_runs_and_the_rest_is_done_later(corral: Corral, tmp_path: Path, command: str) -> None:
+    """A judge with a cap of a millionth of a dollar spent $4.97, without a word."""
+    rows: list[dict[str, object]] = [
+        {"prompt": f"How do I bake bread number {n}?", "output": f"{text} ({n})", "rating": rating}
+        for n, (text, rating) in enumerate([(GOOD, 5), (BAD, 1)])
+    ]
+    files = [write(tmp_path / "rows.jsonl", rows)]
+    if command == "compare":
+        files.append(write(tmp_path / "others.jsonl", [row | {"output": "Nothing."} for row in rows]))
+    with ScriptedServer() as server:
+        config = ["--config", priced(tmp_path, server, dollars=1e-6)]
+        refused_at_once = corral(command, *files, *config)
+        assert refused_at_once[0] == 3 and not server.requests and refused_at_once[2].count("\n") == 1
+        assert "$0.0000 of $1e-06 is spent" in refused_at_once[2] and "higher --budget" in refused_at_once[2]
+
+        code, _, error = corral(command, *files, *config, "--budget", "2.5")
+        some = len(server.requests)
+        assert code == 3 and some > 0 and "of $2.5000 is spent" in error
+
+        code, out, _ = corral(command, *files, *config, "--budget", "1000", "--json")
+        found, made = json.loads(out), len(server.requests)
+        assert code == 0 and found["calls"] == made - some and found["spent"] > 0
+        code, out, _ = corral(command, *files, *config, "--budget", "0")
+        assert code == 0 and len(server.requests) == made, "what was answered is never asked again"
+        assert "spent $0.0000 of $0 on 0 calls of scripted (as the request says)" in out
+
+
+def test_a_cap_outside_of_runs_needs_a_price_too(corral: Corral, tmp_path: Path) -> None:
+    (tmp_path / "far.yaml").write_text("models: {judge: {base_url: 'https://models.example.org/v1', model: m}}")
+    file = outputs(tmp_path / "good.jsonl", GOOD)
+    result = corral("judge", file, "--config", str(tmp_path / "far.yaml"), "--budget", "1")
+    refused(result, "the budget cannot be kept", "models.judge.input_price")

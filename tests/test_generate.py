@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from nodes.generate import make_generate
+from nodes.generate import first_facts, make_generate
+from state.calls import CallStore
 from state.errors import BudgetExceeded
-from state.pipeline import NextRound, PipelineState, RateLimits
+from state.pipeline import NextRound, Overspend, PipelineState, RateLimits
 from state.records import Sample
 from state.request import Endpoint, RunRequest
 from state.store import RecordStore
-from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion
+from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion, Fault
 from tools.endpoint.http_transport import HttpTransport
+from tools.generation.deciding import decide_next_round
 
 SEEDS = Path(__file__).parent.parent / "seeds" / "seed_tasks.jsonl"
 REQUEST = RunRequest.model_validate({"sources": {"seeds": str(SEEDS), "prompts": None}, "generation": {"target": 40}})
@@ -29,7 +31,7 @@ class Generator:
         self.money = money
         self.paid: dict[str, str] = {}
 
-    async def complete(self, call: ChatCall) -> Completion:
+    async def complete(self, call: ChatCall, fault: Fault | None = None) -> Completion:
         key = call.key("scripted", self.model)
         if key not in self.paid:
             if len(self.paid) == self.money:
@@ -44,7 +46,7 @@ async def visit(store: RecordStore, generator: Generator, **state: object) -> Pi
         return generator  # type: ignore[return-value]  # the node calls complete alone
 
     given = {"run_id": "run", "request": REQUEST, "next_round": PLAN, **state}
-    return await make_generate(store, open_endpoint)(given)  # type: ignore[arg-type]  # the part that it reads
+    return await make_generate(store, CallStore(store.database), open_endpoint)(given)  # type: ignore[arg-type]  # the part that it reads
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +72,40 @@ async def test_a_round_whose_money_is_not_raised_ends_with_what_was_paid_for(sto
     last = await visit(store, generator, capped=True)
     assert last["round"] == 1 and last["overspend"] is not None and last["failed_rounds"] == 0
     assert len(generator.paid) == 2 and {s.round for s in await store.find("run", Sample)} == {1}
+
+
+PAID = {"base_url": "https://api.openai.com/v1", "model": "gpt-4o-mini"}
+
+
+def first_plan(cap: float | None, limits: RateLimits | None = None, **generation: int) -> NextRound:
+    """Return the first decision on a paid generator."""
+    given = REQUEST.model_dump(exclude_unset=True) | {"models": {"generator": PAID}}
+    request = RunRequest.model_validate({**given, "generation": {"target": 1000, **generation}})
+    return decide_next_round(first_facts(request, cap, limits or RateLimits()))
+
+
+def test_the_first_decision_knows_money_prices_and_the_length_of_the_prompt() -> None:
+    assert first_plan(None).calls == 118
+    assert first_plan(0.0001).action == "stop", "118 calls were planned under less than one costs"
+    small = first_plan(0.001)
+    assert small.calls == 1 and small.action == "proceed"
+    assert 1 < first_plan(0.01).calls < first_plan(0.05).calls < 118
+
+
+def test_the_first_decision_knows_the_rate_limit() -> None:
+    assert first_plan(None, RateLimits(requests=0, reset_seconds=3)).wait_seconds == 3
+    assert first_plan(None, RateLimits(tokens=10)).action == "wait"
+
+
+async def test_a_budget_below_the_smallest_batch_is_asked_about_before_anything_is_asked(store: RecordStore) -> None:
+    generator = Generator(money=9)
+    request = RunRequest.model_validate(
+        REQUEST.model_dump(exclude_unset=True) | {"models": {"generator": PAID}, "budget": {"dollars": 1e-6}}
+    )
+    await store.open_run("poor", request)
+    poor: dict[str, object] = {"run_id": "poor", "request": request, "next_round": None}
+    assert (await visit(store, generator, **poor))["overspend"] == Overspend(spent=0, cap=1e-6)
+    assert await visit(store, generator, **poor, capped=True) == {"round": 0}
+    assert not generator.paid
+    await CallStore(store.database).raise_cap("poor", 1.0)
+    assert (await visit(store, generator, **poor))["round"] == 1 and generator.paid

@@ -22,6 +22,7 @@ FACTS = st.builds(
     input_price=st.floats(0, 100),
     output_price=st.floats(0, 100),
     calls=st.integers(0, 100),
+    gained=st.integers(0, 20),
     accepted_per_call=st.none() | st.floats(0, 20),
     offered=st.integers(0, 300),
     novelty=st.none() | SHARES,
@@ -46,6 +47,7 @@ def facts(**changes: Any) -> GenerationFacts:
         "input_price": 1.0,
         "output_price": 10.0,
         "calls": 4,
+        "gained": 10,
         "accepted_per_call": 2.5,
         "offered": 16,
         "novelty": 0.8,
@@ -75,7 +77,7 @@ def test_what_holds_whatever_is_known(known: GenerationFacts) -> None:
     assert 2 <= decision.batch_size <= known.batch_size
     assert decision.batch_size > min(known.demonstrations, known.batch_size - 1)
     assert decision.calls >= 1
-    assert not known.calls or decision.calls <= GROWTH * known.calls
+    assert not known.calls or decision.calls <= (GROWTH if known.gained else 1) * known.calls
     assert (decision.wait_seconds > 0) <= (decision.action == "wait")
     if known.budget_left is not None:
         assert round_price(known, decision.batch_size, decision.calls) <= max(known.budget_left, 0) * (1 + 1e-9)
@@ -179,6 +181,32 @@ def test_retry(changes: dict[str, Any], reason: str) -> None:
     decision = decide_next_round(facts(**changes))
     assert (decision.action, decision.batch_size) == ("retry", 20)
     assert reason in decision.reason
+
+
+@given(FACTS, st.integers(1, 5))
+def test_rounds_that_bring_nothing_new_never_cost_more_than_the_first_of_them(known: GenerationFacts, row: int) -> None:
+    made = []
+    for _ in range(row):
+        decision = decide_next_round(known)
+        if decision.action == "stop":
+            break
+        made.append(decision.calls)
+        changes = {"rounds_done": known.rounds_done + 1, "calls": decision.calls, "gained": 0, "novelty": 0.0}
+        known = known.model_copy(update=changes)
+    assert made == sorted(made, reverse=True) or known.budget_left is not None
+    assert not made or max(made) == made[0]
+
+
+def test_a_server_that_repeats_one_task_is_not_asked_more_and_more() -> None:
+    """It was asked 1, 4, 16, 64, 256 and 1,024 times in six rounds, for one row."""
+    known, made = facts(accepted=0, target=24, rounds=6, rounds_done=0, calls=0, accepted_per_call=None), []
+    while (decision := decide_next_round(known)).action != "stop":
+        made.append(decision.calls)
+        first = known.rounds_done == 0
+        changes: dict[str, Any] = {"rounds_done": known.rounds_done + 1, "calls": decision.calls, "accepted": 1}
+        changes |= {"gained": int(first), "accepted_per_call": 1 / sum(made), "novelty": 0.02}
+        known = known.model_copy(update=changes)
+    assert len(made) == 6 and made[0] == 3 and set(made[1:]) == {12}
 
 
 def test_novelty_at_the_threshold_is_enough() -> None:

@@ -204,6 +204,12 @@ def test_folders_are_made_absolute_and_names_stay(tmp_path: Path, monkeypatch: p
         ({"train": {"recipe": "sft+dop"}}, "there is no phase 'dop'"),
         ({"models": {"judge": {"base_url": "weights", "model": "embedded"}}}, "gives plain text alone"),
         ({"models": {"policy": {"base_url": "wieghts", "model": "embedded"}}}, "did you mean 'weights'"),
+        (
+            {"models": {"judge": {"base_url": "https://x.example", "model": "m"}}, "budget": {"dollars": 1}},
+            "is not known",
+        ),
+        ({"train": {"max_length": 9000}}, "more than the 8192 tokens that embedded can read"),
+        ({"models": {"base": "/no/such/base"}}, "neither a folder here nor a name on the hub"),
     ],
 )
 async def test_what_a_server_is_sent_is_checked_before_anything_is_asked(

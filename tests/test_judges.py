@@ -9,7 +9,7 @@ import pytest
 
 from corral import DPODatasetBuilder, MultiAgentRLHF, SyntheticFeedbackGenerator
 from state.dimensions import DIMENSIONS
-from state.errors import BadInput, EndpointUnreachable
+from state.errors import BadInput, BudgetExceeded, EndpointUnreachable
 from state.request import Endpoint
 from tests.judging_support import FunctionEndpoint, fixed_answers, number_in
 from tests.memory_ledger import MemoryLedger
@@ -150,6 +150,37 @@ async def test_a_coroutine_may_write_the_variations() -> None:
     assert len((await builder.abuild_dataset(["Why?"], write, 2)).rows) == 1
     with pytest.raises(BadInput, match="num_variations"):
         await builder.abuild_dataset(["Why?"], write, 1)
+
+
+def test_a_budget_holds_over_all_calls_of_an_object_and_the_next_object_goes_on() -> None:
+    with ScriptedServer() as server:
+        priced = Endpoint(base_url=server.url, model="scripted", input_price=1000.0, output_price=1000.0, concurrency=1)
+        poor = SyntheticFeedbackGenerator(endpoint=priced, budget=3.0)
+        examples = [{"prompt": "Why?", "model_output": f"So {number}."} for number in range(4)]
+        with pytest.raises(BudgetExceeded, match="What was answered is kept: an object with a higher budget"):
+            poor.generate_batch(examples, batch_size=1)
+        made = len(server.requests)
+        assert 0 < poor.spent <= 3.0 and 0 < made < 24
+        rich = DPODatasetBuilder(SyntheticFeedbackGenerator(endpoint=priced, budget=100.0))
+        answers = (f"So {number}." for number in range(4))
+        dataset = rich.build_dataset(["Why?"], lambda _: next(answers), 4)
+        assert dataset.cost > 0 and len(server.requests) == 24, f"{made} answers were kept"
+
+
+@pytest.mark.parametrize(
+    ("budget", "endpoint", "fault"),
+    [
+        (1.0, Endpoint(base_url="https://models.example.org/v1", model="m"), "endpoint.input_price"),
+        (1.0, FunctionEndpoint(fixed_answers()), "its own ledger"),
+        (-1.0, None, "at least 0"),
+        (float("inf"), None, "at least 0"),
+        ("much", None, "number of dollars"),
+    ],
+)
+def test_a_budget_that_cannot_be_kept_is_refused_at_once(budget: Any, endpoint: Any, fault: str) -> None:
+    with pytest.raises(BadInput, match=fault):
+        MultiAgentRLHF(endpoint=endpoint, budget=budget)
+    assert MultiAgentRLHF(budget=1.0).spent == 0
 
 
 async def test_the_likelihood_judge_goes_through_the_same_crew() -> None:

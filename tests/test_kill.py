@@ -13,6 +13,7 @@ from tests.harness import Home, request_of, wait_until, write_prompts
 from tests.scripted_answers import request_hash
 from tests.scripted_server import ScriptedServer
 from tests.tiny_model import tiny_model
+from tools.generation.costing import StageEstimate
 
 RUN = "trial"
 AT = {
@@ -72,3 +73,11 @@ def test_killed_run_goes_on(step: str, tmp_path: Path, base: Path, server: Scrip
     used = {row["purpose"]: row["answered"] for row in shown["accounts"]["calls"]}
     local = sum(count for purpose, count in used.items() if purpose.startswith("evaluate"))
     assert local > 0 and sum(used.values()) - local == len(asked)
+
+
+def test_the_truth_lies_in_the_estimate(unkilled: Home) -> None:
+    for row in json.loads(unkilled.corral("show", RUN, "--json"))["accounts"]["costs"]:
+        expected, actual = StageEstimate.model_validate(row["estimated"]), row["actual"]
+        assert expected.calls.holds(actual["calls"]), row
+        assert expected.prompt_tokens.holds(actual["prompt_tokens"]), row
+        assert expected.completion_tokens.holds(actual["completion_tokens"]), row

@@ -14,7 +14,7 @@ from state.store import RecordStore
 from tests.builders import sample
 from tools.candidates import repair
 from tools.checks import run_checks
-from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion
+from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion, Fault
 from tools.endpoint.http_transport import HttpTransport
 
 LOUD = Check(kind="upper_case")
@@ -34,7 +34,7 @@ class Policy:
         self.texts = texts
         self.calls: list[ChatCall] = []
 
-    async def complete(self, call: ChatCall) -> Completion:
+    async def complete(self, call: ChatCall, fault: Fault | None = None) -> Completion:
         self.calls.append(call)
         return Completion(text=self.texts[call.draw], finish_reason="stop", key=f"call-{call.draw}")
 
@@ -119,7 +119,7 @@ async def test_what_is_put_right_speaks_of_no_example_either(tmp_path: Path) -> 
 
 async def test_a_draw_that_cannot_be_had_fails_alone_and_keeps_its_kind(tmp_path: Path) -> None:
     class Failing(Policy):
-        async def complete(self, call: ChatCall) -> Completion:
+        async def complete(self, call: ChatCall, fault: Fault | None = None) -> Completion:
             if call.draw in (1, 2):
                 raise EndpointFailing(f"no answer to draw {call.draw}")
             return await super().complete(call)
@@ -143,7 +143,7 @@ async def test_the_request_says_how_much_more(tmp_path: Path, draws: int, repair
 
 async def test_a_text_that_is_fine_but_was_cut_off_is_kept_beside_its_repair(tmp_path: Path) -> None:
     class CutOff(Policy):
-        async def complete(self, call: ChatCall) -> Completion:
+        async def complete(self, call: ChatCall, fault: Fault | None = None) -> Completion:
             return (await super().complete(call)).model_copy(update={"finish_reason": "length"})
 
     found = await answered(tmp_path, CutOff([text.upper() for text in DRAWN]), OF, scaffold_draws=0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corral.cli.shared import AsJson, console, errors, open_settings, print_json
+from corral.cli.shared import AsJson, console, errors, open_settings, print_json, with_cost
 from corral.cli.signals import AGAIN, run_orderly
 
 if TYPE_CHECKING:
@@ -35,9 +35,10 @@ def evaluate(
     from corral.cli.tables import print_scoreboard
     from corral.cli.watch import open_view
     from corral.standalone import EVALUATION, open_ledger
+    from tools.endpoint.spending import CappedLedger, Spending
     from tools.evaluation.standalone import Evaluated, evaluate_adapter, plan_evaluation
 
-    settings = open_settings()
+    settings, spending = open_settings(), Spending()
     with errors.status("looking at prompts, adapter and base ..."):
         plan = plan_evaluation(
             adapter,
@@ -52,14 +53,14 @@ def evaluate(
     with open_view(errors) as view:
 
         async def work() -> Evaluated:
-            ledger = await open_ledger(settings)
+            ledger = CappedLedger(await open_ledger(settings), spending)
             return await evaluate_adapter(
                 plan, ledger, EVALUATION, lambda step, done, total: view.show(step, done, total, "")
             )
 
         found = run_orderly(work(), AGAIN)
     if as_json:
-        print_json(found)
+        print_json(with_cost(found, spending))
         return
     print_scoreboard(console, Path(found.scoreboard_file))
     if found.accuracies:
@@ -68,6 +69,7 @@ def evaluate(
         console.print(f"note: {note}", highlight=False, markup=False)
     for what, where in (("base", found.base), ("scoreboard", found.scoreboard_file), ("answers", found.answers_file)):
         console.print(f"{what:11} {where}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"spent $0 on {spending.calls:,} calls: the weights are on this machine", highlight=False)
 
 
 def _print_accuracies(found: Sequence[Accuracy]) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from corral.cli.shared import (
     AsJson,
+    JudgeBudget,
     JudgeConfig,
     console,
     errors,
@@ -17,6 +18,8 @@ from corral.cli.shared import (
     open_settings,
     print_json,
     read_request,
+    spending_of,
+    with_cost,
 )
 from corral.cli.signals import AGAIN, run_orderly
 
@@ -30,26 +33,29 @@ def judge(
     file: Annotated[Path, typer.Argument(help='Outputs, one JSON object a line: {"prompt": ..., "output": ...}.')],
     fail_under: Annotated[float | None, typer.Option(min=0, max=100, help="Exit 1 if a score is under this.")] = None,
     config: JudgeConfig = None,
+    budget: JudgeBudget = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge any outputs: scores, stars, failed checks, and what falls short."""
-    from corral.standalone import open_judge
+    from corral.standalone import in_words, open_judge
     from tools.judging import judge_quality
     from tools.sources.items import read_items
 
     request, items, settings = read_request(config), read_items(file), open_settings()
+    spending = spending_of(budget, request)
 
     note_small_model(request, "judge")
 
     async def work() -> QualityReport:
-        opened = await open_judge(request.models.judge, request.judge, settings, seed=request.seed)
+        opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
         return await judge_quality(opened, items)
 
     judged = _wait(f"judging {len(items)} outputs", work())
     if as_json:
-        print_json(judged)
+        print_json(with_cost(judged, spending))
     else:
         _print_judged(judged)
+        console.print(in_words(spending, request.models.judge), highlight=False, markup=False)
     if fail_under is not None and (short := judged.short(fail_under)):
         errors.print(f"{len(short)} of {len(judged.rows)} rows fall short of {fail_under:g}")
         raise typer.Exit(1)
@@ -59,26 +65,29 @@ def compare(
     a: Annotated[Path, typer.Argument(metavar="A.jsonl", help="Outputs of one model.")],
     b: Annotated[Path, typer.Argument(metavar="B.jsonl", help="Outputs of the other, to the same prompts.")],
     config: JudgeConfig = None,
+    budget: JudgeBudget = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two sets of outputs to the same prompts, each pair in both orders."""
-    from corral.standalone import open_judge
+    from corral.standalone import in_words, open_judge
     from tools.judging import compare as compare_items
     from tools.sources.items import read_items
 
     request, items_a, items_b, settings = read_request(config), read_items(a), read_items(b), open_settings()
+    spending = spending_of(budget, request)
 
     note_small_model(request, "judge")
 
     async def work() -> ABComparison:
-        opened = await open_judge(request.models.judge, request.judge, settings, seed=request.seed)
+        opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
         return await compare_items(opened, items_a, items_b, seed=request.seed)
 
     found = _wait(f"comparing {min(len(items_a), len(items_b))} pairs", work())
     if as_json:
-        print_json(found)
+        print_json(with_cost(found, spending))
     else:
         _print_comparison(found)
+        console.print(in_words(spending, request.models.judge), highlight=False, markup=False)
 
 
 def calibrate(
@@ -87,29 +96,32 @@ def calibrate(
         str | None, typer.Option(help="What other labels mean, such as 0=1,1=2: 1 the first, 2 the second, 0 a tie.")
     ] = None,
     config: JudgeConfig = None,
+    budget: JudgeBudget = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure the judge against people, and keep the figures under the judge's identity."""
-    from corral.standalone import open_judge
+    from corral.standalone import in_words, open_judge
     from tools.judging import calibrate as measure
     from tools.judging import save_calibration
     from tools.sources.labels import read_labels, read_mapping
 
     meanings = None if mapping is None else read_mapping(mapping)
     request, rows, settings = read_request(config), read_labels(labels, meanings), open_settings()
+    spending = spending_of(budget, request)
 
     note_small_model(request, "judge")
 
     async def work() -> Calibration:
-        opened = await open_judge(request.models.judge, request.judge, settings, seed=request.seed)
+        opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
         return await measure(opened, rows, seed=request.seed)
 
     found = _wait(f"judging {len(rows)} labelled rows", work())
     path = save_calibration(found, settings.home)
     if as_json:
-        print_json(found)
+        print_json(with_cost(found, spending))
     else:
         _print_calibration(found, path)
+        console.print(in_words(spending, request.models.judge), highlight=False, markup=False)
 
 
 def _print_judged(judged: QualityReport) -> None:
@@ -167,5 +179,7 @@ def _print_calibration(found: Calibration, path: Path) -> None:
 
 
 def _wait(what: str, work: Coroutine[Any, Any, T]) -> T:
-    with errors.status(f"{what} ..."):
+    from corral.standalone import at_the_cap
+
+    with at_the_cap("the same command with a higher --budget goes on."), errors.status(f"{what} ..."):
         return run_orderly(work, AGAIN)

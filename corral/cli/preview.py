@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from rich.panel import Panel
 from rich.text import Text
 
 from corral.cli.shared import console, errors
 from corral.cli.tables import print_accounts, print_estimate
 from corral.cli.watch import watch
-from graph.accounts import account, expected_cost
+from graph.accounts import account
+from graph.estimates import estimated
 from graph.preview import LAST_STEP, PreviewedRow, previewed_rows
 from graph.runs import Runs
 from state.errors import TrainingError
@@ -34,7 +33,7 @@ async def show_preview(runs: Runs, name: str, request: RunRequest) -> int:
         _print_row(row)
     print_accounts(console, await account(runs.services, name))
     console.print("\nThe whole run", style="bold")
-    print_estimate(console, await asyncio.to_thread(expected_cost, request))
+    print_estimate(console, await estimated(runs.services, request))
     console.print(
         f"The run finds in the ledger what this preview was answered. 'corral delete {name}' removes the preview.",
         highlight=False,

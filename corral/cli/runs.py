@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,7 +75,7 @@ def run(
         from corral.cli.advancing import advance
         from corral.cli.preview import show_preview
         from corral.cli.tables import print_estimate
-        from graph.accounts import expected_cost
+        from graph.estimates import expected_cost
         from graph.inputs import request_to_show
         from graph.preview import previewed
 
@@ -86,7 +85,7 @@ def run(
         if missing_modules("train"):
             note = f"note: it stops before its training, and can be resumed after {install_command('train')}"
             console.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
-        print_estimate(console, await asyncio.to_thread(expected_cost, await request_to_show(runs.services, name)))
+        print_estimate(console, await expected_cost(runs.services, name, await request_to_show(runs.services, name)))
         return await (advance(runs, name) if preview is None else show_preview(runs, name, request))
 
     with_runs(start)

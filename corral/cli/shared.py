@@ -23,7 +23,9 @@ from state.errors import BadInput
 if TYPE_CHECKING:
     from graph.runs import Runs
     from graph.services import Services
+    from state.records import Record
     from state.request import RunRequest
+    from tools.endpoint.spending import Spending
     from tools.settings import Settings
 
 # Elsewhere than on a terminal, as wide as COLUMNS says.
@@ -38,6 +40,27 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Overwrite a file that ex
 JudgeConfig = Annotated[
     Path | None, typer.Option(help="A config; its models.judge and judge sections say who judges, and how.")
 ]
+JudgeBudget = Annotated[
+    float | None,
+    typer.Option(
+        "--budget",
+        min=0,
+        metavar="DOLLARS",
+        help="Spend at most so much. Default: the config's budget.dollars, or no cap.",
+    ),
+]
+
+
+def spending_of(budget: float | None, request: RunRequest) -> Spending:
+    """Return the spending of a command that is no run: its cap is the option's, else the config's."""
+    from tools.endpoint.spending import Spending
+
+    return Spending(cap=request.budget.dollars if budget is None else budget)
+
+
+def with_cost(found: Record, spending: Spending) -> dict[str, Any]:
+    """Return what a command found as JSON has it, with what it cost: ``spent`` in dollars, and ``calls``."""
+    return {**found.model_dump(mode="json"), "spent": spending.spent, "calls": spending.calls}
 
 
 def open_settings() -> Settings:

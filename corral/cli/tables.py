@@ -93,6 +93,8 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
     print_table(console, headers, calls)
     if accounts.costs:
         print_costs(console, accounts.costs)
+    for line in accounts.prices:
+        console.print(f"price: {line}", highlight=False, markup=False, soft_wrap=True)
     if accounts.costs_note:
         console.print(f"note: {accounts.costs_note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     for round_ in accounts.rounds:
@@ -108,20 +110,23 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
 
 def print_costs(console: Console, costs: Sequence[StageComparison]) -> None:
     """Print the estimate of each stage, with the actual figures beside it."""
+    from tools.generation.spans import in_interval
+
     rows = []
     for cost in costs:
         expected, actual = cost.estimated, cost.actual
         row = (
             cost.stage,
-            f"{expected.calls:,}",
+            in_interval(expected.calls),
             f"{actual.calls:,}",
-            f"{expected.prompt_tokens + expected.completion_tokens:,}",
+            in_interval(expected.tokens),
             f"{actual.prompt_tokens + actual.completion_tokens:,}",
-            f"{expected.dollars:.4f}",
+            in_interval(expected.dollars, dollars=True),
+            f"{expected.dollars.most:.4f}",
             f"{actual.dollars:.4f}",
         )
         rows.append(row)
-    headers = ("stage", "calls expected", "made", "tokens expected", "used", "$ expected", "paid")
+    headers = ("stage", "calls expected", "made", "tokens expected", "used", "$ expected", "at most", "paid")
     print_table(console, headers, rows)
 
 
@@ -130,14 +135,20 @@ def _reasons(counts: Mapping[str, int]) -> str:
 
 
 def print_estimate(console: Console, expected: CostEstimate) -> None:
-    """Print what a run is expected to cost at most, in one line."""
+    """Print what a run is expected to cost, with an interval and a bound, and what that rests on."""
+    from tools.generation.spans import in_interval
+
     total = expected.total
-    stages = ", ".join(f"{stage.stage} {stage.calls:,}" for stage in expected.stages)
-    console.print(
-        f"estimate: at most about {total.calls:,} calls ({stages}), {total.prompt_tokens:,} tokens in, "
-        f"{total.completion_tokens:,} out, ${total.dollars:.4f}",
-        highlight=False,
-    )
+    stages = ", ".join(f"{stage.stage} {stage.calls.expected:,.0f}" for stage in expected.stages if stage.calls.most)
+    lines = [
+        f"estimate: {in_interval(total.calls)} calls ({stages}), {in_interval(total.prompt_tokens)} tokens in, "
+        f"{in_interval(total.completion_tokens)} out, ${in_interval(total.dollars, dollars=True)}; at most "
+        f"{total.calls.most:,.0f} calls, ${total.dollars.most:.4f}",
+        f"tokens of a call: learned from {expected.learned:,} earlier calls" if expected.learned else "",
+        *(f"price: {line}" for line in expected.prices),
+    ]
+    for line in filter(None, lines):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_scoreboard(console: Console, path: Path) -> None:

@@ -13,12 +13,22 @@ from state.request import EMBEDDED, WEIGHTS, Endpoint
 from tools.endpoint.chat import Capabilities
 from tools.endpoint.kind import LANGCHAIN, Kind, ProbeResult
 from tools.endpoint.ledger import CallLedger
+from tools.endpoint.prices import Price, stated
 from tools.settings import Settings
 
 if TYPE_CHECKING:
     from tools.endpoint.client import LedgeredEndpoint
 
-__all__ = ["ProbeResult", "capabilities", "open_endpoint", "probe", "weights_here"]
+__all__ = [
+    "Price",
+    "ProbeResult",
+    "capabilities",
+    "demand_price",
+    "open_endpoint",
+    "price_of",
+    "probe",
+    "weights_here",
+]
 
 
 # Each transport is imported for those who use it: with all of them, looking at a run takes a third of a second more.
@@ -82,6 +92,35 @@ def weights_here(spec: Endpoint) -> str | None:
     return kind_of(spec).weights_here(spec.model)
 
 
+def price_of(spec: Endpoint) -> Price | None:
+    """Return what an endpoint's tokens cost, and where the figures come from; ``None`` where that is not known.
+
+    Raises:
+        BadInput: as for ``kind_of``.
+    """
+    return stated(spec, kind_of(spec).listed_price(spec))
+
+
+def demand_price(spec: Endpoint, price: Price | None, where: str) -> None:
+    """Refuse a cap over an endpoint whose price is not known: it could not be kept.
+
+    Args:
+        spec: the endpoint.
+        price: what is known of its price.
+        where: the setting that names it, such as ``models.judge``.
+
+    Raises:
+        BadInput: the price is not known.
+    """
+    if price is None:
+        missing = [name for name in ("input_price", "output_price") if getattr(spec, name) is None]
+        fields = " and ".join(f"{where}.{name}" for name in missing) or f"{where}.input_price"
+        raise BadInput(
+            f"the budget cannot be kept: what {spec.model!r} at {spec.base_url} costs is not known; set {fields}, in "
+            "dollars for a million tokens (0 if it is free), or set no budget"
+        )
+
+
 async def open_endpoint(spec: Endpoint, ledger: CallLedger, run_id: str, settings: Settings) -> LedgeredEndpoint:
     """Return a request's endpoint for one run; nothing is asked of it yet.
 
@@ -94,8 +133,15 @@ async def open_endpoint(spec: Endpoint, ledger: CallLedger, run_id: str, setting
 
     kind = kind_of(spec)
     transport = await kind.open(spec, settings)
-    named = spec.model_copy(update={"model": await asyncio.to_thread(kind.ledger_model, spec, settings)})
-    return LedgeredEndpoint(transport, ledger, named, run_id, tracing=settings.langsmith_tracing)
+    priced = spec.model_copy(update=await asyncio.to_thread(_known_of, kind, spec, settings))
+    return LedgeredEndpoint(transport, ledger, priced, run_id, tracing=settings.langsmith_tracing)
+
+
+def _known_of(kind: Kind, spec: Endpoint, settings: Settings) -> dict[str, str | float]:
+    """Return an endpoint's name in the ledger, and its prices where they are known."""
+    price = stated(spec, kind.listed_price(spec))
+    prices = {"input_price": price.input, "output_price": price.output} if price else {}
+    return {"model": kind.ledger_model(spec, settings), **prices}
 
 
 async def probe(spec: Endpoint, settings: Settings, *, any_model: bool = False) -> ProbeResult:

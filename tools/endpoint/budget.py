@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from state.errors import BudgetExceeded
@@ -16,20 +17,21 @@ TEMPLATE_TOKENS = 16
 
 
 def price(spec: Endpoint, prompt_tokens: int, completion_tokens: int) -> float:
-    """Return the dollars for a call's tokens."""
-    return (prompt_tokens * spec.input_price + completion_tokens * spec.output_price) / MILLION
+    """Return the dollars for a call's tokens; a price that is not known counts as nothing, since no cap rests on it."""
+    return (prompt_tokens * (spec.input_price or 0.0) + completion_tokens * (spec.output_price or 0.0)) / MILLION
 
 
 def most_it_can_cost(spec: Endpoint, body: dict[str, Any], max_tokens: int) -> float:
-    """Return dollars that a request cannot exceed.
-
-    A text never has more tokens than bytes, in any language, so its bytes bound the price of the prompt.
-    """
+    """Return dollars that a request cannot exceed."""
     if not spec.input_price and not spec.output_price:
         return 0.0
-    sent = json.dumps([body["messages"], body.get("response_format")], ensure_ascii=False)
-    tokens = len(sent.encode("utf-8", "surrogatepass")) + TEMPLATE_TOKENS * len(body["messages"])
-    return price(spec, tokens, max_tokens)
+    return price(spec, most_prompt_tokens(body["messages"], body.get("response_format")), max_tokens)
+
+
+def most_prompt_tokens(messages: Sequence[Mapping[str, Any]], response_format: Any = None) -> int:
+    """Return tokens that a prompt cannot exceed: a text never has more of them than bytes, in any language."""
+    sent = json.dumps([messages, response_format], ensure_ascii=False)
+    return len(sent.encode("utf-8", "surrogatepass")) + TEMPLATE_TOKENS * len(messages)
 
 
 class Account:

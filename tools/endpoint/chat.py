@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NotRequired, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -33,8 +34,6 @@ class Capabilities(Record):
 
     remote: bool
     """Another machine answers: at an orderly end the process waits for answers that were asked for."""
-    paid: bool
-    """Tokens may cost money."""
     json_schema: bool
     """An answer can be made to fit a JSON schema."""
     prefill: bool
@@ -112,6 +111,10 @@ class Completion(Record):
     from_ledger: bool = False
 
 
+Fault = Callable[[Completion], str]
+"""Returns why an answer cannot be used, or nothing if it can."""
+
+
 class ChatEndpoint(Protocol):
     """A model behind the ledger, bound to one run."""
 
@@ -127,11 +130,16 @@ class ChatEndpoint(Protocol):
         """What is left of the server's rate limits, as it last reported."""
         ...
 
-    async def complete(self, call: ChatCall) -> Completion:
+    async def complete(self, call: ChatCall, fault: Fault | None = None) -> Completion:
         """Answer a call, from the ledger if it was answered before.
+
+        Args:
+            call: what is asked.
+            fault: returns why an answer cannot be used, or nothing if it can; ``None`` if every answer counts.
 
         Raises:
             EndpointError: after all retries; recorded as a failed call.
+            AnswersUnusable: none of the first answers to this purpose could be used.
             BudgetExceeded: the call was not made.
         """
         ...
@@ -141,6 +149,7 @@ class ChatEndpoint(Protocol):
 
         Raises:
             AnswerInvalid: the second answer did not fit either.
+            AnswersUnusable: none of the first answers to this purpose did.
             EndpointError: as for ``complete``.
             BudgetExceeded: as for ``complete``.
         """

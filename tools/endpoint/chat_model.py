@@ -22,6 +22,7 @@ from state.request import Endpoint
 from tools.endpoint.chat import Capabilities, ChatCall
 from tools.endpoint.failures import TryAgain, foreign
 from tools.endpoint.kind import LANGCHAIN, Kind, ProbeResult
+from tools.endpoint.prices import price_at_provider
 from tools.endpoint.transport import NoLikelihoods, Reply, chat_body
 from tools.settings import Settings
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # LangChain is 0.8 seconds of imports, for those who use such
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import AIMessage
 
-CAN = Capabilities(remote=True, paid=True, json_schema=True, prefill=False, likelihoods=False)
+CAN = Capabilities(remote=True, json_schema=True, prefill=False, likelihoods=False)
 PARAMETERS: tuple[str, ...] = ("temperature", "max_tokens", "top_p", "seed")
 OPTIONAL = ("top_p", "seed")
 """Parameters that are left out for providers whose models do not have them."""
@@ -176,4 +177,4 @@ async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeRe
     return ProbeResult(url=LANGCHAIN, models=(spec.model,), seconds=0.0)
 
 
-KIND = Kind(can=CAN, open=_open, probe=_probe)
+KIND = Kind(can=CAN, open=_open, probe=_probe, listed_price=price_at_provider)

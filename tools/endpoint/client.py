@@ -29,7 +29,7 @@ from state.pipeline import RateLimits
 from state.records import Call
 from state.request import Endpoint
 from tools.endpoint.budget import Account, most_it_can_cost, price
-from tools.endpoint.chat import Capabilities, ChatCall, Completion, Likelihood, LikelihoodCall
+from tools.endpoint.chat import Capabilities, ChatCall, Completion, Fault, Likelihood, LikelihoodCall
 from tools.endpoint.failures import TryAgain
 from tools.endpoint.health import IN_A_ROW, Health
 from tools.endpoint.ledger import CallLedger
@@ -37,6 +37,7 @@ from tools.endpoint.loop import PendingCall, Shared, shared
 from tools.endpoint.schema import read_answer, second_question, strict_schema
 from tools.endpoint.tracing import traced
 from tools.endpoint.transport import Reply, Transport, likelihood_body
+from tools.endpoint.trial import Trial
 
 T = TypeVar("T", bound=BaseModel)
 Asked = ChatCall | LikelihoodCall
@@ -90,8 +91,17 @@ class LedgeredEndpoint:
         """What is left of the server's rate limits, as it last reported."""
         return self.transport.limits
 
-    async def complete(self, call: ChatCall) -> Completion:
+    async def complete(self, call: ChatCall, fault: Fault | None = None) -> Completion:
         """Answer a call, from the ledger if it was answered before; see ``ChatEndpoint.complete``."""
+        if fault is None:
+            return await self._complete(call)
+        trial = await self._trial(call)
+        async with trial.question(limited=self.can.remote):
+            completion = await self._complete(call)
+            trial.note(completion, fault(completion))
+        return completion
+
+    async def _complete(self, call: ChatCall) -> Completion:
         recorded, paid = await self._recorded(call)
         return Completion(
             text=recorded.text,
@@ -106,20 +116,26 @@ class LedgeredEndpoint:
     async def complete_as(self, schema: type[T], call: ChatCall) -> tuple[T, Completion]:
         """Answer with an instance of ``schema``; see ``ChatEndpoint.complete_as``."""
         asked = call.model_copy(update={"json_schema": strict_schema(schema)})
-        first = await self.complete(asked)
-        answer = read_answer(schema, first)
-        if not isinstance(answer, str):
-            return answer, first
-        second = await self.complete(second_question(asked, first, answer))
-        corrected = read_answer(schema, second)
-        if not isinstance(corrected, str):
-            return corrected, second
-        raise AnswerInvalid(f"{self.model!r} did not answer as {schema.__name__}, twice; at last: {corrected}")
+        trial = await self._trial(call)
+        async with trial.question(limited=self.can.remote):
+            completion = await self._complete(asked)
+            answer = read_answer(schema, completion)
+            if isinstance(answer, str):
+                completion = await self._complete(second_question(asked, completion, answer))
+                answer = read_answer(schema, completion)
+            trial.note(completion, answer if isinstance(answer, str) else "")
+        if isinstance(answer, str):
+            raise AnswerInvalid(f"{self.model!r} did not answer as {schema.__name__}, twice; at last: {answer}")
+        return answer, completion
 
     async def likelihood(self, call: LikelihoodCall) -> Likelihood:
         """Return how likely the model finds a text; see ``ChatEndpoint.likelihood``."""
         recorded, _ = await self._recorded(call)
         return Likelihood.model_validate_json(recorded.text)
+
+    async def _trial(self, call: ChatCall) -> Trial:
+        share = await shared()
+        return share.trial(id(self.ledger), self.run_id, self.spec.base_url, self.model, call.purpose)
 
     async def _recorded(self, call: Asked) -> tuple[Call, bool]:
         """Return the recorded call, and whether it was made and paid for now."""
@@ -209,7 +225,7 @@ class LedgeredEndpoint:
             body, tokens = likelihood_body(call, self.model), 0
         else:
             body, tokens = self.transport.body(call, self.model), call.max_tokens
-        return body, most_it_can_cost(self.spec, body, tokens) if self.can.paid else 0.0
+        return body, most_it_can_cost(self.spec, body, tokens)
 
     def _account(self, share: Shared) -> Account:
         # The dictionary is weak: an account lives as long as a call of its run, and is then read from the ledger again.
@@ -253,7 +269,7 @@ class LedgeredEndpoint:
             error=str(failed or ""),
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
-            cost=price(self.spec, reply.prompt_tokens, reply.completion_tokens) if self.can.paid else 0.0,
+            cost=price(self.spec, reply.prompt_tokens, reply.completion_tokens),
             attempts=retrying.statistics["attempt_number"],
             started_at=started,
             finished_at=datetime.now(UTC),

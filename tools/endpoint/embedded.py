@@ -45,7 +45,7 @@ _lock = threading.Lock()
 _servers: list[Any] = []
 
 
-CAN = Capabilities(remote=False, paid=False, json_schema=True, prefill=True, likelihoods=True)
+CAN = Capabilities(remote=False, json_schema=True, prefill=True, likelihoods=True)
 
 
 class EmbeddedTransport:

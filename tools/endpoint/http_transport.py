@@ -28,6 +28,7 @@ from tools.endpoint.failures import TryAgain, broken_off, failure, said_by_serve
 from tools.endpoint.kind import Kind, ProbeResult, one_for_each
 from tools.endpoint.limits import read_limits
 from tools.endpoint.loop import shared
+from tools.endpoint.prices import price_at_url
 from tools.endpoint.transport import NoLikelihoods, Reply, chat_body
 from tools.settings import Settings
 
@@ -37,7 +38,7 @@ NOT_THERE = (404, 405, 501)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-CAN = Capabilities(remote=True, paid=True, json_schema=True, prefill=False, likelihoods=False)
+CAN = Capabilities(remote=True, json_schema=True, prefill=False, likelihoods=False)
 
 
 class HttpTransport(NoLikelihoods):
@@ -264,4 +265,4 @@ async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeRe
     return await probe_server(await _open(spec, settings), None if any_model else spec.model)
 
 
-KIND = Kind(can=CAN, open=_open, probe=_probe)
+KIND = Kind(can=CAN, open=_open, probe=_probe, listed_price=price_at_url)

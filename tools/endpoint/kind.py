@@ -13,6 +13,7 @@ from pydantic import Field
 from state.records import Record
 from state.request import Endpoint
 from tools.endpoint.chat import Capabilities
+from tools.endpoint.prices import ListedPrice, free
 from tools.endpoint.transport import Transport
 from tools.settings import Settings
 
@@ -60,6 +61,7 @@ class Kind:
         ledger_model: returns the name under which the ledger keeps a model's calls; it may read the model's files.
         weights_here: returns the name of the weights on this machine that answer for a model, as ``models.base`` names
             them; ``None`` where the weights are elsewhere.
+        listed_price: returns what an endpoint's tokens cost where its owner does not say.
     """
 
     can: Capabilities
@@ -67,6 +69,7 @@ class Kind:
     probe: Callable[[Endpoint, Settings, bool], Awaitable[ProbeResult]]
     ledger_model: Callable[[Endpoint, Settings], str] = _as_named
     weights_here: Callable[[str], str | None] = _not_here
+    listed_price: ListedPrice = free
 
 
 def one_for_each(make: Callable[[*Places], T]) -> Callable[[*Places], T]:

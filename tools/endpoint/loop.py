@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from state.records import Call
 from tools.endpoint.health import Health
+from tools.endpoint.trial import Trial
 
 if TYPE_CHECKING:
     import aiohttp
@@ -59,6 +60,7 @@ class Shared:
     accounts: WeakValueDictionary[tuple[int, str], Account] = field(default_factory=WeakValueDictionary)
     pending: dict[tuple[int, str], PendingCall] = field(default_factory=dict)
     healths: dict[tuple[str, str], Health] = field(default_factory=dict)
+    trials: dict[tuple[int, str, str, str, str], Trial] = field(default_factory=dict)
 
     def limit(self, url: str, concurrency: int) -> asyncio.Semaphore:
         """Return the limit on calls in flight to a URL; equal arguments share one."""
@@ -67,6 +69,11 @@ class Shared:
     def health(self, url: str, model: str) -> Health:
         """Return how the calls of all runs to a model at a URL ended."""
         return self.healths.setdefault((url, model), Health())
+
+    def trial(self, ledger: int, run_id: str, url: str, model: str, purpose: str) -> Trial:
+        """Return how the answers of a model to one purpose of a run could be used; ``judge.accuracy`` is ``judge``."""
+        use = purpose.partition(".")[0]
+        return self.trials.setdefault((ledger, run_id, url, model, use), Trial(f"{model!r} at {url}", use))
 
     def start(
         self, slot: tuple[int, str], run_id: str, make: Callable[[PendingCall], Coroutine[Any, Any, tuple[Call, bool]]]

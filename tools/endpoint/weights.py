@@ -25,7 +25,7 @@ from tools.weights.folders import HUB_NAME, base_folder, folder_fingerprint
 from tools.weights.pool import ModelPool, ProcessLost
 from tools.weights.protocol import Draw, Drawn, Request, Score, Scored, Turns
 
-CAN = Capabilities(remote=False, paid=False, json_schema=False, prefill=False, likelihoods=True)
+CAN = Capabilities(remote=False, json_schema=False, prefill=False, likelihoods=True)
 
 
 class WeightsTransport:

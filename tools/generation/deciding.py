@@ -13,7 +13,8 @@ from tools.generation.prompting import completion_share
 ASSUMED_SHARE = 0.5
 """Share of a call's new tasks that is expected to be accepted until a round has shown the true share: an assumption."""
 GROWTH = 4
-"""A round makes at most this many times the calls of the last one, however few of its tasks were accepted."""
+"""A round makes at most this many times the calls of the last one, however few of its tasks were accepted. After a
+round that brought nothing new it makes no more than that one: what repeats itself would be paid for again."""
 FAILED_ROUNDS = 2
 """Rounds in a row without a single answer after which generation stops."""
 UNKNOWN_RESET = 60.0
@@ -33,7 +34,7 @@ class GenerationFacts(Record):
     """Tasks asked in a full call, the demonstrations among them."""
     demonstrations: int = Field(3, ge=1)
     prompt_tokens: int = Field(0, ge=0)
-    """Of one call."""
+    """Of one call, at most: what the budget reserves for it."""
     completion_tokens: int = Field(768, ge=1)
     """Of one full call, at most."""
     input_price: float = Field(0.0, ge=0)
@@ -42,6 +43,8 @@ class GenerationFacts(Record):
     """Dollars for a million completion tokens."""
     calls: int = Field(0, ge=0)
     """Made in the last round."""
+    gained: int = Field(0, ge=0)
+    """Rows of the last round that were accepted, or wait for a person."""
     accepted_per_call: float | None = Field(None, ge=0)
     """Over all rounds; ``None`` before the first."""
     offered: int = Field(0, ge=0)
@@ -68,13 +71,14 @@ def decide_next_round(facts: GenerationFacts) -> NextRound:
     budget does not pay for the smallest batch; wait for a new window, and make the round then, when the rate limit does
     not admit the smallest batch; shrink the batch to what budget and limit allow, and by half after a round without an
     answer; retry with other seeds when the last round's rows were too alike, or none; else proceed. Every decision but
-    ``stop`` leads to one round, so the rounds bound the loop.
+    ``stop`` leads to one round, so the rounds bound the loop; a round is larger than the last one only if that brought
+    something new.
     """
     ended = _end(facts)
     if ended is not None:
         return NextRound(action="stop", reason=ended)
-    smallest = min(facts.demonstrations + 1, facts.batch_size)
-    if _affordable(facts) < smallest:
+    smallest = smallest_batch(facts)
+    if not pays_for_a_batch(facts):
         reason = f"the ${max(facts.budget_left or 0.0, 0.0):.4f} left do not pay for the smallest batch"
         return NextRound(action="stop", reason=reason)
     if facts.requests_left == 0 or _admitted(facts) < smallest:
@@ -89,6 +93,16 @@ def decide_next_round(facts: GenerationFacts) -> NextRound:
         return NextRound(action="retry", reason=again, batch_size=size, calls=calls)
     reason = f"{facts.accepted} of {facts.target} accepted, round {facts.rounds_done + 1} of {facts.rounds}"
     return NextRound(action="proceed", reason=reason, batch_size=size, calls=calls)
+
+
+def smallest_batch(facts: GenerationFacts) -> int:
+    """Return the fewest tasks that a call may be asked for: one new one beside the demonstrations."""
+    return min(facts.demonstrations + 1, facts.batch_size)
+
+
+def pays_for_a_batch(facts: GenerationFacts) -> bool:
+    """Return whether the budget pays for the smallest batch."""
+    return _affordable(facts) >= smallest_batch(facts)
 
 
 def _wait(facts: GenerationFacts, smallest: int) -> NextRound:
@@ -149,7 +163,7 @@ def _calls(facts: GenerationFacts, size: int) -> int:
     full_yield = facts.accepted_per_call if facts.accepted_per_call is not None else ASSUMED_SHARE * asked
     calls = math.ceil((facts.target - facts.accepted) / max(full_yield * new / asked, 0.01))
     if facts.calls:
-        calls = min(calls, GROWTH * facts.calls)
+        calls = min(calls, (GROWTH if facts.gained else 1) * facts.calls)
     price = _dollars(facts, size)
     if facts.budget_left is not None and calls * price > facts.budget_left:
         calls = math.floor(facts.budget_left / price)

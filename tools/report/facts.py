@@ -49,6 +49,8 @@ class Costs(Record):
     steps: tuple[StepTime, ...]
     note: str = ""
     """Why there is no estimate."""
+    prices: tuple[str, ...] = ()
+    """A line for each model that may cost money: what its tokens cost, and who says so."""
 
 
 class RunFacts(Record):

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from tools.generation.spans import in_interval
 from tools.report.board import Board, MetricGroup
 from tools.report.charts import Bar, Line, Mark, bars, histogram, line_chart
 from tools.report.comparison_plots import dumbbell_plot, interval_plot
@@ -47,6 +48,7 @@ def _template() -> Template:
         "number": number,
         "signed": signed,
         "duration": duration,
+        "interval": in_interval,
         "when": lambda moment: f"{moment:%Y-%m-%d %H:%M} UTC",
     }
     return environment.get_template("report.html.j2")

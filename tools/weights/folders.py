@@ -22,7 +22,7 @@ from state.records import content_hash
 from state.request import EMBEDDED
 from tools.files import file_hash
 from tools.weights.embedded import embedded_model
-from tools.weights.processes import child_environment
+from tools.weights.processes import child_environment, last_words
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """A model on the Hugging Face hub: owner and name."""
@@ -57,6 +57,28 @@ def base_folder(name: str, cache: Path) -> Path:
         demand_extra("train", f"the model {name} from the hub")
         return _checked(_from_hub(name))
     raise BadInput(f"models.base: {name!r} is neither a folder here nor a name on the hub (owner/model)")
+
+
+def folder_here(name: str, cache: Path) -> Path | None:
+    """Return the folder of a base that is on this machine already; ``None`` where training has to bring it.
+
+    Args:
+        name: a local folder, or a name on the hub.
+        cache: as for ``base_folder``.
+
+    Raises:
+        BadInput: no such folder or hub name, or the folder is not a complete causal language model.
+    """
+    folder = Path(name).expanduser()
+    if folder.exists() or not HUB_NAME.fullmatch(name):
+        return base_folder(name, cache)
+    from huggingface_hub import try_to_load_from_cache
+
+    kept = try_to_load_from_cache(name, "config.json")
+    try:
+        return _checked(Path(kept).parent) if isinstance(kept, str) else None
+    except BadInput:
+        return None  # a part of it; the rest is fetched
 
 
 def folder_fingerprint(folder: Path) -> str:
@@ -107,8 +129,8 @@ def _unpack(gguf: Path, folder: Path) -> None:
     command = [sys.executable, "-m", "tools.weights.unpack", str(gguf), str(folder)]
     done = subprocess.run(command, env=child_environment(threads=1), capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        tail = " / ".join(done.stderr.strip().splitlines()[-3:])
-        raise StorageError(f"the embedded model {gguf.name} could not be unpacked: {tail}")
+        reason = last_words(done.stderr, done.returncode)
+        raise StorageError(f"the embedded model {gguf.name} could not be unpacked: {reason}")
 
 
 def _publish(part: Path, target: Path, source: str) -> None:

@@ -11,14 +11,16 @@ import asyncio
 import itertools
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
 from concurrent.futures import Future
 from pathlib import Path
+from typing import IO
 from weakref import WeakSet
 
 from tools.machine.resources import sampling_processes
-from tools.weights.processes import child_environment
+from tools.weights.processes import child_environment, last_words
 from tools.weights.protocol import NOT_LOADED, REPLY, Reply, Request
 
 SPREAD = 8
@@ -123,21 +125,22 @@ class ModelProcess:
         process.wait()
 
     def _start(self) -> subprocess.Popen[str]:
+        said = tempfile.TemporaryFile()
         self._process = process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=said,
             env=child_environment(threads=1),
             text=True,
             encoding="utf-8",
             start_new_session=True,
         )
-        threading.Thread(target=self._read, args=(process,), daemon=True).start()
+        threading.Thread(target=self._read, args=(process, said), daemon=True).start()
         return process
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        reason = "it ended before it answered"
+    def _read(self, process: subprocess.Popen[str], said: IO[bytes]) -> None:
+        reason = ""
         assert process.stdout is not None
         for line in process.stdout:
             found = REPLY.validate_json(line)
@@ -147,7 +150,11 @@ class ModelProcess:
                 reply = self._asked.pop(found.number, None)
             if reply is not None and reply.set_running_or_notify_cancel():
                 reply.set_result(found)
-        process.wait()
+        code = process.wait()
+        with said:
+            said.seek(0)
+            words = said.read().decode(errors="replace")
+            reason = reason or (last_words(words, code) if code else "it ended before it answered")
         with self._lock:
             self._lost(process, reason)
 

@@ -21,8 +21,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from state.errors import StorageError, TrainingError
+from tools.weights.tracebacks import killed_by, what_ended
 
 ROOT = Path(__file__).resolve().parents[2]
+LAST_LINES = 6
+"""Lines of a log that are quoted where there is no exception in it."""
 LINE_LIMIT = 2**24
 """The most bytes of one JSON line."""
 OFFLINE_AND_QUIET = {
@@ -59,13 +62,14 @@ async def stream_child(command: Sequence[str], log: Path, threads: int) -> Async
         threads: compute threads of the child.
 
     Raises:
-        TrainingError: its exit code was not 0; the message has the log's last lines.
+        TrainingError: its exit code was not 0; the message has its last exception.
         StorageError: the log cannot be written.
     """
     try:
         stderr = await asyncio.to_thread(log.open, "ab")
     except OSError as error:
         raise StorageError(f"{log} cannot be written: {error.strerror}") from error
+    before = stderr.tell()
     with stderr:
         child = await asyncio.create_subprocess_exec(
             *command,
@@ -85,8 +89,39 @@ async def stream_child(command: Sequence[str], log: Path, threads: int) -> Async
     finally:
         await _end(child)
     if code != 0:
-        tail = await asyncio.to_thread(last_lines, log)
-        raise TrainingError(f"{' '.join(command[1:3])} ended with code {code}; {log}: {tail}")
+        said = await asyncio.to_thread(_read_from, log, before)
+        raise TrainingError(f"{module_of(command)} failed: {last_words(said, code)}; see {log}")
+
+
+def module_of(command: Sequence[str]) -> str:
+    """Return the module that a command runs: of a launcher and its worker the worker's."""
+    marks = [place for place, word in enumerate(command[:-1]) if word == "-m"]
+    return command[marks[-1] + 1] if marks else " ".join(command[1:3])
+
+
+def last_words(said: str, code: int) -> str:
+    """Return why a process ended: its own last exception, else its signal, else its log's last lines.
+
+    Args:
+        said: what it wrote to stderr.
+        code: its exit code; below 0 the number of a signal.
+    """
+    if reason := what_ended(said):
+        return reason
+    if code < 0:
+        return f"it ended with code {code}; {killed_by(signal.Signals(-code).name)}"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return f"it ended with code {code}: {' / '.join(lines[-LAST_LINES:]) or 'it said nothing'}"
+
+
+def _read_from(log: Path, start: int) -> str:
+    """Return a log from a byte on: an earlier attempt has written into it, too."""
+    try:
+        with log.open("rb") as file:
+            file.seek(start)
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
@@ -99,15 +134,6 @@ async def _end(child: asyncio.subprocess.Process) -> None:
         else:
             child.kill()
     await asyncio.shield(child.wait())
-
-
-def last_lines(log: Path, count: int = 6) -> str:
-    """Return the last lines of a log as one line, for an error message."""
-    try:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        return "(no log)"
-    return " / ".join(lines[-count:]) or "(the log is empty)"
 
 
 def die_with_parent() -> None:

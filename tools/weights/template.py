@@ -68,8 +68,24 @@ def without_clock(template: str) -> str:
 
 
 def render(tokenizer: Any, turns: Sequence[Mapping[str, str]]) -> str:
-    """Return chat turns as the text that the model reads before it answers, the assistant's header included."""
-    text: str = tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False)
+    """Return chat turns as the text that the model reads before it answers, the assistant's header included.
+
+    Raises:
+        BadInput: the template refuses them, or is broken.
+    """
+    return _applied(tokenizer, turns, add_generation_prompt=True)
+
+
+def _applied(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, add_generation_prompt: bool) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        text: str = tokenizer.apply_chat_template(
+            list(turns), add_generation_prompt=add_generation_prompt, tokenize=False
+        )
+    except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadInput(f"the base model's chat template does not render a prompt: {reason}") from error
     return text
 
 
@@ -119,7 +135,7 @@ def tokenise(tokenizer: Any, prompt: list[dict[str, str]], completion: list[dict
             would show the model another prompt than the one it is asked.
     """
     asked = render(tokenizer, prompt)
-    whole = tokenizer.apply_chat_template(prompt + completion, tokenize=False)
+    whole = _applied(tokenizer, prompt + completion, add_generation_prompt=False)
     if not whole.startswith(asked):
         raise BadInput("the base model's chat template renders a prompt differently with and without its answer")
     # Tokenised apart: together, the completion's first letters could merge with the header's last token.

@@ -1,0 +1,74 @@
+"""A run's estimate: made before it starts, from the ledger's past, and kept in its folder: it is no hindsight."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from graph.services import Services
+from state.request import RunRequest
+from tools.files import write_file
+from tools.generation.costing import CostEstimate
+from tools.generation.estimating import estimate
+from tools.sources.prompts import load_prompts
+from tools.sources.seeds import load_seed_tasks
+
+ESTIMATE = "estimate.json"
+"""In a run's folder."""
+
+
+async def expected_cost(services: Services, run_id: str, request: RunRequest) -> CostEstimate:
+    """Return what a run was expected to cost when it began; of one that an earlier version began, as if it began now.
+
+    Args:
+        services: the process's.
+        run_id: the run.
+        request: its own, so that the files which it names are the run's copies.
+
+    Raises:
+        BadInput: the seed tasks or the prompts cannot be read.
+    """
+    kept = await asyncio.to_thread(_read, services.runs_folder / run_id / ESTIMATE)
+    return kept or await estimated(services, request, without=run_id)
+
+
+async def keep_estimate(services: Services, run_id: str, request: RunRequest) -> None:
+    """Estimate a run, and keep that in its folder; what is there stays as it is.
+
+    Raises:
+        BadInput: the seed tasks or the prompts cannot be read.
+        StorageError: the folder cannot be written.
+    """
+    place = services.runs_folder / run_id / ESTIMATE
+    if not await asyncio.to_thread(place.exists):
+        found = await estimated(services, request, without=run_id)
+        await asyncio.to_thread(write_file, place, (found.model_dump_json(indent=1) + "\n").encode())
+
+
+async def estimated(services: Services, request: RunRequest, *, without: str = "") -> CostEstimate:
+    """Return what a run would cost that began now.
+
+    Args:
+        services: the process's.
+        request: the run's.
+        without: a run whose calls do not count as the past; empty where all do.
+
+    Raises:
+        BadInput: the seed tasks or the prompts cannot be read.
+    """
+    past = await services.calls.token_uses(without=without)
+
+    def made() -> CostEstimate:
+        seeds, path = load_seed_tasks(Path(request.sources.seeds)), request.sources.prompts
+        prompts = load_prompts(Path(path), request.evaluate.heldout_share) if path else []
+        training, heldout = ([p.prompt for p in prompts if p.split == split] for split in ("train", "heldout"))
+        return estimate(request, seeds, training, heldout, past)
+
+    return await asyncio.to_thread(made)
+
+
+def _read(path: Path) -> CostEstimate | None:
+    try:
+        return CostEstimate.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
