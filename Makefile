@@ -35,7 +35,7 @@ types: install
 	$(BIN)/mypy
 
 studio: install
-	LANGGRAPH_NO_VERSION_CHECK=true $(BIN)/langgraph dev --n-jobs-per-worker 10
+	LANGGRAPH_NO_VERSION_CHECK=true LANGGRAPH_CLI_NO_ANALYTICS=1 $(BIN)/langgraph dev --n-jobs-per-worker 10
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
