@@ -10,9 +10,10 @@ from graph.inputs import request_to_show
 from graph.services import Services
 from state.calls import PurposeTally
 from state.errors import BadInput
-from state.records import Candidate, GenerationRound, Outcome, Record, Sample
+from state.records import Candidate, GenerationRound, Outcome, Record, Review, Sample
 from state.request import RunRequest
 from tools.generation.costing import CostEstimate, StageComparison, compare, estimate
+from tools.people.decisions import decided_in_words, decider_of
 from tools.sources.prompts import load_prompts
 from tools.sources.seeds import load_seed_tasks
 
@@ -49,6 +50,8 @@ class Accounts(Record):
     """Each stage's estimate beside what it used, the total last; empty if there is no estimate."""
     costs_note: str = ""
     """Why there is no estimate."""
+    decided: dict[str, int]
+    """Decisions on borderline rows, by who took them: each person and each policy, apart."""
     spent: float
     """Dollars this run paid."""
     cap: float | None
@@ -73,9 +76,18 @@ async def account(services: Services, run_id: str) -> Accounts:
         costs=costs,
         costs_note=note,
         rounds=sorted(await services.store.find(run_id, GenerationRound), key=lambda r: r.round),
+        decided=await decisions(services, run_id),
         spent=await services.calls.spent(run_id),
         cap=await services.calls.cap(run_id),
     )
+
+
+async def decisions(services: Services, run_id: str) -> dict[str, int]:
+    """Return how many borderline rows each person and each policy decided, the most first."""
+    counts: Counter[str] = Counter()
+    async for reviewer, _ in services.store.scan(run_id, Review, "reviewer", "decision"):
+        counts[decided_in_words(decider_of(reviewer), reviewer)] += 1
+    return dict(counts.most_common())
 
 
 async def cost_comparison(
