@@ -78,6 +78,6 @@ def _print_accuracies(found: Sequence[Accuracy]) -> None:
             str(one.count),
             *(f"{share:.3f}" for share in (one.base, one.adapter)),
             f"{difference:+.3f}",
-            f"\\[{low:+.3f}, {high:+.3f}]",
+            f"[{low:+.3f}, {high:+.3f}]",
         )
     console.print(table)

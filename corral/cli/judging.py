@@ -102,7 +102,7 @@ def _print_judged(judged: QualityReport) -> None:
     table = Table("row", "overall", "stars", "confidence", "outcome", "why", box=None)
     for row in judged.rows:
         found = row.judgement
-        why = "; ".join(found.reasons).replace("[", "\\[")[:100]
+        why = "; ".join(found.reasons)[:100]
         figures = (f"{found.overall:.0f}", str(found.stars), f"{found.confidence:.2f}", found.outcome.value)
         table.add_row(str(row.row), *figures, why)
     console.print(table)
@@ -132,7 +132,7 @@ def _print_calibration(found: Calibration, path: Path) -> None:
     }
     for name, figure in estimates.items():
         if figure is not None:
-            table.add_row(name, f"{figure.value:.3f}", f"\\[{figure.low:.3f}, {figure.high:.3f}]")
+            table.add_row(name, f"{figure.value:.3f}", f"[{figure.low:.3f}, {figure.high:.3f}]")
     for name, share in (("prefers longer", found.prefers_longer), ("people prefer longer", found.people_prefer_longer)):
         if share is not None:
             table.add_row(name, f"{share:.3f}", "")

@@ -16,7 +16,9 @@ from corral.cli.results import export, rollback, write_page
 from corral.cli.runs import list_runs, resume, run, show
 from corral.cli.shared import errors
 from corral.cli.signals import ended_at_once
+from corral.cli.terminal import make_visible
 from state.errors import CorralError
+from tools.visible import one_line
 
 HELP = """From seed tasks to a preference-tuned LoRA adapter, measured against its base.
 
@@ -54,9 +56,10 @@ app.command(rich_help_panel=MACHINE)(backup)
 
 def main() -> None:
     """Run the command line; an error of ours is one line and its exit code."""
+    make_visible()
     try:
         with ended_at_once():
             app(standalone_mode=True)
     except CorralError as error:
-        errors.print(f"corral: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        errors.print(f"corral: {one_line(str(error))}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(error.exit_code)

@@ -13,6 +13,7 @@ from graph.reporting import write_report
 from graph.runs import Runs, RunStatus
 from state.errors import BadInput
 from tools.dataset.files import ALPACA, DPO, SFT
+from tools.files import write_out
 from tools.registry import point
 
 Format = Annotated[Literal["alpaca", "sft", "dpo"], typer.Option("--format", help="Which file.")]
@@ -35,13 +36,12 @@ def export(name: RunName, format_: Format, out: Out = None) -> None:
             raise BadInput(f"run {name} has no dataset yet; it is {status.standing} at {status.step or 'its start'}")
         try:
             data = (Path(dataset.folder) / {"alpaca": ALPACA, "sft": SFT, "dpo": DPO}[format_]).read_bytes()
-            if out is not None:
-                out.write_bytes(data)
         except OSError as error:
-            raise BadInput(f"{error.filename}: {error.strerror}; name another place with --out") from error
+            raise BadInput(f"{error.filename}: {error.strerror}; the run's dataset cannot be read") from error
         if out is None:
             sys.stdout.buffer.write(data)
         else:
+            write_out(out, data)
             console.print(f"{out}: {len(data):,} bytes", highlight=False)
         return 0
 

@@ -52,7 +52,7 @@ def run(config: Config = None, set_: Set = None, unattended: Unattended = False,
 
 
 def resume(name: RunName, take_over_: TakeOver = False, yes: Yes = False) -> None:
-    """Go on with a run that was killed or failed. What was answered before is not asked again."""
+    """Go on with a run that was killed or failed. What was answered and kept is not asked again."""
     with_runs(lambda runs: take_over(runs, name, yes) if take_over_ else advance(runs, name))
 
 

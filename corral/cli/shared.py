@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from corral.cli.signals import run_orderly
+from corral.cli.terminal import Terminal
 from graph.runs import Runs, open_runs
 from state.request import RunRequest
 from tools.config import load_request
 from tools.logs import configure_logs
 from tools.settings import Settings, load_settings
 
-console = Console(width=None if sys.stdout.isatty() else 140)
-errors = Console(stderr=True)
+console = Terminal(width=None if sys.stdout.isatty() else 140)
+errors = Terminal(stderr=True)
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's name, as 'corral runs' lists it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

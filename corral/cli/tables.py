@@ -13,8 +13,9 @@ from graph.reporting import REPORT
 from graph.runs import RunStatus
 from state.pipeline import PipelineState
 from tools.evaluation.scoreboard import Scoreboard
-from tools.evaluation.winning import in_words
+from tools.evaluation.winning import in_words as win_rate_in_words
 from tools.generation.costing import CostEstimate, StageComparison
+from tools.people.decisions import in_words
 from tools.statistics.bootstrap import Estimate
 
 OUTCOMES = ("accepted", "rejected", "waiting", "pending", "failed")
@@ -25,7 +26,7 @@ def print_runs(console: Console, statuses: list[RunStatus]) -> None:
     table = Table("run", "made", "stands", "step", "detail", box=None)
     for status in statuses:
         row = (status.run_id, status.created_at, status.standing, status.step, status.detail.split("\n")[0][:80])
-        table.add_row(*map(_plain, row))
+        table.add_row(*row)
     console.print(table if statuses else "there are no runs yet; 'corral run' starts one")
 
 
@@ -36,7 +37,7 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
     )
     for row in accounts.rows:
         reasons = ", ".join(f"{reason} {count}" for reason, count in row.reasons.items())
-        table.add_row(row.kind, str(row.total), *(str(getattr(row, name)) for name in OUTCOMES), _plain(reasons))
+        table.add_row(row.kind, str(row.total), *(str(getattr(row, name)) for name in OUTCOMES), reasons)
     console.print(table)
     calls = Table("calls", "answered", "failed", "from the ledger", "tokens in", "tokens out", "dollars", box=None)
     for used in accounts.calls:
@@ -54,6 +55,9 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
             highlight=False,
             markup=False,
         )
+    if accounts.decided:
+        who = ", ".join(f"{count} {name}" for name, count in accounts.decided.items())
+        console.print(f"borderline rows decided: {who}", highlight=False, markup=False)
     cap = "no cap" if accounts.cap is None else f"cap ${accounts.cap:.4f}"
     console.print(f"spent ${accounts.spent:.4f}, {cap}", highlight=False)
 
@@ -105,14 +109,14 @@ def print_scoreboard(console: Console, path: Path) -> None:
 def board_lines(board: Scoreboard) -> list[str]:
     """Return what a scoreboard says in sentences, the verdict last."""
     lines = [board.perplexity.note] if board.perplexity else []
-    lines += [in_words(board.win_rate)] if board.win_rate else []
+    lines += [win_rate_in_words(board.win_rate)] if board.win_rate else []
     if board.length_ratio is not None:
         lines.append(f"The adapter's answers have {board.length_ratio:.2f} times as many words as the base's.")
     return [*lines, board.words]
 
 
 def _against(base: float, adapter: float, interval: Estimate | None) -> tuple[str, str, str, str]:
-    spread = _plain(f"[{interval.low:+.3f}, {interval.high:+.3f}]") if interval else ""
+    spread = f"[{interval.low:+.3f}, {interval.high:+.3f}]" if interval else ""
     return f"{base:.3f}", f"{adapter:.3f}", f"{adapter - base:+.3f}", spread
 
 
@@ -137,10 +141,6 @@ def print_paths(console: Console, state: PipelineState, run_folder: Path, regist
         console.print(f"{what:11} {where}", highlight=False, markup=False, soft_wrap=True)
     if approval := state.get("approval"):
         said = "signed" if approval.approved else "not deployed"
-        console.print(f"{said} by {approval.reviewer}", highlight=False, markup=False)
+        console.print(f"{said} by {in_words(approval.reviewer)}", highlight=False, markup=False)
     for warning in state.get("warnings", []):
         console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
