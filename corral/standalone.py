@@ -9,6 +9,7 @@ from state.calls import CallStore
 from state.database import Database
 from state.request import Endpoint, Judging
 from tools.endpoint import LedgeredEndpoint, open_endpoint
+from tools.endpoint.observing import flush_traces, observe
 from tools.judging import CrewJudge
 from tools.settings import Settings
 
@@ -26,6 +27,7 @@ async def open_ledger(settings: Settings) -> CallStore:
     """
     slot = (asyncio.get_running_loop(), settings.database_url)
     if slot not in _open:
+        observe(settings)
         ledger = _ledger(slot)
         _open[slot] = (await anext(ledger), ledger)
     return _open[slot][0]
@@ -57,6 +59,7 @@ async def _ledger(slot: tuple[asyncio.AbstractEventLoop, str]) -> AsyncGenerator
         _open.pop(slot, None)
         await calls.write_last()
         await database.close()
+        await asyncio.to_thread(flush_traces)
 
 
 async def open_judge(spec: Endpoint, judging: Judging, settings: Settings, *, seed: int = 0) -> CrewJudge:

@@ -247,7 +247,7 @@ class SqliteFile:
 
 
 def _read_text(data: bytes) -> str:
-    """Return a text of the database: a field taken out of a row's JSON may hold a lone surrogate, which UTF-8 has not."""
+    """Return a text of the database; a field out of a row's JSON may hold a lone surrogate, which UTF-8 has not."""
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
