@@ -16,6 +16,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from state import pipeline, request
 from state.database import Database
 from state.errors import DamagedCheckpoint, StorageError
+from state.masking import masked
 from state.savers import PostgresCheckpoints, SqliteCheckpoints, connect_postgres
 
 CHECKPOINTED = (
@@ -63,7 +64,7 @@ async def open_checkpointer(database: Database) -> AsyncIterator[Saver]:
         async with opened as saver:
             yield saver
     except (sqlite3.Error, psycopg.Error) as error:
-        cause = str(error).strip().split("\n")[0]
+        cause = masked(str(error).strip().split("\n")[0])
         raise StorageError(
             f"the checkpoints in {database.place} cannot be used: {cause} (see 'corral doctor')"
         ) from error

@@ -31,6 +31,7 @@ from tools.training.selection import select_rows
 from tools.training.trainers import Reporter
 from tools.weights.loading import compute_dtype
 from tools.weights.template import load_tokenizer
+from tools.weights.trust import code_options
 
 Emit = Callable[..., None]
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
@@ -88,7 +89,11 @@ def _train_phase(
     arguments = _arguments(job, phase, work, max(rows.lengths))
     attention = attention_for(max(rows.lengths), arguments.use_cpu)
     model = AutoModelForCausalLM.from_pretrained(
-        job.base, dtype=compute_dtype(), attn_implementation=attention, **quantisation(job.settings.quantise)
+        job.base,
+        dtype=compute_dtype(),
+        attn_implementation=attention,
+        **quantisation(job.settings.quantise),
+        **code_options(Path(job.base)),
     )
     fresh = LoraConfig(
         task_type="CAUSAL_LM",
