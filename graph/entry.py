@@ -7,9 +7,9 @@ the same things, and nothing is saved of what was refused: a run that waits stil
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
@@ -51,7 +51,8 @@ class Pipeline(CompiledStateGraph[PipelineState, None, RunInput, PipelineState])
         given = await self._admit(input, config or {})
         try:
             # Closed with this one: who cancels a run stops its steps at once.
-            async with aclosing(super().astream(given, config, **options)) as events:
+            events = cast(AsyncGenerator[Any, None], super().astream(given, config, **options))
+            async with aclosing(events):
                 async for event in events:
                     yield event
         except ValidationError as error:

@@ -66,11 +66,15 @@ def write_out(path: Path, data: bytes) -> None:
     """
     if path.is_dir():
         raise BadInput(f"{path} is a folder; name a file in it")
-    if path.exists() and not path.is_file():
-        with storage_errors(path), path.open("wb") as stream:
-            stream.write(data)
-    else:
-        write_file(path, data)
+    try:
+        if path.exists() and not path.is_file():
+            with storage_errors(path), path.open("wb") as stream:
+                stream.write(data)
+        else:
+            write_file(path, data)
+    except StorageError as error:
+        why = getattr(error.__cause__, "strerror", None) or error
+        raise StorageError(f"{path} cannot be written: {why}; name another place") from error
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:

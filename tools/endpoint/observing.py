@@ -71,6 +71,7 @@ class Observer:
         class DaemonClient(Client):
             """Its threads end with the process, whatever they wait for: a name that is looked up has no timeout."""
 
+            # Read by the library where it starts each thread.
             _use_daemon_threads = property(lambda self: True, lambda self, value: None)
 
         self.place = masked(place)

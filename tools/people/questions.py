@@ -93,7 +93,7 @@ class HumanAnswer(BaseModel):
             given = decision.edited_action.args.get(name) if decision.edited_action and name else "as asked"
             if not isinstance(given, str | int | float) or not str(given).strip():
                 raise ValueError(f"decision {number} is an edit, so its args must hold {name!r}, and not a blank one")
-        self.check(self)
+        type(self).check(self)
         return self
 
 
