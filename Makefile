@@ -46,7 +46,7 @@ wheel: install
 	.ci/wheel
 
 studio: install
-	LANGGRAPH_NO_VERSION_CHECK=true $(BIN)/langgraph dev --n-jobs-per-worker 10
+	LANGGRAPH_NO_VERSION_CHECK=true LANGGRAPH_CLI_NO_ANALYTICS=1 $(BIN)/langgraph dev --n-jobs-per-worker 10
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ from state.errors import BudgetExceeded
 from state.request import Endpoint, Judging
 from tools.endpoint import demand_price, open_endpoint, price_of
 from tools.endpoint.client import LedgeredEndpoint
+from tools.endpoint.observing import flush_traces, observe
 from tools.endpoint.spending import CappedLedger, Spending
 from tools.judging import CrewJudge
 from tools.settings import Settings
@@ -30,6 +31,7 @@ async def open_ledger(settings: Settings) -> CallStore:
     """
     slot = (asyncio.get_running_loop(), settings.database_url)
     if slot not in _open:
+        observe(settings)
         ledger = _ledger(slot)
         _open[slot] = (await anext(ledger), ledger)
     return _open[slot][0]
@@ -88,6 +90,7 @@ async def _ledger(slot: tuple[asyncio.AbstractEventLoop, str]) -> AsyncGenerator
         _open.pop(slot, None)
         await calls.write_last()
         await database.close()
+        await asyncio.to_thread(flush_traces)
 
 
 async def open_judge(

@@ -9,8 +9,9 @@ from graph.inputs import request_to_show
 from graph.services import Services
 from state.calls import PurposeTally
 from state.errors import BadInput
-from state.records import Candidate, GenerationRound, Outcome, Record, Sample
+from state.records import Candidate, GenerationRound, Outcome, Record, Review, Sample
 from tools.generation.costing import StageComparison, compare
+from tools.people.decisions import decided_in_words, decider_of
 
 REASONS = 8
 """Reasons shown for each kind of row, the most frequent first."""
@@ -47,6 +48,8 @@ class Accounts(Record):
     """Why there is no estimate."""
     prices: tuple[str, ...] = ()
     """A line for each model that may cost money: what its tokens cost, and who says so."""
+    decided: dict[str, int]
+    """Decisions on borderline rows, by who took them: each person and each policy, apart."""
     spent: float
     """Dollars this run paid."""
     cap: float | None
@@ -72,9 +75,18 @@ async def account(services: Services, run_id: str) -> Accounts:
         costs_note=note,
         prices=prices,
         rounds=sorted(await services.store.find(run_id, GenerationRound), key=lambda r: r.round),
+        decided=await decisions(services, run_id),
         spent=await services.calls.spent(run_id),
         cap=await services.calls.cap(run_id),
     )
+
+
+async def decisions(services: Services, run_id: str) -> dict[str, int]:
+    """Return how many borderline rows each person and each policy decided, the most first."""
+    counts: Counter[str] = Counter()
+    async for reviewer, _ in services.store.scan(run_id, Review, "reviewer", "decision"):
+        counts[decided_in_words(decider_of(reviewer), reviewer)] += 1
+    return dict(counts.most_common())
 
 
 async def cost_comparison(

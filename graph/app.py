@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,7 @@ from graph.pipeline import build_pipeline
 from graph.services import make_services
 from state.checkpoints import Saver, open_checkpointer
 from tools.endpoint.loop import GRACE_SECONDS, await_sent
+from tools.endpoint.observing import flush_traces
 from tools.settings import load_settings
 
 services = make_services(load_settings())
@@ -25,3 +27,4 @@ async def checkpointer() -> AsyncIterator[Saver]:
         finally:
             # The steps were cancelled, and have given back their leases; what they had sent is paid for.
             await await_sent(services.calls, GRACE_SECONDS)
+            await asyncio.to_thread(flush_traces)

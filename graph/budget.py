@@ -42,28 +42,27 @@ def new_cap(answer: HumanAnswer, overspend: Overspend) -> float | None:
     if not consequences(decision.type).agrees:
         return None
     asked = budget_action(overspend).args | (decision.edited_action.args if decision.edited_action else {})
-    dollars = float(str(asked["dollars"]))
+    try:
+        dollars = float(str(asked["dollars"]))
+    except ValueError:
+        dollars = math.nan
     if not overspend.cap < dollars < math.inf:
-        raise ValueError(f"the new cap must be above {overspend.cap}, not {dollars}")
+        raise ValueError(f"the new cap must be a number of dollars above {overspend.cap:g}, not {asked['dollars']!r}")
     return dollars
 
 
 async def ask_for_budget(services: Services, run_id: str, overspend: Overspend) -> bool:
-    """Ask a person about the budget and follow the answer; ask again for a cap that is no higher than before.
+    """Ask a person about the budget and follow the answer.
 
     Returns:
         Whether the cap is final: from now on a call that would pass it fails.
     """
     actions = [budget_action(overspend)]
-    while True:
-        answer = interrupt(question(actions), response_schema=answer_schema(actions))
-        try:
-            cap = new_cap(answer, overspend)
-        except ValueError:
-            continue
-        if cap is not None:
-            await services.calls.raise_cap(run_id, cap)
-        return cap is None
+    schema = answer_schema(actions, check=lambda answer: new_cap(answer, overspend))
+    cap = new_cap(interrupt(question(actions), response_schema=schema), overspend)
+    if cap is not None:
+        await services.calls.raise_cap(run_id, cap)
+    return cap is None
 
 
 def paying(name: str, work: Node, services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:

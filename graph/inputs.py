@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from graph.estimates import ESTIMATE, keep_estimate
 from graph.services import Services
+from state.errors import BadInput, UnknownRun
+from state.pipeline import PipelineState
 from state.records import Sample
 from state.request import EMBEDDED, Endpoint, RunRequest
 from tools.sources.inputs import FOLDER, MANIFEST, copy_inputs, named_files, read_inputs, with_copies
+
+
+def demand_name(run_id: str) -> None:
+    """Refuse a name that no run may have: a folder has it, too.
+
+    Raises:
+        BadInput: the name is longer than 100 characters, or holds others than letters, digits and ``._-``.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", run_id):
+        raise BadInput(f"the run name {run_id!r} may only hold letters, digits, '.', '_' and '-'")
 
 
 async def begin(services: Services, run_id: str, request: RunRequest) -> RunRequest:
@@ -21,12 +35,48 @@ async def begin(services: Services, run_id: str, request: RunRequest) -> RunRequ
         BadInput: a file of the request cannot be read.
         StorageError: the store or the run's folder cannot be written.
     """
-    return await own_request(services, run_id, await note(services, run_id, request))
+    kept = await services.store.open_run(run_id, await asyncio.to_thread(with_absolute_folders, request))
+    return await own_request(services, run_id, kept)
 
 
-async def note(services: Services, run_id: str, request: RunRequest) -> RunRequest:
-    """Note a run, so that its lease can be taken, and return the request that the store keeps of it."""
-    return await services.store.open_run(run_id, await asyncio.to_thread(with_absolute_folders, request))
+async def note(services: Services, run_id: str, state: PipelineState) -> RunRequest:
+    """Note a run that begins, so that its lease can be taken, and return the request that the store keeps of it.
+
+    Raises:
+        BadInput: the state is of a run, but not of this one: its thread was copied.
+    """
+    if "round" in state:
+        # Rows, calls and files are the run's; a copy of its state alone has none of them to go on with.
+        try:
+            kept = await services.store.request_of(run_id)
+        except UnknownRun as error:
+            raise BadInput(
+                f"thread {run_id} is a copy of a run's state without its rows; go on in the run's own thread, or open "
+                "a new thread with a new request"
+            ) from error
+    else:
+        request = await asyncio.to_thread(with_absolute_folders, state["request"])
+        kept = await services.store.open_run(run_id, request)
+    return kept
+
+
+def other_request(run_id: str) -> str:
+    """Return what to say to who wants another request of a run."""
+    return f"this thread is run {run_id}, which keeps the request it started with; open a new thread for another one"
+
+
+def same_request(given: RunRequest, kept: RunRequest) -> bool:
+    """Return whether a request is the one that the store keeps; folders in that were made absolute."""
+    return _same(given.model_dump(), kept.model_dump())
+
+
+def _same(given: Any, kept: Any) -> bool:
+    if isinstance(given, dict) and isinstance(kept, dict):
+        return given.keys() == kept.keys() and all(_same(given[name], kept[name]) for name in given)
+    if given == kept or not isinstance(given, str) or not isinstance(kept, str):
+        return bool(given == kept)
+    parts = [part for part in Path(given).parts if part != "~"]
+    return bool(parts) and Path(kept).is_absolute() and list(Path(kept).parts[-len(parts) :]) == parts
 
 
 async def own_request(services: Services, run_id: str, kept: RunRequest) -> RunRequest:
@@ -78,7 +128,6 @@ def with_absolute_folders(request: RunRequest) -> RunRequest:
 
     A model that is no folder here is a name on the hub or a server's, and stays as it is.
     """
-
     from tools.endpoint import weights_here  # only a new run needs it, not those who look at one
 
     def endpoint(spec: Endpoint) -> Endpoint:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
-from langgraph.graph.state import CompiledStateGraph
 
 from graph.budget import paying
+from graph.entry import Pipeline
 from graph.fanout import fan_out
 from graph.reporting import reported
 from graph.routes import after_approve, after_evaluate, after_gate, after_review
@@ -25,8 +25,6 @@ from nodes.respond import make_respond, prompts_to_answer
 from nodes.review import make_review
 from state.checkpoints import Saver
 from state.pipeline import PipelineState, RunInput
-
-Pipeline = CompiledStateGraph[PipelineState, None, RunInput, PipelineState]
 
 
 def build_pipeline(services: Services, checkpointer: Saver | None = None) -> Pipeline:
@@ -66,7 +64,7 @@ def build_pipeline(services: Services, checkpointer: Saver | None = None) -> Pip
     graph.add_conditional_edges("evaluate", after_evaluate, {"worse": "train", "measured": "approve"})
     graph.add_conditional_edges("approve", after_approve, {"signed": "deploy", "declined": END})
     graph.add_edge("deploy", END)
-    return graph.compile(checkpointer=checkpointer, name="corral")
+    return Pipeline(services=services, **vars(graph.compile(checkpointer=checkpointer, name="corral")))
 
 
 def draw(pipeline: Any) -> str:

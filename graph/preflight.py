@@ -35,7 +35,7 @@ async def preflight(request: RunRequest, settings: Settings, plugged: Collection
         StorageError: the disk is full, or its folder cannot be written.
         EndpointError: an endpoint is out of reach or refuses the key.
     """
-    check_request(request, plugged)
+    await asyncio.to_thread(check_request, request, plugged)
     await asyncio.to_thread(check_sources, request)
     await asyncio.to_thread(demand_room, settings.home)
     await asyncio.to_thread(check_training, request, settings.cache)

@@ -20,7 +20,8 @@ from nodes.train import CHECKLIST, DECISION
 from state.pipeline import DatasetRef, Node, PipelineState
 from state.records import Answer, Candidate, GenerationRound, Judgement, Outcome, Sample
 from tools.dataset.files import LINEAGE
-from tools.files import write_file
+from tools.files import write_out
+from tools.people.decisions import in_words
 from tools.progress import report_progress
 from tools.report import REPORT
 from tools.report.board import Board, read_board
@@ -81,7 +82,7 @@ async def write_report(
     facts = await gather(services, run_id, state, standing)
     path = out or services.runs_folder / run_id / REPORT
     page = await asyncio.to_thread(render, facts)
-    await asyncio.to_thread(write_file, path, page.encode())
+    await asyncio.to_thread(write_out, path, page.encode())
     return path
 
 
@@ -114,7 +115,7 @@ def standing_of(state: PipelineState) -> str:
     if deployed := state.get("deployed"):
         return f"deployed as {deployed}"
     if approval := state.get("approval"):
-        return f"{'signed' if approval.approved else 'not deployed, decided'} by {approval.reviewer}"
+        return f"{'signed' if approval.approved else 'not deployed, decided'} by {in_words(approval.reviewer)}"
     return "measured, not signed yet" if state.get("verdict") else "not measured yet"
 
 

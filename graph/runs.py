@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,14 +13,15 @@ from typing import Any, assert_never
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
+from langgraph.errors import is_invalid_resume
 from langgraph.types import Command, Interrupt
 
-from graph.inputs import begin, forget_inputs, own_request
-from graph.pipeline import Pipeline, build_pipeline
+from graph.entry import Pipeline
+from graph.inputs import begin, demand_name, forget_inputs, own_request
+from graph.pipeline import build_pipeline
 from graph.preflight import preflight
 from graph.services import Services, open_services
 from graph.standing import RunStatus, how_to_answer, state_of, status_of, statuses_of
-from graph.steps import answer_refusal
 from state.checkpoints import Saver, open_checkpointer, prune, set_aside_damaged
 from state.errors import BadInput, LeaseLost, RunBusy, RunWaiting
 from state.pipeline import PipelineState, RunInput
@@ -59,8 +59,7 @@ class Runs:
             StorageError: there is no room or no right to write.
         """
         if run_id is not None:
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", run_id):
-                raise BadInput(f"the run name {run_id!r} may only hold letters, digits, '.', '_' and '-'")
+            demand_name(run_id)
             await self._refuse_known(run_id)
         await preflight(request, self.services.settings, self.services.plugged)
         run_id = run_id or f"{request.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -165,8 +164,8 @@ class Runs:
             async for _namespace, event in events:
                 yield Progress.model_validate(event)
         except Exception as error:
-            if (refusal := answer_refusal(error)) is not None:
-                raise refusal from error
+            if error.__cause__ is not None and is_invalid_resume(error.__cause__):
+                raise  # the run did not fail: it waits, as before
             self._log(run_id, "run failed", logging.ERROR, error=f"{type(error).__name__}: {error}")
             raise
 

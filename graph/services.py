@@ -14,6 +14,7 @@ from state.database import Database
 from state.lease import Leases
 from state.request import Endpoint
 from state.store import RecordStore
+from tools.endpoint.observing import flush_traces, observe
 from tools.logs import configure_logs, flush_logs
 from tools.settings import Settings
 
@@ -61,6 +62,7 @@ def make_services(settings: Settings, chat_models: Mapping[str, BaseChatModel] |
             ``models.*.model`` gives them. They go through ledger, budget, limits and retries as a server does.
     """
     configure_logs(settings)
+    observe(settings)
     plugged = dict(chat_models or {})
     database = Database(settings.database_url)
     calls = CallStore(database)
@@ -102,4 +104,5 @@ async def open_services(
         await await_sent(services.calls)
         await services.calls.write_last()
         await services.database.close()
+        await asyncio.to_thread(flush_traces)
         await asyncio.to_thread(flush_logs)

@@ -108,7 +108,7 @@ def _standing(snapshot: Snapshot) -> tuple[Standing, str, str]:
     step = next(iter(snapshot.next), "")
     # A step that was cancelled, by a signal or beside one that failed, has not failed.
     errors = [error for error in snapshot.errors if error != "CancelledError()"]
-    if not snapshot.values:
+    if not snapshot.begun:
         return "new", step, ""
     if snapshot.questions:
         return "waiting", step, _asked(snapshot.questions[0])

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from langgraph.config import get_config
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, is_invalid_resume
 from pydantic import ValidationError
 
-from graph.inputs import note, own_request
+from graph.inputs import note, other_request, own_request, same_request
 from graph.services import Services
 from state.errors import BadInput, LeaseLost
 from state.pipeline import PipelineState, relocated
@@ -34,14 +34,15 @@ def step(node: N, services: Services) -> N:
     """Return the node as the graph runs it.
 
     It holds the run's lease while it works, so that a server and a command line never work on one run at once. It
-    finds in its state ``run_id``, the id of the thread, and the request that the run started with, whatever a client
-    sent since; the files that this names are the run's own copies. When it began and ended is noted in the run's
-    folder, for its report, and in the run's log.
+    finds in its state ``run_id``, the id of the thread, and the request that the run started with; the files that this
+    names are the run's own copies. When it began and ended is noted in the run's folder, for its report, and in the
+    run's log.
 
     Raises:
         RunBusy: another process works on the run.
         LeaseLost: another process has taken the run over from this one.
-        BadInput: one of the run's files cannot be read, or its copy was changed.
+        BadInput: the state's request is not the run's, the thread is a copy of a run's, one of the run's files cannot
+            be read, or its copy was changed.
     """
     name = node.__name__
 
@@ -50,10 +51,13 @@ def step(node: N, services: Services) -> N:
         task = get_config()["configurable"]
         run_id = str(task["thread_id"])
         folder = services.runs_folder / run_id
-        kept = await note(services, run_id, state["request"])
+        kept = await note(services, run_id, state)
         async with services.leases.hold(run_id):
             given = relocated(state, folder)
             request = await own_request(services, run_id, kept)
+            # A batch is sent the request with the run's own copies in it.
+            if state["request"] != request and not same_request(state["request"], kept):
+                raise BadInput(other_request(run_id))
             began = time.time()
             try:
                 with services.leases.step(run_id), logged_run(run_id, folder, _step_of(task)), _logged_task(name):
@@ -74,10 +78,12 @@ def step(node: N, services: Services) -> N:
 
 def answer_refusal(error: Exception) -> BadInput | None:
     """Return what to say of a person's answer that does not fit its question, where that is the error."""
-    if not isinstance(error, ValidationError) or error.title != "HumanAnswer":
+    if not isinstance(error, ValidationError) or not is_invalid_resume(error):
         return None
-    fault = error.errors(include_url=False, include_context=False)[0]["msg"].removeprefix("Value error, ")
-    return BadInput(f"the answer does not fit: {fault}; the run still waits for it")
+    fault = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(map(str, fault["loc"]))
+    said = fault["msg"].removeprefix("Value error, ")
+    return BadInput(f"the answer does not fit: {place + ': ' if place else ''}{said}; the run still waits for it")
 
 
 def read_step_times(folder: Path) -> Iterator[tuple[str, float, float]]:

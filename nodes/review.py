@@ -13,7 +13,7 @@ from state.records import Candidate, Judgement, Outcome, Record, Review, Sample,
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.dataset.pairing import REJECTED_STARS
-from tools.people.decisions import consequences, reason_of
+from tools.people.decisions import POLICY, consequences, edited_id, reason_of
 from tools.people.questions import Action, Decision, HumanAnswer, answer_schema, question
 from tools.progress import report_progress
 
@@ -113,6 +113,7 @@ def unattended_answer(items: Sequence[Borderline], request: RunRequest) -> Human
     """Return what the request's policy decides; the policy's name stands as the reviewer, never a person's.
 
     No policy approves what the expert gave one or two stars: the crew may find an answer clear that misses the prompt.
+    What a policy approves keeps the stars that it has, so that three are not imitated.
     """
     policy = request.review.unattended
 
@@ -131,7 +132,7 @@ def unattended_answer(items: Sequence[Borderline], request: RunRequest) -> Human
         said = f"unattended, score {item.score:g}" + (f", {stars} stars" if stars else "")
         return Decision(type="approve" if good else "reject", message=said)
 
-    return HumanAnswer.model_construct(decisions=[decide(item) for item in items], reviewer=f"policy:{policy}")
+    return HumanAnswer.model_construct(decisions=[decide(item) for item in items], reviewer=f"{POLICY}{policy}")
 
 
 def apply_review(items: Sequence[Borderline], answer: HumanAnswer, now: datetime) -> list[Review]:
@@ -192,7 +193,7 @@ def edited_sample(sample: Sample, review: Review, reason: tuple[str, ...]) -> Sa
     """
     return sample.model_copy(
         update={
-            "id": content_hash("edited", sample.id, review.text),
+            "id": edited_id(sample.id, review.text),
             "instruction": review.text,
             "outcome": Outcome.ACCEPTED,
             "reasons": reason,
@@ -204,7 +205,7 @@ def edited_candidate(candidate: Candidate, review: Review, reason: tuple[str, ..
     """Return the person's own completion as a candidate beside the model's."""
     return candidate.model_copy(
         update={
-            "id": content_hash("edited", candidate.id, review.text),
+            "id": edited_id(candidate.id, review.text),
             "text": review.text,
             "ended": True,
             "provenance": "edited",

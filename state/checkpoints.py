@@ -12,6 +12,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from state.database import Database
 from state.errors import DamagedCheckpoint, StorageError
+from state.masking import masked
 from state.savers import SqliteCheckpoints
 from state.snapshots import CHECKPOINTED
 
@@ -47,7 +48,7 @@ async def open_checkpointer(database: Database) -> AsyncIterator[Saver]:
         async with opened as saver:
             yield saver
     except database.driver_error as error:
-        cause = str(error).strip().split("\n")[0]
+        cause = masked(str(error).strip().split("\n")[0])
         raise StorageError(
             f"the checkpoints in {database.place} cannot be used: {cause} (see 'corral doctor')"
         ) from error

@@ -32,6 +32,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from state.errors import BadInput, StorageError
 from state.extras import demand_extra
+from state.masking import masked, masked_query
 from state.migrations import migrate
 from state.sqlite import BUSY_SECONDS, POLL_SECONDS, SqliteFile
 
@@ -153,7 +154,7 @@ class Database:
         try:
             parsed = make_url(url)
         except (ArgumentError, ValueError) as error:
-            raise BadInput(f"database url {url.split('@')[-1]!r} is not a URL; use sqlite:///FILE") from error
+            raise BadInput(f"database url {masked(url.split('@')[-1])!r} is not a URL; use sqlite:///FILE") from error
         drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
         backend = parsed.get_backend_name()
         if backend not in drivers:
@@ -162,7 +163,8 @@ class Database:
             demand_extra("postgres", "a PostgreSQL database")
         self.url = parsed.set(drivername=drivers[backend])
         self.file = SqliteFile(Path(parsed.database or "")) if backend == "sqlite" else None
-        self.place = str(parsed.database) if self.file else parsed.render_as_string(hide_password=True)
+        shown = masked_query(parsed.render_as_string(hide_password=True))
+        self.place = str(parsed.database) if self.file else shown
         self.driver_error = _driver_error(backend)
         """What the database's own driver raises where a statement or the connection fails."""
         self.failures = (self.driver_error, SQLAlchemyError, OSError)
@@ -300,7 +302,7 @@ class Database:
 
     def storage_error(self, error: Exception) -> StorageError:
         """Return a driver's error as one of ours: one line with the cause and what to do."""
-        cause = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+        cause = masked(str(getattr(error, "orig", None) or error).strip().split("\n")[0])
         check = "Check the disk's space and rights" if self.file else "Check that the server is up and lets you in"
         return StorageError(
             f"the database {self.place} cannot be used: {cause}. {check} "

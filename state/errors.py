@@ -30,8 +30,11 @@ step, which is resumed when their cause is gone.
 """
 
 
-class CorralError(Exception):
-    """The root. ``exit_code`` is what the command line ends with."""
+class CorralError(RuntimeError):
+    """The root. ``exit_code`` is what the command line ends with.
+
+    A ``RuntimeError``, since LangGraph's server tells its clients the message of Python's own errors alone.
+    """
 
     exit_code = 1
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 from typing_extensions import TypedDict
 
+from state.errors import BadInput
+from state.faults import first_fault
 from state.records import Record
 from state.request import RunRequest
 
@@ -98,9 +100,12 @@ def keep_request(current: RunRequest, new: RunRequest | dict[str, Any]) -> RunRe
     """Reduce the ``request`` channel: whatever a client sent becomes a validated request.
 
     Raises:
-        pydantic.ValidationError: the input is no valid request; the run does not start.
+        BadInput: it is no valid request; the state stays as it is.
     """
-    return RunRequest.model_validate(new)
+    try:
+        return RunRequest.model_validate(new)
+    except ValidationError as error:
+        raise BadInput(f"the request: {first_fault(error)}") from error
 
 
 class NextRound(Record):

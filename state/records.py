@@ -163,7 +163,7 @@ class Review(Record):
     """The reviewer's own text; empty where the decision brings none."""
     comment: str = ""
     reviewer: str
-    """A person's name, or ``policy:NAME`` for an unattended run."""
+    """A person's name, or ``policy:NAME`` for an unattended run; no person's begins so."""
     decided_at: datetime
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from state.compatibility import with_present_names
 from state.dimensions import DIMENSIONS
+from state.masking import demand_plain, masked
 
 WEIGHTS = "weights"
 """The name, in place of a URL, of sampling on this machine from a folder of weights."""
@@ -58,8 +59,8 @@ class Endpoint(Section):
     @classmethod
     def _parses(cls, url: str) -> str:
         if "://" in url and not urlsplit(url).hostname:
-            raise ValueError(f"{url!r} names no host")
-        return url
+            raise ValueError(f"{masked(url)!r} names no host")
+        return demand_plain(url)
 
 
 class Sources(Section):
@@ -201,7 +202,8 @@ class Reviewing(Section):
     """Items shown at one interrupt."""
     unattended: Literal["reject", "midpoint", "approve"] = "midpoint"
     """What an unattended run does with a borderline item: reject it, approve it from the middle between the two
-    thresholds, or approve it. The policy's name is recorded as the reviewer."""
+    thresholds, or approve it. The policy's name is recorded as the reviewer. A policy is no person and changes no
+    stars: what it approves is imitated only where the judges gave it four or five."""
 
 
 class Training(Section):

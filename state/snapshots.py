@@ -43,6 +43,8 @@ BRANCH = "branch:to:"
 class Snapshot:
     """A run's last checkpoint."""
 
+    begun: bool = False
+    """Whether there is a checkpoint at all."""
     values: PipelineState = field(default_factory=lambda: PipelineState())
     """The state at the start of the step that comes next; empty before the first step."""
     next: tuple[str, ...] = ()
@@ -153,6 +155,7 @@ def _snapshot(checkpoint: Mapping[str, Any], writes: Iterable[tuple[str, Any]]) 
     # A channel that gathers lines begins empty, and is not kept before its first one.
     values = {"warnings": []} | values if values else values
     return Snapshot(
+        begun=True,
         values=cast(PipelineState, values),
         next=following,
         errors=tuple(str(value) for channel, value in found if channel == ERROR),

@@ -118,6 +118,7 @@ class SqliteFile:
         connection = sqlite3.connect(
             f"{self._opened.absolute().as_uri()}?{how}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
         )
+        connection.text_factory = _read_text
         if self._access == "write":
             try:
                 _set_up(connection)
@@ -243,6 +244,14 @@ class SqliteFile:
         finally:
             self._lock.close()
             self._lock, self._marked, self._damage = None, False, ""
+
+
+def _read_text(data: bytes) -> str:
+    """Return a text of the database; a field out of a row's JSON may hold a lone surrogate, which UTF-8 has not."""
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise sqlite3.OperationalError("a text in it is not UTF-8") from error
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Table, func, select, update
 from state.compatibility import REQUEST_FORMAT
 from state.database import Database, insert_new, record_table, runs
 from state.errors import UnknownRun, UnreadableRun
+from state.faults import first_fault
 from state.fencing import writing_of
 from state.records import Answer, Candidate, GenerationRound, Judgement, Record, Review, Sample
 from state.request import RunRequest
@@ -64,6 +65,9 @@ class RecordStore:
             UnknownRun: there is no such run.
             UnreadableRun: another version wrote the request, and this one cannot read it.
         """
+        if not run_id.isprintable():
+            # No run's name; and one with a lone surrogate or a NUL is no text that a database takes.
+            raise UnknownRun(_unknown(run_id, []))
         query = select(runs.c.request, runs.c.format).where(runs.c.run_id == run_id)
         async with self.database.reading() as connection:
             row = (await connection.execute(query)).first()
@@ -211,10 +215,7 @@ def _read_request(run_id: str, request: Any, format_: int) -> RunRequest:
     try:
         return RunRequest.model_validate(request)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(map(str, fault["loc"]))
-        said = "unknown here" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
-        raise UnreadableRun(f"the request of run {run_id} cannot be read ({place}: {said}): {advice}") from error
+        raise UnreadableRun(f"the request of run {run_id} cannot be read ({first_fault(error)}): {advice}") from error
 
 
 def _chunks(values: list[str]) -> list[list[str]]:

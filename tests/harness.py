@@ -104,6 +104,7 @@ class Home:
             "OMP_NUM_THREADS": "1",
             "LANGGRAPH_STRICT_MSGPACK": "true",
             "LANGGRAPH_NO_VERSION_CHECK": "true",
+            "LANGGRAPH_CLI_NO_ANALYTICS": "1",
             "LANGSMITH_TRACING": "false",
             "HF_HUB_OFFLINE": "1",
         }

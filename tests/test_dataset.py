@@ -21,6 +21,7 @@ from tools.checks.guard import guard
 from tools.dataset.files import ALPACA, DPO, LINEAGE, SFT, dataset_files, write_dataset
 from tools.dataset.pairing import Pair, pair_all
 from tools.dataset.seeding import imitated_seeds
+from tools.people.decisions import edited_id
 from tools.sources.seeds import SeedInstance, SeedTask
 
 GOOD = ("The Rhine, the Danube and the Ebro.", "Europe has the Loire, the Po and the Rhine.", "Rhine, Tagus and Po.")
@@ -165,6 +166,61 @@ def test_a_persons_word_counts_more_than_the_crews() -> None:
     found = paired([low, high], [review(low[0].id, "approve"), review(high[0].id, "reject")])
     assert found.chosen is not None and (found.chosen.candidate.id, found.chosen.stars) == (low[0].id, 4)
     assert found.rejected is not None and (found.rejected.candidate.id, found.rejected.stars) == (high[0].id, 2)
+
+
+@pytest.mark.parametrize("policy", ["policy:midpoint", "policy:approve", "policy:reject"])
+@given(stars=st.integers(1, 5))
+def test_a_policy_is_no_person_and_changes_no_stars(policy: str, stars: int) -> None:
+    decision = "reject" if policy == "policy:reject" else "approve"
+    outcome = Outcome.REJECTED if decision == "reject" else Outcome.ACCEPTED
+    waited = one(stars, GOOD[0], 0, outcome=outcome)
+    found = paired([waited, one(5, GOOD[1], 1)], [review(waited[0].id, decision, reviewer=policy)])
+    imitated = {r.candidate.id: r for r in found.imitated}
+    assert (waited[0].id in imitated) == (stars >= 4 and decision == "approve")
+    if rated := imitated.get(waited[0].id):
+        assert (rated.stars, rated.decider, rated.reviewer) == (stars, "policy", policy)
+    if found.rejected is not None:
+        assert found.rejected.stars == stars <= 2
+
+
+def test_lineage_manifest_and_card_say_who_decided(tmp_path: Path) -> None:
+    prompts = [sample(f"{QUESTION} ({number})") for number in range(4)]
+    drawn = [candidate(of, GOOD[0], outcome=Outcome.ACCEPTED) for of in prompts]
+    drawn[3] = drawn[3].model_copy(update={"outcome": Outcome.REJECTED})
+    judged = [judgement(c, stars) for c, stars in zip(drawn, (5, 3, 4, 2), strict=True)]
+    reviews = [
+        review(drawn[1].id),
+        review(drawn[2].id, reviewer="policy:midpoint"),
+        review(drawn[3].id, "edit", text=GOOD[1], reviewer="grace"),
+    ]
+    own = drawn[3].model_copy(
+        update={"id": edited_id(drawn[3].id, GOOD[1]), "text": GOOD[1], "provenance": "edited",
+                "outcome": Outcome.ACCEPTED}
+    )  # fmt: skip
+    pairs = pair_all(prompts, [*drawn, own], judged, reviews, TRAINING)
+    seeds = [sample("A seed.", origin="seed", output="Written by people.")]
+    ref = write_dataset(tmp_path, prompts, pairs, seeds, "run-1")
+    behind = {row["chosen"]: row for row in lines(Path(ref.folder) / LINEAGE)}
+    fields = ("decider", "reviewer", "chosen_stars", "judged_stars")
+    told = {name: tuple(row[field] for field in fields) for name, row in behind.items()}
+    assert told == {
+        drawn[0].id: ("crew", None, 5, 5),
+        drawn[1].id: ("person", "ada", 4, 3),
+        drawn[2].id: ("policy", "policy:midpoint", 4, 4),
+        own.id: ("person", "grace", 5, None),
+        None: ("person", None, None, None),
+    }
+    edited = behind[own.id]
+    assert (edited["rejected_decider"], edited["rejected_reviewer"]) == ("person", "grace")
+    manifest = json.loads((Path(ref.folder) / "manifest.json").read_text())
+    assert manifest["deciders of SFT rows"] == {
+        "by the judges": 1, "by a person: ada": 1, "by the policy midpoint": 1, "by a person: grace": 1,
+        "by a person": 1,
+    }  # fmt: skip
+    card = (Path(ref.folder) / "README.md").read_text()
+    for who in manifest["deciders of SFT rows"]:
+        assert f"- SFT rows accepted {who}: 1" in card
+    assert "judges or a person" not in card and "A policy of an unattended run" in card
 
 
 def test_a_persons_own_text_is_chosen_over_all_and_set_against_the_models() -> None:

@@ -7,11 +7,21 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from corral.cli.ask import KEYS
 from state.records import Outcome
 from tools.dataset.pairing import CHOSEN_STARS, REJECTED_STARS, reviewed_stars
-from tools.people.decisions import DECISIONS, consequences, decision_in, reason_of
+from tools.people.decisions import (
+    DECISIONS,
+    consequences,
+    decided_in_words,
+    decider_of,
+    decision_in,
+    reason_of,
+    reviewer_in,
+)
+from tools.people.questions import HumanAnswer
 from tools.report.funnel import reason_head, stop_of
 
 kinds = st.sampled_from(DECISIONS)
@@ -59,3 +69,23 @@ def test_only_what_was_accepted_or_rejected_has_other_stars(stars: int, outcome:
         assert found == min(stars, REJECTED_STARS)
     else:
         assert found == stars
+
+
+@pytest.mark.parametrize(
+    ("reviewer", "comment", "who"),
+    [
+        ("ada", "", "by a person: ada"),
+        ("ada", "good: very", "by a person: ada"),
+        ("policy:midpoint", "unattended, score 60, 4 stars", "by the policy midpoint"),
+        ("policy:approve", "", "by the policy approve"),
+    ],
+)
+def test_a_reason_names_who_decided(reviewer: str, comment: str, who: str) -> None:
+    name = reviewer_in(reason_of("approve", reviewer, comment))
+    assert name == reviewer and decided_in_words(decider_of(name), name) == who
+
+
+def test_no_person_takes_a_policys_name() -> None:
+    with pytest.raises(ValidationError, match="cannot begin with 'policy:'"):
+        HumanAnswer.model_validate({"decisions": [{"type": "approve"}], "reviewer": "policy:midpoint"})
+    assert reviewer_in("overall 40 is under 55") == "" and decided_in_words("", "") == "not recorded"

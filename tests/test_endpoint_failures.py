@@ -57,8 +57,9 @@ def test_what_will_never_pass_is_refused(status: int, kind: type[EndpointError])
 
 def test_a_refused_key_says_which_variable_and_shows_no_key() -> None:
     body = '{"error": {"message": "Incorrect API key provided: sk-abc123def"}}'
-    assert str(means(401, body)) == f"{URL} refuses the key (401). Check OPENAI_API_KEY."
-    assert str(means(401, body, keys=0)) == f"{URL} refuses the key (401). It wants a key: set OPENAI_API_KEY."
+    said = "It says: Incorrect API key provided: [key]"
+    assert str(means(401, body)) == f"{URL} refuses the key (401). Check OPENAI_API_KEY. {said}"
+    assert str(means(401, body, keys=0)) == f"{URL} refuses the key (401). It wants a key: set OPENAI_API_KEY. {said}"
 
 
 def test_a_moved_server_and_an_unknown_model_say_what_to_set() -> None:

@@ -25,7 +25,7 @@ def drawn() -> dict[str, tuple[str, int]]:
         if match := LINE.match(line):
             branch, name, code, _ = match.groups()
             above = [*above[: len(branch) // 4], name]
-            parent = above[-2] if len(above) > 1 else "Exception"
+            parent = above[-2] if len(above) > 1 else "RuntimeError"
             found[name] = (parent, int(code) if code else found[parent][1])
     return found
 

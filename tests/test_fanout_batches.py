@@ -133,6 +133,10 @@ def test_the_answer_sets_the_cap() -> None:
 def test_a_cap_that_pays_for_nothing_more_or_is_no_sum_is_asked_for_again(dollars: object) -> None:
     with pytest.raises(ValueError):
         new_cap(edited(dollars), SPENT)
+    schema = answer_schema([budget_action(SPENT)], check=lambda answer: new_cap(answer, SPENT))
+    decision = {"type": "edit", "edited_action": {"name": "raise_budget", "args": {"dollars": dollars}}}
+    with pytest.raises(ValueError, match=r"the new cap must be a number of dollars above 1|its args must hold"):
+        schema.model_validate({"decisions": [decision]})
 
 
 # The sums of a run

@@ -370,7 +370,14 @@ def test_lineage_counts_all_rows_and_shows_the_first(tmp_path: Path) -> None:
     counter.read(tmp_path / "lineage.jsonl")
     counter.read(tmp_path / "missing.jsonl")
     assert (counter.rows, counter.paired, len(counter.first)) == (91, 1, ROWS)
-    assert counter.counts == (("prompt", "sampled", 90), ("generated", "edited", 1))
+    counter.add({"origin": "prompt", "provenance": "sampled", "decider": "policy", "reviewer": "policy:midpoint"})
+    counter.add({"origin": "prompt", "provenance": "edited", "decider": "person", "reviewer": "ada"})
+    assert counter.counts == (
+        ("prompt", "sampled", "not recorded", 90),
+        ("generated", "edited", "not recorded", 1),
+        ("prompt", "sampled", "by the policy midpoint", 1),
+        ("prompt", "edited", "by a person: ada", 1),
+    )
     lost = row_source(1, counter.first[0], {}, {}, {})
     assert (lost.instruction, lost.judgement, lost.calls) == ("", "", ())
 

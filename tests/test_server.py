@@ -69,12 +69,23 @@ async def test_server_runs_to_the_review_and_through_it(client: LangGraphClient,
     thread = (await client.threads.create())["thread_id"]
     request = {"request": yaml.safe_load(home.config.read_text())}
 
+    bad = {"request": request["request"] | {"sources": {"prompts": "/none/here.jsonl"}}}
+    for given, said in (
+        ({}, "the input names no request"),
+        ({"request": {"trian": {}}}, "unknown key trian; did you mean train?"),
+        ({"request": {"train": {"epochs": 0}}}, "train.epochs: Input should be greater than 0"),
+        (bad, "/none/here.jsonl"),
+    ):
+        await _refused(client, thread, home, said, input=given)
+    await _refused(client, thread, home, "does not wait for an answer", command={"resume": "approve"})
     values = await _run(client, thread, home, input=request)
     asked = (await client.threads.get_state(thread))["tasks"][0]["interrupts"][0]["value"]
     assert {a["name"] for a in asked["action_requests"]} <= {"review_completion", "review_instruction"}
     assert all(a["args"] == a["arguments"] for a in asked["action_requests"])
 
-    await _refused(client, thread, home, {"decisions": [{"type": "approve"}] * 99})
+    short = f"the answer does not fit: {len(asked['action_requests'])} decisions are asked, 99 were given"
+    await _refused(client, thread, home, short, command={"resume": {"decisions": [{"type": "approve"}] * 99}})
+    await _refused(client, thread, home, f"this thread is run {thread}, which waits for a person", input=request)
     asked_again = (await client.threads.get_state(thread))["tasks"][0]["interrupts"][0]["value"]
     assert asked_again == asked
 
@@ -89,6 +100,11 @@ async def test_server_runs_to_the_review_and_through_it(client: LangGraphClient,
     assert state["next"] == []
     assert values["approval"]["approved"] and values["deployed"].startswith("v1-")
     assert (home.folder / "home" / "registry" / "current" / "adapter_config.json").is_file()
+    rows = home.query("SELECT count(*) FROM calls")
+    for second in (request, {"request": request["request"] | {"name": "another"}}):
+        await _refused(client, thread, home, f"this thread is run {thread} already, it is done", input=second)
+    assert (await client.threads.get_state(thread))["values"] == state["values"]
+    assert home.query("SELECT count(*) FROM calls") == rows
     reviewers = {row[0] for row in home.query("SELECT json_extract(body, '$.reviewer') FROM reviews")}
     assert "sdk" in reviewers
 
@@ -116,9 +132,12 @@ async def _run(client: LangGraphClient, thread: str, home: Home, **given: Any) -
     return values
 
 
-async def _refused(client: LangGraphClient, thread: str, home: Home, answer: Any) -> None:
-    values = await client.runs.wait(thread, await _assistant(client), command={"resume": answer}, raise_error=False)
-    assert isinstance(values, dict) and "__error__" in values, _log(home)
+async def _refused(client: LangGraphClient, thread: str, home: Home, said: str, **given: Any) -> None:
+    """Demand that a client is told why, in one line."""
+    values = await client.runs.wait(thread, await _assistant(client), raise_error=False, **given)
+    assert isinstance(values, dict) and "__error__" in values, f"{values}\n{_log(home)}"
+    message = values["__error__"]["message"]
+    assert said in message and "\n" not in message, message
 
 
 async def _assistant(client: LangGraphClient) -> str:
@@ -128,7 +147,7 @@ async def _assistant(client: LangGraphClient) -> str:
 
 async def _until_up(url: str, process: subprocess.Popen[bytes], home: Home) -> None:
     async with httpx.AsyncClient() as http:
-        for _ in range(600):
+        for _ in range(3000):
             assert process.poll() is None, _log(home)
             try:
                 if (await http.get(f"{url}/ok")).status_code == 200:
@@ -136,7 +155,7 @@ async def _until_up(url: str, process: subprocess.Popen[bytes], home: Home) -> N
             except httpx.TransportError:
                 pass
             await asyncio.sleep(0.1)
-    raise AssertionError(f"the server is not up after a minute:\n{_log(home)}")
+    raise AssertionError(f"the server is not up after five minutes:\n{_log(home)}")
 
 
 def _log(home: Home) -> str:

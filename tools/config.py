@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import logging
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from state.compatibility import present_name, with_present_names
 from state.errors import BadInput
+from state.faults import first_fault
 from state.request import RunRequest
 from tools.shipped import find_file
 
@@ -37,14 +39,30 @@ def load_request(path: Path | None, settings: Sequence[str] = (), *, openai_base
     values = _renamed(_read(path), RunRequest) if path else {}
     for setting in settings:
         _apply(values, setting)
-    where = str(path) if path else "the request"
+    return read_request(values, str(path) if path else "the request", openai_base_url)
+
+
+def read_request(values: Any, where: str, openai_base_url: str | None = None) -> RunRequest:
+    """Return the request in a mapping of sections, such as a config file's or a client's JSON.
+
+    Args:
+        values: the sections.
+        where: what the mapping is called in an error.
+        openai_base_url: as for ``load_request``.
+
+    Raises:
+        BadInput: it is no mapping, a key is unknown, or a value is out of bounds.
+    """
+    if not isinstance(values, dict):
+        raise BadInput(f"{where}: a request is a mapping of sections, not {type(values).__name__}")
+    values = copy.deepcopy(_renamed(values, RunRequest))
     _known_keys(values, RunRequest, "", where)
     if openai_base_url:
         _fill_urls(values, openai_base_url)
     try:
         return RunRequest.model_validate(values)
     except ValidationError as error:
-        raise BadInput(f"{where}: {_first_fault(error)}") from error
+        raise BadInput(f"{where}: {first_fault(error)}") from error
 
 
 def left_to_the_small_model(request: RunRequest, *parts: str) -> list[str]:
@@ -157,10 +175,3 @@ def _known_keys(values: dict[str, Any], model: type[BaseModel], prefix: str, whe
             raise BadInput(f"{where}: unknown key {prefix}{key}; {hint}")
         if isinstance(value, dict) and (section := _section(model, key)):
             _known_keys(value, section, f"{prefix}{key}.", where)
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_context=False)[0]
-    place = ".".join(str(part) for part in fault["loc"])
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" + (f" (given: {fault['input']!r})" if place.count(".") else "")

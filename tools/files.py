@@ -55,6 +55,28 @@ def write_file(path: Path, data: bytes) -> None:
             raise
 
 
+def write_out(path: Path, data: bytes) -> None:
+    """Write ``data`` where a person said: atomically to a file, straight into a device or a pipe.
+
+    A link is replaced, and what it points at stays as it is; a link to a device is followed.
+
+    Raises:
+        BadInput: the place is a folder.
+        StorageError: it cannot be written.
+    """
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder; name a file in it")
+    try:
+        if path.exists() and not path.is_file():
+            with storage_errors(path), path.open("wb") as stream:
+                stream.write(data)
+        else:
+            write_file(path, data)
+    except StorageError as error:
+        why = getattr(error.__cause__, "strerror", None) or error
+        raise StorageError(f"{path} cannot be written: {why}; name another place") from error
+
+
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Make ``folder`` with ``files`` in it, all or nothing; a folder that is there is left as it is.
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,21 +25,15 @@ from pathlib import Path
 from queue import Queue
 from threading import Thread
 
+from state.masking import MASK, SHORTEST_SECRET, masked
 from tools.settings import Settings
+
+__all__ = ["MASK", "PACKAGES", "RUN_LOG", "JsonFormatter", "configure_logs", "flush_logs", "logged_run", "secrets_of"]
 
 RUN_LOG = "log.jsonl"
 """In a run's folder."""
 PACKAGES = ("corral", "graph", "nodes", "serving", "state", "tools")
 """Whose loggers are ours; other libraries log as they always did."""
-MASK = "[secret]"
-SHORTEST_SECRET = 6
-"""A shorter key is a placeholder such as ``none`` or ``EMPTY``, and masking it would maim ordinary words."""
-SECRETS = re.compile(
-    r"\b(?:sk-|gsk_|xai-|hf_|lsv2_)[A-Za-z0-9_-]{12,}"  # keys of OpenAI, Groq, xAI, Hugging Face, LangSmith
-    r"|(?<=Bearer )\S+"
-    r"|(?<=://)[^\s/@]+(?=@)"  # name and password in a URL
-    r"|(?<=api[-_]key=)[^\s&]+"
-)
 PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record of the standard library has; the rest is from ``extra``."""
 
@@ -136,10 +129,7 @@ class JsonFormatter(logging.Formatter):
     def _masked(self, value: object) -> object:
         if value is None or isinstance(value, bool | int | float):
             return value
-        text = str(value)
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
-        return SECRETS.sub(MASK, text)
+        return masked(str(value), self._secrets)
 
 
 class RunLogs(logging.Handler):

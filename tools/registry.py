@@ -37,6 +37,7 @@ def deploy(adapter: AdapterRef, registry: Path, record: Mapping[str, Any]) -> st
     """
     with storage_errors(registry):
         registry.mkdir(parents=True, exist_ok=True)
+        _demand_pointer(registry)
         version = next((v for v in versions(registry) if v.endswith(f"-{adapter.id[:8]}")), None)
         if version is None:
             version = f"v{1 + max(map(_number, versions(registry)), default=0)}-{adapter.id[:8]}"
@@ -67,12 +68,19 @@ def point(registry: Path, version: str) -> None:
     """
     if version not in (there := versions(registry)):
         raise BadInput(f"the registry {registry} has no version {version!r}; it has {', '.join(there) or 'none'}")
+    _demand_pointer(registry)
     with storage_errors(registry):
         link = registry / f".{CURRENT}-{os.getpid()}"
         link.unlink(missing_ok=True)
         demand_here()
         link.symlink_to(version, target_is_directory=True)
         os.replace(link, registry / CURRENT)
+
+
+def _demand_pointer(registry: Path) -> None:
+    place = registry / CURRENT
+    if place.exists() and not place.is_symlink():
+        raise BadInput(f"{place} is no pointer of a registry and is not overwritten; move it, or name another registry")
 
 
 def versions(registry: Path) -> list[str]:

@@ -17,6 +17,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from state.errors import BadInput
+from state.masking import demand_plain
 
 PREFIX = "CORRAL_"
 
@@ -56,6 +57,9 @@ class Settings(BaseSettings):
     run's folder; where it is not, the log begins at INFO."""
     reviewer: str = Field(default_factory=login_name, min_length=1, validation_alias="CORRAL_REVIEWER")
     """The name that is written beside a person's decisions; the login name where it is not set."""
+    trusted_models: str = Field("", validation_alias="CORRAL_TRUSTED_MODELS")
+    """Models, by folder or by name on the hub and separated by commas, whose pickled weights and own code are loaded:
+    both can run anything on this machine. No other model's are."""
     openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
     """The key for every server but the embedded one; several keys, separated by commas, are used in turn."""
     openai_base_url: str = Field(
@@ -90,12 +94,34 @@ class Settings(BaseSettings):
         except RuntimeError as error:
             raise ValueError(f"{path}: {error}") from error
 
+    @field_validator("openai_api_key", "langsmith_api_key", mode="after")
+    @classmethod
+    def _fits_a_header(cls, given: SecretStr | None) -> SecretStr | None:
+        keys = [key.strip() for key in given.get_secret_value().split(",")] if given else []
+        for number, key in enumerate(keys, 1):
+            if not all("!" <= character <= "~" for character in key):
+                raise ValueError(
+                    f"key {number} of {len(keys)} holds a space, a control character or a letter that is not plain "
+                    "ASCII within it; copy it again"
+                )
+        return given
+
+    @field_validator("openai_base_url", "langsmith_endpoint", mode="after")
+    @classmethod
+    def _without_secrets(cls, url: str) -> str:
+        return demand_plain(url)
+
     @field_validator("langsmith_tracing", mode="before")
     @classmethod
     def _as_langsmith_reads_it(cls, value: bool | str) -> bool | str:
         if value not in (True, False, "true", "false"):
             raise ValueError("LangSmith knows only 'true' and 'false', in lower case")
         return value
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """The models of ``CORRAL_TRUSTED_MODELS``."""
+        return tuple(name.strip() for name in self.trusted_models.split(",") if name.strip())
 
     @property
     def api_keys(self) -> tuple[str, ...]:

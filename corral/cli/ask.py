@@ -12,6 +12,7 @@ from rich.prompt import Prompt
 from rich.text import Text
 
 from tools.people.decisions import DECISIONS, consequences
+from tools.visible import visible
 
 KEYS = {consequences(kind).key: kind for kind in DECISIONS}
 EDITABLE = ("completion", "instruction", "dollars")
@@ -39,13 +40,13 @@ def ask(console: Console, question: Mapping[str, Any], reviewer: str) -> dict[st
 
 
 def show(console: Console, action: Mapping[str, Any], place: str) -> None:
-    """Print one action. What models wrote is printed as it is, never as markup."""
-    text = Text(action["description"])
+    """Print one action. What models wrote is printed as it is, but for what would steer the terminal."""
+    text = Text(visible(action["description"]))
     for name, value in action["args"].items():
         if value not in ("", None):
-            text.append(f"\n\n{name}\n", style="bold")
-            text.append(str(value))
-    console.print(Panel(text, title=f"{action['name']}, {place}", title_align="left"))
+            text.append(f"\n\n{visible(name)}\n", style="bold")
+            text.append(visible(str(value)))
+    console.print(Panel(text, title=Text(visible(f"{action['name']}, {place}")), title_align="left"))
 
 
 def _ask_decision(console: Console, action: Mapping[str, Any], allowed: list[str]) -> dict[str, Any]:

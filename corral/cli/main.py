@@ -20,7 +20,9 @@ from corral.cli.runs import delete, list_runs, resume, run, show
 from corral.cli.settings import list_settings
 from corral.cli.shared import errors
 from corral.cli.signals import ended_at_once
+from corral.cli.terminal import make_visible
 from state.errors import CorralError
+from tools.visible import one_line
 
 HELP = """From seed tasks to a preference-tuned LoRA adapter, measured against its base.
 
@@ -79,6 +81,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; an error of ours, or one of the arguments, is one line and its exit code."""
+    make_visible()
     try:
         with ended_at_once():
             code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
@@ -97,5 +100,5 @@ def main() -> None:
 
 
 def _end(line: str, code: int) -> None:
-    errors.print(f"corral: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
+    errors.print(f"corral: {one_line(line)}", style="red", highlight=False, markup=False, soft_wrap=True)
     sys.exit(code)

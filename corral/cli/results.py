@@ -34,6 +34,7 @@ def export(name: RunName, format_: Format, out: Out = None, yes: Yes = False) ->
     async def write(services: Services, name: str) -> int:
         from graph.standing import state_of, status_of
         from tools.dataset.files import ALPACA, DPO, SFT
+        from tools.files import write_out
 
         status, state = await status_of(services, name), await state_of(services, name)
         dataset = state.get("dataset")
@@ -43,13 +44,12 @@ def export(name: RunName, format_: Format, out: Out = None, yes: Yes = False) ->
             may_replace(out, yes)
         try:
             data = (Path(dataset.folder) / {"alpaca": ALPACA, "sft": SFT, "dpo": DPO}[format_]).read_bytes()
-            if out is not None:
-                out.write_bytes(data)
         except OSError as error:
-            raise BadInput(f"{error.filename}: {error.strerror}; name another place with --out") from error
+            raise BadInput(f"{error.filename}: {error.strerror}; the run's dataset cannot be read") from error
         if out is None:
             sys.stdout.buffer.write(data)
         else:
+            write_out(out, data)
             console.print(f"{out}: {len(data):,} bytes", highlight=False, soft_wrap=True)
         return 0
 

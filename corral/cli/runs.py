@@ -92,7 +92,7 @@ def run(
 
 
 def resume(name: RunName, take_over_: TakeOver = False, yes: Agreed = False) -> None:
-    """Go on with a run that was killed or failed. What was answered before is not asked again."""
+    """Go on with a run that was killed or failed. What was answered and kept is not asked again."""
 
     async def go_on(runs: Runs, name: str) -> int:
         from corral.cli.advancing import advance, take_over

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from corral.cli.signals import run_orderly
+from corral.cli.terminal import Terminal
 from state.errors import BadInput
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from tools.settings import Settings
 
 # Elsewhere than on a terminal, as wide as COLUMNS says.
-console = Console(width=None if sys.stdout.isatty() else shutil.get_terminal_size((140, 24)).columns)
-errors = Console(stderr=True)
+console = Terminal(width=None if sys.stdout.isatty() else shutil.get_terminal_size((140, 24)).columns)
+errors = Terminal(stderr=True)
 
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="The run's name, as 'corral runs' lists it; 'latest' for the newest.")

@@ -104,6 +104,9 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
             highlight=False,
             markup=False,
         )
+    if accounts.decided:
+        who = ", ".join(f"{count} {name}" for name, count in accounts.decided.items())
+        console.print(f"borderline rows decided: {who}", highlight=False, markup=False)
     cap = "no cap" if accounts.cap is None else f"cap ${accounts.cap:.4f}"
     console.print(f"spent ${accounts.spent:.4f}, {cap}", highlight=False)
 
@@ -173,10 +176,10 @@ def print_scoreboard(console: Console, path: Path) -> None:
 
 def board_lines(board: Scoreboard) -> list[str]:
     """Return what a scoreboard says in sentences, the verdict last."""
-    from tools.evaluation.winning import in_words
+    from tools.evaluation.winning import in_words as win_rate_in_words
 
     lines = [board.perplexity.note] if board.perplexity else []
-    lines += [in_words(board.win_rate)] if board.win_rate else []
+    lines += [win_rate_in_words(board.win_rate)] if board.win_rate else []
     if board.length_ratio is not None:
         lines.append(f"The adapter's answers have {board.length_ratio:.2f} times as many words as the base's.")
     return [*lines, board.words]
@@ -214,7 +217,9 @@ def print_paths(console: Console, state: PipelineState, run_folder: Path, regist
     for what, where in rows.items():
         console.print(f"{what:11} {where}", highlight=False, markup=False, soft_wrap=True)
     if approval := state.get("approval"):
+        from tools.people.decisions import in_words
+
         said = "signed" if approval.approved else "not deployed"
-        console.print(f"{said} by {approval.reviewer}", highlight=False, markup=False)
+        console.print(f"{said} by {in_words(approval.reviewer)}", highlight=False, markup=False)
     for warning in state.get("warnings", []):
         console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)

@@ -14,6 +14,7 @@ from rich.progress import Progress as Bars
 
 from graph.runs import Runs
 from tools.progress import Progress
+from tools.visible import one_line
 
 LINE_SECONDS = 10.0
 """Where there is no terminal, a running step says how far it is this often."""
@@ -42,7 +43,7 @@ class TerminalView:
         """Move the step's bar."""
         if step not in self._tasks:
             self._tasks[step] = self._bars.add_task(step, total=total, note="", spent="")
-        self._bars.update(self._tasks[step], completed=done, total=total, note=note)
+        self._bars.update(self._tasks[step], completed=done, total=total, note=one_line(note))
 
     def spent(self, line: str) -> None:
         """Show the line behind the bars that still move."""
@@ -109,12 +110,12 @@ def open_view(console: Console) -> Iterator[View]:
         yield PlainView(console)
         return
     columns = (
-        TextColumn("{task.description:10}"),
+        TextColumn("{task.description:10}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]} {task.fields[spent]}", style="dim"),
+        TextColumn("{task.fields[note]} {task.fields[spent]}", style="dim", markup=False),
     )
     with Bars(*columns, console=console) as bars:
         yield TerminalView(bars)

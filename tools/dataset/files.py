@@ -14,8 +14,14 @@ from state.pipeline import DatasetRef
 from state.records import Outcome, Sample
 from tools.dataset.pairing import Pair
 from tools.files import writable, write_folder
+from tools.people.decisions import decided_in_words
 
 ALPACA, SFT, DPO, LINEAGE = "alpaca.json", "sft.jsonl", "dpo.jsonl", "lineage.jsonl"
+LINEAGE_FIELDS = (
+    "sample", "origin", "chosen", "provenance", "chosen_stars", "judged_stars", "judge", "decider", "reviewer",
+    "rejected", "rejected_stars", "rejected_decider", "rejected_reviewer", "margin",
+)  # fmt: skip
+"""Of each row of the lineage."""
 
 
 def alpaca_rows(samples: Sequence[Sample], pairs: Sequence[Pair]) -> list[dict[str, Any]]:
@@ -55,8 +61,9 @@ def dpo_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
 
 
 def lineage_rows(pairs: Sequence[Pair], seeds: Sequence[Sample]) -> list[dict[str, Any]]:
-    """Return where each SFT row came from: the ids that ``corral show`` and the record store know.
+    """Return where each SFT row came from, and who decided that it is good: ids as the record store knows them.
 
+    ``decider`` is ``person``, ``crew`` or ``policy``, and ``reviewer`` the name of the person or policy.
     The first row of a prompt that gave a pair names the rejected completion, too.
     """
     rows = [
@@ -66,16 +73,22 @@ def lineage_rows(pairs: Sequence[Pair], seeds: Sequence[Sample]) -> list[dict[st
             "chosen": rated.candidate.id,
             "provenance": rated.candidate.provenance,
             "chosen_stars": rated.stars,
+            "judged_stars": rated.judged_stars,
+            "judge": rated.judge or None,
+            "decider": rated.decider,
+            "reviewer": rated.reviewer or None,
             "rejected": against.candidate.id if against else None,
             "rejected_stars": against.stars if against else None,
+            "rejected_decider": against.decider if against else None,
+            "rejected_reviewer": (against.reviewer or None) if against else None,
             "margin": p.margin if against else None,
         }
         for p in pairs
         for rank, rated in enumerate(p.imitated)
         for against in [None if rank else p.rejected]
     ]
-    seeded = dict.fromkeys(("chosen", "chosen_stars", "rejected", "rejected_stars", "margin"))
-    return rows + [{"sample": s.id, "origin": s.origin, "provenance": "written"} | seeded for s in seeds]
+    written = {"provenance": "written", "decider": "person"}
+    return rows + [dict.fromkeys(LINEAGE_FIELDS) | {"sample": s.id, "origin": s.origin} | written for s in seeds]
 
 
 def dataset_files(samples: Sequence[Sample], pairs: Sequence[Pair], seeds: Sequence[Sample]) -> dict[str, bytes]:
@@ -162,6 +175,10 @@ def _manifest(
         },
         "provenance of SFT rows": dict(Counter(r.candidate.provenance for p in pairs for r in p.imitated))
         | ({"written": seeds} if seeds else {}),
+        "deciders of SFT rows": dict(
+            Counter(decided_in_words(r.decider, r.reviewer) for p in pairs for r in p.imitated)
+        )
+        | ({"by a person": seeds} if seeds else {}),
     }
 
 
@@ -174,7 +191,11 @@ def _card(manifest: Mapping[str, Any]) -> str:
         f"| `{name}` | {entry['rows']} | `{entry['sha256'][:16]}` |" for name, entry in manifest["files"].items()
     )
     prompts = "\n".join(f"- prompts {what}: {count}" for what, count in manifest["prompts"].items())
-    return CARD.format(version=manifest["version"], run=manifest["run"], made=manifest["made"], table=table) + prompts
+    deciders = "\n".join(
+        f"- SFT rows accepted {who}: {count}" for who, count in sorted(manifest["deciders of SFT rows"].items())
+    )
+    head = CARD.format(version=manifest["version"], run=manifest["run"], made=manifest["made"], table=table)
+    return "\n".join(part for part in (head + prompts, deciders) if part) + "\n"
 
 
 CARD = """---
@@ -189,10 +210,12 @@ configs:
 ---
 # Dataset {version}
 
-Made by Corral's run `{run}` at {made}. A completion is chosen if it has four or five stars, was accepted by the
-judges or a person, passes every check of its prompt, ended by itself and does not repeat itself; it is rejected with
-one or two stars. Rows of provenance `written` are seed tasks with the outputs that people gave them. `lineage.jsonl`
-names the records behind each SFT row, in the same order.
+Made by Corral's run `{run}` at {made}. A completion is chosen if it has four or five stars, was accepted, passes every
+check of its prompt, ended by itself and does not repeat itself; it is rejected with one or two stars. The stars are the
+judges', except where a person reviewed the completion: approving gives at least four, rejecting at most two, and a
+person's own text has five. A policy of an unattended run may accept what waits for a person, but changes no stars. Rows
+of provenance `written` are seed tasks with the outputs that people gave them. `lineage.jsonl` names the records behind
+each SFT row, in the same order, and who decided.
 
 | file | rows | sha256 |
 | --- | --- | --- |

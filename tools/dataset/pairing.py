@@ -16,7 +16,7 @@ from state.request import Training
 from tools.checks import run_checks
 from tools.checks.guard import guard
 from tools.checks.text import words
-from tools.people.decisions import consequences
+from tools.people.decisions import Decider, consequences, decider_of, reviews_by_row
 
 CHOSEN_STARS = 4
 """Stars from which a completion may be chosen."""
@@ -29,7 +29,16 @@ class Rated(Record):
 
     candidate: Candidate
     stars: int
+    """The crew's, or what a person's decision made of them."""
     overall: float
+    decider: Decider = "crew"
+    """Who decided on it last."""
+    reviewer: str = ""
+    """The name of the person or policy that decided; empty for the crew."""
+    judge: str = ""
+    """Identity of the judge; empty where none judged it, as a person's own text."""
+    judged_stars: int | None = None
+    """The crew's stars, whoever decided."""
     degenerate: tuple[str, ...]
     """Why the guard refuses it; empty where it does not."""
     failed_checks: tuple[str, ...]
@@ -75,28 +84,33 @@ def rate(
     """Join the records of one candidate; ``None`` where nobody rated it.
 
     A person overrides the crew: an approved completion has at least four stars, one that was rejected or replaced by an
-    edited text at most two, and the edited text five.
+    edited text at most two, and the edited text five. A policy is no person: its decision changes no stars.
     """
+    decider: Decider = decider_of(review.reviewer) if review is not None else "person" if edited else "crew"
     if edited:
         stars, overall = 5, 100.0
     elif judgement is None or judgement.outcome == Outcome.FAILED:
         return None
     else:
         stars, overall = judgement.stars, judgement.overall
-        if review is not None:
+        if review is not None and decider == "person":
             stars = reviewed_stars(stars, consequences(review.decision).outcome)
     results = run_checks(sample.checks, candidate.text)
     return Rated(
         candidate=candidate,
         stars=stars,
         overall=overall,
+        decider=decider,
+        reviewer=review.reviewer if review is not None else "",
+        judge=judgement.judge if judgement is not None else "",
+        judged_stars=judgement.stars if judgement is not None else None,
         degenerate=guard(sample.prompt, candidate.text, candidate.ended),
         failed_checks=tuple(result.kind for result in results if result.passed is False),
     )
 
 
 def reviewed_stars(stars: int, outcome: Outcome) -> int:
-    """Return the stars of a reviewed completion: enough to be chosen where it was accepted, few where it was not."""
+    """Return the stars of what a person reviewed: enough to be chosen where it was accepted, few where it was not."""
     match outcome:
         case Outcome.ACCEPTED:
             return max(stars, CHOSEN_STARS)
@@ -145,7 +159,7 @@ def pair_all(
 ) -> list[Pair]:
     """Pair the completions of all accepted training samples, in the order of the samples' ids."""
     by_candidate: Mapping[str, Judgement] = {j.candidate_id: j for j in judgements}
-    by_item: Mapping[str, Review] = {r.item_id: r for r in reviews}
+    by_item: Mapping[str, Review] = reviews_by_row(reviews)
     by_sample: defaultdict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         by_sample[candidate.sample_id].append(candidate)

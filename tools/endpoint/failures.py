@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from state.errors import CallRefused, EndpointError, EndpointFailing, EndpointRefused, EndpointUnreachable, RateLimited
+from state.masking import MASK, masked
 
 AGAIN = frozenset({408, 409, 425, 429})
 """Client errors after which another try may succeed, as after every status from 500."""
@@ -61,7 +62,14 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 
 
 def failure(
-    status: int, body: str, headers: Mapping[str, str], *, url: str, model: str, keys: int
+    status: int,
+    body: str,
+    headers: Mapping[str, str],
+    *,
+    url: str,
+    model: str,
+    keys: int,
+    secrets: Sequence[str] = (),
 ) -> TryAgain | EndpointError:
     """Return what an HTTP status other than 200 means.
 
@@ -72,8 +80,9 @@ def failure(
         url: the endpoint's base URL, named in the message.
         model: the model that was asked.
         keys: how many API keys there are.
+        secrets: the keys, which the server may quote.
     """
-    said = said_by_server(body)
+    said = said_by_server(body, secrets)
     tail = f" It says: {said}" if said else ""
     if status == 402 or (status == 429 and OUT_OF_CREDIT in body):
         return EndpointRefused(f"the account at {url} has no credit left ({status}). Add credit, or another key.{tail}")
@@ -85,19 +94,19 @@ def failure(
         return TryAgain(failing, retry_after(headers) if status == 503 else None)
     if status in (401, 403):
         hint = "Check OPENAI_API_KEY." if keys else "It wants a key: set OPENAI_API_KEY."
-        # The server's text is left out: servers quote parts of the key.
-        return EndpointRefused(f"{url} refuses the key ({status}). {hint}")
+        return EndpointRefused(f"{url} refuses the key ({status}). {hint}{tail}")
     if status in (404, 405):
         return EndpointRefused(
             f"{url} knows no model {model!r}, or has no chat completions at this path ({status}). "
             f"Check the model's name, and that base_url ends as the server says (often /v1).{tail}"
         )
     if 300 <= status < 400:
-        return EndpointRefused(f"{url} has moved to {headers.get('Location', 'another place')}. Set base_url to it.")
+        place = _shown(headers.get("Location", "another place"), secrets)
+        return EndpointRefused(f"{url} has moved to {place}. Set base_url to it.")
     return CallRefused(f"{url} will not take this request to {model!r} ({status}).{tail}")
 
 
-def said_by_server(body: str) -> str:
+def said_by_server(body: str, secrets: Sequence[str] = ()) -> str:
     """Return the error message in a server's answer: one line, shortened, and free of anything like a key."""
     try:
         parsed: Any = json.loads(body)
@@ -106,7 +115,14 @@ def said_by_server(body: str) -> str:
     error = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
     message = error.get("message", error) if isinstance(error, dict) else error
     text = message if isinstance(message, str) else json.dumps(message)
-    return re.sub(r"\b(sk|pk|key)[-_][\w*-]{4,}", "[key]", " ".join(text.split()))[:DETAIL]
+    return _shown(text, secrets)
+
+
+def _shown(text: str, secrets: Sequence[str] = ()) -> str:
+    line = " ".join(text.split())
+    for secret in secrets:
+        line = line.replace(secret, MASK)
+    return masked(re.sub(r"\b(sk|pk|key)[-_][\w*-]{4,}", "[key]", line), secrets)[:DETAIL]
 
 
 def foreign(error: Exception, *, url: str, model: str) -> TryAgain | EndpointError:
@@ -153,4 +169,4 @@ def broken_off(url: str, error: Exception) -> EndpointFailing:
 def _cause(error: Exception) -> str:
     # aiohttp wraps the system's own words in a description of its connection.
     told = getattr(error, "os_error", error)
-    return " ".join((getattr(told, "strerror", None) or str(told)).split())[:DETAIL] or type(error).__name__
+    return _shown(getattr(told, "strerror", None) or str(told)) or type(error).__name__

@@ -14,13 +14,14 @@ import ssl
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import certifi
 
 from state.errors import BadInput, EndpointError, EndpointFailing, EndpointRefused, EndpointUnreachable
+from state.masking import MASK, SHORTEST_SECRET
 from state.pipeline import RateLimits
 from state.request import Endpoint
 from tools.endpoint.chat import Capabilities, ChatCall
@@ -32,9 +33,15 @@ from tools.endpoint.prices import price_at_url
 from tools.endpoint.transport import NoLikelihoods, Reply, chat_body
 from tools.settings import Settings
 
+if TYPE_CHECKING:
+    import aiohttp
+
 BYTES_A_TOKEN = 4
 """Used only if a server does not report its tokens: the usual figure for English."""
 NOT_THERE = (404, 405, 501)
+LONGEST_ANSWER = 8 * 2**20
+"""Bytes read of one answer, unpacked. The longest that a request may ask for is 32,768 tokens, some 200 KB, or 1 MB
+where each character is escaped; the longest lists of models have 1 MB, too."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -101,7 +108,7 @@ class HttpTransport(NoLikelihoods):
         if status in NOT_THERE:
             raise _no_api(self.base_url)
         if status != 200:
-            raise failure(status, text, headers, url=self.base_url, model="", keys=len(self.keys))
+            raise failure(status, text, headers, url=self.base_url, model="", keys=len(self.keys), secrets=self.keys)
         try:
             return [str(entry["id"]) for entry in json.loads(text)["data"]]
         except (ValueError, KeyError, TypeError):
@@ -115,7 +122,17 @@ class HttpTransport(NoLikelihoods):
             status, text, headers = await self._exchange("POST", "/chat/completions", body, key, timeout)
             if status == 200:
                 return _parsed(text, self.base_url)
-            failures.append(failure(status, text, headers, url=self.base_url, model=body["model"], keys=len(self.keys)))
+            failures.append(
+                failure(
+                    status,
+                    text,
+                    headers,
+                    url=self.base_url,
+                    model=body["model"],
+                    keys=len(self.keys),
+                    secrets=self.keys,
+                )
+            )
             if status not in (401, 403, 429):
                 break
         raise _best_hope(failures)
@@ -142,7 +159,7 @@ class HttpTransport(NoLikelihoods):
             ):
                 if method == "POST":
                     self.limits = read_limits(response.headers)
-                return response.status, await response.text(errors="replace"), response.headers
+                return response.status, await self._text(response), response.headers
         except aiohttp.ConnectionTimeoutError as error:
             raise TryAgain(unreachable(self.base_url, error)) from error
         except TimeoutError:
@@ -157,6 +174,25 @@ class HttpTransport(NoLikelihoods):
             raise TryAgain(unreachable(self.base_url, error)) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise TryAgain(broken_off(self.base_url, error)) from error
+
+    async def _text(self, response: aiohttp.ClientResponse) -> str:
+        """Return the body, unpacked piece by piece and counted; a server that echoes our key gets it nowhere."""
+        body = bytearray()
+        async for piece in response.content.iter_chunked(65_536):
+            body += piece
+            if len(body) > LONGEST_ANSWER:
+                response.close()
+                raise EndpointFailing(
+                    f"{self.base_url} sent more than {LONGEST_ANSWER // 2**20} MiB for one answer; the rest was not "
+                    "read. Is it the right server?"
+                )
+        try:
+            text = body.decode(response.get_encoding(), "replace")
+        except (LookupError, RuntimeError):
+            text = body.decode("utf-8", "replace")
+        for key in self.keys:
+            text = text.replace(key, MASK) if len(key) >= SHORTEST_SECRET else text
+        return text
 
 
 @lru_cache(maxsize=1)

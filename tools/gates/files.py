@@ -227,6 +227,17 @@ def _refuse_own_output(path: Path, out: Path) -> None:
         raise BadInput(f"{out}: is not a folder; name a folder for the results")
     if path.resolve() in {(out / name).resolve() for name in (*_FILES.values(), _REPORT)}:
         raise BadInput(f"{path}: would be overwritten by the results; name another folder than {out}")
+    there = [out / name for name in (_REPORT, *_FILES.values()) if (out / name).exists()]
+    if there and not _is_report(out / _REPORT):
+        raise BadInput(f"{there[0]} is there already, and is no result of the gates; name another folder, or remove it")
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"rows", "gates", "pass_rates"} <= found.keys()
 
 
 @contextmanager
@@ -237,7 +248,7 @@ def _written_together(out: Path) -> Iterator[dict[Outcome, TextIO]]:
     try:
         with ExitStack() as stack:
             yield {
-                outcome: stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
+                outcome: stack.enter_context(part.open("x", encoding="utf-8", newline="\n"))
                 for outcome, part in parts.items()
             }
         for outcome, part in parts.items():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import assert_never, get_args
+from collections.abc import Iterable
+from typing import Literal, assert_never, get_args
 
-from state.records import DecisionKind, Outcome, Record
+from state.records import DecisionKind, Outcome, Record, Review, content_hash
 
 DECISIONS: tuple[DecisionKind, ...] = get_args(DecisionKind)
 
@@ -55,6 +56,58 @@ def consequences(kind: DecisionKind) -> Consequences:
             assert_never(kind)
 
 
+Decider = Literal["person", "crew", "check", "policy"]
+"""Who decided on a row: a person; the judges' crew; a program, such as a gate or the guard; or a named policy of an
+unattended run, which is nobody's judgement."""
+POLICY = "policy:"
+"""What a policy's name begins with where a reviewer's stands; no person's name may."""
+
+
+def decider_of(reviewer: str) -> Decider:
+    """Return what kind of reviewer a name stands for."""
+    return "policy" if reviewer.startswith(POLICY) else "person"
+
+
+def in_words(reviewer: str) -> str:
+    """Return a reviewer's name for a sentence: ``the policy midpoint``, or the person's name."""
+    return f"the policy {reviewer.removeprefix(POLICY)}" if decider_of(reviewer) == "policy" else reviewer
+
+
+def decided_in_words(decider: str, reviewer: str) -> str:
+    """Return who took an answer for good, such as ``by a person: ada``, for a card, a table or a page.
+
+    Args:
+        decider: a ``Decider``; anything else, such as what an earlier version left out, is called not recorded.
+        reviewer: the name of the person or the policy; empty for the crew.
+    """
+    match decider:
+        case "person":
+            return f"by a person: {reviewer}" if reviewer else "by a person"
+        case "policy":
+            return f"by {in_words(reviewer)}"
+        case "crew":
+            return "by the judges"
+        case "check":
+            return "by checks"
+        case _:
+            return "not recorded"
+
+
+def edited_id(item_id: str, text: str) -> str:
+    """Return the id of the row that holds a person's own text in the place of an item's."""
+    return content_hash("edited", item_id, text)
+
+
+def reviews_by_row(reviews: Iterable[Review]) -> dict[str, Review]:
+    """Return each review by the row that it decided on, and by the row of the person's own text where it has one."""
+    found: dict[str, Review] = {}
+    for review in reviews:
+        found[review.item_id] = review
+        if review.text:
+            found[edited_id(review.item_id, review.text)] = review
+    return found
+
+
 def reason_of(kind: DecisionKind, reviewer: str, comment: str) -> str:
     """Return the reason that stands on a reviewed row."""
     return f"{kind} by {reviewer}" + (f": {comment}" if comment else "")
@@ -63,3 +116,12 @@ def reason_of(kind: DecisionKind, reviewer: str, comment: str) -> str:
 def decision_in(reason: str) -> DecisionKind | None:
     """Return the kind of decision that ``reason_of`` wrote a reason for; ``None`` for every other reason."""
     return next((kind for kind in DECISIONS if reason.startswith(f"{kind} by ")), None)
+
+
+def reviewer_in(reason: str) -> str:
+    """Return who decided, as ``reason_of`` wrote it; empty for every other reason."""
+    kind = decision_in(reason)
+    name = reason.removeprefix(f"{kind} by ") if kind else ""
+    if name.startswith(POLICY):
+        return POLICY + name.removeprefix(POLICY).partition(": ")[0]
+    return name.partition(": ")[0]

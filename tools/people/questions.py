@@ -6,12 +6,13 @@ read ``args``, so each action carries both.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from state.records import DecisionKind
-from tools.people.decisions import DECISIONS, consequences
+from tools.people.decisions import DECISIONS, POLICY, consequences, decider_of
 
 _FROM_AGENT_INBOX = {word: kind for kind in DECISIONS for word in consequences(kind).agent_inbox}
 
@@ -60,6 +61,7 @@ class HumanAnswer(BaseModel):
     count: ClassVar[int] = 1
     allowed: ClassVar[tuple[tuple[DecisionKind, ...], ...]] = ()
     editable: ClassVar[tuple[str, ...]] = ()
+    check: ClassVar[Callable[[HumanAnswer], object]] = staticmethod(lambda answer: None)
     decisions: list[Decision]
     reviewer: str = Field("unnamed", min_length=1)
     """Who decided."""
@@ -73,6 +75,13 @@ class HumanAnswer(BaseModel):
             return {"decisions": [_from_agent_inbox(item) for item in value]}
         return value
 
+    @field_validator("reviewer")
+    @classmethod
+    def _is_a_person(cls, name: str) -> str:
+        if decider_of(name) == "policy":
+            raise ValueError(f"a person's name cannot begin with {POLICY!r}, which is a policy's")
+        return name
+
     @model_validator(mode="after")
     def _one_each(self) -> HumanAnswer:
         if len(self.decisions) != self.count:
@@ -84,6 +93,7 @@ class HumanAnswer(BaseModel):
             given = decision.edited_action.args.get(name) if decision.edited_action and name else "as asked"
             if not isinstance(given, str | int | float) or not str(given).strip():
                 raise ValueError(f"decision {number} is an edit, so its args must hold {name!r}, and not a blank one")
+        type(self).check(self)
         return self
 
 
@@ -97,13 +107,18 @@ def question(actions: list[Action]) -> dict[str, Any]:
     }
 
 
-def answer_schema(actions: list[Action]) -> type[HumanAnswer]:
+def answer_schema(actions: list[Action], check: Callable[[HumanAnswer], object] | None = None) -> type[HumanAnswer]:
     """Return the schema that an answer to ``question(actions)`` must fit.
+
+    Args:
+        actions: what is asked.
+        check: raises a ``ValueError`` that says what is wrong with an answer of the right form, such as a sum of money.
 
     It also takes a bare ``"approve"`` or ``"reject"`` for all actions, and Agent Inbox's list of
     ``{"type": "accept" | "edit" | "ignore" | "response", "args": ...}``.
     """
-    limits = {
+    limits: dict[str, Any] = {
+        "check": staticmethod(check or (lambda answer: None)),
         "count": len(actions),
         "allowed": tuple(a.allowed for a in actions),
         "editable": tuple(a.editable for a in actions),

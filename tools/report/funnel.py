@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from state.records import Outcome, Record
 from tools.gates import GATE_CLASSES, GATES
-from tools.people.decisions import consequences, decision_in
+from tools.people.decisions import Decider, consequences, decider_of, decision_in, reviewer_in
 from tools.report.charts import Bar
 
 REASONS = 8
@@ -43,6 +43,7 @@ class RowCounter:
         self.outcomes: Counter[str] = Counter()
         self.stopped: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
+        self.deciders: set[Decider] = set()
 
     @property
     def total(self) -> int:
@@ -52,6 +53,8 @@ class RowCounter:
     def add(self, outcome: str, reasons: Sequence[str]) -> None:
         """Count one row."""
         self.outcomes[outcome] += 1
+        if reasons and (reviewer := reviewer_in(reasons[0])):
+            self.deciders.add(decider_of(reviewer))
         if outcome not in (Outcome.REJECTED, Outcome.FAILED):
             return
         first = reasons[0] if reasons else "no reason"
@@ -87,7 +90,7 @@ def instruction_funnel(rows: RowCounter) -> Funnel | None:
     """Return how many generated instructions passed each gate; ``None`` if none was generated."""
     if not rows.total:
         return None
-    names = {"parsing": "well formed", "review": "passed by a person or policy"}
+    names = {"parsing": "well formed", "review": "passed by a " + " or a ".join(sorted(rows.deciders))}
     left, stages = rows.total, [Bar(name="written", value=rows.total)]
     for stop in STOPS:
         left -= rows.stopped[stop]

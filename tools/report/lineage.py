@@ -10,6 +10,7 @@ from typing import Any
 
 from state.errors import BadInput
 from state.records import Candidate, Judgement, Record, Sample
+from tools.people.decisions import decided_in_words
 from tools.sources.reader import Row, read_rows
 
 ROWS = 20
@@ -29,6 +30,8 @@ class RowSource(Record):
     candidate: str
     judgement: str
     stars: int | None
+    decided: str
+    """Who took it for good, in words."""
     calls: tuple[str, ...]
     """Ledger keys: of the call that wrote the instruction, if one did, and of the one that drew the answer."""
     rejected: str
@@ -45,8 +48,8 @@ class Lineage(Record):
     files: tuple[tuple[str, int, str], ...]
     """Name, rows and SHA-256 of each file of the dataset."""
     rows: int
-    counts: tuple[tuple[str, str, int], ...]
-    """Origin of the prompt, provenance of the answer, rows."""
+    counts: tuple[tuple[str, str, str, int], ...]
+    """Origin of the prompt, provenance of the answer, who took it for good, rows."""
     shown: tuple[RowSource, ...]
 
 
@@ -56,7 +59,7 @@ class LineageCounter:
     def __init__(self) -> None:
         self.rows = self.paired = 0
         self.first: list[dict[str, Any]] = []
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._counts: Counter[tuple[str, str, str]] = Counter()
 
     def read(self, path: Path) -> None:
         """Count a file's rows; a broken one is skipped, and a file that cannot be read has none."""
@@ -69,14 +72,14 @@ class LineageCounter:
         """Count one row."""
         self.rows += 1
         self.paired += row.get("rejected") is not None
-        self._counts[str(row.get("origin", "")), str(row.get("provenance", ""))] += 1
+        self._counts[str(row.get("origin", "")), str(row.get("provenance", "")), _decided(row)] += 1
         if len(self.first) < ROWS:
             self.first.append(row)
 
     @property
-    def counts(self) -> tuple[tuple[str, str, int], ...]:
-        """Rows by origin and provenance, the most first."""
-        return tuple((origin, provenance, count) for (origin, provenance), count in self._counts.most_common())
+    def counts(self) -> tuple[tuple[str, str, str, int], ...]:
+        """Rows by origin, provenance and who decided, the most first."""
+        return tuple((*source, count) for source, count in self._counts.most_common())
 
 
 def row_source(
@@ -108,6 +111,7 @@ def row_source(
         candidate=str(row.get("chosen", "")),
         judgement=judgement.id if judgement else "",
         stars=row.get("chosen_stars"),
+        decided=_decided(row),
         calls=tuple(calls),
         rejected=str(row.get("rejected") or ""),
         margin=row.get("margin"),
@@ -133,3 +137,7 @@ def read_lineage(counter: LineageCounter, manifest: Mapping[str, Any], adapter: 
         counts=counter.counts,
         shown=(),
     )
+
+
+def _decided(row: Mapping[str, Any]) -> str:
+    return decided_in_words(str(row.get("decider") or ""), str(row.get("reviewer") or ""))

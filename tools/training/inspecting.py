@@ -10,6 +10,7 @@ from peft import LoraConfig, get_peft_model, load_peft_weights, set_peft_model_s
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tools.checklists.items import item
+from tools.weights.trust import code_options
 
 
 def inspect_adapter(base: Path, adapter: Path) -> list[dict[str, Any]]:
@@ -40,7 +41,9 @@ def inspect_adapter(base: Path, adapter: Path) -> list[dict[str, Any]]:
 def _fit(base: Path, adapter: Path, weights: dict[str, torch.Tensor]) -> tuple[int, int]:
     """Return how many matrices of the adapter get no weights, and how many weights fit no matrix."""
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base))
+        model = AutoModelForCausalLM.from_config(
+            AutoConfig.from_pretrained(base, **code_options(base)), **code_options(base)
+        )
     adapted = get_peft_model(model, LoraConfig.from_pretrained(str(adapter)), low_cpu_mem_usage=True)
     try:
         loaded = set_peft_model_state_dict(adapted, weights, low_cpu_mem_usage=True)

@@ -32,6 +32,7 @@ from tools.training.trainable import lora_config
 from tools.training.trainers import Reporter
 from tools.weights.loading import compute_dtype
 from tools.weights.template import load_tokenizer
+from tools.weights.trust import code_options
 
 Emit = Callable[..., None]
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
@@ -89,7 +90,11 @@ def _train_phase(
     arguments = _arguments(job, phase, work, max(rows.lengths))
     attention = attention_for(max(rows.lengths), arguments.use_cpu)
     model = AutoModelForCausalLM.from_pretrained(
-        job.base, dtype=compute_dtype(), attn_implementation=attention, **quantisation(job.settings.quantise)
+        job.base,
+        dtype=compute_dtype(),
+        attn_implementation=attention,
+        **quantisation(job.settings.quantise),
+        **code_options(Path(job.base)),
     )
     fresh = lora_config(job.settings)
     trainer = phase.trainer_class()(

@@ -13,6 +13,7 @@ from state.request import EMBEDDED
 from tools.files import file_hash
 from tools.weights.embedded import embedded_model
 from tools.weights.folders import base_folder, folder_fingerprint
+from tools.weights.trust import code_options
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -127,7 +128,9 @@ def _wanted(adapter: Path, base: Path) -> Shapes:
         # Some initialisations, such as PiSSA, read the base's weights.
         config.init_lora_weights = True
     with warnings.catch_warnings(action="ignore"), torch.device("meta"):
-        model = get_peft_model(AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(base))), config)
+        code = code_options(base)
+        own = AutoConfig.from_pretrained(str(base), **code)
+        model = get_peft_model(AutoModelForCausalLM.from_config(own, **code), config)
         weights = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {name: tuple(weight.shape) for name, weight in weights.items()}
 

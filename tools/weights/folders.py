@@ -21,8 +21,10 @@ from state.extras import demand_extra
 from state.records import content_hash
 from state.request import EMBEDDED
 from tools.files import file_hash
+from tools.settings import load_settings
 from tools.weights.embedded import embedded_model
 from tools.weights.processes import child_environment, last_words
+from tools.weights.trust import demand_safe, pickles
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """A model on the Hugging Face hub: owner and name."""
@@ -43,8 +45,9 @@ def base_folder(name: str, cache: Path) -> Path:
         cache: where the converted embedded model is kept.
 
     Raises:
-        BadInput: no such folder or hub name, or the folder is not a complete causal language model; or the extra
-            ``train`` is not installed, which the embedded model and the hub need.
+        BadInput: no such folder or hub name, the folder is not a complete causal language model, or loading it would
+            run code and the model is not trusted by name; or the extra ``train`` is not installed, which the embedded
+            model and the hub need.
         StorageError: the cache cannot be written.
     """
     if name == EMBEDDED:
@@ -162,13 +165,14 @@ def _checked(folder: Path) -> Path:
         what
         for what, found in {
             "config.json": present("config.json"),
-            "weights (*.safetensors or pytorch_model*.bin)": present("*.safetensors", "pytorch_model*.bin"),
+            "weights (model*.safetensors)": present("model*.safetensors") or bool(pickles(folder)),
             "tokenizer.json or tokenizer.model": present("tokenizer.json", "tokenizer.model"),
         }.items()
         if not found
     ]
     if missing:
         raise BadInput(f"models.base: {folder} is not a complete model folder: no {', no '.join(missing)}")
+    demand_safe(folder)
     return folder
 
 
@@ -177,6 +181,8 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     wanted = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja", "*.txt"]
+    if name in load_settings().trusted:
+        wanted += ["*.bin", "*.py"]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except RepositoryNotFoundError as error:

@@ -10,6 +10,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
+from tools.weights.trust import code_options
+
 
 def compute_dtype() -> torch.dtype:
     """Return bfloat16 if the hardware computes in it, else float32."""
@@ -28,7 +30,9 @@ def load_model(base: Path, adapter: Path | None) -> Any:
     """
     # Its own progress bar, for a file that loads in a second, would break up the run's progress.
     logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32 if adapter else compute_dtype())
+    model = AutoModelForCausalLM.from_pretrained(
+        base, dtype=torch.float32 if adapter else compute_dtype(), **code_options(base)
+    )
     if adapter is not None:
         model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().to(compute_dtype())
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from state.errors import BadInput
+from tools.weights.trust import code_options
 
 ALPACA = Path(__file__).with_name("alpaca.jinja")
 """Alpaca's format (Taori et al. 2023): the words are a part of it, and a model tuned on others does not know them."""
@@ -40,7 +41,7 @@ def load_tokenizer(base: Path, padding_side: str = "right") -> Any:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(base, padding_side=padding_side)
+    tokenizer = AutoTokenizer.from_pretrained(base, padding_side=padding_side, **code_options(base))
     if not tokenizer.chat_template:
         tokenizer.chat_template = alpaca_template(tokenizer)
     if isinstance(tokenizer.chat_template, str):
