@@ -106,8 +106,17 @@ async def round_calls(
         prefill: whether the model can go on with an answer that is begun for it.
     """
     seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
-    kept = await store.find(run_id, Sample, tag="train", outcome=Outcome.ACCEPTED)
-    by_category = Counter(s.category for s in kept if s.origin == "generated" and s.round < round_)
+    kept = store.scan(
+        run_id,
+        Sample,
+        "id",
+        "category",
+        tag="train",
+        outcome=Outcome.ACCEPTED,
+        origin="generated",
+        rounds=(0, round_ - 1),
+    )
+    by_category = Counter([category async for _, category in kept])
     return [
         generation_call(
             seeds,

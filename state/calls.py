@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, case, func, literal, select, update
 
 from state.database import Database, call_uses, calls, insert_new, insert_or_replace, runs
 from state.records import Call, Record
@@ -75,23 +75,29 @@ class CallStore:
 
     async def tally(self, run_id: str) -> list[PurposeTally]:
         """Return the calls of a run by purpose; their counts add up to the calls the run used."""
+        own, answered = calls.c.run_id == run_id, calls.c.status == "answered"
+
+        def added(column: ColumnElement[Any], when: ColumnElement[bool], name: str) -> ColumnElement[Any]:
+            return func.sum(case((when, column), else_=0)).label(name)
+
+        one: ColumnElement[Any] = literal(1)
         query = (
             select(
                 call_uses.c.purpose,
-                calls.c.status,
-                calls.c.run_id,
-                func.count().label("n"),
-                func.sum(calls.c.prompt_tokens).label("prompt"),
-                func.sum(calls.c.completion_tokens).label("completion"),
-                func.sum(calls.c.cost).label("cost"),
+                added(one, answered, "answered"),
+                added(one, ~answered, "failed"),
+                added(one, answered & ~own, "from_ledger"),
+                added(calls.c.prompt_tokens, own, "prompt_tokens"),
+                added(calls.c.completion_tokens, own, "completion_tokens"),
+                added(calls.c.cost, own, "cost"),
             )
             .join(calls, calls.c.key == call_uses.c.key)
             .where(call_uses.c.run_id == run_id)
-            .group_by(call_uses.c.purpose, calls.c.status, calls.c.run_id)
+            .group_by(call_uses.c.purpose)
+            .order_by(call_uses.c.purpose)
         )
         async with self.database.reading() as connection:
-            rows = list(await connection.execute(query))
-        return [_tally(purpose, run_id, rows) for purpose in sorted({row.purpose for row in rows})]
+            return [PurposeTally.model_validate(dict(row._mapping)) for row in await connection.execute(query)]
 
     async def times(self, run_id: str) -> AsyncIterator[tuple[str, datetime, datetime]]:
         """Yield purpose, start and end of every call that the run itself made, in no order."""
@@ -144,17 +150,3 @@ def _row(call: Call) -> dict[str, Any]:
     body = call.model_dump(mode="json")
     columns = ("key", "run_id", "status", "prompt_tokens", "completion_tokens", "cost")
     return {name: body[name] for name in columns} | {"body": body}
-
-
-def _tally(purpose: str, run_id: str, rows: list[Any]) -> PurposeTally:
-    mine = [row for row in rows if row.purpose == purpose]
-    own = [row for row in mine if row.run_id == run_id]
-    return PurposeTally(
-        purpose=purpose,
-        answered=sum(row.n for row in mine if row.status == "answered"),
-        failed=sum(row.n for row in mine if row.status == "failed"),
-        from_ledger=sum(row.n for row in mine if row.status == "answered" and row.run_id != run_id),
-        prompt_tokens=sum(row.prompt for row in own),
-        completion_tokens=sum(row.completion for row in own),
-        cost=sum(row.cost for row in own),
-    )

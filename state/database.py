@@ -54,12 +54,15 @@ calls = Table(
     "calls",
     metadata,
     Column("key", String, primary_key=True),
-    Column("run_id", String, nullable=False, index=True),
+    Column("run_id", String, nullable=False),
     Column("status", String, nullable=False),
     Column("prompt_tokens", Integer, nullable=False),
     Column("completion_tokens", Integer, nullable=False),
     Column("cost", Float, nullable=False),
     Column("body", JSON, nullable=False),
+    # Each holds all that a sum needs, so that a million long rows are added up without being read.
+    Index("calls_run", "run_id", "cost"),
+    Index("calls_figures", "key", "run_id", "status", "prompt_tokens", "completion_tokens", "cost"),
 )
 
 call_uses = Table(
@@ -68,11 +71,19 @@ call_uses = Table(
     Column("run_id", String, primary_key=True),
     Column("key", String, primary_key=True),
     Column("purpose", String, nullable=False),
+    Index("call_uses_purpose", "run_id", "purpose", "key"),
 )
 
 
-def record_table(name: str) -> Table:
-    """Return the table of one record type: what queries need as columns, the whole record as JSON."""
+def record_table(name: str, *own: Column[Any], **indexes: tuple[str, ...]) -> Table:
+    """Return the table of one record type: what queries need as columns, the whole record as JSON.
+
+    Args:
+        name: the table's.
+        *own: columns beside those that all types have.
+        **indexes: the columns of further indexes, or of another ``outcome``, by which pages are read in order.
+    """
+    indexes = {"parent": ("run_id", "parent"), "outcome": ("run_id", "outcome", "tag", "id"), **indexes}
     return Table(
         name,
         metadata,
@@ -81,9 +92,10 @@ def record_table(name: str) -> Table:
         Column("parent", String, nullable=False, default=""),
         Column("tag", String, nullable=False, default=""),
         Column("outcome", String, nullable=False, default=""),
+        Column("reason", String, nullable=False, server_default=""),
         Column("body", JSON, nullable=False),
-        Index(f"{name}_parent", "run_id", "parent"),
-        Index(f"{name}_outcome", "run_id", "tag", "outcome"),
+        *own,
+        *(Index(f"{name}_{purpose}", *columns) for purpose, columns in indexes.items()),
     )
 
 

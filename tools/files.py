@@ -7,11 +7,14 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from state.errors import BadInput, StorageError
+
+_PART = ".part-"
+"""How the names of unfinished files and folders begin."""
 
 
 def writable(text: str) -> str:
@@ -39,7 +42,7 @@ def write_file(path: Path, data: bytes) -> None:
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_PART)
         try:
             with os.fdopen(handle, "wb") as file:
                 os.fchmod(handle, 0o644)
@@ -52,25 +55,37 @@ def write_file(path: Path, data: bytes) -> None:
             raise
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Make ``folder`` with ``files`` in it, all or nothing; a folder that is there is left as it is.
+@contextmanager
+def new_folder(parent: Path) -> Iterator[Path]:
+    """Yield an empty folder in ``parent`` for files that are written one by one, until ``publish`` gives it its name.
+
+    It is removed in the end if it was not published. What a killed process left of such a folder is removed first: a
+    parent has one writer at a time.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+    with storage_errors(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        for left in parent.glob(f"{_PART}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        part = Path(tempfile.mkdtemp(dir=parent, prefix=_PART))
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def publish(part: Path, folder: Path) -> None:
+    """Give a folder of ``new_folder``, whose files are synced, its name; a folder that has it is left as it is.
 
     Raises:
         StorageError: the disk is full or read-only.
     """
     with storage_errors(folder):
-        if folder.exists():
-            return
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
-        try:
-            for name, data in files.items():
-                write_file(part / name, data)
+        if not folder.exists():
             part.chmod(0o755)
             part.rename(folder)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal, assert_never
 
@@ -33,16 +35,17 @@ def export(name: RunName, format_: Format, out: Out = None) -> None:
         dataset = state.get("dataset")
         if dataset is None:
             raise BadInput(f"run {name} has no dataset yet; it is {status.standing} at {status.step or 'its start'}")
+        source = Path(dataset.folder) / {"alpaca": ALPACA, "sft": SFT, "dpo": DPO}[format_]
+        if out is not None and out.exists() and out.samefile(source):
+            raise BadInput(f"{out} is the dataset's own file; name another place with --out")
         try:
-            data = (Path(dataset.folder) / {"alpaca": ALPACA, "sft": SFT, "dpo": DPO}[format_]).read_bytes()
-            if out is not None:
-                out.write_bytes(data)
+            with source.open("rb") as data, out.open("wb") if out else nullcontext(sys.stdout.buffer) as target:
+                shutil.copyfileobj(data, target)
         except OSError as error:
-            raise BadInput(f"{error.filename}: {error.strerror}; name another place with --out") from error
-        if out is None:
-            sys.stdout.buffer.write(data)
-        else:
-            console.print(f"{out}: {len(data):,} bytes", highlight=False)
+            place = error.filename or out or "standard output"
+            raise BadInput(f"{place}: {error.strerror}; name another place with --out") from error
+        if out is not None:
+            console.print(f"{out}: {out.stat().st_size:,} bytes", highlight=False)
         return 0
 
     with_runs(write)
