@@ -192,7 +192,7 @@ class RecordReader:
         """Return how many items ever waited for a person."""
         return await self._scalar(select(func.count()).select_from(_borderline(run_id).subquery()))
 
-    async def _scalar(self, query: Select[tuple[int]]) -> int:
+    async def _scalar(self, query: Select[Any]) -> int:
         async with self.database.reading() as connection:
             return int((await connection.execute(query)).scalar_one())
 

@@ -38,7 +38,9 @@ def upgrade() -> None:
 
 def _fill(name: str, own: dict[str, Any]) -> None:
     """Write the columns of a table's rows anew from their JSON, some at a time: a home may hold millions."""
-    columns = [sa.column(column) for column in ("run_id", "id", "parent", "tag", "reason", *own)]
+    columns: list[sa.ColumnClause[Any]] = [
+        sa.column(column) for column in ("run_id", "id", "parent", "tag", "reason", *own)
+    ]
     table = sa.table(name, *columns, sa.column("body", sa.JSON))
     key = sa.tuple_(table.c.run_id, table.c.id)
     rows = sa.select(table.c.run_id, table.c.id, table.c.body).order_by(table.c.run_id, table.c.id).limit(CHUNK)
