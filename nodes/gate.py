@@ -8,6 +8,7 @@ from pathlib import Path
 
 from state.calls import CallStore
 from state.pipeline import NextRound, Node, PipelineState, RateLimits
+from state.reading import Match
 from state.records import GenerationRound, Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
@@ -62,11 +63,11 @@ async def judge_round(
     They are held against the seeds, what earlier rounds kept, and each other. Rows that failed stay as they are.
     """
     counts = RoundCounts()
-    report_progress("gate", total=await store.count(run_id, Sample, origin="generated", rounds=(round_, round_)))
+    report_progress("gate", total=await store.count(run_id, Sample, origin="generated", round=round_))
     opinions: dict[str, tuple[float, str]] = {}
     earlier = await kept_instructions(store, run_id, round_)
     pipeline = await asyncio.to_thread(gate_pipeline, request, earlier, opinions)
-    async for page in store.pages(run_id, Sample, tag="train", origin="generated", rounds=(round_, round_)):
+    async for page in store.pages(run_id, Sample, tag="train", origin="generated", round=round_):
         offered = [sample for sample in page if sample.outcome != Outcome.FAILED]
         if request.gates.opinion and offered:
             endpoint = await open_endpoint(request.models.judge, run_id)
@@ -83,17 +84,9 @@ async def kept_instructions(store: RecordStore, run_id: str, round_: int) -> lis
     """Return what the rounds before this one kept, accepted or waiting, in the order of ids: the texts alone."""
     found: list[tuple[str, str]] = []
     for outcome in (Outcome.ACCEPTED, Outcome.WAITING):
-        rows = store.scan(
-            run_id,
-            Sample,
-            "id",
-            "instruction",
-            tag="train",
-            origin="generated",
-            outcome=outcome,
-            rounds=(0, round_ - 1),
-        )
-        found += [(id_, instruction) async for id_, instruction in rows]
+        kept = Match(tag="train", origin="generated", outcome=outcome)
+        rows = store.scan(run_id, Sample, "id", "instruction", "round", **kept)
+        found += [(id_, instruction) async for id_, instruction, of_round in rows if of_round < round_]
     return [instruction for _, instruction in sorted(found)]
 
 

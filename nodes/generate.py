@@ -8,6 +8,7 @@ from pathlib import Path
 
 from state.errors import CallFailed
 from state.pipeline import NextRound, Node, PipelineState
+from state.reading import Match
 from state.records import Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
@@ -106,17 +107,9 @@ async def round_calls(
         prefill: whether the model can go on with an answer that is begun for it.
     """
     seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
-    kept = store.scan(
-        run_id,
-        Sample,
-        "id",
-        "category",
-        tag="train",
-        outcome=Outcome.ACCEPTED,
-        origin="generated",
-        rounds=(0, round_ - 1),
-    )
-    by_category = Counter([category async for _, category in kept])
+    accepted = Match(tag="train", origin="generated", outcome=Outcome.ACCEPTED)
+    rows = store.scan(run_id, Sample, "category", "round", **accepted)
+    by_category = Counter([category async for category, of_round in rows if of_round < round_])
     return [
         generation_call(
             seeds,

@@ -93,8 +93,8 @@ async def borderline_items(store: RecordStore, run_id: str, start: int, size: in
     found = await store.borderline(run_id, start, size)
     instructions = [id_ for is_completion, id_ in found if not is_completion]
     candidates = await store.find(run_id, Candidate, ids=[id_ for is_completion, id_ in found if is_completion])
-    judged = await store.find(run_id, Judgement, parents=[c.id for c in candidates], outcome=Outcome.WAITING)
-    judgements = {j.candidate_id: j for j in judged}
+    judged = await store.find(run_id, Judgement, parents=[c.id for c in candidates])
+    judgements = {j.candidate_id: j for j in judged if j.outcome == Outcome.WAITING}
     samples = await store.find(run_id, Sample, ids=[*instructions, *(c.sample_id for c in candidates)])
     asked = {s.id: s for s in samples}
     return [Borderline(sample=asked[id_]) for id_ in instructions] + [

@@ -29,8 +29,8 @@ class Match(TypedDict, total=False):
     outcome: str
     origin: str
     """Of samples."""
-    rounds: tuple[int, int]
-    """Samples of these generation rounds: the first and the last."""
+    round: int
+    """Of samples: the generation round."""
     fewer_than: tuple[int, type[Record]]
     """Records with fewer children than this number, of this type."""
 
@@ -167,7 +167,7 @@ class RecordReader:
     async def childless(self, run_id: str, kind: type[Record], child: type[Record]) -> Counter[str]:
         """Return how many records there are, by outcome, that no record of the type ``child`` belongs to."""
         table, below = TABLES[kind], TABLES[child]
-        belongs = select(below.c.id).where((below.c.run_id == run_id) & (below.c.parent == table.c.id)).exists()
+        belongs = select(literal(1)).where((below.c.run_id == run_id) & (below.c.parent == table.c.id)).exists()
         query = select(table.c.outcome, func.count().label("n")).where((table.c.run_id == run_id) & ~belongs)
         async with self.database.reading() as connection:
             return Counter({row.outcome: row.n for row in await connection.execute(query.group_by(table.c.outcome))})
@@ -200,11 +200,9 @@ class RecordReader:
 def _matching(query: Select[Any], run_id: str, kind: type[Record], match: Match) -> Select[Any]:
     table = TABLES[kind]
     query = query.where(table.c.run_id == run_id)
-    for name in ("tag", "outcome", "origin"):
+    for name in ("tag", "outcome", "origin", "round"):
         if name in match:
             query = query.where(table.c[name] == match[name])
-    if "rounds" in match:
-        query = query.where(table.c.round.between(*match["rounds"]))
     if "fewer_than" in match:
         number, child = match["fewer_than"]
         below = TABLES[child]

@@ -15,7 +15,7 @@ TABLES: dict[type[Record], Table] = {
         Column("origin", String, nullable=False, server_default=""),
         Column("round", Integer, nullable=False, server_default="0"),
         reasons=("run_id", "tag", "origin", "outcome", "reason"),
-        round=("run_id", "round", "id"),
+        round=("run_id", "origin", "round", "id"),
     ),
     Candidate: record_table("candidates", reasons=("run_id", "tag", "outcome", "reason")),
     Judgement: record_table("judgements", outcome=("run_id", "outcome", "tag", "parent")),

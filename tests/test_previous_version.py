@@ -226,7 +226,7 @@ async def test_the_first_tables_are_migrated_in_both_databases(database: Databas
         ("heldout", "prompt", "rejected", "too_short", 1),
         ("train", "generated", "accepted", "", 1),
     ]
-    assert await store.find("old", Sample, rounds=(2, 2)) == [written] and await store.count_parents("old", Sample) == 1
+    assert await store.find("old", Sample, round=2) == [written] and await store.count_parents("old", Sample) == 1
     assert await store.tally("old", Judgement) == {("crew-1", "accepted"): 1}
     async with database.writing() as connection:
         assert VERSION_TABLE in await connection.run_sync(lambda sync: inspect(sync).get_table_names())

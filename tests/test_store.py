@@ -142,7 +142,7 @@ async def test_pages_hold_every_row_once_in_the_order_of_ids(store: RecordStore,
     pages = [page async for page in store.pages("run", Sample)]
     assert [row for page in pages for row in page] == sorted(rows, key=lambda row: row.id)
     assert all(len(page) == PAGE for page in pages[:-1]) and all(0 < len(page) <= PAGE for page in pages)
-    first = [row async for page in store.pages("run", Sample, tag="train", rounds=(1, 1)) for row in page]
+    first = [row async for page in store.pages("run", Sample, tag="train", round=1) for row in page]
     assert first == sorted((row for row in rows if row.round == 1), key=lambda row: row.id)
 
 

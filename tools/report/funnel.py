@@ -33,7 +33,9 @@ class Funnel(Record):
     open: tuple[tuple[str, int], ...]
     """Rows that wait for a person or are not yet decided."""
     reasons: tuple[tuple[str, int], ...]
-    """Why rows were not kept."""
+    """Why rows were not kept, the most frequent reasons first."""
+    kinds: int = 0
+    """Different reasons, those that are not among ``reasons`` too."""
 
 
 class RowCounter:
@@ -136,4 +138,6 @@ def prompt_funnel(prompts: Mapping[str, int]) -> Funnel | None:
 
 def _funnel(title: str, unit: str, stages: Sequence[Bar], rows: RowCounter) -> Funnel:
     reasons = tuple(rows.reasons.most_common(REASONS))
-    return Funnel(title=title, unit=unit, stages=tuple(stages), open=rows.open(), reasons=reasons)
+    return Funnel(
+        title=title, unit=unit, stages=tuple(stages), open=rows.open(), reasons=reasons, kinds=len(rows.reasons)
+    )

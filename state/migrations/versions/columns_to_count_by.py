@@ -27,13 +27,11 @@ def upgrade() -> None:
         op.drop_index(f"{table}_outcome", table)
         op.create_index(f"{table}_outcome", table, columns)
     op.create_index("samples_reasons", "samples", ("run_id", "tag", "origin", "outcome", "reason"))
-    op.create_index("samples_round", "samples", ("run_id", "round", "id"))
+    op.create_index("samples_round", "samples", ("run_id", "origin", "round", "id"))
     op.create_index("candidates_reasons", "candidates", ("run_id", "tag", "outcome", "reason"))
     op.drop_index("ix_calls_run_id", "calls")
-    op.create_index("calls_run", "calls", ("run_id", "cost"))
-    figures = ("key", "run_id", "status", "prompt_tokens", "completion_tokens", "cost")
-    op.create_index("calls_figures", "calls", figures)
-    op.create_index("call_uses_purpose", "call_uses", ("run_id", "purpose", "key"))
+    figures = ("run_id", "key", "status", "prompt_tokens", "completion_tokens", "cost")
+    op.create_index("calls_run", "calls", figures)
 
 
 def _fill(name: str, own: dict[str, Any]) -> None:
