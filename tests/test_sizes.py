@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import graph.fanout
+import nodes.review
 import state.reading
 from graph.accounts import account
 from graph.fanout import fan_out
@@ -19,18 +20,22 @@ from nodes.assemble import make_assemble
 from nodes.gate import gate_pipeline, judge_round, judged, kept_instructions
 from nodes.judge import CandidatesToJudge
 from nodes.respond import PromptsToAnswer
-from nodes.review import make_review
+from nodes.review import borderline_items, make_review
 from state.pipeline import BatchState, PipelineState
-from state.records import Candidate, Judgement, Outcome, Sample
+from state.records import Judgement, Outcome, Review, Sample
 from state.request import RunRequest
 from state.store import RecordStore
 from tests.builders import candidate, judgement, sample
 from tools.settings import Settings
 
-PROMPTS = 3000
-MEGABYTES = 12
-"""As objects, the rows below take 80 MB; a page of prompts with all that belongs to it takes 4."""
-TEXT = "The Rhine is long and the Danube is longer, yet neither is as old as the Maas which cut its bed first. " * 8
+PROMPTS, PAGE = 600, 20
+MEGABYTES = 5
+"""As objects, the rows below take some 15 MB. Reading them by pages took up to 3.1, the seed tasks among them."""
+
+
+def text(number: int) -> str:
+    """Return 1 KB in which nothing is repeated."""
+    return f"The numbers near {number} are {', '.join(str(number * 997 + place * place) for place in range(120))}."
 
 
 @pytest.fixture
@@ -41,38 +46,47 @@ async def services(tmp_path: Path) -> AsyncIterator[Services]:
 
 
 async def fill(store: RecordStore) -> None:
-    """Add prompts of half a kilobyte, each with two candidates and judgements of 1 KB; half of them wait."""
-    for start in range(0, PROMPTS, 500):
-        rows = [sample(f"{number} {TEXT[:400]}") for number in range(start, start + 500)]
-        drawn = [candidate(row, f"{n} {TEXT}", draw=n) for row in rows for n in range(2)]
+    """Add prompts of 1 KB, each with two candidates and their judgements; half of these wait for a person."""
+    for start in range(0, PROMPTS, 100):
+        rows = [sample(f"Name numbers: {text(number)}") for number in range(start, start + 100)]
+        drawn = [candidate(row, text(start + n), draw=n) for row in rows for n in range(2)]
         drawn[1::2] = [row.model_copy(update={"outcome": Outcome.WAITING}) for row in drawn[1::2]]
         await store.add("run", rows)
         await store.add("run", drawn)
-        await store.add("run", [judgement(row, 5 - row.draw, feedback=TEXT) for row in drawn])
+        await store.add("run", [judgement(row, 5 - row.draw, feedback=text(start)) for row in drawn])
 
 
-async def test_what_reads_a_run_does_not_hold_its_rows(services: Services, tmp_path: Path) -> None:
-    store, request = services.store, RunRequest.model_validate({"unattended": True, "train": {"seed_share": 0}})
+async def test_what_reads_a_run_does_not_hold_its_rows(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state.reading, "PAGE", PAGE)
+    monkeypatch.setattr(nodes.review, "PAGE", PAGE)
+    store = services.store
+    request = RunRequest.model_validate({"unattended": True, "train": {"recipe": "sft", "seed_share": 0}})
+    await store.open_run("small", request)
+
+    async def assembled(run_id: str) -> None:
+        made = await make_assemble(store, tmp_path, tmp_path)({"run_id": run_id, "request": request})
+        assert made["dataset"].sft_rows > 0.9 * PROMPTS
+
+    readers = {
+        "show": lambda run_id: account(services, run_id),
+        "report": lambda run_id: gather(services, run_id, {}),
+        "page of a review": lambda run_id: borderline_items(store, run_id, PROMPTS // 2, PAGE),
+        "assemble": assembled,
+        "review": lambda run_id: make_review(store)({"run_id": run_id, "request": request}),
+    }
+    for name, read in readers.items():
+        if name != "assemble":
+            await read("small")  # what is imported at the first call is no row
     await fill(store)
-    state = PipelineState(run_id="run", request=request)
-
-    async def assemble() -> None:
-        with pytest.raises(Exception, match=rf"{PROMPTS} SFT rows"):  # the recipe below cannot be trained from them
-            await make_assemble(store, tmp_path, tmp_path)({**state, "request": dpo})
-
-    dpo = request.model_copy(update={"train": request.train.model_copy(update={"recipe": "dpo"})})
     peaks = {}
-    for name, read in {
-        "show": lambda: account(services, "run"),
-        "report": lambda: gather(services, "run", {}),
-        "review": lambda: make_review(store)(state),
-        "assemble": assemble,
-    }.items():
+    for name, read in readers.items():
         tracemalloc.start()
-        await read()
+        await read("run")
         peaks[name] = tracemalloc.get_traced_memory()[1] / 1e6
         tracemalloc.stop()
-    assert await store.tally("run", Candidate) == {("", "accepted"): 2 * PROMPTS}, "all were reviewed"
+    assert len(await store.find("run", Review)) == PROMPTS, "all that waited was decided"
     assert max(peaks.values()) < MEGABYTES, peaks
 
 
@@ -82,7 +96,7 @@ async def test_a_round_is_judged_alike_however_it_is_cut_into_pages(
     things = "rivers lakes hills towns songs birds trees roads ships coins".split()
     rows = [
         sample(
-            f"Write {one} short lines on {thing} near {place} for a child." if one != "bad" else thing,
+            f"Write {one} short lines on {thing} near {place} for a child." if one != "bad" else f"{thing}, {place}",
             origin="generated",
             round=round_,
             call=f"call {thing}",
