@@ -12,9 +12,12 @@ from state.errors import BadInput
 from state.records import Candidate, GenerationRound, Outcome, Record, Review, Sample
 from tools.generation.costing import StageComparison, compare
 from tools.people.decisions import decided_in_words, decider_of
+from tools.report.funnel import count_reason
 
 REASONS = 8
 """Reasons shown for each kind of row, the most frequent first."""
+TRAINING, HELD_OUT = "given prompts, training", "given prompts, held out"
+GENERATED, CANDIDATES = "generated instructions", "candidates"
 
 
 class Tally(Record):
@@ -34,6 +37,34 @@ class Tally(Record):
     def adds_up(self) -> bool:
         """Whether the counts of the outcomes sum to the total."""
         return self.total == self.accepted + self.rejected + self.waiting + self.pending + self.failed
+
+
+class RowTally:
+    """Counts the rows of one kind, as the database groups them."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._outcomes: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+
+    def add(self, outcome: str, reason: str, count: int = 1) -> None:
+        """Count rows of one outcome and one reason; an accepted row's reason is no reason against it."""
+        self._outcomes[outcome] += count
+        if reason and outcome != Outcome.ACCEPTED:
+            count_reason(self._reasons, reason.split(":")[0].strip(), count)
+
+    def result(self) -> Tally:
+        """Return the counts."""
+        return Tally(
+            kind=self._kind,
+            total=self._outcomes.total(),
+            accepted=self._outcomes[Outcome.ACCEPTED],
+            rejected=self._outcomes[Outcome.REJECTED],
+            waiting=self._outcomes[Outcome.WAITING],
+            pending=self._outcomes[Outcome.PENDING],
+            failed=self._outcomes[Outcome.FAILED],
+            reasons=dict(self._reasons.most_common(REASONS)),
+        )
 
 
 class Accounts(Record):
@@ -57,24 +88,24 @@ class Accounts(Record):
 
 
 async def account(services: Services, run_id: str) -> Accounts:
-    """Return the accounts of a run, from the store as it is now."""
-    samples = await services.store.find(run_id, Sample)
-    candidates = await services.store.find(run_id, Candidate)
-    kinds: dict[str, list[Sample] | list[Candidate]] = {
-        "given prompts, training": [s for s in samples if s.origin == "prompt" and s.split == "train"],
-        "given prompts, held out": [s for s in samples if s.split == "heldout"],
-        "generated instructions": [s for s in samples if s.origin == "generated" and s.split == "train"],
-        "candidates": candidates,
-    }
+    """Return the accounts of a run, from the store as it is now; the database counts, and no row is read."""
+    store = services.store
+    rows = {kind: RowTally(kind) for kind in (TRAINING, HELD_OUT, GENERATED, CANDIDATES)}
+    async for split, origin, outcome, reason, count in store.reasons(run_id, Sample):
+        kind = HELD_OUT if split == "heldout" else {"prompt": TRAINING, "generated": GENERATED}.get(origin)
+        if kind is not None:
+            rows[kind].add(outcome, reason, count)
+    async for _, _, outcome, reason, count in store.reasons(run_id, Candidate):
+        rows[CANDIDATES].add(outcome, reason, count)
     used = await services.calls.tally(run_id)
     costs, prices, note = await cost_comparison(services, run_id, used)
     return Accounts(
-        rows=[tally(kind, rows) for kind, rows in kinds.items()],
+        rows=[one.result() for one in rows.values()],
         calls=used,
         costs=costs,
         costs_note=note,
         prices=prices,
-        rounds=sorted(await services.store.find(run_id, GenerationRound), key=lambda r: r.round),
+        rounds=sorted(await store.find(run_id, GenerationRound), key=lambda r: r.round),
         decided=await decisions(services, run_id),
         spent=await services.calls.spent(run_id),
         cap=await services.calls.cap(run_id),
@@ -98,21 +129,3 @@ async def cost_comparison(
     except BadInput as error:
         return [], (), f"what the run was expected to cost is not known: {error}"
     return compare(expected, used), expected.prices, ""
-
-
-def tally(kind: str, rows: list[Sample] | list[Candidate]) -> Tally:
-    """Count rows by outcome, and by reason where they were not accepted."""
-    outcomes = Counter(row.outcome for row in rows)
-    reasons = Counter(
-        reason.split(":")[0].strip() for row in rows if row.outcome != Outcome.ACCEPTED for reason in row.reasons[:1]
-    )
-    return Tally(
-        kind=kind,
-        total=len(rows),
-        accepted=outcomes[Outcome.ACCEPTED],
-        rejected=outcomes[Outcome.REJECTED],
-        waiting=outcomes[Outcome.WAITING],
-        pending=outcomes[Outcome.PENDING],
-        failed=outcomes[Outcome.FAILED],
-        reasons=dict(reasons.most_common(REASONS)),
-    )

@@ -12,7 +12,7 @@ from graph.services import Services
 from state.checkpoints import open_checkpointer
 from state.database import call_uses, calls, metadata, runs
 from state.errors import StorageError, UnknownRun
-from state.store import TABLES
+from state.rows import TABLES
 
 DELETED = "(deleted)"
 """In place of a run's name, who paid for a call that outlives the run. No run can be called so."""

@@ -1,7 +1,8 @@
 """A step that is fanned out over batches of items: a small graph of its own, drawn as one node.
 
 ``next_wave`` reads what is pending and sends it out in batches; when all batches of the wave have ended it looks again,
-and ends when nothing is pending. A killed wave repeats only what its items had not finished.
+and ends when nothing is pending. Waves follow each other in the order of ids, so that one reads no more than it sends.
+A killed wave repeats only what its items had not finished.
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ SMALLEST_BATCH, LARGEST_BATCH = 10, 50
 """Ids in one Send."""
 
 
+class WaveState(PipelineState, total=False):
+    """The state of the small graph: the run's, and how far its waves are."""
+
+    after: str
+    """The greatest id that was sent out; empty before the first wave."""
+
+
 def batches_of(ids: list[str]) -> list[list[str]]:
     """Return the batches of the next wave: at most ``BATCHES`` of equal size but for the last, in order."""
     size = min(LARGEST_BATCH, max(SMALLEST_BATCH, -(-len(ids) // BATCHES)))
@@ -41,17 +49,23 @@ def fan_out(name: str, pending: Pending, work: BatchNode, services: Services) ->
         services: the process's services.
     """
 
-    async def next_wave(state: PipelineState) -> Command[Literal["__end__"]]:
-        update: PipelineState = {}
+    async def next_wave(state: WaveState) -> Command[Literal["__end__"]]:
+        update: WaveState = {}
+        after = state.get("after", "")
         if (overspend := state.get("overspend")) and not state.get("capped"):
             update = {"overspend": None, "capped": await ask_for_budget(services, state["run_id"], overspend)}
-        ids = await pending(state)
-        report_progress(name, total=len(ids))
-        task = {**state, **update}
+            after = ""
+        ids = await pending.ids(state, after, BATCHES * LARGEST_BATCH)
+        if after and not ids:
+            # Once more from the first: a batch may have left some behind.
+            after, ids = "", await pending.ids(state, "", BATCHES * LARGEST_BATCH)
+        if not after:
+            report_progress(name, total=await pending.count(state))
+        task: PipelineState = {"request": state["request"], "capped": update.get("capped", state.get("capped", False))}
         sends = [Send(BATCH, {**task, "ids": batch}) for batch in batches_of(ids)]
-        return Command(update=update, goto=sends or "__end__")
+        return Command(update={**update, "after": ids[-1] if ids else ""}, goto=sends or "__end__")
 
-    wave = StateGraph(PipelineState)
+    wave = StateGraph(WaveState, output_schema=PipelineState)
     wave.add_node("next_wave", step(next_wave, services), destinations=(BATCH, "__end__"))
     wave.add_node(BATCH, step(work, services), input_schema=BatchState)
     wave.add_edge(START, "next_wave")

@@ -20,8 +20,8 @@ from nodes.deploy import make_deploy
 from nodes.evaluate import make_evaluate
 from nodes.gate import make_gate
 from nodes.generate import make_generate
-from nodes.judge import candidates_to_judge, make_judge
-from nodes.respond import make_respond, prompts_to_answer
+from nodes.judge import CandidatesToJudge, make_judge
+from nodes.respond import PromptsToAnswer, make_respond
 from nodes.review import make_review
 from state.checkpoints import Saver
 from state.pipeline import PipelineState, RunInput
@@ -43,8 +43,8 @@ def build_pipeline(services: Services, checkpointer: Saver | None = None) -> Pip
         "generate", paying("generate", make_generate(store, services.calls, services.open_endpoint), services)
     )
     graph.add_node("gate", step(make_gate(store, services.calls, services.open_endpoint), services))
-    graph.add_node("respond", fan_out("respond", prompts_to_answer(store), responding, services))
-    graph.add_node("judge", fan_out("judge", candidates_to_judge(store), judging, services))
+    graph.add_node("respond", fan_out("respond", PromptsToAnswer(store), responding, services))
+    graph.add_node("judge", fan_out("judge", CandidatesToJudge(store), judging, services))
     graph.add_node("review", step(make_review(store), services))
     graph.add_node("assemble", step(make_assemble(store, runs_folder, services.settings.home), services))
     graph.add_node("train", training(store, runs_folder, cache, services))

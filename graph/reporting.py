@@ -160,13 +160,11 @@ async def _funnels(
     services: Services, run_id: str, dataset: DatasetRef | None, rows: LineageCounter
 ) -> tuple[Funnel, ...]:
     written, drawn = RowCounter(), RowCounter()
-    async for origin, outcome, reasons in services.store.scan(
-        run_id, Sample, "origin", "outcome", "reasons", tag="train"
-    ):
-        if origin == "generated":
-            written.add(outcome, reasons)
-    async for outcome, reasons in services.store.scan(run_id, Candidate, "outcome", "reasons"):
-        drawn.add(outcome, reasons)
+    async for split, origin, outcome, reason, count in services.store.reasons(run_id, Sample):
+        if (split, origin) == ("train", "generated"):
+            written.add(outcome, [reason] if reason else [], count)
+    async for _, _, outcome, reason, count in services.store.reasons(run_id, Candidate):
+        drawn.add(outcome, [reason] if reason else [], count)
     unjudged = await services.store.childless(run_id, Candidate, Judgement)
     manifest = await asyncio.to_thread(_read_json, Path(dataset.folder) / "manifest.json") if dataset else {}
     funnels = (
@@ -201,9 +199,11 @@ async def _costs(services: Services, run_id: str) -> Costs:
 
 async def _examples(services: Services, run_id: str, limit: int | None, adapter: str) -> Examples | None:
     store, picker = services.store, ExamplePicker()
-    heldout = (await store.ids(run_id, Sample, tag="heldout", outcome=Outcome.ACCEPTED))[:limit]
-    for start in range(0, min(len(heldout), PROMPTS), CHUNK):
-        ids = heldout[start : min(start + CHUNK, PROMPTS)]
+    all_heldout = await store.count(run_id, Sample, tag="heldout", outcome=Outcome.ACCEPTED)
+    heldout = all_heldout if limit is None else min(limit, all_heldout)
+    looked = await store.ids(run_id, Sample, tag="heldout", outcome=Outcome.ACCEPTED, limit=min(heldout, PROMPTS))
+    for start in range(0, len(looked), CHUNK):
+        ids = looked[start : start + CHUNK]
         samples = await store.find(run_id, Sample, ids=ids)
         base, after = [
             {a.sample_id: a for a in await store.find(run_id, Answer, parents=ids, tag=model) if a.draw == GREEDY}
@@ -212,7 +212,7 @@ async def _examples(services: Services, run_id: str, limit: int | None, adapter:
         if not base and not after:
             return None
         await asyncio.to_thread(_look, picker, samples, base, after)
-    return picker.result(len(heldout))
+    return picker.result(heldout)
 
 
 def _look(picker: ExamplePicker, samples: list[Sample], base: dict[str, Answer], adapter: dict[str, Answer]) -> None:

@@ -8,16 +8,19 @@ from pathlib import Path
 
 from state.errors import TrainingError
 from state.pipeline import DatasetRef, Node, PipelineState
+from state.reading import Match
 from state.records import Candidate, Judgement, Outcome, Review, Sample
 from state.request import RunRequest
 from state.store import RecordStore
-from tools.dataset.files import write_dataset
+from tools.dataset.files import dataset_writer
 from tools.dataset.pairing import pair_all
 from tools.dataset.seeding import imitated_seeds
 from tools.judging import find_calibration, trust_note, trust_refusal
 from tools.progress import report_progress
 from tools.sources.seeds import load_seed_tasks
 from tools.training.recipe import phases_of
+
+ACCEPTED = Match(tag="train", outcome=Outcome.ACCEPTED)
 
 
 def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
@@ -31,20 +34,24 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
 
     async def assemble(state: PipelineState) -> PipelineState:
         run_id, request = state["run_id"], state["request"]
-        samples = await store.find(run_id, Sample, tag="train", outcome=Outcome.ACCEPTED)
-        candidates = await store.find(run_id, Candidate)
-        judgements = await store.find(run_id, Judgement)
-        reviews = await store.find(run_id, Review)
-        report_progress("assemble", total=len(samples))
-        seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
-        pairs = await asyncio.to_thread(pair_all, samples, candidates, judgements, reviews, request.train)
-        # Added to what the policy gave, never in its place: a run without good completions trains on nothing.
-        written = imitated_seeds(seeds, request.train.seed_share) if any(pair.imitated for pair in pairs) else []
-        folder = runs_folder / run_id / "datasets"
-        dataset = await asyncio.to_thread(write_dataset, folder, samples, pairs, written, run_id)
-        report_progress("assemble", len(samples), note=f"{dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs")
+        report_progress("assemble", total=await store.count(run_id, Sample, **ACCEPTED))
+        with dataset_writer(runs_folder / run_id / "datasets", run_id) as writer:
+            async for samples in store.pages(run_id, Sample, **ACCEPTED):
+                candidates = await store.find(run_id, Candidate, parents=[s.id for s in samples])
+                ids = [c.id for c in candidates]
+                judgements = await store.find(run_id, Judgement, parents=ids)
+                reviews = await store.find(run_id, Review, parents=ids)
+                pairs = await asyncio.to_thread(pair_all, samples, candidates, judgements, reviews, request.train)
+                await asyncio.to_thread(writer.add, pairs)
+                report_progress("assemble", len(samples))
+            seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
+            # Added to what the policy gave, never in its place: a run without good completions trains on nothing.
+            written = imitated_seeds(seeds, request.train.seed_share) if writer.imitates else []
+            dataset = await asyncio.to_thread(writer.finish, written)
+        report_progress("assemble", note=f"{dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs")
         demand_rows(dataset, request, await failures(store, run_id))
-        notes = await asyncio.to_thread(judge_trust, judgements, request, home)
+        judges = sorted({judge for judge, _ in await store.tally(run_id, Judgement)})
+        notes = await asyncio.to_thread(judge_trust, judges, request, home)
         return {"dataset": dataset, "warnings": notes}
 
     return assemble
@@ -79,13 +86,12 @@ def demand_rows(dataset: DatasetRef, request: RunRequest, failed: str = "") -> N
         )
 
 
-def judge_trust(judgements: Sequence[Judgement], request: RunRequest, home: Path) -> list[str]:
+def judge_trust(judges: Sequence[str], request: RunRequest, home: Path) -> list[str]:
     """Return one line for each judge of the run, for its scoreboard: how well the judge was measured.
 
     Raises:
         TrainingError: the request demands a kappa that a judge was not shown to have.
     """
-    judges = sorted({judgement.judge for judgement in judgements})
     records = {judge: find_calibration(judge, home) for judge in judges}
     for judge, calibration in records.items():
         if refusal := trust_refusal(judge, calibration, request.judge.min_kappa):

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from state.calls import CallStore
 from state.pipeline import NextRound, Node, PipelineState, RateLimits
+from state.reading import Match
 from state.records import GenerationRound, Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.endpoint.chat import OpenEndpoint
-from tools.gates import GateDecision, GatePipeline, round_diversity
+from tools.gates import GateDecision, GatePipeline, RoundCounts
 from tools.gates.opinion import ask_opinions
 from tools.generation.deciding import GenerationFacts, decide_next_round
 from tools.generation.planning import left_of, round_needs
@@ -29,42 +30,27 @@ def make_gate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpoint)
 
     async def gate(state: PipelineState) -> PipelineState:
         run_id, request, round_ = state["run_id"], state["request"], state["round"]
-        generated = [s for s in await store.find(run_id, Sample, tag="train") if s.origin == "generated"]
-        offered = [s for s in generated if s.round == round_ and s.outcome != Outcome.FAILED]
-        earlier = [s for s in generated if s.round < round_ and s.outcome in (Outcome.ACCEPTED, Outcome.WAITING)]
-        report_progress("gate", total=len(offered))
-        opinions: dict[str, tuple[float, str]] = {}
-        if request.gates.opinion and offered:
-            opinions = await ask_opinions(await open_endpoint(request.models.judge, run_id), offered)
-        decisions = await asyncio.to_thread(judge_samples, request, earlier, offered, opinions)
-        await store.settle(run_id, [judged(s, d) for s, d in zip(offered, decisions, strict=True)])
-        report_progress("gate", len(offered))
-        accepted = await store.ids(run_id, Sample, tag="train", outcome=Outcome.ACCEPTED)
-        kept = sum(s.outcome == Outcome.ACCEPTED for s in earlier) + sum(
-            d.outcome == Outcome.ACCEPTED for d in decisions
-        )
-        novelty = round_diversity(decisions)
+        counts = await judge_round(store, open_endpoint, run_id, request, round_) if round_ else RoundCounts()
+        kept = await store.count(run_id, Sample, tag="train", origin="generated", outcome=Outcome.ACCEPTED)
         spent, cap = await calls.spent(run_id), await calls.cap(run_id)
-        answered = len({s.call for s in generated})
-        gained = sum(d.outcome in (Outcome.ACCEPTED, Outcome.WAITING) for d in decisions)
         facts = generation_facts(
             await asyncio.to_thread(round_needs, request),
             state,
-            offered=len(offered),
+            offered=counts.offered,
             accepted=kept,
-            gained=gained,
-            answered=answered,
-            novelty=novelty,
+            gained=counts.gained,
+            answered=await store.count_parents(run_id, Sample),
+            novelty=counts.diversity,
             budget_left=None if cap is None else cap - spent,
         )
         choice = decide_next_round(facts)
         if round_:
-            await store.add(run_id, [round_record(round_, decisions, novelty, choice)])
+            await store.add(run_id, [round_record(round_, counts, choice)])
         ended = choice.action == "stop"
         return {
-            "accepted": len(accepted),
-            "waiting": len(await store.ids(run_id, Sample, tag="train", outcome=Outcome.WAITING)),
-            "novelty": novelty,
+            "accepted": await store.count(run_id, Sample, tag="train", outcome=Outcome.ACCEPTED),
+            "waiting": await store.count(run_id, Sample, tag="train", outcome=Outcome.WAITING),
+            "novelty": counts.diversity,
             "next_round": choice,
             "warnings": shortfall(request, kept, choice) if ended else [],
         }
@@ -72,18 +58,53 @@ def make_gate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpoint)
     return gate
 
 
-def judge_samples(
-    request: RunRequest,
-    earlier: Sequence[Sample],
-    offered: Sequence[Sample],
-    opinions: Mapping[str, tuple[float, str]],
-) -> list[GateDecision]:
-    """Judge one round against the seeds and what earlier rounds kept, in the order of the samples' ids."""
-    if not offered:
-        return []
+async def judge_round(
+    store: RecordStore, open_endpoint: OpenEndpoint, run_id: str, request: RunRequest, round_: int
+) -> RoundCounts:
+    """Judge the rows of a round page by page, in the order of their ids, and return how they fared.
+
+    They are held against the seeds, what earlier rounds kept, and each other. Rows that failed stay as they are.
+    """
+    counts = RoundCounts()
+    report_progress("gate", total=await store.count(run_id, Sample, origin="generated", round=round_))
+    opinions: dict[str, tuple[float, str]] = {}
+    earlier = await kept_instructions(store, run_id, round_)
+    pipeline = await asyncio.to_thread(gate_pipeline, request, earlier, opinions)
+    async for page in store.pages(run_id, Sample, tag="train", origin="generated", round=round_):
+        offered = [sample for sample in page if sample.outcome != Outcome.FAILED]
+        if request.gates.opinion and offered:
+            endpoint = await open_endpoint(request.models.judge, run_id)
+            opinions.update(await ask_opinions(endpoint, offered))
+        decisions = await asyncio.to_thread(pipeline.judge, offered)
+        await store.settle(run_id, [judged(s, d) for s, d in zip(offered, decisions, strict=True)])
+        counts.add(decisions)
+        opinions.clear()
+        report_progress("gate", len(page))
+    return counts
+
+
+async def kept_instructions(store: RecordStore, run_id: str, round_: int) -> list[str]:
+    """Return what the rounds before this one kept, accepted or waiting, in the order of ids: the texts alone."""
+    found: list[tuple[str, str]] = []
+    for outcome in (Outcome.ACCEPTED, Outcome.WAITING):
+        kept = Match(tag="train", origin="generated", outcome=outcome)
+        rows = store.scan(run_id, Sample, "id", "instruction", "round", **kept)
+        found += [(id_, instruction) async for id_, instruction, of_round in rows if of_round < round_]
+    return [instruction for _, instruction in sorted(found)]
+
+
+def gate_pipeline(
+    request: RunRequest, earlier: Sequence[str], opinions: Mapping[str, tuple[float, str]]
+) -> GatePipeline:
+    """Return the gates, that know the seeds and what earlier rounds kept.
+
+    Args:
+        request: the run's.
+        earlier: the instructions that were kept.
+        opinions: by the samples' ids; looked up when a sample is judged.
+    """
     seeds = [task.instruction for task in load_seed_tasks(Path(request.sources.seeds))]
-    kept = [*seeds, *(s.instruction for s in earlier)]
-    return GatePipeline(request.gates, kept, opinion=lambda sample: opinions.get(sample.id)).judge(offered)
+    return GatePipeline(request.gates, [*seeds, *earlier], opinion=lambda sample: opinions.get(sample.id))
 
 
 def judged(sample: Sample, decision: GateDecision) -> Sample:
@@ -93,14 +114,14 @@ def judged(sample: Sample, decision: GateDecision) -> Sample:
     )
 
 
-def round_record(round_: int, decisions: Sequence[GateDecision], novelty: float, choice: NextRound) -> GenerationRound:
+def round_record(round_: int, counts: RoundCounts, choice: NextRound) -> GenerationRound:
     """Return what is kept of the round."""
     return GenerationRound(
         id=content_hash("round", round_),
         round=round_,
-        offered=len(decisions),
-        accepted=sum(d.outcome == Outcome.ACCEPTED for d in decisions),
-        novelty=novelty,
+        offered=counts.offered,
+        accepted=counts.accepted,
+        novelty=counts.diversity,
         decision=choice.action,
         reason=choice.reason,
     )

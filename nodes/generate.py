@@ -10,6 +10,7 @@ from pathlib import Path
 from state.calls import CallStore
 from state.errors import CallFailed
 from state.pipeline import NextRound, Node, Overspend, PipelineState, RateLimits
+from state.reading import Match
 from state.records import Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
@@ -111,8 +112,9 @@ async def round_calls(
         prefill: whether the model can go on with an answer that is begun for it.
     """
     seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
-    kept = await store.find(run_id, Sample, tag="train", outcome=Outcome.ACCEPTED)
-    by_category = Counter(s.category for s in kept if s.origin == "generated" and s.round < round_)
+    accepted = Match(tag="train", origin="generated", outcome=Outcome.ACCEPTED)
+    rows = store.scan(run_id, Sample, "category", "round", **accepted)
+    by_category = Counter([category async for category, of_round in rows if of_round < round_])
     return [
         generation_call(
             seeds,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from state.errors import BudgetExceeded
-from state.pipeline import BatchNode, BatchState, Pending, PipelineState
+from state.pipeline import BatchNode, BatchState, PipelineState
 from state.records import Candidate, Judgement, Outcome, Sample, content_hash
 from state.store import RecordStore
 from tools.batch import for_each
@@ -12,13 +14,20 @@ from tools.judging import CrewJudge
 from tools.progress import report_progress
 
 
-def candidates_to_judge(store: RecordStore) -> Pending:
-    """Return the function that lists the candidates without a judgement."""
+@dataclass(frozen=True)
+class CandidatesToJudge:
+    """The candidates without a judgement."""
 
-    async def pending(state: PipelineState) -> list[str]:
-        return await store.ids(state["run_id"], Candidate, outcome=Outcome.PENDING)
+    store: RecordStore
 
-    return pending
+    async def ids(self, state: PipelineState, after: str, limit: int) -> list[str]:
+        """Return the ids of the next ones; the arguments are those of ``Pending``."""
+        run_id = state["run_id"]
+        return await self.store.ids(run_id, Candidate, outcome=Outcome.PENDING, tag="", after=after, limit=limit)
+
+    async def count(self, state: PipelineState) -> int:
+        """Return how many there are."""
+        return await self.store.count(state["run_id"], Candidate, outcome=Outcome.PENDING)
 
 
 def make_judge(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 from state.errors import BudgetExceeded, CallFailed
-from state.pipeline import BatchNode, BatchState, Pending, PipelineState
+from state.pipeline import BatchNode, BatchState, PipelineState
+from state.reading import Match
 from state.records import Candidate, Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
@@ -21,17 +24,28 @@ from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion, Message, Ope
 from tools.progress import report_progress
 
 
-def prompts_to_answer(store: RecordStore) -> Pending:
-    """Return the function that lists the samples that lack draws; one that waits for a person is answered, too."""
+@dataclass(frozen=True)
+class PromptsToAnswer:
+    """The training prompts that lack draws; one that waits for a person is answered, too."""
 
-    async def pending(state: PipelineState) -> list[str]:
-        run_id = state["run_id"]
-        usable = await store.ids(run_id, Sample, tag="train", outcome=Outcome.ACCEPTED)
-        usable += await store.ids(run_id, Sample, tag="train", outcome=Outcome.WAITING)
-        drawn = await store.children(run_id, Candidate)
-        return [sample for sample in usable if drawn[sample] < state["request"].sampling.candidates]
+    store: RecordStore
 
-    return pending
+    async def ids(self, state: PipelineState, after: str, limit: int) -> list[str]:
+        """Return the ids of the next ones; the arguments are those of ``Pending``."""
+        found = [
+            await self.store.ids(state["run_id"], Sample, after=after, limit=limit, **match)
+            for match in _lacking_draws(state)
+        ]
+        return sorted(chain(*found))[:limit]
+
+    async def count(self, state: PipelineState) -> int:
+        """Return how many there are."""
+        return sum([await self.store.count(state["run_id"], Sample, **match) for match in _lacking_draws(state)])
+
+
+def _lacking_draws(state: PipelineState) -> list[Match]:
+    lacking = (state["request"].sampling.candidates, Candidate)
+    return [Match(tag="train", outcome=one, fewer_than=lacking) for one in (Outcome.ACCEPTED, Outcome.WAITING)]
 
 
 def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:

@@ -17,6 +17,8 @@ from tools.people.decisions import POLICY, consequences, edited_id, reason_of
 from tools.people.questions import Action, Decision, HumanAnswer, answer_schema, question
 from tools.progress import report_progress
 
+PAGE = 500
+"""Items that an unattended run decides at a time."""
 EDITABLE = {"completion": "completion", "instruction": "instruction"}
 """The argument of each kind of item that a person may edit."""
 
@@ -54,33 +56,49 @@ def make_review(store: RecordStore) -> Node:
 
     async def review(state: PipelineState) -> PipelineState:
         run_id, request, done = state["run_id"], state["request"], state.get("reviewed", 0)
-        items = await borderline_items(store, run_id)
-        page = items[done:] if request.unattended else items[done : done + request.review.page]
+        total = await store.count_borderline(run_id)
+        if request.unattended:
+            await review_unattended(store, run_id, request, range(done, total, PAGE))
+            return {"reviewed": max(done, total), "waiting": 0}
+        page = await borderline_items(store, run_id, done, request.review.page)
         if page:
             report_progress("review", total=len(page))
             actions = review_actions(page, request)
-            answer = (
-                unattended_answer(page, request)
-                if request.unattended
-                else interrupt(question(actions), response_schema=answer_schema(actions))
-            )
+            answer = interrupt(question(actions), response_schema=answer_schema(actions))
             await settle(store, run_id, page, apply_review(page, answer, datetime.now(UTC)))
             report_progress("review", len(page))
-        return {"reviewed": done + len(page), "waiting": len(items) - done - len(page)}
+        return {"reviewed": done + len(page), "waiting": total - done - len(page)}
 
     return review
 
 
-async def borderline_items(store: RecordStore, run_id: str) -> list[Borderline]:
-    """Return all that ever waited for a person in this run, decided or not: instructions, then completions."""
-    reviews = await store.find(run_id, Review)
-    decided = await store.find(run_id, Sample, ids=[r.item_id for r in reviews if r.kind == "instruction"])
-    samples = {s.id: s for s in [*await store.find(run_id, Sample, outcome=Outcome.WAITING), *decided]}
-    judged = {j.candidate_id: j for j in await store.find(run_id, Judgement, outcome=Outcome.WAITING)}
-    candidates = await store.find(run_id, Candidate, ids=list(judged))
-    asked = {s.id: s for s in await store.find(run_id, Sample, ids=[c.sample_id for c in candidates])}
-    return [Borderline(sample=samples[id_]) for id_ in sorted(samples)] + [
-        Borderline(sample=asked[c.sample_id], candidate=c, judgement=judged[c.id]) for c in candidates
+async def review_unattended(store: RecordStore, run_id: str, request: RunRequest, starts: range) -> None:
+    """Let the request's policy decide all items that wait, page by page."""
+    report_progress("review", total=starts.stop - starts.start)
+    for start in starts:
+        page = await borderline_items(store, run_id, start, PAGE)
+        await settle(store, run_id, page, apply_review(page, unattended_answer(page, request), datetime.now(UTC)))
+        report_progress("review", len(page))
+
+
+async def borderline_items(store: RecordStore, run_id: str, start: int, size: int) -> list[Borderline]:
+    """Return a page of all that ever waited for a person in this run, decided or not: instructions, then completions.
+
+    Args:
+        store: the record store.
+        run_id: the run.
+        start: items before the page.
+        size: items of the page at most.
+    """
+    found = await store.borderline(run_id, start, size)
+    instructions = [id_ for is_completion, id_ in found if not is_completion]
+    candidates = await store.find(run_id, Candidate, ids=[id_ for is_completion, id_ in found if is_completion])
+    judged = await store.find(run_id, Judgement, parents=[c.id for c in candidates])
+    judgements = {j.candidate_id: j for j in judged if j.outcome == Outcome.WAITING}
+    samples = await store.find(run_id, Sample, ids=[*instructions, *(c.sample_id for c in candidates)])
+    asked = {s.id: s for s in samples}
+    return [Borderline(sample=asked[id_]) for id_ in instructions] + [
+        Borderline(sample=asked[c.sample_id], candidate=c, judgement=judgements[c.id]) for c in candidates
     ]
 
 

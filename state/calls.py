@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, case, except_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from state.database import Database, call_uses, calls, insert_new, insert_or_replace, runs
@@ -192,23 +192,14 @@ class CallStore:
 
     async def tally(self, run_id: str) -> list[PurposeTally]:
         """Return the calls of a run by purpose; their counts add up to the calls the run used."""
-        query = (
-            select(
-                call_uses.c.purpose,
-                calls.c.status,
-                calls.c.run_id,
-                func.count().label("n"),
-                func.sum(calls.c.prompt_tokens).label("prompt"),
-                func.sum(calls.c.completion_tokens).label("completion"),
-                func.sum(calls.c.cost).label("cost"),
-            )
-            .join(calls, calls.c.key == call_uses.c.key)
-            .where(call_uses.c.run_id == run_id)
-            .group_by(call_uses.c.purpose, calls.c.status, calls.c.run_id)
-        )
         async with self.database.reading() as connection:
-            rows = list(await connection.execute(query))
-        return [_tally(purpose, run_id, rows) for purpose in sorted({row.purpose for row in rows})]
+            own = {row.purpose: row for row in await connection.execute(_own_calls(run_id)) if row.purpose is not None}
+            uses = select(func.count()).select_from(call_uses).where(call_uses.c.run_id == run_id)
+            used = (await connection.execute(uses)).scalar_one()
+            others = {}
+            if used > sum(row.answered + row.failed for row in own.values()):
+                others = {row.purpose: row for row in await connection.execute(_others_calls(run_id))}
+        return [_tally(purpose, own.get(purpose), others.get(purpose)) for purpose in sorted({*own, *others})]
 
     async def token_uses(self, without: str = "") -> list[TokenUse]:
         """Return the tokens of answered calls by run, purpose and model, over some ``SAMPLED`` of all calls.
@@ -337,15 +328,46 @@ def _row(call: Call) -> dict[str, Any]:
     return {name: body[name] for name in columns} | {"body": body}
 
 
-def _tally(purpose: str, run_id: str, rows: list[Any]) -> PurposeTally:
-    mine = [row for row in rows if row.purpose == purpose]
-    own = [row for row in mine if row.run_id == run_id]
+def _own_calls(run_id: str) -> Select[Any]:
+    """Return the query of the calls that a run itself made, by purpose; what was not used yet has none.
+
+    An outer join, so that SQLite begins with the calls: their index holds the figures, and their rows are long.
+    """
+    used = (call_uses.c.run_id == calls.c.run_id) & (call_uses.c.key == calls.c.key)
+    figures = (calls.c.prompt_tokens, calls.c.completion_tokens, calls.c.cost)
+    return (
+        select(call_uses.c.purpose, *_by_status(), *(func.sum(figure).label(figure.name) for figure in figures))
+        .select_from(calls.outerjoin(call_uses, used))
+        .where(calls.c.run_id == run_id)
+        .group_by(call_uses.c.purpose)
+    )
+
+
+def _others_calls(run_id: str) -> Select[Any]:
+    """Return the query of the calls that a run used and another had made, by purpose."""
+    used = select(call_uses.c.key).where(call_uses.c.run_id == run_id)
+    foreign = except_(used, select(calls.c.key).where(calls.c.run_id == run_id)).subquery()
+    return (
+        select(call_uses.c.purpose, *_by_status())
+        .select_from(foreign)
+        .join(call_uses, (call_uses.c.run_id == run_id) & (call_uses.c.key == foreign.c.key))
+        .join(calls, calls.c.key == foreign.c.key)
+        .group_by(call_uses.c.purpose)
+    )
+
+
+def _by_status() -> list[ColumnElement[Any]]:
+    return [func.sum(case((calls.c.status == one, 1), else_=0)).label(one) for one in ("answered", "failed")]
+
+
+def _tally(purpose: str, own: Row[Any] | None, others: Row[Any] | None) -> PurposeTally:
+    from_ledger = others.answered if others else 0
     return PurposeTally(
         purpose=purpose,
-        answered=sum(row.n for row in mine if row.status == "answered"),
-        failed=sum(row.n for row in mine if row.status == "failed"),
-        from_ledger=sum(row.n for row in mine if row.status == "answered" and row.run_id != run_id),
-        prompt_tokens=sum(row.prompt for row in own),
-        completion_tokens=sum(row.completion for row in own),
-        cost=sum(row.cost for row in own),
+        answered=from_ledger + (own.answered if own else 0),
+        failed=(others.failed if others else 0) + (own.failed if own else 0),
+        from_ledger=from_ledger,
+        prompt_tokens=own.prompt_tokens if own else 0,
+        completion_tokens=own.completion_tokens if own else 0,
+        cost=own.cost if own else 0.0,
     )

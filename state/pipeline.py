@@ -245,6 +245,16 @@ class BatchNode(Protocol):
 class Pending(Protocol):
     """Finds the items that a fanned-out step still has to do. It only reads."""
 
-    async def __call__(self, state: PipelineState) -> list[str]:
-        """Return their ids, in a fixed order."""
+    async def ids(self, state: PipelineState, after: str, limit: int) -> list[str]:
+        """Return the ids of the next items, in the order of ids.
+
+        Args:
+            state: the run's.
+            after: only ids greater than this one; empty for the first.
+            limit: ids at most.
+        """
+        ...
+
+    async def count(self, state: PipelineState) -> int:
+        """Return how many items there are to do."""
         ...

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import random
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,18 @@ from state.request import RunRequest, Training
 from tests.builders import candidate, judgement, review, sample
 from tools.checks import run_checks
 from tools.checks.guard import guard
-from tools.dataset.files import ALPACA, DPO, LINEAGE, SFT, dataset_files, write_dataset
+from tools.dataset.files import (
+    ALPACA,
+    DPO,
+    FILES,
+    LINEAGE,
+    SFT,
+    alpaca_rows,
+    dataset_writer,
+    dpo_rows,
+    lineage_rows,
+    sft_rows,
+)
 from tools.dataset.pairing import Pair, pair_all
 from tools.dataset.seeding import imitated_seeds
 from tools.people.decisions import edited_id
@@ -101,11 +114,33 @@ def test_what_is_degenerate_or_fails_a_check_or_was_turned_down_is_never_chosen(
 
 @given(rows(), st.randoms(use_true_random=False))
 def test_the_same_records_in_any_order_give_the_same_bytes(given_rows: Rows, shuffle: random.Random) -> None:
-    def files(of: Rows) -> dict[str, bytes]:
-        return dataset_files(of[0], pair_all(*of, TRAINING), [])
-
     mixed = tuple(shuffle.sample(records, len(records)) for records in given_rows)
-    assert files(mixed) == files(given_rows)  # type: ignore[arg-type]  # a tuple of the same four lists
+    assert files_of(pair_all(*mixed, TRAINING)) == files_of(pair_all(*given_rows, TRAINING))  # type: ignore[arg-type]  # a tuple of the same four lists
+
+
+def write_dataset(folder: Path, pairs: Sequence[Pair], seeds: Sequence[Sample] = (), page: int = 2) -> DatasetRef:
+    with dataset_writer(folder, "run-1") as writer:
+        for start in range(0, len(pairs), page):
+            writer.add(pairs[start : start + page])
+        return writer.finish(seeds)
+
+
+def files_of(pairs: Sequence[Pair], seeds: Sequence[Sample] = (), page: int = 2) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        ref = write_dataset(Path(folder), pairs, seeds, page)
+        return {name: (Path(ref.folder) / name).read_bytes() for name in FILES}
+
+
+@given(rows(), st.integers(1, 4))
+def test_the_bytes_are_those_of_the_whole_list_however_it_is_cut_into_pages(given_rows: Rows, page: int) -> None:
+    pairs, seeds = pair_all(*given_rows, TRAINING), imitated_seeds(SEEDS[:2], 1)
+    whole = {
+        ALPACA: json.dumps(alpaca_rows(pairs), indent=1) + "\n",
+        SFT: "".join(json.dumps(row) + "\n" for row in sft_rows(pairs, seeds)),
+        DPO: "".join(json.dumps(row) + "\n" for row in dpo_rows(pairs)),
+        LINEAGE: "".join(json.dumps(row) + "\n" for row in lineage_rows(pairs, seeds)),
+    }
+    assert files_of(pairs, seeds, page) == {name: text.encode() for name, text in whole.items()}
 
 
 def one(stars: int, text: str = GOOD[0], number: int = 0, **changes: Any) -> tuple[Candidate, Judgement]:
@@ -131,7 +166,7 @@ def test_sft_imitates_as_many_good_completions_of_different_text_as_the_request_
     found = paired(rated, settings=Training(completions=2))
     assert [r.candidate.text for r in found.imitated] == [GOOD[0], GOOD[1]]
     assert len(paired(rated, settings=Training(completions=9)).imitated) == 3
-    files = dataset_files([sample(QUESTION)], [found], [])
+    files = files_of([found])
     behind = [json.loads(line) for line in files[LINEAGE].splitlines()]
     assert [row["chosen"] for row in behind] == [rated[0][0].id, rated[2][0].id]
     assert [row["margin"] for row in behind] == [None, None], "Mars. is too short to be set against them"
@@ -245,7 +280,7 @@ def written(folder: Path, text: str = ODD) -> tuple[DatasetRef, list[Sample], li
     judged = [judgement(c, stars) for c, stars in zip(drawn, (5, 1, 4), strict=True)]
     samples = [full, single, bare]
     pairs = pair_all(samples, drawn, judged, [], TRAINING)
-    return write_dataset(folder, [*samples, left_out], pairs, [], "run-1"), samples, pairs
+    return write_dataset(folder, [*pairs, *pair_all([left_out], [], [], [], TRAINING)]), samples, pairs
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -299,7 +334,7 @@ def test_the_manifest_tells_the_truth(tmp_path: Path) -> None:
         data = (folder / name).read_bytes()
         assert entry["sha256"] == hashlib.sha256(data).hexdigest() and entry["bytes"] == len(data)
         assert entry["rows"] == (len(json.loads(data)) if name == ALPACA else len(lines(folder / name)))
-    counts = {"offered": 3, "with a chosen completion": 2, "with a pair": 1}
+    counts = {"offered": 4, "with a chosen completion": 2, "with a pair": 1}
     assert manifest["prompts"] == counts and len(pairs) == 3
     assert manifest["provenance of SFT rows"] == {"sampled": 2}
     card = (folder / "README.md").read_text()
@@ -384,7 +419,7 @@ def test_all_or_none_of_the_seeds() -> None:
 def test_seeds_stand_after_the_completions_with_their_own_outputs(tmp_path: Path) -> None:
     of = sample("Say it.")
     pairs = pair_all([of], [candidate(of)], [judgement(candidate(of), 5)], [], TRAINING)
-    ref = write_dataset(tmp_path, [of], pairs, imitated_seeds(SEEDS[:2], 1), "run-1")
+    ref = write_dataset(tmp_path, pairs, imitated_seeds(SEEDS[:2], 1))
     sft, behind = lines(Path(ref.folder) / SFT), lines(Path(ref.folder) / LINEAGE)
     assert [row["completion"][0]["content"] for row in sft] == [candidate(of).text, "0 " * 30, "1 " * 30]
     assert [row["provenance"] for row in behind] == ["sampled", "written", "written"] and ref.sft_rows == 3

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from state.errors import StorageError
-from tools.files import file_hash, storage_errors, write_file, write_folder
+from tools.files import file_hash, new_folder, publish, storage_errors, write_file
 
 
 def names(folder: Path) -> list[str]:
@@ -28,6 +28,13 @@ def fill_the_disk(monkeypatch: pytest.MonkeyPatch, after: int = 0) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", fsync)
+
+
+def write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    with new_folder(folder.parent) as part:
+        for name, data in files.items():
+            write_file(part / name, data)
+        publish(part, folder)
 
 
 def test_a_file_and_its_folders_are_made(tmp_path: Path) -> None:
@@ -102,3 +109,11 @@ def test_a_place_that_cannot_be_is_a_storage_error_with_its_name(tmp_path: Path)
 def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="mine"), storage_errors(tmp_path):
         raise ValueError("mine")
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".part-killed").mkdir()
+    (tmp_path / ".part-killed" / "half").write_bytes(b"x")
+    with new_folder(tmp_path) as part:
+        assert names(tmp_path) == [part.name]
+    assert names(tmp_path) == []

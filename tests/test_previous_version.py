@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from sqlalchemy import MetaData, inspect, text
+from sqlalchemy import Connection, MetaData, inspect, text
 
 from graph.runs import open_runs
 from state.calls import CallStore
@@ -22,9 +22,11 @@ from state.checkpoints import CHECKPOINTED
 from state.database import Database, metadata
 from state.errors import StorageError, UnreadableRun
 from state.migrations import HEAD, VERSION_TABLE
+from state.records import Judgement, Outcome, Sample
 from state.request import RunRequest
+from state.rows import TABLES
 from state.store import RecordStore
-from tests.builders import call
+from tests.builders import call, candidate, judgement, sample
 from tests.data.make_previous_version import PORT
 from tests.harness import Corral, refused
 from tests.scripted_answers import request_hash
@@ -191,11 +193,14 @@ async def test_its_tables_become_what_a_new_database_gets(home: Path) -> None:
     assert {name: old[name] for name in metadata.tables} == new == {name: new[name] for name in metadata.tables}
 
 
-def _tables(connection: object) -> dict[str, dict[str, tuple[str, bool]]]:
+def _tables(connection: object) -> dict[str, tuple[dict[str, tuple[str, bool]], set[tuple[str, ...]]]]:
     reflected = MetaData()
     reflected.reflect(connection, only=lambda name, _: name in metadata.tables)  # type: ignore[arg-type]
     return {
-        name: {column.name: (str(column.type), bool(column.nullable)) for column in table.columns}
+        name: (
+            {column.name: (str(column.type), bool(column.nullable)) for column in table.columns},
+            {(str(index.name), *index.columns.keys()) for index in table.indexes},
+        )
         for name, table in reflected.tables.items()
     }
 
@@ -205,13 +210,24 @@ async def test_the_first_tables_are_migrated_in_both_databases(database: Databas
     await store.open_run("old", RunRequest())
     await calls.put(call("k", "old"))
     await calls.use("old", "k", "judge:accuracy")
+    held = sample("Held.", split="heldout", outcome=Outcome.REJECTED, reasons=("too_short: 1 word",))
+    written = sample("Told.", origin="generated", round=2, call="k")
+    await store.add("old", [held, written])
+    drawn = candidate(held)
+    await store.add("old", [drawn])
+    await store.add("old", [judgement(drawn)])
     async with database.writing() as connection:
-        for column in ("format", "lease_epoch", "spent", "reserved", "in_doubt"):
-            await connection.execute(text(f"ALTER TABLE runs DROP COLUMN {column}"))
+        await connection.run_sync(_make_first_tables)
         await connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
     await database.create()
     assert await store.request_of("old") == RunRequest()
     assert [tally.purpose for tally in await calls.tally("old")] == ["judge.accuracy"]
+    assert sorted([row async for row in store.reasons("old", Sample)]) == [
+        ("heldout", "prompt", "rejected", "too_short", 1),
+        ("train", "generated", "accepted", "", 1),
+    ]
+    assert await store.find("old", Sample, round=2) == [written] and await store.count_parents("old", Sample) == 1
+    assert await store.tally("old", Judgement) == {("crew-1", "accepted"): 1}
     async with database.writing() as connection:
         assert VERSION_TABLE in await connection.run_sync(lambda sync: inspect(sync).get_table_names())
         await connection.execute(text("UPDATE runs SET format = 99"))
@@ -220,6 +236,25 @@ async def test_the_first_tables_are_migrated_in_both_databases(database: Databas
         await store.request_of("old")
     with pytest.raises(StorageError, match=r"revision 9999, here \d+"):
         await database.create()
+
+
+LATER = ("format", "lease_epoch", "spent", "reserved", "in_doubt")
+"""Columns of runs that came with revisions."""
+
+
+def _make_first_tables(connection: Connection) -> None:
+    """Take away what came with the revisions; the values of columns that stay are what the first version wrote."""
+    for index in [index for table in metadata.tables.values() for index in table.indexes]:
+        connection.execute(text(f"DROP INDEX {index.name}"))
+    for table in map(str, (table.name for table in TABLES.values())):
+        connection.execute(text(f"ALTER TABLE {table} DROP COLUMN reason"))
+        connection.execute(text(f"CREATE INDEX {table}_parent ON {table} (run_id, parent)"))
+        connection.execute(text(f"CREATE INDEX {table}_outcome ON {table} (run_id, tag, outcome)"))
+    for table, column in (("samples", "origin"), ("samples", "round"), *(("runs", name) for name in LATER)):
+        connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+    connection.execute(text("UPDATE samples SET parent = ''"))
+    connection.execute(text("UPDATE judgements SET tag = ''"))
+    connection.execute(text("CREATE INDEX ix_calls_run_id ON calls (run_id)"))
 
 
 def test_the_newest_revision_is_the_one_that_is_noted() -> None:

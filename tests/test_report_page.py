@@ -398,3 +398,20 @@ def test_a_large_run_is_a_small_page() -> None:
     funnel = candidate_funnel(drawn, {}, 0, 0)
     html = render(facts(scores=made, rounds=tuple(rounds), funnels=(funnel,)))
     assert len(html) < 200_000
+    page = Page(html).text
+    assert "the 8 most frequent of" not in page and "The first 50 of 1000 rounds" in page
+
+
+def test_what_is_shown_of_how_many_is_said() -> None:
+    drawn, scores, lines = RowCounter(), ScoreCounter(), LineageCounter()
+    for number in range(30):
+        drawn.add("rejected", [f"because of {chr(0x4E00 + number)}"], 1000)
+        scores.add("rejected", 10.0, 1, 0.5, [], f"judge {chr(0x4E00 + number)}")
+    for _ in range(444_000):
+        lines.rows += 1
+    lineage = read_lineage(lines, {}, "").model_copy(update={"shown": facts().lineage.shown})
+    many = facts().examples.model_copy(update={"counts": {"gained": 1234}})
+    funnel = candidate_funnel(drawn, {}, 0, 0)
+    page = Page(render(facts(funnels=(funnel,), scores=scores.result(), lineage=lineage, examples=many))).text
+    assert "the 8 most frequent of 30 reasons" in page and "and 22 other judges" in page
+    assert "The first 1 of 444,000 rows" in page and f"{len(many.gained)} of 1,234" in page

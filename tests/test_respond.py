@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.respond import make_respond, prompts_to_answer
+from nodes.respond import PromptsToAnswer, make_respond
 from state.database import Database
 from state.errors import EndpointFailing
 from state.pipeline import RateLimits
@@ -52,7 +52,7 @@ async def answered(tmp_path: Path, policy: Policy, of: Sample, **sampling: int) 
     request = RunRequest(sampling=Sampling(candidates=2, **sampling))
     state = {"run_id": "run", "request": request, "ids": [of.id]}
     await make_respond(store, open_endpoint)(state)  # type: ignore[arg-type]  # the part of the state that it reads
-    assert await prompts_to_answer(store)(state) == []  # type: ignore[arg-type]  # as above
+    assert await PromptsToAnswer(store).ids(state, "", 10) == []  # type: ignore[arg-type]  # as above
     found = await store.find("run", Candidate)
     await database.close()
     return sorted(found, key=lambda c: (c.provenance, c.draw))

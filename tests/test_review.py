@@ -197,10 +197,22 @@ async def test_what_waits_is_found_with_what_is_known_of_it(store: RecordStore) 
     items = [instruction(), completion(draw=0), completion(draw=1)]
     await fill(store, items)
     await store.add("run", [sample("Accepted."), sample("Refused.", outcome=Outcome.REJECTED)])
-    found = await borderline_items(store, "run")
+    found = await borderline_items(store, "run", 0, 100)
     assert found[0] == items[0]
     assert sorted(found[1:], key=lambda item: item.id) == sorted(items[1:], key=lambda item: item.id)
-    assert await borderline_items(store, "other") == []
+    assert await borderline_items(store, "other", 0, 100) == []
+
+
+async def test_pages_follow_each_other_whatever_is_decided_between_them(store: RecordStore) -> None:
+    items = [*(instruction(f"Name river {n}.") for n in range(4)), *(completion(draw=n) for n in range(5))]
+    await fill(store, items)
+    at_once = await borderline_items(store, "run", 0, 100)
+    shown = []
+    for start in range(0, 12, 2):
+        page = await borderline_items(store, "run", start, 2)
+        shown += page
+        await settle(store, "run", page, apply_review(page, answer(*["reject"] * len(page), items=page), NOON))
+    assert shown == at_once and len(shown) == await store.count_borderline("run") == 9
 
 
 async def test_an_approved_completion_is_accepted_and_a_rejected_one_rejected(store: RecordStore) -> None:
@@ -214,7 +226,7 @@ async def test_an_approved_completion_is_accepted_and_a_rejected_one_rejected(st
         bad.id: (Outcome.REJECTED, ("reject by ada: dull",)),
     }
     assert {r.item_id for r in await store.find("run", Review)} == {good.id, bad.id}
-    assert [item.id for item in await borderline_items(store, "run")] == sorted([good.id, bad.id])
+    assert [item.id for item in await borderline_items(store, "run", 0, 100)] == sorted([good.id, bad.id])
 
 
 async def test_an_edited_completion_stands_beside_the_models_which_is_rejected(store: RecordStore) -> None:
@@ -260,9 +272,9 @@ async def test_an_instruction_is_kept_edited_or_rejected(
 async def test_a_review_killed_after_it_was_written_shows_the_same_page_again(store: RecordStore) -> None:
     items = [completion(50 + number, draw=number) for number in range(4)]
     await fill(store, items)
-    before = await borderline_items(store, "run")
+    before = await borderline_items(store, "run", 0, 100)
     await decided(store, before[0], "reject")
-    assert [item.id for item in await borderline_items(store, "run")] == [item.id for item in before]
+    assert [item.id for item in await borderline_items(store, "run", 0, 100)] == [item.id for item in before]
 
 
 async def test_settling_again_changes_nothing(store: RecordStore) -> None:

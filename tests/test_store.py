@@ -6,9 +6,11 @@ from collections import Counter
 import pytest
 
 from state.errors import UnknownRun
+from state.reading import CHUNK, PAGE
 from state.records import Answer, Candidate, Check, GenerationRound, Judgement, Outcome, Record, Review, Sample
 from state.request import RunRequest
-from state.store import CHUNK, TABLES, RecordStore
+from state.rows import TABLES
+from state.store import RecordStore
 from tests.builders import candidate, judgement, review, sample
 
 ANSWER = Answer(id="a1", sample_id="s1", model="base", text="Ebro.", ended=True, tokens=3)
@@ -106,16 +108,76 @@ async def test_finding_more_than_one_statement_holds(store: RecordStore) -> None
     assert children == sorted(parents, key=lambda c: c.id)
 
 
-async def test_the_tally_and_the_children_add_up(store: RecordStore) -> None:
+async def test_the_tally_adds_up(store: RecordStore) -> None:
     rows = [sample(f"Task {n}", split="heldout" if n % 3 == 0 else "train") for n in range(9)]
     drawn = [candidate(rows[n % 4], f"text {n}", draw=n, outcome=list(Outcome)[n % 5]) for n in range(10)]
     await store.add("run", rows)
     await store.add("run", drawn)
     assert await store.tally("run", Sample) == {("heldout", "accepted"): 3, ("train", "accepted"): 6}
     assert await store.tally("run", Candidate) == {("", str(outcome)): 2 for outcome in Outcome}
-    children = await store.children("run", Candidate)
-    assert children == {rows[0].id: 3, rows[1].id: 3, rows[2].id: 2, rows[3].id: 2}
-    assert children["of no one"] == 0
+    assert await store.count("run", Sample) == 9 and await store.count("run", Sample, tag="heldout") == 3
+    assert await store.count("run", Candidate, outcome=Outcome.FAILED) == 2
+
+
+async def test_who_lacks_children_is_found_in_the_order_of_ids(store: RecordStore) -> None:
+    rows = sorted((sample(f"Task {n}") for n in range(9)), key=lambda row: row.id)
+    drawn = [candidate(rows[n % 4], f"text {n}", draw=n) for n in range(10)]
+    await store.add("run", rows)
+    await store.add("run", drawn)
+    await store.add("other", [candidate(rows[8], draw=n) for n in range(3)])
+    for least, lacking in ((0, []), (1, rows[4:]), (3, rows[2:]), (4, rows)):
+        wanted = [row.id for row in lacking]
+        assert await store.ids("run", Sample, fewer_than=(least, Candidate)) == wanted
+        assert await store.count("run", Sample, fewer_than=(least, Candidate)) == len(wanted)
+    assert await store.ids("run", Sample, fewer_than=(1, Candidate), after=rows[4].id, limit=2) == [
+        row.id for row in rows[5:7]
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE + 7])
+async def test_pages_hold_every_row_once_in_the_order_of_ids(store: RecordStore, count: int) -> None:
+    rows = [sample(f"Task {number}", origin="generated", round=number % 2 + 1) for number in range(count)]
+    await store.add("run", rows)
+    await store.add("other", [sample("Not of this run.")])
+    pages = [page async for page in store.pages("run", Sample)]
+    assert [row for page in pages for row in page] == sorted(rows, key=lambda row: row.id)
+    assert all(len(page) == PAGE for page in pages[:-1]) and all(0 < len(page) <= PAGE for page in pages)
+    first = [row async for page in store.pages("run", Sample, tag="train", round=1) for row in page]
+    assert first == sorted((row for row in rows if row.round == 1), key=lambda row: row.id)
+
+
+async def test_a_row_that_is_settled_between_two_pages_is_not_read_twice(store: RecordStore) -> None:
+    await store.add("run", [sample(f"Task {number}", outcome=Outcome.PENDING) for number in range(PAGE + 5)])
+    seen = []
+    async for page in store.pages("run", Sample, outcome=Outcome.PENDING):
+        seen += [row.id for row in page]
+        await store.settle("run", [row.model_copy(update={"outcome": Outcome.ACCEPTED}) for row in page])
+    assert len(seen) == len(set(seen)) == PAGE + 5
+
+
+async def test_rows_are_counted_by_the_kind_of_their_first_reason(store: RecordStore) -> None:
+    reasons = ["too_short: 2 words", "too_short: 3 words", "parse: no output", "cut \ud83d\x00: so", "x" * 500, "plain"]
+    rows = [
+        sample(f"Task {n}", origin="generated", outcome=Outcome.REJECTED, reasons=(reason, "another: one"))
+        for n, reason in enumerate(reasons)
+    ]
+    await store.add("run", [*rows, sample("Given."), sample("Held.", split="heldout")])
+    kinds = {"too_short": 2, "parse: no output": 1, "cut \ufffd\ufffd": 1, "x" * 120: 1, "plain": 1}
+    expected = {("train", "generated", "rejected", kind): count for kind, count in kinds.items()}
+    expected |= {("train", "prompt", "accepted", ""): 1, ("heldout", "prompt", "accepted", ""): 1}
+    assert {tuple(row[:4]): row[4] async for row in store.reasons("run", Sample)} == expected
+    await store.settle("run", [rows[0].model_copy(update={"reasons": ("approve by ada: fine",)})])
+    assert ("train", "generated", "rejected", "approve by ada", 1) in [
+        row async for row in store.reasons("run", Sample)
+    ]
+    await store.add("run", [candidate(rows[0], outcome=Outcome.FAILED, reasons=("Timeout: 3 s",))])
+    assert [row async for row in store.reasons("run", Candidate)] == [("", "", "failed", "Timeout", 1)]
+
+
+async def test_the_calls_that_wrote_samples_are_counted_once_each(store: RecordStore) -> None:
+    written = [sample(f"Task {n}", origin="generated", round=1, call=f"call {n // 3}") for n in range(7)]
+    await store.add("run", [*written, sample("Given.")])
+    assert await store.count_parents("run", Sample) == 3
 
 
 async def test_a_run_keeps_the_request_it_started_with(store: RecordStore) -> None:

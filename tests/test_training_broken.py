@@ -19,7 +19,7 @@ from state.errors import BadInput, TrainingError
 from state.records import Answer, Candidate, Check, Judgement, Outcome, Sample
 from state.request import Evaluation, RunRequest, Training
 from tests.tiny_model import tiny_model
-from tools.dataset.files import DPO, SFT, write_dataset
+from tools.dataset.files import DPO, SFT, dataset_writer
 from tools.dataset.pairing import pair_all
 from tools.evaluation.scoreboard import Scoreboard, score_answers
 from tools.training.job import STOPPED, TrainingJob
@@ -155,7 +155,9 @@ def assembled(
             )
             judged.append(Judgement(id=name, candidate_id=name, judge="planted", stars=stars, overall=20.0 * stars))
     request = RunRequest(train=SETTINGS.model_copy(update={"recipe": recipe}))
-    dataset = write_dataset(folder, samples, pair_all(samples, drawn, judged, [], request.train), [], "planted")
+    with dataset_writer(folder, "planted") as writer:
+        writer.add(pair_all(samples, drawn, judged, [], request.train))
+        dataset = writer.finish([])
     demand_rows(dataset, request)
     return Path(dataset.folder)
 

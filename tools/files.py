@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from state.errors import BadInput, StorageError
 from state.lease import demand_here
+
+_PART = ".part-"
+"""How the names of unfinished files and folders begin."""
 
 
 def writable(text: str) -> str:
@@ -32,8 +37,8 @@ def storage_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` atomically, making its folder where it is missing.
+def write_file(path: Path, data: bytes | BinaryIO) -> None:
+    """Write ``data``, or the rest of an open file, to ``path`` atomically, making its folder where it is missing.
 
     Raises:
         StorageError: the disk is full or read-only.
@@ -41,11 +46,11 @@ def write_file(path: Path, data: bytes) -> None:
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_PART)
         try:
             with os.fdopen(handle, "wb") as file:
                 os.fchmod(handle, 0o644)
-                file.write(data)
+                shutil.copyfileobj(io.BytesIO(data) if isinstance(data, bytes) else data, file)
                 file.flush()
                 os.fsync(file.fileno())
             demand_here()
@@ -56,7 +61,12 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def write_out(path: Path, data: bytes) -> None:
-    """Write ``data`` where a person said: atomically to a file, straight into a device or a pipe.
+    """Write ``data`` where a person said; see ``copy_out``."""
+    copy_out(path, io.BytesIO(data))
+
+
+def copy_out(path: Path, source: BinaryIO) -> None:
+    """Copy a stream to where a person said: atomically to a file, straight into a device or a pipe.
 
     A link is replaced, and what it points at stays as it is; a link to a device is followed.
 
@@ -69,34 +79,46 @@ def write_out(path: Path, data: bytes) -> None:
     try:
         if path.exists() and not path.is_file():
             with storage_errors(path), path.open("wb") as stream:
-                stream.write(data)
+                shutil.copyfileobj(source, stream)
         else:
-            write_file(path, data)
+            write_file(path, source)
     except StorageError as error:
         why = getattr(error.__cause__, "strerror", None) or error
         raise StorageError(f"{path} cannot be written: {why}; name another place") from error
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Make ``folder`` with ``files`` in it, all or nothing; a folder that is there is left as it is.
+@contextmanager
+def new_folder(parent: Path) -> Iterator[Path]:
+    """Yield an empty folder in ``parent`` for files that are written one by one, until ``publish`` gives it its name.
+
+    It is removed in the end if it was not published. What a killed process left of such a folder is removed first: a
+    parent has one writer at a time.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+    with storage_errors(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        for left in parent.glob(f"{_PART}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        part = Path(tempfile.mkdtemp(dir=parent, prefix=_PART))
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def publish(part: Path, folder: Path) -> None:
+    """Give a folder of ``new_folder``, whose files are synced, its name; a folder that has it is left as it is.
 
     Raises:
         StorageError: the disk is full or read-only.
     """
     with storage_errors(folder):
-        if folder.exists():
-            return
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
-        try:
-            for name, data in files.items():
-                write_file(part / name, data)
+        if not folder.exists():
             part.chmod(0o755)
             demand_here()
             part.rename(folder)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
 
 
 @contextmanager

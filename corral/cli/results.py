@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, assert_never
@@ -34,23 +35,27 @@ def export(name: RunName, format_: Format, out: Out = None, yes: Yes = False) ->
     async def write(services: Services, name: str) -> int:
         from graph.standing import state_of, status_of
         from tools.dataset.files import ALPACA, DPO, SFT
-        from tools.files import write_out
+        from tools.files import copy_out
 
         status, state = await status_of(services, name), await state_of(services, name)
         dataset = state.get("dataset")
         if dataset is None:
             raise BadInput(f"run {name} has no dataset yet; it is {status.standing} at {status.step or 'its start'}")
+        source = Path(dataset.folder) / {"alpaca": ALPACA, "sft": SFT, "dpo": DPO}[format_]
+        if out is not None and out.exists() and out.samefile(source):
+            raise BadInput(f"{out} is the dataset's own file; name another place with --out")
         if out is not None:
             may_replace(out, yes)
         try:
-            data = (Path(dataset.folder) / {"alpaca": ALPACA, "sft": SFT, "dpo": DPO}[format_]).read_bytes()
+            with source.open("rb") as data:
+                if out is None:
+                    shutil.copyfileobj(data, sys.stdout.buffer)
+                else:
+                    copy_out(out, data)
         except OSError as error:
             raise BadInput(f"{error.filename}: {error.strerror}; the run's dataset cannot be read") from error
-        if out is None:
-            sys.stdout.buffer.write(data)
-        else:
-            write_out(out, data)
-            console.print(f"{out}: {len(data):,} bytes", highlight=False, soft_wrap=True)
+        if out is not None:
+            console.print(f"{out}: {source.stat().st_size:,} bytes", highlight=False, soft_wrap=True)
         return 0
 
     look_at(name, write)

@@ -134,10 +134,12 @@ async def _follow(runs: Runs, run_id: str, events: AsyncIterator[Progress], view
 
 async def _count(runs: Runs, run_id: str, view: View) -> None:
     while True:
+        began = time.monotonic()
         used = await runs.services.calls.tally(run_id)
         calls = sum(t.answered + t.failed for t in used)
         tokens = sum(t.prompt_tokens + t.completion_tokens for t in used)
         cost = sum(t.cost for t in used)
         if calls:
             view.spent(f"{calls} calls, {tokens:,} tokens" + (f", ${cost:.4f}" if cost else ""))
-        await asyncio.sleep(1.0)
+        # A run of millions of calls takes seconds to add up: most of the time belongs to the run.
+        await asyncio.sleep(max(1.0, 20 * (time.monotonic() - began)))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,14 @@ from typing import Any
 from state.pipeline import DatasetRef
 from state.records import Outcome, Sample
 from tools.dataset.pairing import Pair
-from tools.files import writable, write_folder
+from tools.files import new_folder, publish, storage_errors, writable, write_file
 from tools.people.decisions import decided_in_words
 
 ALPACA, SFT, DPO, LINEAGE = "alpaca.json", "sft.jsonl", "dpo.jsonl", "lineage.jsonl"
+FILES = (ALPACA, SFT, DPO, LINEAGE)
+"""The data files of a dataset."""
+_BLOCK = 1 << 20
+"""Bytes read at a time."""
 LINEAGE_FIELDS = (
     "sample", "origin", "chosen", "provenance", "chosen_stars", "judged_stars", "judge", "decider", "reviewer",
     "rejected", "rejected_stars", "rejected_decider", "rejected_reviewer", "margin",
@@ -24,17 +30,16 @@ LINEAGE_FIELDS = (
 """Of each row of the lineage."""
 
 
-def alpaca_rows(samples: Sequence[Sample], pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+def alpaca_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     """Return Alpaca's rows: prompts with their chosen completion, else accepted instructions with their own output."""
-    chosen = {p.sample.id: p.chosen.candidate.text for p in pairs if p.chosen}
     return [
         {
-            "instruction": writable(s.instruction),
-            "input": writable(s.input),
-            "output": writable(chosen.get(s.id, s.output)),
+            "instruction": writable(p.sample.instruction),
+            "input": writable(p.sample.input),
+            "output": writable(p.chosen.candidate.text if p.chosen else p.sample.output),
         }
-        for s in sorted(samples, key=lambda s: s.id)
-        if s.outcome == Outcome.ACCEPTED and (s.id in chosen or s.output)
+        for p in pairs
+        if p.sample.outcome == Outcome.ACCEPTED and (p.chosen or p.sample.output)
     ]
 
 
@@ -91,50 +96,156 @@ def lineage_rows(pairs: Sequence[Pair], seeds: Sequence[Sample]) -> list[dict[st
     return rows + [dict.fromkeys(LINEAGE_FIELDS) | {"sample": s.id, "origin": s.origin} | written for s in seeds]
 
 
-def dataset_files(samples: Sequence[Sample], pairs: Sequence[Pair], seeds: Sequence[Sample]) -> dict[str, bytes]:
-    """Return the data files by name. The same rows give the same bytes."""
-    return {
-        ALPACA: _json(alpaca_rows(samples, pairs)),
-        SFT: _jsonl(sft_rows(pairs, seeds)),
-        DPO: _jsonl(dpo_rows(pairs)),
-        LINEAGE: _jsonl(lineage_rows(pairs, seeds)),
-    }
+class DatasetWriter:
+    """Writes a version of the dataset page by page, so that its size does not matter. See ``dataset_writer``."""
+
+    def __init__(self, folder: Path, part: Path, run_id: str) -> None:
+        self._folder, self._part, self._run_id = folder, part, run_id
+        self._files = {name: _RowFile(part / name, array=name == ALPACA) for name in FILES}
+        self._offered = self._with_chosen = self._with_pair = 0
+        self._provenance: Counter[str] = Counter()
+        self._deciders: Counter[str] = Counter()
+
+    @property
+    def imitates(self) -> bool:
+        """Whether any completion was good enough to be imitated."""
+        return self._with_chosen > 0
+
+    def add(self, pairs: Sequence[Pair]) -> None:
+        """Write the rows of further prompts: accepted training samples in the order of their ids, with their pairs.
+
+        Raises:
+            StorageError: the disk is full or read-only.
+        """
+        self._offered += len(pairs)
+        self._with_chosen += sum(p.chosen is not None for p in pairs)
+        self._with_pair += sum(p.rejected is not None for p in pairs)
+        self._provenance.update(r.candidate.provenance for p in pairs for r in p.imitated)
+        self._deciders.update(decided_in_words(r.decider, r.reviewer) for p in pairs for r in p.imitated)
+        self._write({ALPACA: alpaca_rows(pairs), DPO: dpo_rows(pairs)})
+        self._write({SFT: sft_rows(pairs, []), LINEAGE: lineage_rows(pairs, [])})
+
+    def finish(self, seeds: Sequence[Sample]) -> DatasetRef:
+        """Write the last rows and put the version in its place; the same rows as before are not kept twice.
+
+        Args:
+            seeds: seed tasks that SFT imitates, too.
+
+        Returns:
+            The version, with its counts.
+
+        Raises:
+            StorageError: the disk is full or read-only.
+        """
+        self._write({SFT: sft_rows([], seeds), LINEAGE: lineage_rows([], seeds)})
+        if seeds:
+            self._provenance["written"] = len(seeds)
+            self._deciders["by a person"] += len(seeds)
+        with storage_errors(self._part):
+            for file in self._files.values():
+                file.finish()
+            version, entries = self._hashes()
+        place = next(self._folder.glob(f"*-{version}"), None)
+        if place is None:
+            now = datetime.now(UTC)
+            place = self._folder / f"{now:%Y%m%dT%H%M%SZ}-{version}"
+            manifest = self._manifest(version, now, entries)
+            write_file(
+                self._part / "manifest.json", (json.dumps(manifest, ensure_ascii=True, indent=1) + "\n").encode()
+            )
+            write_file(self._part / "README.md", _card(manifest).encode())
+            publish(self._part, place)
+        rows = {name: file.rows for name, file in self._files.items()}
+        return DatasetRef(
+            version=version, folder=str(place), sft_rows=rows[SFT], dpo_rows=rows[DPO], alpaca_rows=rows[ALPACA]
+        )
+
+    def close(self) -> None:
+        """Close the files, finished or not."""
+        for file in self._files.values():
+            file.close()
+
+    def _write(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        with storage_errors(self._part):
+            for name, some in rows.items():
+                for row in some:
+                    self._files[name].add(row)
+
+    def _hashes(self) -> tuple[str, dict[str, dict[str, Any]]]:
+        """Return the version, a hash over all names and bytes, and the manifest's entry of each file."""
+        whole, entries = hashlib.sha256(), {}
+        for name in sorted(FILES):
+            whole.update(name.encode() + b"\0")
+            own = hashlib.sha256()
+            with (self._part / name).open("rb") as file:
+                while block := file.read(_BLOCK):
+                    whole.update(block)
+                    own.update(block)
+                entries[name] = {"sha256": own.hexdigest(), "rows": self._files[name].rows, "bytes": file.tell()}
+        return whole.hexdigest()[:12], entries
+
+    def _manifest(self, version: str, made: datetime, entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "version": version,
+            "run": self._run_id,
+            "made": made.isoformat(timespec="seconds"),
+            "files": entries,
+            "prompts": {
+                "offered": self._offered,
+                "with a chosen completion": self._with_chosen,
+                "with a pair": self._with_pair,
+            },
+            "provenance of SFT rows": dict(self._provenance),
+            "deciders of SFT rows": dict(self._deciders),
+        }
 
 
-def write_dataset(
-    folder: Path, samples: Sequence[Sample], pairs: Sequence[Pair], seeds: Sequence[Sample], run_id: str
-) -> DatasetRef:
-    """Write a version of the dataset; the same rows as before are not written again.
+@contextmanager
+def dataset_writer(folder: Path, run_id: str) -> Iterator[DatasetWriter]:
+    """Yield a writer of a version of the dataset; one that is not finished leaves nothing behind.
 
     Args:
         folder: the run's folder of datasets.
-        samples: accepted training samples.
-        pairs: their chosen and rejected completions.
-        seeds: seed tasks that SFT imitates, too.
         run_id: named in the manifest.
-
-    Returns:
-        The version, with its counts.
 
     Raises:
         StorageError: the disk is full or read-only.
     """
-    files = dataset_files(samples, pairs, seeds)
-    version = hashlib.sha256(b"".join(name.encode() + b"\0" + files[name] for name in sorted(files))).hexdigest()[:12]
-    place = next(folder.glob(f"*-{version}"), None)
-    if place is None:
-        now = datetime.now(UTC)
-        place = folder / f"{now:%Y%m%dT%H%M%SZ}-{version}"
-        manifest = _manifest(version, run_id, now, files, pairs, len(seeds))
-        extra = {"manifest.json": _json(manifest), "README.md": _card(manifest).encode()}
-        write_folder(place, files | extra)
-    return DatasetRef(
-        version=version,
-        folder=str(place),
-        sft_rows=len(sft_rows(pairs, seeds)),
-        dpo_rows=len(dpo_rows(pairs)),
-        alpaca_rows=len(alpaca_rows(samples, pairs)),
-    )
+    with new_folder(folder) as part:
+        writer = DatasetWriter(folder, part, run_id)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+
+class _RowFile:
+    """A file of JSON objects, one a line or in one array, that is synced when it is finished."""
+
+    def __init__(self, path: Path, *, array: bool) -> None:
+        self.rows = 0
+        self._array = array
+        # ASCII escapes: some readers split lines at U+2028, too.
+        self._file = path.open("w", encoding="ascii", newline="\n")
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        text = json.dumps(row, ensure_ascii=True, indent=1 if self._array else None)
+        if self._array:
+            text = (",\n " if self.rows else "[\n ") + text.replace("\n", "\n ")
+        self._file.write(text if self._array else text + "\n")
+        self.rows += 1
+
+    def finish(self) -> None:
+        with self._file:
+            if self._array:
+                self._file.write("\n]\n" if self.rows else "[]\n")
+            self._file.flush()
+            os.fchmod(self._file.fileno(), 0o644)
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        with suppress(OSError):  # what is not written any more is not missed
+            self._file.close()
 
 
 def _asked(sample: Sample) -> list[dict[str, str]]:
@@ -145,45 +256,6 @@ def _asked(sample: Sample) -> list[dict[str, str]]:
 
 def _turn(role: str, content: str) -> list[dict[str, str]]:
     return [{"role": role, "content": writable(content)}]
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, ensure_ascii=True, indent=1) + "\n").encode()
-
-
-def _jsonl(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    # ASCII escapes: some readers split lines at U+2028, too.
-    return "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in rows).encode()
-
-
-def _manifest(
-    version: str, run_id: str, made: datetime, files: Mapping[str, bytes], pairs: Sequence[Pair], seeds: int
-) -> dict[str, Any]:
-    with_chosen = [p for p in pairs if p.chosen]
-    return {
-        "version": version,
-        "run": run_id,
-        "made": made.isoformat(timespec="seconds"),
-        "files": {
-            name: {"sha256": hashlib.sha256(data).hexdigest(), "rows": _rows(name, data), "bytes": len(data)}
-            for name, data in sorted(files.items())
-        },
-        "prompts": {
-            "offered": len(pairs),
-            "with a chosen completion": len(with_chosen),
-            "with a pair": sum(p.rejected is not None for p in with_chosen),
-        },
-        "provenance of SFT rows": dict(Counter(r.candidate.provenance for p in pairs for r in p.imitated))
-        | ({"written": seeds} if seeds else {}),
-        "deciders of SFT rows": dict(
-            Counter(decided_in_words(r.decider, r.reviewer) for p in pairs for r in p.imitated)
-        )
-        | ({"by a person": seeds} if seeds else {}),
-    }
-
-
-def _rows(name: str, data: bytes) -> int:
-    return len(json.loads(data)) if name == ALPACA else data.count(b"\n")
 
 
 def _card(manifest: Mapping[str, Any]) -> str:

@@ -39,19 +39,14 @@ class Rated(Record):
     """Identity of the judge; empty where none judged it, as a person's own text."""
     judged_stars: int | None = None
     """The crew's stars, whoever decided."""
-    degenerate: tuple[str, ...]
-    """Why the guard refuses it; empty where it does not."""
-    failed_checks: tuple[str, ...]
+    faults: tuple[str, ...] = ()
+    """Why training may not imitate it: what the guard says, and the checks that fail. Looked for in what has the stars
+    to be chosen and is accepted."""
 
     @property
     def may_be_chosen(self) -> bool:
         """Whether training may imitate it: good stars, accepted, no failed check, and not degenerate."""
-        return (
-            self.stars >= CHOSEN_STARS
-            and self.candidate.outcome == Outcome.ACCEPTED
-            and not self.degenerate
-            and not self.failed_checks
-        )
+        return self.stars >= CHOSEN_STARS and self.candidate.outcome == Outcome.ACCEPTED and not self.faults
 
     @property
     def may_be_rejected(self) -> bool:
@@ -95,8 +90,7 @@ def rate(
         stars, overall = judgement.stars, judgement.overall
         if review is not None and decider == "person":
             stars = reviewed_stars(stars, consequences(review.decision).outcome)
-    results = run_checks(sample.checks, candidate.text)
-    return Rated(
+    rated = Rated(
         candidate=candidate,
         stars=stars,
         overall=overall,
@@ -104,9 +98,11 @@ def rate(
         reviewer=review.reviewer if review is not None else "",
         judge=judgement.judge if judgement is not None else "",
         judged_stars=judgement.stars if judgement is not None else None,
-        degenerate=guard(sample.prompt, candidate.text, candidate.ended),
-        failed_checks=tuple(result.kind for result in results if result.passed is False),
     )
+    if not rated.may_be_chosen:
+        return rated
+    failed = [result.kind for result in run_checks(sample.checks, candidate.text) if result.passed is False]
+    return rated.model_copy(update={"faults": (*guard(sample.prompt, candidate.text, candidate.ended), *failed)})
 
 
 def reviewed_stars(stars: int, outcome: Outcome) -> int:

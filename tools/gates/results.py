@@ -128,11 +128,35 @@ def decide_row(sample_id: str, results: Sequence[GateResult], settings: Gates) -
     return GateDecision(sample_id=sample_id, outcome=outcome, score=score, reasons=reasons, results=tuple(results))
 
 
-def round_diversity(decisions: Iterable[GateDecision]) -> float:
-    """Return a round's diversity: the share of the rows offered to the diversity gate that it kept.
+class RoundCounts:
+    """How a round's rows fared, added up page by page."""
 
-    A row is offered if it passed the content rules. Below ``Gates.min_diversity`` the rows of a round are too alike. A
-    round without such rows has nothing alike in it: 1.
-    """
-    asked = [result for decision in decisions if (result := decision.result("diversity")) is not None]
-    return sum(result.passed for result in asked) / len(asked) if asked else 1.0
+    def __init__(self) -> None:
+        self.offered = self.accepted = self.gained = 0
+        self._asked = self._novel = 0
+
+    def add(self, decisions: Iterable[GateDecision]) -> None:
+        """Count decisions."""
+        for decision in decisions:
+            self.offered += 1
+            self.accepted += decision.outcome == Outcome.ACCEPTED
+            self.gained += decision.outcome in (Outcome.ACCEPTED, Outcome.WAITING)
+            if (result := decision.result("diversity")) is not None:
+                self._asked += 1
+                self._novel += result.passed
+
+    @property
+    def diversity(self) -> float:
+        """The share of the rows offered to the diversity gate that it kept.
+
+        A row is offered if it passed the content rules. Below ``Gates.min_diversity`` the rows of a round are too
+        alike. A round without such rows has nothing alike in it: 1.
+        """
+        return self._novel / self._asked if self._asked else 1.0
+
+
+def round_diversity(decisions: Iterable[GateDecision]) -> float:
+    """Return the diversity of a round; see ``RoundCounts``."""
+    counts = RoundCounts()
+    counts.add(decisions)
+    return counts.diversity

@@ -20,7 +20,7 @@ _GATE = {code: gate.name for gate in GATE_CLASSES for code in gate.codes}
 _FIGURE = re.compile(r"\d+(?:\.\d+)?%?")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _MOST_REASONS = 2000
-"""Different reasons kept while counting; any further ones are counted together."""
+"""Different reasons kept while counting."""
 _LONGEST_REASON = 80
 
 
@@ -33,7 +33,9 @@ class Funnel(Record):
     open: tuple[tuple[str, int], ...]
     """Rows that wait for a person or are not yet decided."""
     reasons: tuple[tuple[str, int], ...]
-    """Why rows were not kept."""
+    """Why rows were not kept, the most frequent reasons first."""
+    kinds: int = 0
+    """Different reasons, those that are not among ``reasons`` too."""
 
 
 class RowCounter:
@@ -50,22 +52,26 @@ class RowCounter:
         """Rows counted."""
         return sum(self.outcomes.values())
 
-    def add(self, outcome: str, reasons: Sequence[str]) -> None:
-        """Count one row."""
-        self.outcomes[outcome] += 1
+    def add(self, outcome: str, reasons: Sequence[str], count: int = 1) -> None:
+        """Count rows of one outcome and the same reasons."""
+        self.outcomes[outcome] += count
         if reasons and (reviewer := reviewer_in(reasons[0])):
             self.deciders.add(decider_of(reviewer))
         if outcome not in (Outcome.REJECTED, Outcome.FAILED):
             return
         first = reasons[0] if reasons else "no reason"
-        self.stopped[stop_of(outcome, first)] += 1
-        head = reason_head(first)
-        self.reasons[head if head in self.reasons or len(self.reasons) < _MOST_REASONS else "other reasons"] += 1
+        self.stopped[stop_of(outcome, first)] += count
+        count_reason(self.reasons, reason_head(first), count)
 
     def open(self) -> tuple[tuple[str, int], ...]:
         """Return how many rows are not decided."""
         states = {"wait for a person": Outcome.WAITING, "not yet decided": Outcome.PENDING}
         return tuple((name, self.outcomes[state]) for name, state in states.items() if self.outcomes[state])
+
+
+def count_reason(reasons: Counter[str], reason: str, count: int) -> None:
+    """Add to the counts of reasons; where there are too many different ones, any further ones are counted together."""
+    reasons[reason if reason in reasons or len(reasons) < _MOST_REASONS else "other reasons"] += count
 
 
 def reason_head(reason: str) -> str:
@@ -135,4 +141,6 @@ def prompt_funnel(prompts: Mapping[str, int]) -> Funnel | None:
 
 def _funnel(title: str, unit: str, stages: Sequence[Bar], rows: RowCounter) -> Funnel:
     reasons = tuple(rows.reasons.most_common(REASONS))
-    return Funnel(title=title, unit=unit, stages=tuple(stages), open=rows.open(), reasons=reasons)
+    return Funnel(
+        title=title, unit=unit, stages=tuple(stages), open=rows.open(), reasons=reasons, kinds=len(rows.reasons)
+    )

@@ -9,6 +9,8 @@ from typing import Any
 from state.records import Outcome, Record
 
 BINS = 20
+JUDGES = 8
+"""Judges that are named."""
 
 
 class Spread(Record):
@@ -32,7 +34,9 @@ class Scores(Record):
     stars: tuple[int, ...]
     """Judgements with one star, two, and so on to five."""
     judges: tuple[tuple[str, int], ...]
-    """Identity of each judge, and its judgements."""
+    """Identity of each judge, and its judgements; at most ``JUDGES``, those with the most judgements."""
+    other_judges: int = 0
+    """Judges that are not among ``judges``."""
 
 
 class _Tally:
@@ -95,5 +99,6 @@ class ScoreCounter:
             dimensions=tuple(tally.spread(name) for name, tally in self._dimensions.items()),
             confidence=self._confidence.spread("confidence"),
             stars=tuple(self._stars[number] for number in range(1, 6)),
-            judges=tuple(self._judges.most_common(8)),
+            judges=tuple(self._judges.most_common(JUDGES)),
+            other_judges=max(0, len(self._judges) - JUDGES),
         )
