@@ -266,7 +266,7 @@ class CallStore:
         """Write entries of one run; return what each of them waits for."""
         run_id = entries[0].run_id
         if all(isinstance(entry, Reserve) and not entry.dollars for entry in entries):
-            demand_own(run_id, self.database.epochs.get(run_id), await read_lease(self.database, run_id))
+            demand_own(self.database, run_id, await read_lease(self.database, run_id))
             return [None] * len(entries)
         answers = [*self._kept(run_id), *(entry for entry in entries if isinstance(entry, Answered))]
         uses = [vars(entry) for entry in entries if isinstance(entry, Used)]

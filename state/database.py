@@ -180,6 +180,8 @@ class Database:
         self.failures = (self.driver_error, SQLAlchemyError, OSError)
         self.epochs: dict[str, int] = {}
         """The lease epochs of the runs that this process has taken, also of those that it has lost."""
+        self.taking: dict[str, str] = {}
+        """Who takes a run's lease at this moment: its epoch is in the database a little before it is in ``epochs``."""
         self.failed_writes = 0
         self.last_failure: StorageError | None = None
         self._under_way = 0

@@ -56,7 +56,7 @@ class FencedSqliteSaver(AsyncSqliteSaver):
     def _is_own(self, run_id: str, *lease: Any) -> bool:
         """Tell SQLite whether this process may write for a run; called in the connection's thread."""
         try:
-            demand_own(run_id, self.database.epochs.get(run_id), Lease(*lease))
+            demand_own(self.database, run_id, Lease(*lease))
         except (LeaseLost, RunBusy):
             return False
         return True
@@ -86,5 +86,5 @@ class FencedSqliteSaver(AsyncSqliteSaver):
         except sqlite3.IntegrityError as error:
             if str(error) == NOT_OWN:
                 run_id = config["configurable"]["thread_id"]
-                demand_own(run_id, self.database.epochs.get(run_id), await read_lease(self.database, run_id))
+                demand_own(self.database, run_id, await read_lease(self.database, run_id))
             raise

@@ -62,19 +62,21 @@ def lease_query(dialect: str, *, locked: bool = False) -> Select[Any]:
     return query.with_for_update(read=True) if locked else query
 
 
-def demand_own(run_id: str, epoch: int | None, lease: Lease | None) -> None:
+def demand_own(database: Database, run_id: str, lease: Lease | None) -> None:
     """Refuse to go on with a run that is another's.
 
     Args:
+        database: of this process; it knows the epochs of the leases that this process took. Of a run whose lease the
+            process does not hold, as a server between two steps, it knows none.
         run_id: the run, or what calls are booked under that belong to none.
-        epoch: of the lease that this process took; ``None`` if it holds none, as a server between two steps.
         lease: as the database has it now; ``None`` if it knows no such run.
 
     Raises:
         LeaseLost: another process has taken the run since.
         RunBusy: this process never took it, and another works on it.
     """
-    if lease is None or lease.epoch == epoch:
+    epoch = database.epochs.get(run_id)
+    if lease is None or lease.epoch == epoch or (lease.owner and lease.owner == database.taking.get(run_id)):
         return
     if epoch is not None:
         raise LeaseLost(lost_to(run_id, lease))
@@ -109,7 +111,7 @@ async def writing_of(database: Database, run_id: str) -> AsyncIterator[AsyncConn
 async def demand_lease(connection: AsyncConnection, database: Database, run_id: str) -> None:
     """Refuse what a transaction has written for a run that is another's; errors as for ``writing_of``."""
     row = (await connection.execute(lease_query(database.engine.dialect.name, locked=True), {"run_id": run_id})).first()
-    demand_own(run_id, database.epochs.get(run_id), Lease(*row) if row else None)
+    demand_own(database, run_id, Lease(*row) if row else None)
 
 
 async def read_lease(database: Database, run_id: str) -> Lease | None:

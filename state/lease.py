@@ -113,7 +113,7 @@ class Leases:
             RunBusy: this process does not hold it, and another does.
             StorageError: the database is out of reach.
         """
-        demand_own(run_id, self.database.epochs.get(run_id), await read_lease(self.database, run_id))
+        demand_own(self.database, run_id, await read_lease(self.database, run_id))
 
     def has_lost(self, run_id: str) -> bool:
         """Return whether this process has noticed that another took the run over."""
@@ -146,11 +146,15 @@ class Leases:
             seen &= runs.c.lease_until == lease.until
         until = clock(self.database.engine.dialect.name) + LEASE_SECONDS
         query = update(runs).where((runs.c.run_id == run_id) & seen)
-        async with self.database.writing() as connection:
-            taken = await connection.execute(query.values(lease_owner=self.owner, lease_until=until, **changes))
-        if taken.rowcount != 1:
-            raise RunBusy(await self._busy(run_id))
-        self.database.epochs[run_id] = lease.epoch + bool(changes)
+        self.database.taking[run_id] = self.owner
+        try:
+            async with self.database.writing() as connection:
+                taken = await connection.execute(query.values(lease_owner=self.owner, lease_until=until, **changes))
+            if taken.rowcount != 1:
+                raise RunBusy(await self._busy(run_id))
+            self.database.epochs[run_id] = lease.epoch + bool(changes)
+        finally:
+            self.database.taking.pop(run_id, None)
         self._lost.pop(run_id, None)
 
     async def _busy(self, run_id: str) -> str:

@@ -72,7 +72,7 @@ class FencedPostgresSaver(AsyncPostgresSaver):
                 query = lease_query("postgresql", locked=True).compile(self.database.engine)
                 await cursor.execute(str(query), {"run_id": run_id})
                 row = await cursor.fetchone()
-                demand_own(run_id, self.database.epochs.get(run_id), Lease(*row.values()) if row else None)
+                demand_own(self.database, run_id, Lease(*row.values()) if row else None)
 
 
 class PostgresCheckpoints(Checkpoints, FencedPostgresSaver):

@@ -70,6 +70,8 @@ def other(key: str, default: Any) -> Any:
         return "http://127.0.0.1:8000/v1"
     if key.endswith(".model"):
         return "another-model"
+    if key.endswith("_price"):
+        return 0.5
     if isinstance(default, bool):
         return not default
     return default + 1 if isinstance(default, int) else default * 0.75 + 0.05

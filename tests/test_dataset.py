@@ -234,7 +234,7 @@ def test_lineage_manifest_and_card_say_who_decided(tmp_path: Path) -> None:
     )  # fmt: skip
     pairs = pair_all(prompts, [*drawn, own], judged, reviews, TRAINING)
     seeds = [sample("A seed.", origin="seed", output="Written by people.")]
-    ref = write_dataset(tmp_path, prompts, pairs, seeds, "run-1")
+    ref = write_dataset(tmp_path, pairs, seeds)
     behind = {row["chosen"]: row for row in lines(Path(ref.folder) / LINEAGE)}
     fields = ("decider", "reviewer", "chosen_stars", "judged_stars")
     told = {name: tuple(row[field] for field in fields) for name, row in behind.items()}

@@ -20,7 +20,7 @@ from state.records import Sample
 from state.request import Budget, RunRequest
 from state.store import RecordStore
 from tests.builders import call, sample
-from tools.files import write_file, write_folder
+from tools.files import new_folder, publish, write_file
 from tools.registry import current, point
 
 CONFIG: Any = {"configurable": {"thread_id": "run", "checkpoint_ns": "", "checkpoint_id": empty_checkpoint()["id"]}}
@@ -203,6 +203,12 @@ async def test_what_a_dead_process_had_in_flight_still_counts(database: Database
         assert await mine.reserve("run", 0.5) is None
 
 
+def _publish(folder: Path) -> None:
+    with new_folder(folder.parent) as part:
+        write_file(part / "file", b"x")
+        publish(part, folder)
+
+
 async def test_no_file_of_a_lost_run_is_put_in_its_place(database: Database, theirs: Leases, tmp_path: Path) -> None:
     registry, mine = tmp_path / "registry", Leases(database)
     for version in ("v1-00000000", "v2-11111111"):
@@ -211,13 +217,13 @@ async def test_no_file_of_a_lost_run_is_put_in_its_place(database: Database, the
         async with mine.hold("run"):
             with mine.step("run"):
                 await asyncio.to_thread(write_file, tmp_path / "file", b"first")
-                await asyncio.to_thread(write_folder, tmp_path / "first", {"file": b"first"})
+                await asyncio.to_thread(_publish, tmp_path / "first")
                 await asyncio.to_thread(point, registry, "v1-00000000")
                 async with theirs.hold("run", take_over=True):
                     with pytest.raises(LeaseLost):
                         await asyncio.to_thread(write_file, tmp_path / "file", b"second")
                     with pytest.raises(LeaseLost):
-                        await asyncio.to_thread(write_folder, tmp_path / "second", {"file": b"second"})
+                        await asyncio.to_thread(_publish, tmp_path / "second")
                     with pytest.raises(LeaseLost):
                         await asyncio.to_thread(point, registry, "v2-11111111")
             raise LeaseLost("as the work itself would")
