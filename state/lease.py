@@ -146,9 +146,13 @@ class Leases:
             seen &= runs.c.lease_until == lease.until
         until = clock(self.database.engine.dialect.name) + LEASE_SECONDS
         query = update(runs).where((runs.c.run_id == run_id) & seen)
+        if not changes:
+            # Before anybody can see the lease: a checkpoint of this process, between two steps, may be on its way.
+            self.database.epochs[run_id] = lease.epoch
         async with self.database.writing() as connection:
             taken = await connection.execute(query.values(lease_owner=self.owner, lease_until=until, **changes))
         if taken.rowcount != 1:
+            self.database.epochs.pop(run_id, None)
             raise RunBusy(await self._busy(run_id))
         self.database.epochs[run_id] = lease.epoch + bool(changes)
         self._lost.pop(run_id, None)
