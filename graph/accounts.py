@@ -12,7 +12,7 @@ from state.errors import BadInput
 from state.records import Candidate, GenerationRound, Outcome, Record, Review, Sample
 from tools.generation.costing import StageComparison, compare
 from tools.people.decisions import decided_in_words, decider_of
-from tools.report.funnel import count_reason
+from tools.reasons import count_reason
 
 REASONS = 8
 """Reasons shown for each kind of row, the most frequent first."""

@@ -203,14 +203,11 @@ class Leases:
             try:
                 async with self.database.writing() as connection:
                     # Whose it was stays: taken again by the same process, it has not changed hands.
-                    query = update(runs).where(self._mine(run_id)).values(lease_until=0.0)
-                    given_back = (await connection.execute(query)).rowcount == 1
+                    # Its epoch stays known, too: a checkpoint of this process may still be on its way.
+                    await connection.execute(update(runs).where(self._mine(run_id)).values(lease_until=0.0))
             except StorageError as error:
                 # It runs out by itself; what the work inside ended with is what there is to say.
                 logger.info("lease not given back", extra={"lost": run_id, "error": str(error)})
-                return
-            if given_back:
-                del self.database.epochs[run_id]
 
 
 async def _is_live(lease: Lease) -> bool:

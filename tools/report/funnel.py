@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from state.records import Outcome, Record
 from tools.gates import GATE_CLASSES, GATES
 from tools.people.decisions import Decider, consequences, decider_of, decision_in, reviewer_in
+from tools.reasons import count_reason
 from tools.report.charts import Bar
 
 REASONS = 8
@@ -19,8 +20,6 @@ _GATE = {code: gate.name for gate in GATE_CLASSES for code in gate.codes}
 """Which gate gives which reason. Every other reason is a rule of a safety policy, which people write themselves."""
 _FIGURE = re.compile(r"\d+(?:\.\d+)?%?")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-_MOST_REASONS = 2000
-"""Different reasons kept while counting."""
 _LONGEST_REASON = 80
 
 
@@ -67,11 +66,6 @@ class RowCounter:
         """Return how many rows are not decided."""
         states = {"wait for a person": Outcome.WAITING, "not yet decided": Outcome.PENDING}
         return tuple((name, self.outcomes[state]) for name, state in states.items() if self.outcomes[state])
-
-
-def count_reason(reasons: Counter[str], reason: str, count: int) -> None:
-    """Add to the counts of reasons; where there are too many different ones, any further ones are counted together."""
-    reasons[reason if reason in reasons or len(reasons) < _MOST_REASONS else "other reasons"] += count
 
 
 def reason_head(reason: str) -> str:

@@ -188,4 +188,6 @@ def _from_hub(name: str) -> Path:
     except RepositoryNotFoundError as error:
         raise BadInput(f"models.base: the hub has no model {name!r}, or it needs a login (hf auth login)") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise BadInput(f"models.base: {name!r} could not be fetched from the hub: {error}") from error
+        raise BadInput(
+            f"models.base: {name!r} could not be fetched from the hub: {' '.join(str(error).split())}"
+        ) from error
