@@ -89,9 +89,7 @@ def test_small_faults_of_the_json_are_mended(text: str, reason: str) -> None:
     [
         '{"score": 8',  # of 85?
         '{"score": 85, "reason": "so',
-        "{'score': 85}",
         "{'score': 850, 'reason': 'sound'}",
-        "{'score': 85, 'reason': 'sound', 'stars': 5}",
         '{"score": 85, "reason": "sound"} or {"score": 20, "reason": "weak"}',
         '{"score": , "reason": "sound"}',
         "{eight of ten}",
@@ -111,10 +109,10 @@ def test_an_answer_that_was_cut_off_is_not_mended() -> None:
     [
         (said('{"score": 300}'), "score: Input should be less than or equal to 100"),
         (said('{"score": "many", "default": 3}'), "score: "),
-        (said("Eight of ten."), "the whole: Invalid JSON"),
+        (said("Eight of ten."), "no JSON object of the schema"),
         (said('{"score": 3', "length"), "shorter"),
         (said("I cannot help.", "refusal"), "refusal"),
-        (said(""), "the whole: Invalid JSON"),
+        (said(""), "no JSON object of the schema"),
     ],
 )
 def test_a_wrong_answer_is_said_in_words(completion: Completion, problem: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tools.endpoint.chat import ChatCall, Completion, Message
+from tools.endpoint.json_answers import one_object
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -47,52 +48,27 @@ def _strict(schema: Any, *, named: bool = False) -> Any:
 def read_answer(model: type[T], completion: Completion) -> T | str:
     """Return the answer as an instance of the model, or what is wrong with it, in words for the model.
 
-    Small faults of its JSON are mended; see ``_mended``.
+    The one object in the text counts, see ``one_object``; keys that the model does not have are left out.
     """
-    text = completion.text.strip()
-    if text.startswith("```"):
-        text = text.strip("`").removeprefix("json")
+    found = None if completion.finish_reason == "length" else one_object(completion.text, model.model_fields.keys())
+    if found is None:
+        return _nothing_to_read(completion)
+    known = {name: value for name, value in found.items() if name in model.model_fields}
     try:
-        return model.model_validate_json(text)
+        return model.model_validate(known)
     except ValidationError as error:
-        if completion.finish_reason == "length":
-            return "it was cut off before its end; be much shorter"
-        if completion.finish_reason == "refusal":
-            return "it is no JSON but a refusal"
-        if (mended := _mended(model, text)) is not None:
-            return mended
         problems = error.errors(include_url=False, include_context=False, include_input=False)[:PROBLEMS]
         return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'the whole'}: {p['msg']}" for p in problems)
 
 
-def _mended(model: type[T], text: str) -> T | None:
-    """Return what a text with one faulty JSON object means: other quotes, a comma too many, a comment, words around it.
-
-    Nothing is guessed: an object that is not closed may be cut off in its last value, of several nobody knows which one
-    is meant, and a field that is missing is not filled by its default. Those are asked for again.
-    """
-    from json_repair import loads
-
-    start, end = text.find("{"), text.rfind("}") + 1
-    if start < 0 or _closes_at(text, start) not in (None, end):
-        return None
-    found = loads(text[start:end])
-    if not isinstance(found, dict) or found.keys() != model.model_fields.keys():
-        return None
-    try:
-        return model.model_validate(found)
-    except ValidationError:
-        return None
-
-
-def _closes_at(text: str, start: int) -> int | None:
-    """Return where the brace at ``start`` is closed, counting braces alone; ``None`` where it is not."""
-    depth = 0
-    for place in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if depth == 0:
-            return place + 1
-    return None
+def _nothing_to_read(completion: Completion) -> str:
+    match completion.finish_reason:
+        case "length":
+            return "it was cut off before its end; be much shorter"
+        case "refusal":
+            return "it is no JSON but a refusal"
+        case _:
+            return "there is no JSON object of the schema in it, or more than one"
 
 
 def second_question(call: ChatCall, completion: Completion, problem: str) -> ChatCall:

@@ -2,12 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-REASON_CHARS = 120
-NOTE_CHARS = 80
+REASON_CHARS = 200
+"""Characters of a reason: the fifteen words that are asked for, with room. A longer one is cut."""
+NOTE_CHARS = 140
+"""Characters of a strength or weakness: ten words, with room."""
+_SHARE = re.compile(
+    r"(\d+(?:\.\d+)?)\s*(?:(?:/|out\s+of|of)\s*(5|10|100)|(%|percent))?\s*(?:points?|stars?)?\.?", re.IGNORECASE
+)
+
+
+def as_points(value: Any, top: int) -> int:
+    """Return points as models write them: 85.5, "80", "8/10", "4 out of 5", "80%", four stars.
+
+    Args:
+        value: what the model wrote.
+        top: the highest points that can be given, 5 or 100.
+
+    Raises:
+        ValueError: it is no number, or one that could be a share of 1 as well as points.
+    """
+    if isinstance(value, str):
+        value = _read_points(value.strip(), top)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("a number is wanted")
+    if 0 < value < 1:
+        raise ValueError("it may be a share of 1 or points; points are wanted")
+    return math.floor(value + 0.5)
+
+
+def _read_points(text: str, top: int) -> float:
+    stars = text.count("\u2605") + text.count("\u2b50")
+    if stars and top == 5:
+        return stars
+    found = _SHARE.fullmatch(text)
+    if found is None:
+        raise ValueError("a number is wanted")
+    number, of = float(found.group(1)), 100 if found.group(3) else int(found.group(2) or top)
+    if number > of:
+        raise ValueError(f"{text} is more than all")
+    return number * top / of if of != top else number
+
+
+def as_note(value: Any, most: int) -> Any:
+    """Return a note as models write it, in one line of at most ``most`` characters: null is none, a list is joined."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        value = "; ".join(str(part) for part in value)
+    if not isinstance(value, str):
+        return value
+    line = " ".join(value.split())
+    return line if len(line) <= most else line[: most - 3].rsplit(" ", 1)[0] + "..."
+
+
+def as_choice(value: Any) -> Any:
+    """Return which of two answers a model means: "First", "answer 2", "A", "neither"."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return value
+    word = value.strip().strip(".\"'").lower().removeprefix("the ").removesuffix(" answer").removesuffix(" one")
+    word = word.removeprefix("answer ").removeprefix("option ").strip()
+    for choice, words in _CHOICES.items():
+        if word in words:
+            return choice
+    return value
+
+
+_CHOICES = {
+    "first": ("first", "1", "a", "one", "first answer"),
+    "second": ("second", "2", "b", "two"),
+    "tie": ("tie", "0", "both", "neither", "equal", "draw", "same"),
+}
+
+Score = Annotated[int, Field(ge=0, le=100), BeforeValidator(lambda value: as_points(value, 100))]
+Stars = Annotated[int, Field(ge=1, le=5), BeforeValidator(lambda value: as_points(value, 5))]
+Reason = Annotated[str, Field(max_length=REASON_CHARS), BeforeValidator(lambda value: as_note(value, REASON_CHARS))]
+Note = Annotated[str, Field(max_length=NOTE_CHARS), BeforeValidator(lambda value: as_note(value, NOTE_CHARS))]
 
 # Titles and docstrings of the first two are part of their JSON schemas, and so of every judge's identity. To change one
 # is to leave all calibrations behind, so the titles stay as they were when the classes are renamed.
@@ -18,8 +95,8 @@ class DimensionRating(BaseModel):
 
     model_config = ConfigDict(extra="forbid", title="DimensionVerdict")
 
-    score: int = Field(ge=0, le=100)
-    reason: str = Field(max_length=REASON_CHARS)
+    score: Score
+    reason: Reason = ""
 
 
 class ExpertRating(BaseModel):
@@ -27,9 +104,9 @@ class ExpertRating(BaseModel):
 
     model_config = ConfigDict(extra="forbid", title="ExpertVerdict")
 
-    stars: int = Field(ge=1, le=5)
-    strength: str = Field(max_length=NOTE_CHARS)
-    weakness: str = Field(max_length=NOTE_CHARS)
+    stars: Stars
+    strength: Note = ""
+    weakness: Note = ""
 
 
 class PairChoice(BaseModel):
@@ -37,8 +114,8 @@ class PairChoice(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    better: Literal["first", "second", "tie"]
-    reason: str = Field(max_length=REASON_CHARS)
+    better: Annotated[Literal["first", "second", "tie"], BeforeValidator(as_choice)]
+    reason: Reason = ""
 
 
 class Opinion(BaseModel):
