@@ -143,6 +143,8 @@ def new_candidate(sample: Sample, draw: int, completion: Completion, scaffolded:
     """Return the candidate; one that can never be chosen is rejected here, before its judging is paid for."""
     text, ended = completion.text.strip(), completion.finish_reason == "stop"
     reasons = guard(sample.prompt, text, ended)
+    if completion.thought and not text:
+        reasons = ("the model reasoned and gave no answer; raise sampling.max_tokens",)
     if scaffolded and copied(sample, text):
         reasons += ("it is about the example before the prompt",)
     elif scaffolded and not reasons and not fit_to_imitate(sample, text, ended):

@@ -19,8 +19,9 @@ from tests.memory_ledger import MemoryLedger
 from tests.scripted_server import MODEL, ScriptedServer
 from tools.endpoint import open_endpoint, probe
 from tools.endpoint.chat import ChatCall
+from tools.endpoint.completions import read_completion
 from tools.endpoint.failures import TryAgain
-from tools.endpoint.http_transport import HttpTransport, read_completion
+from tools.endpoint.http_transport import HttpTransport
 from tools.settings import Settings
 
 CALL = ChatCall(purpose="test", messages=({"role": "user", "content": "What is a river?"},))
@@ -145,12 +146,12 @@ async def test_plain_text_where_tls_is_asked() -> None:
             await HttpTransport(server.url.replace("http", "https")).send(CALL, MODEL, 5)
 
 
-async def test_a_refusal_and_an_empty_answer_are_answers() -> None:
+async def test_a_refusal_is_an_answer_and_an_empty_one_is_none() -> None:
     with ScriptedServer(failures=["refusal", "empty"]) as server:
         refusal = await HttpTransport(server.url).send(CALL, MODEL, 5)
-        empty = await HttpTransport(server.url).send(CALL, MODEL, 5)
+        with pytest.raises(TryAgain, match="gave an empty answer"):
+            await HttpTransport(server.url).send(CALL, MODEL, 5)
     assert refusal.finish_reason == "refusal" and refusal.text == "I cannot help with that."
-    assert empty.text == "" and empty.finish_reason == "stop"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_json_that_is_no_completion_is_a_broken_answer(answer: dict[str, Any]) -
 
 
 def test_an_error_in_place_of_a_completion_is_told() -> None:
-    with pytest.raises(TryAgain, match="It says: provider is overloaded"):
+    with pytest.raises(TryAgain, match="answered with an error: provider is overloaded"):
         read_completion({"error": {"message": "provider is overloaded"}}, {"messages": []}, "http://x/v1")
 
 

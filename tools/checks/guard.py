@@ -37,7 +37,9 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _LEFTOVER = re.compile(
-    r"<\|\w+\|>|</?s>|\[/?INST\]|###\s*(?:instruction|response|input)\b|<no(?:in|out)put>|lorem ipsum", re.IGNORECASE
+    r"<\|\w+\|>|</?s>|<(?:start|end)_of_turn>|<eos>|\[/?INST\]|###\s*(?:instruction|response|input)\b"
+    r"|<no(?:in|out)put>|lorem ipsum",
+    re.IGNORECASE,
 )
 _HEAD = 240
 """A refusal is looked for in so many characters; further on the same words may be quoted."""

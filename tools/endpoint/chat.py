@@ -101,6 +101,9 @@ class Completion(Record):
     """What a model answered."""
 
     text: str
+    """What the model said, without its thinking and without end tokens; the ledger keeps all of it."""
+    thought: bool = False
+    """Whether thinking was left out."""
     finish_reason: str
     """``stop`` where the model ended by itself, ``length`` at the token limit."""
     key: str

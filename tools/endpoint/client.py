@@ -35,6 +35,7 @@ from tools.endpoint.health import IN_A_ROW, Health
 from tools.endpoint.ledger import CallLedger
 from tools.endpoint.loop import PendingCall, Shared, shared
 from tools.endpoint.schema import read_answer, second_question, strict_schema
+from tools.endpoint.spoken import spoken
 from tools.endpoint.tracing import traced
 from tools.endpoint.transport import Reply, Transport, likelihood_body
 from tools.endpoint.trial import Trial
@@ -103,8 +104,10 @@ class LedgeredEndpoint:
 
     async def _complete(self, call: ChatCall) -> Completion:
         recorded, paid = await self._recorded(call)
+        said = spoken(recorded.text)
         return Completion(
-            text=recorded.text,
+            text=said.text,
+            thought=said.thinking,
             finish_reason=recorded.finish_reason,
             key=recorded.key,
             prompt_tokens=recorded.prompt_tokens,

@@ -25,7 +25,8 @@ from state.masking import MASK, SHORTEST_SECRET
 from state.pipeline import RateLimits
 from state.request import Endpoint
 from tools.endpoint.chat import Capabilities, ChatCall
-from tools.endpoint.failures import TryAgain, broken_off, failure, said_by_server, unreachable
+from tools.endpoint.completions import no_completion, read_completion
+from tools.endpoint.failures import TryAgain, broken_off, failure, unreachable
 from tools.endpoint.kind import Kind, ProbeResult, one_for_each
 from tools.endpoint.limits import read_limits
 from tools.endpoint.loop import shared
@@ -36,8 +37,6 @@ from tools.settings import Settings
 if TYPE_CHECKING:
     import aiohttp
 
-BYTES_A_TOKEN = 4
-"""Used only if a server does not report its tokens: the usual figure for English."""
 NOT_THERE = (404, 405, 501)
 LONGEST_ANSWER = 8 * 2**20
 """Bytes read of one answer, unpacked. The longest that a request may ask for is 32,768 tokens, some 200 KB, or 1 MB
@@ -203,46 +202,14 @@ def trusted() -> ssl.SSLContext:
     return context
 
 
-def read_completion(answer: dict[str, Any], body: dict[str, Any], url: str) -> Reply:
-    """Return the reply in a chat completion.
-
-    Raises:
-        TryAgain: the answer is no chat completion.
-    """
-    try:
-        choice = answer["choices"][0]
-        message = choice["message"]
-        usage = answer.get("usage") or {}
-        refusal = message.get("refusal")
-        text = refusal or message.get("content") or ""
-        return Reply(
-            text=text,
-            finish_reason="refusal" if refusal else choice.get("finish_reason") or "stop",
-            prompt_tokens=usage.get("prompt_tokens") or _estimate(json.dumps(body["messages"], ensure_ascii=False)),
-            completion_tokens=usage["completion_tokens"] if "completion_tokens" in usage else _estimate(text),
-        )
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
-        raise _no_completion(url, json.dumps(answer)) from None
-
-
-def _estimate(text: str) -> int:
-    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_A_TOKEN)
-
-
 def _parsed(text: str, url: str) -> dict[str, Any]:
     try:
         answer = json.loads(text)
     except ValueError:
-        raise _no_completion(url, text) from None
+        raise no_completion(url, text) from None
     if not isinstance(answer, dict):
-        raise _no_completion(url, text)
+        raise no_completion(url, text)
     return answer
-
-
-def _no_completion(url: str, text: str) -> TryAgain:
-    # A gateway answers like this for one call if the server behind it breaks; a server of another kind for all.
-    said = said_by_server(text)
-    return TryAgain(EndpointFailing(f"{_no_api(url)}{f' It says: {said}' if said else ''}"))
 
 
 def _no_api(url: str) -> EndpointRefused:
