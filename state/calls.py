@@ -226,9 +226,8 @@ class CallStore:
             .join(calls, calls.c.key == call_uses.c.key)
             .where((call_uses.c.run_id == run_id) & (calls.c.run_id == run_id))
         )
-        async with self.database.reading() as connection, connection.stream(query) as rows:
-            async for purpose, started, finished in rows:
-                yield purpose, datetime.fromisoformat(started), datetime.fromisoformat(finished)
+        async for purpose, started, finished in self.database.stream(query):
+            yield purpose, datetime.fromisoformat(started), datetime.fromisoformat(finished)
 
     async def _write(self, entry: Entry) -> OverCap | None:
         written: asyncio.Future[OverCap | None] = asyncio.get_running_loop().create_future()

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     NullPool,
+    Select,
     String,
     Table,
     create_engine,
@@ -39,6 +40,8 @@ from state.sqlite import BUSY_SECONDS, POLL_SECONDS, SqliteFile
 if TYPE_CHECKING:
     import psycopg
 
+STREAMED = 1000
+"""Rows of a stream that are held at a time."""
 POOL_SECONDS = 600
 """How long to wait for a free connection: hundreds of calls may end at once while the machine is overloaded."""
 
@@ -294,6 +297,14 @@ class Database:
         if self.file:
             with suppress(sqlite3.Error):
                 await asyncio.to_thread(self.file.shorten_log)
+
+    async def stream(self, query: Select[Any]) -> AsyncIterator[tuple[Any, ...]]:
+        """Yield the rows of a query; no more than ``STREAMED`` are held."""
+        async with self.reading() as connection, connection.stream(query) as rows:
+            # One await for many rows: one for each took most of the time.
+            async for some in rows.partitions(STREAMED):
+                for row in some:
+                    yield tuple(row)
 
     async def close(self) -> None:
         """Close all connections, once the work that is under way has ended."""

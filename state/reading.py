@@ -143,9 +143,8 @@ class RecordReader:
         origin = [table.c.origin] if "origin" in table.c else []
         columns = [table.c.tag, *origin, table.c.outcome, table.c.reason]
         query = select(*columns, func.count()).where(table.c.run_id == run_id).group_by(*columns)
-        async with self.database.reading() as connection, connection.stream(query) as rows:
-            async for tag, *origin_, outcome, reason, count in rows:
-                yield tag, "".join(origin_), outcome, reason, count
+        async for tag, *origin_, outcome, reason, count in self.database.stream(query):
+            yield tag, "".join(origin_), outcome, reason, count
 
     async def scan(
         self, run_id: str, kind: type[Record], *fields: str, **match: Unpack[Match]
@@ -160,9 +159,8 @@ class RecordReader:
         """
         table = TABLES[kind]
         query = _matching(select(*(table.c.body[name] for name in fields)), run_id, kind, match)
-        async with self.database.reading() as connection, connection.stream(query) as rows:
-            async for row in rows:
-                yield tuple(row)
+        async for row in self.database.stream(query):
+            yield row
 
     async def childless(self, run_id: str, kind: type[Record], child: type[Record]) -> Counter[str]:
         """Return how many records there are, by outcome, that no record of the type ``child`` belongs to."""
