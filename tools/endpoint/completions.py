@@ -44,15 +44,14 @@ def read_completion(answer: Mapping[str, Any], body: Mapping[str, Any], url: str
         CallRefused: a content filter took the whole answer, or the model only reasoned.
     """
     choice = _choice(answer, url)
-    message = choice.get("message") if isinstance(choice.get("message"), dict) else {}
+    message = _mapping(choice.get("message"))
     refusal = message.get("refusal")
     text = refusal if isinstance(refusal, str) and refusal else _text(choice, message, answer, url)
     ended = _ended(choice, body)
     if ended == "error":
         said = said_by_server(json.dumps(choice.get("error") or message.get("error") or answer.get("error") or ""))
         raise TryAgain(EndpointFailing(f"{url} ended its answer with an error{f': {said}' if said else ''}"))
-    usage = answer.get("usage") if isinstance(answer.get("usage"), dict) else {}
-    assert isinstance(usage, dict)
+    usage = _mapping(answer.get("usage"))
     completed = _count(usage.get("completion_tokens"))
     if not text.strip():
         _demand_text(message, ended, completed, url)
@@ -75,6 +74,10 @@ def no_completion(url: str, text: str) -> TryAgain:
     said = said_by_server(text)
     advice = "answers, but not as an OpenAI-compatible server. Check how base_url must end there (often /v1)."
     return TryAgain(EndpointFailing(f"{url} {advice}{f' It says: {said}' if said else ''}"))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _choice(answer: Mapping[str, Any], url: str) -> Mapping[str, Any]:
