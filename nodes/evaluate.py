@@ -33,6 +33,7 @@ from tools.files import write_file
 from tools.judging import CrewJudge
 from tools.progress import report_progress
 from tools.sources.seeds import load_seed_tasks
+from tools.training.checklists import MACHINE
 
 BASE = "base"
 
@@ -64,7 +65,8 @@ def make_evaluate(store: RecordStore, runs_folder: Path, open_endpoint: OpenEndp
         board = await asyncio.to_thread(
             score_answers, samples, before, after, request.evaluate, request.seed, nats=nats, win_rate=win_rate
         )
-        board = board.model_copy(update={"notes": tuple(state.get("warnings", ()))})
+        notes = tuple(line for line in state.get("warnings", ()) if not line.startswith(MACHINE))
+        board = board.model_copy(update={"notes": notes})
         place = runs_folder / run_id / "evaluation" / f"scoreboard-{adapter.id[:8]}.json"
         await asyncio.to_thread(write_file, place, (board.model_dump_json(indent=1) + "\n").encode())
         return {"verdict": board.record(str(place))}

@@ -47,7 +47,8 @@ def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
             draws = [d for d in range(request.sampling.candidates) if d not in drawn]
             capped = state.get("capped", False)
             done = await asyncio.gather(*(draw_candidate(endpoint, sample, d, request, capped) for d in draws))
-            done += await further_candidates(endpoint, sample, [*drawn.values(), *done], request, capped)
+            plain = sorted([*drawn.values(), *done], key=lambda one: one.draw)
+            done += await further_candidates(endpoint, sample, plain, request, capped)
             # All at once: a sample with its draws in the store is never answered again.
             await store.add(run_id, done)
             report_progress("respond", 1)

@@ -22,7 +22,14 @@ from tools.files import write_file
 from tools.people.decisions import consequences
 from tools.people.questions import Action, HumanAnswer, answer_schema, question
 from tools.progress import report_progress
-from tools.training.checklists import after_items, decision_items, during_items, policy_item, time_warning
+from tools.training.checklists import (
+    MACHINE,
+    after_items,
+    decision_items,
+    during_items,
+    policy_item,
+    time_warning,
+)
 from tools.training.decision import decide_training
 from tools.training.estimate import disk_bytes
 from tools.training.job import STOPPED, TrainingJob, TrainingProgress
@@ -253,7 +260,7 @@ def _finish(
     timed = decision.model_copy(update={"actual_seconds": summary["seconds"]})
     made = json.loads((folder / DECISION).read_text(encoding="utf-8"))
     _write_decision(folder, made | {"decision": timed.model_dump()})
-    changed = [f"training was changed to fit: {decision.reason}"] if decision.settled_by == POLICY else []
+    changed = [f"{MACHINE}training was changed to fit: {decision.reason}"] if decision.settled_by == POLICY else []
     flags = tuple(f"training {folder.name}: {flag}" for flag in summary.get("flags", []))
     return timed, flags, [*changed, *flags, *lists.warnings("training"), *time_warning(timed)]
 

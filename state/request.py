@@ -291,7 +291,12 @@ class RunRequest(Section):
     name: str = Field("run", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
     """The head of the run's name: lower-case letters, digits and hyphens."""
     seed: int = Field(0, ge=0, lt=2**31)
-    """Every draw of the run follows from it."""
+    """Every draw of the run follows from it: on one machine, with one version of the libraries, the same request gives
+    the same datasets, adapter and verdict, byte for byte, whatever else the machine does, however many calls are in
+    flight, and wherever it was killed and resumed. That cannot be promised where a model answers from a URL or through
+    ``langchain`` (the seed is sent along, and the server may ignore it, or batch the call with others), nor on a GPU,
+    where libraries choose their kernels by themselves. Another processor, another number of cores or another version of
+    torch may round in another way, and a person may decide in another way."""
     unattended: bool = False
     """Never wait for a person: a named policy reviews, and an adapter is deployed only if it is shown to be better, no
     tripwire flagged its training, and its perplexity stays within ``evaluate.max_perplexity``."""

@@ -16,7 +16,7 @@ from state.request import Endpoint
 from tests.memory_ledger import MemoryLedger
 from tools.endpoint import open_endpoint, probe
 from tools.endpoint.chat import ChatCall
-from tools.endpoint.embedded import MODEL, SLOTS, EmbeddedTransport, embedded_urls
+from tools.endpoint.embedded import MODEL, MOST_SERVERS, EmbeddedTransport, embedded_urls
 from tools.settings import Settings
 from tools.weights.embedded import embedded_model
 
@@ -52,11 +52,16 @@ async def test_the_real_model_answers_in_json_by_seed_and_through_the_ledger() -
 
     asked = [
         CALL.model_copy(update={"messages": ({"role": "user", "content": f"Grade: {n}"},), "max_tokens": 60})
-        for n in range(SLOTS)
+        for n in range(MOST_SERVERS)
     ]
     verdicts = await asyncio.gather(*(endpoint.complete_as(Verdict, call) for call in asked))
     assert all(0 <= verdict.score <= 100 for verdict, _ in verdicts)
     assert {call.endpoint for call in ledger.calls.values()} == {"embedded"}
+
+    # Others are asked at the same time and came between, some of them with the same beginning.
+    beside = [CALL.model_copy(update={"draw": 3 + n, "max_tokens": 24 + n}) for n in range(5)]
+    answers = await asyncio.gather(*(endpoint.complete(call) for call in beside))
+    assert all(answer.text.startswith(alone.text) for answer in answers), "and nobody else does"
 
     found = await probe(Endpoint(), Settings())
     assert found.models == (MODEL,) and found.url == urls[0]

@@ -23,6 +23,7 @@ from tools.endpoint.chat import ChatCall, ChatEndpoint
 from tools.endpoint.weights import WeightsTransport
 from tools.evaluation.scoreboard import Scoreboard
 from tools.settings import load_settings
+from tools.training.checklists import MACHINE
 
 SAMPLES = [
     Sample(
@@ -69,7 +70,8 @@ async def test_a_cut_evaluation_goes_on_without_answering_again(
             "evaluate": {"max_tokens": 8, "resamples": 100, "sampled_draws": 2, "judged_pairs": 2},
         }
     )
-    state: PipelineState = {"run_id": "run", "request": request, "adapter": adapter, "warnings": ["mind the judge"]}
+    warnings = ["mind the judge", f"{MACHINE}training took 600 s and was estimated at 200 s"]
+    state: PipelineState = {"run_id": "run", "request": request, "adapter": adapter, "warnings": warnings}
 
     def prefer(call: ChatCall) -> dict[str, Any]:
         return {"better": "first", "reason": "it came first"}

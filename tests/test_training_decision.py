@@ -122,11 +122,28 @@ def test_more_free_memory_never_makes_it_worse(found: Survey, settings: Training
     assert WORDS.index(after.action) <= WORDS.index(before.action)
 
 
+@given(SURVEYS, SETTINGS, st.floats(0, 20))
+def test_free_memory_changes_no_figure_of_a_training(found: Survey, settings: Training, free: float) -> None:
+    """It may make it compute activations again, or wait; both leave every number as it is."""
+    resources = found.resources.model_copy(
+        update={
+            "memory_free": int(free * GB),
+            "gpus": tuple(
+                gpu.model_copy(update={"free": min(gpu.total, int(free * GB))}) for gpu in found.resources.gpus
+            ),
+        }
+    )
+    one, other = (decide_training(of, settings) for of in (found, found.model_copy(update={"resources": resources})))
+    if "abort" not in (one.action, other.action):
+        assert (one.rows_at_once, one.max_length) == (other.rows_at_once, other.max_length)
+
+
 @pytest.mark.parametrize(
     ("found", "settings", "action", "said"),
     [
         (survey(), {}, "proceed", "are needed and free"),
-        (survey(free=2.3), {}, "optimise", "rows at once"),
+        (survey(free=2.3, total=2.3), {}, "optimise", "rows at once"),
+        (survey(free=2.6), {}, "optimise", "computed again"),
         (survey(lengths=(500,) * 9, free=2.6, total=2.6), {}, "optimise", "computed again"),
         (survey(lengths=(60,) * 9 + (500,), free=2.3, total=2.3), {}, "optimise", "1 rows longer than 60 tokens"),
         (survey(lengths=(60,) * 9 + (500,), free=2.3, total=16), {}, "wait", "other programs use the rest"),
@@ -141,7 +158,7 @@ def test_more_free_memory_never_makes_it_worse(found: Survey, settings: Training
         (survey(base=LARGE, gpu=(22, 24), lengths=(512,) * 9), {"batch_size": 128}, "optimise", "rows at once"),
         (survey(base=LARGE, gpu=(3, 80)), {}, "wait", "other programs use the rest"),
         (survey(base=LARGE, gpu=(11, 12)), {}, "abort", "train.quantise 4bit"),
-        (survey(base=LARGE, gpu=(11, 12)), {"quantise": "4bit"}, "optimise", "rows at once"),
+        (survey(base=LARGE, gpu=(11, 11)), {"quantise": "4bit"}, "optimise", "rows at once"),
     ],
 )  # fmt: skip
 def test_each_word_has_its_reason(found: Survey, settings: dict[str, Any], action: str, said: str) -> None:

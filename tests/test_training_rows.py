@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from state.errors import BadInput
 from tools.training.job import TrainingJob
 from tools.training.recipe import PHASES
-from tools.training.rows import read_conversations, rows_at_once, training_order
+from tools.training.rows import TOKENS_AT_ONCE, read_conversations, rows_at_once, training_order
 from tools.training.sealing import last_whole_checkpoint, read_seal, seal
 from tools.training.worker import storage_trouble
 from tools.weights.folders import folder_fingerprint
-from tools.weights.likelihoods import TOKENS_AT_ONCE
 from tools.weights.template import IGNORED, tokenise
 
 PROMPT = [{"role": "user", "content": "Name a colour."}]

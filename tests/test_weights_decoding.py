@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -15,13 +16,15 @@ from hypothesis import strategies as st
 from tests.tiny_model import tiny_model
 from tools.weights import choosing, decoding
 from tools.weights.choosing import choose
-from tools.weights.decoding import Decoded, Prompt, decode, shared_head
+from tools.weights.decoding import Decoded, Prompt, decode, size_for, sizes_in
+from tools.weights.invariance import SIZES, invariant_sizes
 from tools.weights.protocol import Score, Scored
-from tools.weights.slots import NEW_COLUMNS
+from tools.weights.slots import COLUMNS
+from tools.weights.template import load_tokenizer, render, shared_head
 from tools.weights.worker import Model
 
 QUESTIONS = ("Why?", "Say it in two words.", "Tell me of rivers, and lakes, and of the sea too.", "4 4 4 4", "And?")
-LONG = 2 * NEW_COLUMNS + 8
+LONG = COLUMNS + 8
 
 
 class Fixed(Random):
@@ -58,8 +61,8 @@ def asked(base: Path) -> list[tuple[int, ...]]:
     return [tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
 
 
-def _decoded(model: Any, prompts: Sequence[Prompt], ends: frozenset[int], slots: int) -> dict[int, Decoded]:
-    found = list(decode(model, prompts, ends, max_tokens=LONG, slots=slots, temperature=0.02, top_p=0.9))
+def _decoded(model: Any, prompts: Sequence[Prompt], ends: frozenset[int], *sizes: int) -> dict[int, Decoded]:
+    found = list(decode(model, prompts, ends, max_tokens=LONG, sizes=sizes, temperature=0.02, top_p=0.9))
     assert sorted(one.row for one in found) == list(range(len(prompts)))
     return {one.row: one for one in found}
 
@@ -211,8 +214,98 @@ def test_no_more_rows_are_at_work_than_memory_holds(
     longest = max(map(len, asked)) + 4
     row = 2 * 2 * 2 * 16 * 4 * longest  # keys and values, layers, heads, width and bytes of a number
     monkeypatch.setattr(decoding, "sampling_processes", lambda: 2)
-    for rows in (0, 1, 3):
-        monkeypatch.setattr(decoding, "free_memory", lambda rows=rows: int(rows * 2 * row / decoding.CACHE_SHARE) + 9)
-        assert decoding.slots_in(model, longest) == max(1, rows)
-        found = decode(model, prompts, frozenset(), max_tokens=4, slots=64)
+    for rows, sizes in ((0, [2]), (1, [2]), (3, [2, 3]), (9, [2, 3, 5])):
+        monkeypatch.setattr(decoding, "total_memory", lambda rows=rows: int(rows * 2 * row / decoding.CACHE_SHARE) + 9)
+        assert sizes_in(model, longest, (2, 3, 5)) == sizes
+        found = decode(model, prompts, frozenset(), max_tokens=4, sizes=(2, 3, 5))
         assert sorted(one.row for one in found) == list(range(len(asked)))
+    assert [size_for(rows, (2, 3, 5)) for rows in (0, 2, 3, 4, 9)] == [2, 2, 3, 5, 5]
+
+
+def test_a_row_is_the_same_to_the_bit_in_every_batch(model: Any, asked: list[tuple[int, ...]]) -> None:
+    """Its logits at every step, whichever rows are beside it, in whatever slot it is, and however long they are."""
+    sizes = invariant_sizes(model)
+    head = asked[0][:9]
+
+    def logits_of(prompts: Sequence[Prompt], sizes: Sequence[int]) -> dict[int, list[torch.Tensor]]:
+        seen: dict[int, list[torch.Tensor]] = {}
+
+        def choose_and_keep(
+            logits: torch.Tensor, noises: Sequence[Random | None], temperature: float, top_p: float
+        ) -> list[int]:
+            for row, noise in zip(logits, noises, strict=True):
+                if isinstance(noise, Named):
+                    seen.setdefault(noise.name, []).append(row)
+            return choose(logits, noises, temperature, top_p)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(decoding, "choose", choose_and_keep)
+            list(decode(model, prompts, frozenset({5}), max_tokens=LONG, sizes=sizes, head=head))
+        return seen
+
+    def prompts(order: Sequence[int]) -> list[Prompt]:
+        return [Prompt(asked[number % 5] + asked[4][: number // 5], Named(number)) for number in order]
+
+    everyone = logits_of(prompts(range(30)), sizes)
+    assert len(everyone) == 30 and {len(steps) for steps in everyone.values()} != {1}
+    for order, some in (([7], sizes[:1]), (range(29, 3, -1), sizes[:2]), (range(0, 30, 4), sizes[-1:])):
+        for number, steps in logits_of(prompts(order), some).items():
+            assert torch.equal(torch.stack(steps), torch.stack(everyone[number]))
+
+
+class Named(Random):
+    """Random numbers that tell whose they are."""
+
+    def __init__(self, name: int) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def test_sizes_in_which_rows_differ_are_not_taken() -> None:
+    """A library with another kernel for small batches."""
+    sizes = SIZES
+
+    class Library:
+        device = torch.device("cpu")
+
+        class config:
+            vocab_size = 50
+
+            @classmethod
+            def get_text_config(cls) -> Any:
+                return cls
+
+        def __call__(self, input_ids: torch.Tensor, **_: Any) -> Any:
+            class Out:
+                logits = input_ids[:, :, None] + (1e-7 if len(input_ids) in sizes[1:3] else 0.0)
+
+            return Out
+
+    assert invariant_sizes(Library()) == (sizes[0], *sizes[3:])
+
+
+def test_a_likelihood_does_not_depend_on_what_else_is_asked(base: Path) -> None:
+    asked = [
+        Score(number=n, turns=({"role": "user", "content": QUESTIONS[n % 5]},), completion="It is so. " * n)
+        for n in range(7)
+    ]
+    model = Model(base, None)
+
+    def scored(some: Sequence[Score]) -> dict[int, Scored]:
+        found: dict[int, Scored] = {}
+        model.answer(some, lambda reply: found.update({reply.number: cast(Scored, reply)}))
+        return found
+
+    together = scored(asked)
+    for one in asked:
+        assert scored([one]) == {one.number: together[one.number]}
+
+
+def test_a_template_that_names_the_day_names_the_same_day_always(base: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "dated")
+    template = (
+        """{{- "Today: " + strftime_now("%d %b %Y") }}{{ strftime_now('%Y-%m-%d') }}{{ messages[0]["content"] }}"""
+    )
+    (tmp_path / "dated" / "chat_template.jinja").write_text(template)
+    turns = [{"role": "user", "content": "Hi"}]
+    assert render(load_tokenizer(tmp_path / "dated"), turns) == "Today: 01 Jan 20262026-01-01Hi"

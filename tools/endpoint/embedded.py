@@ -26,20 +26,19 @@ from tools.settings import Settings
 from tools.weights.embedded import embedded_model
 
 MODEL = "smollm2-135m-instruct"
-SLOTS = 8
-"""Calls answered at a time, over all servers."""
-MOST_SERVERS = 4
-"""One server for each core up to this; each holds its own copy of the model, about 170 MB."""
-SLOT_TOKENS = 2048
+MOST_SERVERS = 8
+"""One server for each core up to this; each holds its own copy of the model, about 170 MB, and answers one call at a
+time. In a batch, or after a prompt that it remembers, llama.cpp adds up in another order, so that the same call with
+the same seed might get another answer."""
+SERVER_TOKENS = 2048
 """Tokens of one call, prompt and completion together."""
-PROMPT_CACHE_MIB = 128
-"""Memory of each server for prompts that may be asked again; llama.cpp's own limit is 8 GB."""
 IDLE_SECONDS = 60
 """A server without a call for so many seconds frees its memory for the training; it starts again in a second."""
 SILENT = -1
 """Below llama.cpp's lowest log level; failures come back as answers."""
-ANSWER_SECONDS = 3600.0
-"""Seconds for one answer. The server is in this process and cannot be lost: a slow answer only means a busy machine."""
+ANSWER_SECONDS = 7 * 24 * 3600.0
+"""Seconds for one answer, the calls before it included. The server is in this process and cannot be lost: a slow answer
+only means a busy machine, and must not become a failed call there."""
 
 _lock = threading.Lock()
 _servers: list[Any] = []
@@ -106,24 +105,25 @@ def _start_once() -> tuple[str, ...]:
         if not _servers:
             model = embedded_model()
             count = min(cores(), MOST_SERVERS)
-            _servers.extend([_start(model, SLOTS // count) for _ in range(count)])
+            _servers.extend([_start(model) for _ in range(count)])
         return tuple(f"{server.listening_address}/v1" for server in _servers)
 
 
-def _start(model: Path, slots: int) -> Any:
+def _start(model: Path) -> Any:
     from xllamacpp import CommonParams, Server
 
     parameters = CommonParams()
     parameters.model.path = str(model)
     parameters.model_alias = {MODEL}
-    parameters.n_parallel = slots
-    parameters.n_ctx = slots * SLOT_TOKENS
+    parameters.n_parallel = 1
+    parameters.n_ctx = SERVER_TOKENS
+    parameters.cache_prompt = False
+    parameters.cache_ram_mib = 0
     # One thread for each server, and a server for each core: several threads of one server wait for each other at every
     # layer, so that on a machine with other work to do two threads were ten times slower than one.
     parameters.cpuparams.n_threads = 1
     parameters.cpuparams_batch.n_threads = 1
     parameters.n_gpu_layers = 0
-    parameters.cache_ram_mib = PROMPT_CACHE_MIB
     parameters.sleep_idle_seconds = IDLE_SECONDS
     parameters.verbosity = SILENT
     parameters.ui = False

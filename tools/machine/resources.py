@@ -60,9 +60,9 @@ def measure(folder: Path, gpus: tuple[Gpu, ...] = (), training_elsewhere: bool =
     )
 
 
-def free_memory() -> int:
-    """Return the bytes available without swapping, of the machine or of the container around us."""
-    return _memory()[1]
+def total_memory() -> int:
+    """Return the bytes of the machine's memory, or of the container's around us."""
+    return _memory()[0]
 
 
 def _memory() -> tuple[int, int]:

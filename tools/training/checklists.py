@@ -12,6 +12,9 @@ from tools.checklists.items import CheckItem, item
 from tools.training.phase import Phase, Row
 from tools.training.tripwires import REPETITION
 
+MACHINE = "this machine: "
+"""Begins a warning about time or free memory. A person is told it; the scoreboard, which is the same on a busy machine,
+leaves it out."""
 MISESTIMATED = 2.0
 """Ratio of true and estimated time above which a person is told."""
 LONG_SECONDS = 60.0
@@ -140,7 +143,8 @@ def time_warning(decision: TrainingDecision) -> list[str]:
     if actual is None or max(expected, actual) < LONG_SECONDS:
         return []
     off = max(expected, actual) / max(1e-9, min(expected, actual))
-    return [f"training took {actual:.0f} s and was estimated at {expected:.0f} s"] if off > MISESTIMATED else []
+    said = f"{MACHINE}training took {actual:.0f} s and was estimated at {expected:.0f} s"
+    return [said] if off > MISESTIMATED else []
 
 
 def _plain(text: str) -> str:

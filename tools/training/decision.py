@@ -50,9 +50,11 @@ class Plan(NamedTuple):
 def decide_training(survey: Survey, settings: Training) -> TrainingDecision:
     """Return whether a training may begin, with which settings, and how long it should take.
 
-    An optimiser step always has ``settings.batch_size`` rows: what does not fit at once is accumulated. Where memory is
-    short, fewer rows go through at once; then activations are computed again; then rows are left out, the longest
-    first. More free memory never makes the decision worse.
+    An optimiser step always has ``settings.batch_size`` rows: what does not fit at once is accumulated. Where the
+    machine's memory is small, fewer rows go through at once; then activations are computed again; then rows are left
+    out, the longest first. Of these, only computing again may depend on the memory that is free at the moment, since it
+    changes no figure of the training; where that is not enough, it waits. So the adapter does not depend on what else
+    the machine does. More free memory never makes the decision worse.
 
     Args:
         survey: rows, model, machine and resources.
@@ -66,19 +68,17 @@ def decide_training(survey: Survey, settings: Training) -> TrainingDecision:
     if free < needed:
         return _aborted(settings, f"the training needs {_gb(needed)} on disk and {_gb(free)} are free; make room")
     plans = list(_plans(survey, settings))
-    now = next((plan for plan in plans if plan.memory <= _room(survey, free=True)), None)
-    later = next((plan for plan in plans if plan.memory <= _room(survey, free=False)), None)
-    found = now or later
-    if found is None:
+    best = next((plan for plan in plans if plan.memory <= _room(survey, free=False)), None)
+    if best is None:
         least, total = min(plan.memory for plan in plans), _room(survey, free=False)
         return _aborted(
             settings,
             f"the training needs at least {_gb(least)} of {_device(survey)} memory and {_gb(total)} can be used; take "
             "a smaller models.base or train.lora_rank" + ("" if survey.machine.on_cpu else ", or train.quantise 4bit"),
         )
-    # Rather wait for memory than leave out rows.
-    if now and later and now.max_length < later.max_length:
-        now, found = None, later
+    same = (best, _plan(survey, settings, best.work, best.rows, True, best.max_length))
+    now = next((plan for plan in same if plan.memory <= _room(survey, free=True)), None)
+    found = now or best
     decision = _decision(survey, settings, found)
     limit = settings.max_hours
     if limit is not None and decision.estimated_seconds > limit * 3600:

@@ -69,7 +69,8 @@ class TrainingJob(Record):
         """Return a hash of everything that the adapter depends on: weights, rows, seed and settings, but no path."""
         rows = [file_hash(self.rows_file(phase)) for phase in self.phases()]
         settings = self.settings.model_dump(mode="json", exclude={"save_steps", "rounds", "max_hours", "wait_minutes"})
-        cut = [self.rows_at_once, self.gradient_checkpointing]
+        # Whether activations are computed again changes no weight; the place that it had in the hash is kept.
+        cut = [self.rows_at_once, False]
         return content_hash(
             self.recipe, self.seed, self.learning_rate_scale, settings, cut, rows, folder_fingerprint(Path(self.base))
         )

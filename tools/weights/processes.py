@@ -42,8 +42,9 @@ def child_environment(threads: int) -> dict[str, str]:
 
     The base model is always a local folder by then, so a child needs no network.
     """
-    # Threads that spin while they wait slow each other down on a busy machine: with this, two take the CPU time of one.
-    policy = {"OMP_WAIT_POLICY": "PASSIVE"}
+    # Threads that spin while they wait slow each other down on a busy machine: with PASSIVE, two take the CPU time of
+    # one. DYNAMIC would let the libraries take fewer threads, which add up in another order, where the machine is busy.
+    policy = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_DYNAMIC": "FALSE", "MKL_DYNAMIC": "FALSE"}
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, **OFFLINE_AND_QUIET, **counts, **policy, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}

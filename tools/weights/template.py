@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from datetime import date
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +13,9 @@ from state.errors import BadInput
 
 ALPACA = Path(__file__).with_name("alpaca.jinja")
 """Alpaca's format (Taori et al. 2023): the words are a part of it, and a model tuned on others does not know them."""
+TODAY = date(2026, 1, 1)
+"""The day that a template which names today's date is given. Were it the clock's, a run that goes on tomorrow would ask
+another prompt than it began with."""
 IGNORED = -100
 """The label that PyTorch's cross-entropy leaves out."""
 
@@ -37,6 +43,8 @@ def load_tokenizer(base: Path, padding_side: str = "right") -> Any:
     tokenizer = AutoTokenizer.from_pretrained(base, padding_side=padding_side)
     if not tokenizer.chat_template:
         tokenizer.chat_template = alpaca_template(tokenizer)
+    if isinstance(tokenizer.chat_template, str):
+        tokenizer.chat_template = without_clock(tokenizer.chat_template)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -54,6 +62,11 @@ def alpaca_template(tokenizer: Any) -> str:
     return ("{{- bos_token -}}" if begins else "") + ALPACA.read_text(encoding="utf-8")
 
 
+def without_clock(template: str) -> str:
+    """Return a chat template that names ``TODAY`` where it would ask the clock, as Llama 3's and Mistral's do."""
+    return re.sub(r"""strftime_now\((["'])(.*?)\1\)""", lambda call: f'"{TODAY.strftime(call[2])}"', template)
+
+
 def render(tokenizer: Any, turns: Sequence[Mapping[str, str]]) -> str:
     """Return chat turns as the text that the model reads before it answers, the assistant's header included."""
     text: str = tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False)
@@ -64,6 +77,23 @@ def prompt_tokens(tokenizer: Any, turns: Sequence[Mapping[str, str]]) -> list[in
     """Return the tokens of what ``render`` returns."""
     tokens: list[int] = tokenizer(render(tokenizer, turns), add_special_tokens=False)["input_ids"]
     return tokens
+
+
+def template_head(tokenizer: Any) -> tuple[int, ...]:
+    """Return the tokens that a chat template sets before a user's prompt, such as a system turn."""
+    return shared_head(
+        [tuple(prompt_tokens(tokenizer, [{"role": "user", "content": text}])) for text in ("A", "7", "b")]
+    )
+
+
+def shared_head(prompts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the tokens that all prompts begin with, leaving at least one of each prompt's own."""
+    if not prompts:
+        return ()
+    # What the first and the last in lexical order have in common, all between them have.
+    least, most = min(prompts), max(prompts)
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(least, most, strict=False))
+    return tuple(token for token, _ in alike)[: min(map(len, prompts)) - 1]
 
 
 def template_marks(tokenizer: Any) -> tuple[str, ...]:

@@ -20,9 +20,6 @@ from typing import assert_never
 from tools.weights.processes import JsonLines
 from tools.weights.protocol import NOT_LOADED, REQUEST, Draw, Drawn, Reply, Request, Score, failed
 
-SLOTS = 96
-"""Rows decoded together; as one is finished, the next takes its place. Measured on one core with SmolLM2-135M: 206
-tokens for each CPU-second at 32, 277 at 64, 345 at 96 and no more at 128; 96 need 1.4 GB."""
 IDLE_SECONDS = 60.0
 """Seconds without work after which the process ends; the next call starts another in a few seconds."""
 GATHER_SECONDS = 0.05
@@ -41,12 +38,15 @@ class Model:
 
     def __init__(self, base: Path, adapter: Path | None) -> None:
         from tools.weights.decoding import end_tokens
+        from tools.weights.invariance import invariant_sizes
         from tools.weights.loading import load_model
-        from tools.weights.template import load_tokenizer
+        from tools.weights.template import load_tokenizer, template_head
 
         self._tokenizer = load_tokenizer(base)
         self._model = load_model(base, adapter)
         self._ends = end_tokens(self._model, self._tokenizer)
+        self._head = template_head(self._tokenizer)
+        self._sizes = invariant_sizes(self._model)
 
     def answer(self, requests: Sequence[Request], emit: Emit) -> None:
         """Do requests of one group together; ``emit`` is called with each reply, as soon as it is there."""
@@ -68,8 +68,16 @@ class Model:
         prompts = [Prompt(tokens[one.number], Random(one.noise) if one.temperature else None) for one in draws]
         sampled = next((draw for draw in draws if draw.temperature), None)
         sampling = {"temperature": sampled.temperature, "top_p": sampled.top_p} if sampled else {}
-        limit = draws[0].max_tokens
-        for row in decode(self._model, prompts, self._ends, max_tokens=limit, slots=SLOTS, **sampling):
+        found = decode(
+            self._model,
+            prompts,
+            self._ends,
+            max_tokens=draws[0].max_tokens,
+            sizes=self._sizes,
+            head=self._head,
+            **sampling,
+        )
+        for row in found:
             draw = draws[row.row]
             emit(
                 Drawn(
