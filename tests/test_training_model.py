@@ -174,8 +174,8 @@ def test_dpo_after_sft_starts_from_the_sft_adapter_and_gives_one_adapter(
 
 
 def test_same_seed_same_bytes_and_another_seed_others(base: Path, rows: Path, tmp_path: Path) -> None:
-    def weights(name: str, seed: int) -> tuple[bytes, str]:
-        job = _job(base, rows, tmp_path / name, "sft", epochs=1).model_copy(update={"seed": seed})
+    def weights(name: str, seed: int, **decided: object) -> tuple[bytes, str]:
+        job = _job(base, rows, tmp_path / name, "sft", epochs=1).model_copy(update={"seed": seed} | decided)
         _run(job, tmp_path / f"work-{name}")
         record = read_seal(tmp_path / name)
         assert record is not None and record["job"] == job.identity()
@@ -184,6 +184,8 @@ def test_same_seed_same_bytes_and_another_seed_others(base: Path, rows: Path, tm
     first, again, other = weights("a", 1), weights("b", 1), weights("c", 2)
     assert first == again
     assert first[0] != other[0] and first[1] != other[1]
+    frugal = weights("d", 1, gradient_checkpointing=True)
+    assert frugal == first, "memory that is short for a moment changes nothing"
 
 
 def test_a_broken_base_is_stopped(base: Path, rows: Path, tmp_path: Path) -> None:

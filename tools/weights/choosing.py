@@ -17,7 +17,7 @@ def choose(
     """Return one token for each row.
 
     A sampled row uses one random number for each token and depends on that and its logits alone, so that it is the
-    same in every batch, except for rounding. Nucleus sampling after Holtzman et al. 2020.
+    same in every batch. Nucleus sampling after Holtzman et al. 2020.
 
     Args:
         logits: shape (rows, vocabulary).

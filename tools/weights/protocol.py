@@ -19,7 +19,7 @@ class Draw(Record):
     """The reply has the same number."""
     turns: Turns
     noise: str = ""
-    """Seed of the random numbers; the same one gives the same completion, except for rounding."""
+    """Seed of the random numbers; the same one gives the same completion, whatever else is asked."""
     temperature: float = Field(ge=0)
     """0 for the greedy completion."""
     top_p: float = Field(gt=0, le=1)
