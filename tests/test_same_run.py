@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,10 +28,11 @@ from tools.endpoint.weights import WeightsTransport
 from tools.weights.pool import ModelPool
 
 RUN = "trial"
-OF_THE_CLOCK = ("seconds", "began", "ended", "created_at", "made_at", "estimated_seconds", "actual_seconds")
-"""Fields of JSON files that tell when something was, and how long it took."""
-OF_THE_MACHINE = ("decision.json", "checklist.json", "log.jsonl", "steps.jsonl")
-"""Files with the memory that was free, the pace of the machine, and the times of all steps."""
+DURATIONS = ("seconds", "estimated_seconds")
+"""Fields of JSON files that tell how long something took."""
+TIME = re.compile(rb"\d{4}-?\d\d-?\d\d[T ]\d\d:?\d\d(:?\d\d)?(Z|\+00:00)?")
+OF_THE_MACHINE = (".log", "log.jsonl", "steps.jsonl", "decision.json", "checklist.json", "sealed.json", "report.html")
+"""Files with the memory that was free, the pace of the machine, the times of all steps, or the hash of a time."""
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,7 @@ def test_a_run_on_a_busy_machine_writes_the_same_files(base: Path, tmp_path: Pat
         home.folder.rename(tmp_path / name)
         folder = tmp_path / name / "home" / "runs" / RUN
         there = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        written = [path for path in there if path.suffix != ".log" and path.name not in OF_THE_MACHINE]
+        written = [path for path in there if not path.name.endswith(OF_THE_MACHINE)]
         return {_place(path, folder): _content(path) for path in written}
 
     with ScriptedServer(latency=0.01) as server:  # one for both runs, since calls are known by its URL, too
@@ -113,12 +115,17 @@ def _place(path: Path, folder: Path) -> str:
 
 
 def _content(path: Path) -> bytes:
-    if path.suffix != ".json":
-        return path.read_bytes()
-    return json.dumps(_timeless(json.loads(path.read_text()))).encode()
+    """Return a file's bytes; those that a person may read, and that name the time, without it."""
+    match path.suffix:
+        case ".json":
+            return TIME.sub(b"", json.dumps(_timeless(json.loads(path.read_text()))).encode())
+        case ".md":
+            return TIME.sub(b"", path.read_bytes())
+        case _:
+            return path.read_bytes()
 
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _timeless(held) for name, held in value.items() if name not in OF_THE_CLOCK}
+        return {name: _timeless(held) for name, held in value.items() if name not in DURATIONS}
     return [_timeless(held) for held in value] if isinstance(value, list) else value

@@ -8,6 +8,7 @@ which are masked and count as 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from transformers import Cache, DynamicCache
@@ -48,6 +49,21 @@ class _SlotLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped
         return self.places.width - 1
 
 
+class Read(NamedTuple):
+    """A prompt that was read."""
+
+    cache: DynamicCache
+    """Of several prompts: what they begin with, then the rest of each, padded on the left."""
+    row: int
+    """The prompt's row in the cache."""
+    head: int
+    """Tokens before the padding."""
+    length: int
+    """Tokens of the prompt."""
+    logits: torch.Tensor
+    """Of the token after it, shape (vocabulary,)."""
+
+
 class Slots:
     """A cache of ``count`` rows, filled from prefilled ones."""
 
@@ -56,13 +72,14 @@ class Slots:
         self._places = _Places()
         self.cache = Cache(layers=[])
 
-    def admit(self, slot: int, prefilled: DynamicCache) -> None:
-        """Copy the only row of ``prefilled`` into a slot."""
-        length = prefilled.layers[0].keys.shape[2]
-        self._make_room(prefilled, length)
-        for ours, theirs in zip(self.cache.layers, prefilled.layers, strict=True):
-            ours.keys[slot, :, :length] = theirs.keys[0]
-            ours.values[slot, :, :length] = theirs.values[0]
+    def admit(self, slot: int, read: Read) -> None:
+        """Copy a prompt into a slot."""
+        head, length = read.head, read.length
+        self._make_room(read.cache, length)
+        for ours, theirs in zip(self.cache.layers, read.cache.layers, strict=True):
+            for mine, new in ((ours.keys, theirs.keys), (ours.values, theirs.values)):
+                mine[slot, :, :head] = new[read.row, :, :head]
+                mine[slot, :, head:length] = new[read.row, :, new.shape[2] - (length - head) :]
 
     def before_step(self, ends: torch.Tensor) -> int:
         """Say where each row's next column is written; return the number of columns in use.
