@@ -51,12 +51,12 @@ def step(node: N, services: Services) -> N:
         task = get_config()["configurable"]
         run_id = str(task["thread_id"])
         folder = services.runs_folder / run_id
-        kept = await note(services, run_id, state)
+        given = relocated(state, folder)
+        kept = await note(services, run_id, given)
         async with services.leases.hold(run_id):
-            given = relocated(state, folder)
             request = await own_request(services, run_id, kept)
             # A batch is sent the request with the run's own copies in it.
-            if state["request"] != request and not same_request(state["request"], kept):
+            if given["request"] != request and not same_request(given["request"], kept):
                 raise BadInput(other_request(run_id))
             began = time.time()
             try:

@@ -15,6 +15,7 @@ from state.store import RecordStore
 from tools.dataset.files import dataset_writer
 from tools.dataset.pairing import pair_all
 from tools.dataset.seeding import imitated_seeds
+from tools.files import in_thread
 from tools.judging import find_calibration, trust_note, trust_refusal
 from tools.progress import report_progress
 from tools.sources.seeds import load_seed_tasks
@@ -35,7 +36,7 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
     async def assemble(state: PipelineState) -> PipelineState:
         run_id, request = state["run_id"], state["request"]
         report_progress("assemble", total=await store.count(run_id, Sample, **ACCEPTED))
-        with dataset_writer(runs_folder / run_id / "datasets", run_id) as writer:
+        async with in_thread(dataset_writer(runs_folder / run_id / "datasets", run_id)) as writer:
             async for samples in store.pages(run_id, Sample, **ACCEPTED):
                 candidates = await store.find(run_id, Candidate, parents=[s.id for s in samples])
                 ids = [c.id for c in candidates]

@@ -198,6 +198,10 @@ class PipelineState(TypedDict, total=False):
     """What a person should know before trusting the run; a line each."""
 
 
+FILES = ("seeds", "prompts")
+"""The files that the sources of a request name."""
+
+
 def relocated(state: PipelineState, run_folder: Path) -> PipelineState:
     """Return the state with the places in the run's folder as they are now: a home may have been moved since.
 
@@ -211,6 +215,16 @@ def relocated(state: PipelineState, run_folder: Path) -> PipelineState:
         return str(run_folder / inside) if mark else place
 
     moved: PipelineState = {**state}
+    if (request := state.get("request")) is not None:
+        # A batch carries the request with the run's own copies of its files.
+        sources = {name: place and here(place) for name, place in request.sources.model_dump().items() if name in FILES}
+        config = request.train.accelerate_config
+        moved["request"] = request.model_copy(
+            update={
+                "sources": request.sources.model_copy(update=sources),
+                "train": request.train.model_copy(update={"accelerate_config": config and here(config)}),
+            }
+        )
     if dataset := state.get("dataset"):
         moved["dataset"] = dataset.model_copy(update={"folder": here(dataset.folder)})
     if adapter := state.get("adapter"):

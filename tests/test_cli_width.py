@@ -16,7 +16,8 @@ from corral.cli.tables import print_accounts, print_runs, print_table
 from graph.accounts import Accounts, Tally
 from graph.standing import RunStatus
 from state.calls import PurposeTally
-from tools.generation.costing import StageComparison, StageCost
+from tools.generation.costing import StageComparison, StageCost, StageEstimate
+from tools.generation.spans import Span
 
 LONG = "a-run-of-which-the-name-is-as-long-as-a-name-may-be-and-then-some-" + "x" * 30
 BIG = 123_456_789_012
@@ -54,6 +55,8 @@ def test_runs_and_accounts_at_any_width(width: int) -> None:
         run_id=LONG, created_at="2026-01-01T00:00:00+00:00", standing="failed", step="evaluate", detail=LONG
     )
     cost = StageCost(stage="respond", calls=BIG, prompt_tokens=BIG, completion_tokens=BIG, dollars=BIG)
+    span = Span(low=BIG, expected=BIG, high=BIG, most=BIG)
+    estimate = StageEstimate(stage="respond", calls=span, prompt_tokens=span, completion_tokens=span, dollars=span)
     accounts = Accounts(
         rows=[
             Tally(
@@ -68,7 +71,8 @@ def test_runs_and_accounts_at_any_width(width: int) -> None:
                 completion_tokens=BIG, cost=BIG,
             )
         ],
-        rounds=[], costs=[StageComparison(stage="respond", estimated=cost, actual=cost)], spent=BIG, cap=BIG,
+        rounds=[], costs=[StageComparison(stage="respond", estimated=estimate, actual=cost)], spent=BIG, cap=BIG,
+        decided={},
     )  # fmt: skip
 
     def show(console: Console) -> None:

@@ -110,6 +110,7 @@ def test_killed_evaluation_goes_on(corral: Corral, adapter: Path, tmp_path: Path
     found = json.loads(printed)
     assert found["scoreboard"]["prompts"] == found["scoreboard"]["base"]["answered"] == 7
     assert found["scoreboard"]["notes"] == ["1 prompts marked 'train' are left out"]
+    assert found.pop("calls") == 14 - len(before) and found.pop("spent") == 0.0, "what was asked now"
     assert json.loads((out / "some.json").read_text()) == found
     assert [(one["name"], one["loose"], one["count"]) for one in found["accuracies"]] == [
         ("prompt", False, 7),

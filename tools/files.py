@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import hashlib
 import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from state.errors import BadInput, StorageError
 from state.lease import demand_here
 
+T = TypeVar("T")
 _PART = ".part-"
 """How the names of unfinished files and folders begin."""
 
@@ -106,6 +108,19 @@ def new_folder(parent: Path) -> Iterator[Path]:
         yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@asynccontextmanager
+async def in_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """Enter and leave a context that waits for the disk in a thread, so that an event loop does not wait with it."""
+    value = await asyncio.to_thread(context.__enter__)
+    try:
+        yield value
+    except BaseException as error:
+        if not await asyncio.to_thread(context.__exit__, type(error), error, error.__traceback__):
+            raise
+    else:
+        await asyncio.to_thread(context.__exit__, None, None, None)
 
 
 def publish(part: Path, folder: Path) -> None:
