@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from state.errors import BadInput
+from state.extras import missing_modules
 from state.request import EMBEDDED, Endpoint, RunRequest
 from tools.endpoint import Price, capabilities, demand_price, price_of, probe
 from tools.endpoint.prices import stated
@@ -107,7 +108,7 @@ def check_training(request: RunRequest, cache: Path) -> None:
     """Check that weights, accelerate's config and what QLoRA needs are here, and that the base can be trained.
 
     Weights that are not here yet are no fault where training brings them: it unpacks the embedded model, and fetches a
-    model from the hub, unless it was fetched before.
+    model from the hub, unless it was fetched before. An installation that cannot train looks at the folder alone.
 
     Raises:
         BadInput: one of them is missing, or the base cannot be trained.
@@ -116,6 +117,6 @@ def check_training(request: RunRequest, cache: Path) -> None:
     base = request.models.base
     if base == EMBEDDED:
         demand_positions(base, POSITIONS, request.train)
-    elif (folder := folder_here(base, cache)) is not None:
+    elif (folder := folder_here(base, cache)) is not None and not missing_modules("train"):
         demand_trainable(folder, request.train, cache)
     demand_quantisation(request.train.quantise, config_file(request.train.accelerate_config))
