@@ -121,7 +121,7 @@ def miss_extras(install: Install) -> None:
     embedded = install.call("corral", "run", "seeds:demo", code=2)
     assert "pip install 'corral[train]'" in embedded and len(embedded.splitlines()) == 1, embedded
     judge = install.call("corral", "judge", "items.jsonl", code=2)
-    assert "pip install 'corral[train]'" in judge and len(judge.splitlines()) == 1, judge
+    assert "pip install 'corral[train]'" in judge and len(judge.splitlines()) == 2, judge  # behind a note on who judges
     prompts = ("--prompts", "seeds:prompts")
     adapter = install.call("corral", "evaluate", "adapter", *prompts, code=2)
     assert "pip install 'corral[train]'" in adapter, adapter
