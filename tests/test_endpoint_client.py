@@ -279,7 +279,7 @@ async def test_complete_as_sends_a_strict_schema_and_returns_the_model() -> None
     assert 0 <= grade.score <= 100 and grade.reason in completion.text
 
 
-@pytest.mark.parametrize("failure", ["invalid", "truncated", "refusal"])
+@pytest.mark.parametrize("failure", ["invalid", "truncated", "empty", "refusal"])
 async def test_a_wrong_answer_gets_one_second_question_that_says_what_is_wrong(failure: str) -> None:
     ledger = MemoryLedger()
     with ScriptedServer(failures=[failure]) as server:

@@ -97,7 +97,7 @@ def test_the_formula_is_the_one_that_its_version_names() -> None:
 
 def test_a_renamed_schema_leaves_the_identity_as_it_was() -> None:
     """Calibrations are filed under the identity, and the schemas that are part of it carry a title."""
-    assert judge_identity("gpt-4o-mini", Judging(), by_likelihood=False) == "crew/gpt-4o-mini/general@5fd75233466e"
+    assert judge_identity("gpt-4o-mini", Judging(), by_likelihood=False) == "crew/gpt-4o-mini/general@36c8d11a5d5f"
 
 
 @pytest.mark.parametrize(("module", "name"), [(likelihood_backend, "FORMULA"), (judge_module, "SCORING")])

@@ -40,7 +40,7 @@ def read_completion(answer: Mapping[str, Any], body: Mapping[str, Any], url: str
         url: the server's, for errors.
 
     Raises:
-        TryAgain: it is no chat completion, it is empty, or it says that the server failed.
+        TryAgain: it is no chat completion, or it says that the server failed.
         CallRefused: a content filter took the whole answer, or the model only reasoned.
     """
     choice = _choice(answer, url)
@@ -54,7 +54,7 @@ def read_completion(answer: Mapping[str, Any], body: Mapping[str, Any], url: str
     usage = _mapping(answer.get("usage"))
     completed = _count(usage.get("completion_tokens"))
     if not text.strip():
-        _demand_text(message, ended, completed, url)
+        _demand_text(message, ended, url)
     asked = _count(usage.get("prompt_tokens"))
     return Reply(
         text=text,
@@ -128,11 +128,10 @@ def _count(value: Any) -> int | None:
     return int(value)
 
 
-def _demand_text(message: Mapping[str, Any], ended: str, completed: int | None, url: str) -> None:
-    """Refuse an answer without text that is no answer; one token that ends at once is one.
+def _demand_text(message: Mapping[str, Any], ended: str, url: str) -> None:
+    """Refuse an answer without text where the reason is known; a model that ends at once has answered.
 
     Raises:
-        TryAgain: the server says nothing of why it is empty.
         CallRefused: another try would end in the same way.
     """
     reasoning = message.get("reasoning_content") or message.get("reasoning")
@@ -140,5 +139,3 @@ def _demand_text(message: Mapping[str, Any], ended: str, completed: int | None, 
         raise CallRefused(f"{url}: the model reasoned and gave no answer; raise max_tokens")
     if ended == "content_filter":
         raise CallRefused(f"{url}: the server's content filter took the whole answer")
-    if not completed:
-        raise TryAgain(EndpointFailing(f"{url} gave an empty answer"))
