@@ -11,6 +11,7 @@ from state.extras import missing_modules
 from state.request import EMBEDDED, Endpoint, RunRequest
 from tools.endpoint import Price, capabilities, demand_price, price_of, probe
 from tools.endpoint.prices import stated
+from tools.gates.pipeline import demand_known_rules
 from tools.machine.disk import demand_room
 from tools.settings import Settings
 from tools.sources.prompts import load_prompts
@@ -89,8 +90,10 @@ def check_sources(request: RunRequest) -> None:
     """Read the seeds and prompts, and check that there is something to train on and something to evaluate with.
 
     Raises:
-        BadInput: a file is missing or broken, or nothing is left of it for the one or the other.
+        BadInput: a file is missing or broken, nothing is left of it for the one or the other, or a gate's rule that is
+            to be off is unknown.
     """
+    demand_known_rules(request.gates)
     load_seed_tasks(Path(request.sources.seeds))
     prompts = []
     if request.sources.prompts:

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.gates import Labelled, measure, own_rows
+from graph.preflight import check_sources
 from state.errors import BadInput
 from state.records import Outcome, Sample
-from state.request import Gates
+from state.request import Gates, RunRequest
 from tools.gates import GATE_CLASSES, GatePipeline
 from tools.gates.modern import is_link_alone, says_nothing
 from tools.gates.results import reason_code
@@ -130,3 +131,9 @@ def test_each_rule_can_be_off() -> None:
 def test_a_rule_that_is_none_cannot_be_off() -> None:
     with pytest.raises(BadInput, match=r"gates\.off: 'keywords' is no rule; did you mean 'keyword'\?"):
         GatePipeline(Gates(off=("keywords",)), [])
+
+
+def test_such_a_rule_is_refused_before_a_run_spends_anything() -> None:
+    with pytest.raises(BadInput, match="'keywords' is no rule"):
+        check_sources(RunRequest(gates=Gates(off=("keywords",))))
+    check_sources(RunRequest(gates=Gates(off=("keyword", "profanity"))))

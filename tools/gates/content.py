@@ -15,7 +15,7 @@ from state.records import Sample
 from tools.gates.gate import Gate
 from tools.gates.modern import content_issues as modern_content_issues
 from tools.gates.results import Issue, Severity
-from tools.gates.texts import NO_INPUT_MARK, is_missing_input
+from tools.gates.texts import input_fault, is_missing_input
 
 WORDS = (4, 150)
 """Fewest and most words of an instruction, split at white space."""
@@ -65,10 +65,8 @@ def _instruction_faults(instruction: str) -> Iterator[tuple[str, str]]:
 
 
 def _row_faults(sample: Sample) -> Iterator[tuple[str, str]]:
-    if is_missing_input(sample.input):
-        yield "noinput_left", f"the input only says {sample.input.strip()!r}; an empty one was meant"
-    elif mark := NO_INPUT_MARK.search(sample.input):
-        yield "noinput_left", f"{mark.group()!r} is left in the input"
+    if fault := input_fault(sample.input):
+        yield "noinput_left", fault
     if not sample.output.strip():
         if sample.origin == "generated":
             yield "empty_output", "the output is empty"

@@ -16,8 +16,8 @@ from tools.gates.results import Issue, Severity
 from tools.gates.texts import (
     ASKS_FOR_INPUT,
     NEXT_TASK,
-    NO_INPUT_MARK,
     PLACEHOLDER,
+    input_fault,
     is_missing_input,
     refusal_in,
     repeated_share,
@@ -100,10 +100,8 @@ def _instruction_faults(sample: Sample) -> Iterator[tuple[str, str]]:
 
 
 def _row_faults(sample: Sample) -> Iterator[tuple[str, str]]:
-    if is_missing_input(sample.input):
-        yield "noinput_left", f"the input only says {sample.input.strip()!r}; an empty one was meant"
-    elif mark := NO_INPUT_MARK.search(sample.input):
-        yield "noinput_left", f"{mark.group()!r} is left in the input"
+    if fault := input_fault(sample.input):
+        yield "noinput_left", fault
     if not sample.output.strip():
         if sample.origin == "generated":
             yield "empty_output", "the output is empty"

@@ -23,13 +23,18 @@ GATES = tuple(gate.name for gate in GATE_CLASSES)
 """Their names."""
 
 
-def demand_known_rules(settings: Gates, policy: SafetyPolicy) -> None:
+def demand_known_rules(settings: Gates, policy: SafetyPolicy | None = None) -> None:
     """Check the rules that are to be off.
+
+    Args:
+        settings: the gates'.
+        policy: the safety policy, whose rules are known too; ``None`` for ours.
 
     Raises:
         BadInput: one is no rule of a gate or of the safety policy; the nearest is named.
     """
-    known = [code for gate in GATE_CLASSES for code in gate.codes] + [rule.code for rule in policy.rules]
+    rules = (policy or load_safety_policy(DEFAULT_POLICY)).rules if settings.off else ()
+    known = [code for gate in GATE_CLASSES for code in gate.codes] + [rule.code for rule in rules]
     for code in settings.off:
         if code not in known:
             near = get_close_matches(code, known, n=1)

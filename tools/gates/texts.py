@@ -44,6 +44,14 @@ def is_missing_input(text: str) -> bool:
     return len(text) <= 60 and _NO_INPUT.fullmatch(text) is not None
 
 
+def input_fault(given: str) -> str | None:
+    """Return what is wrong with an input that says, in whole or in part, that there is none; ``None`` for any other."""
+    if is_missing_input(given):
+        return f"the input only says {given.strip()!r}; an empty one was meant"
+    mark = NO_INPUT_MARK.search(given)
+    return f"{mark.group()!r} is left in the input" if mark else None
+
+
 def words_of(text: str) -> list[str]:
     """Return a text's words in lower case, without punctuation."""
     return _WORD.findall(text.lower())
