@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -34,6 +34,10 @@ def test_the_rank_correlation_is_spearmans(rows: list[tuple[int, int]]) -> None:
         assert found == pytest.approx(stats.spearmanr(ratings, lengths).statistic, abs=6e-4)
 
 
+EVEN = [(0.0, 0.0)] * 12 + [(0.0, 1.0)] * 6 + [(0.0, -1.0)] * 6 + [(0.0, -2.0), (0.5, 1.0)]
+
+
+@example(EVEN)
 @given(duels)
 def test_the_rate_at_equal_length_mirrors_and_stays_a_share(pairs: list[tuple[float, float]]) -> None:
     points, longer = [won for won, _ in pairs], [length for _, length in pairs]

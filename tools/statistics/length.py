@@ -90,11 +90,12 @@ def length_controlled_rate(points: Sequence[float], longer: Sequence[float]) -> 
 def _matched_points(won: Figures, lengths: Figures, caliper: float) -> list[float]:
     """Return the points of pairs that were matched, each with one of the other sign and nearly the same difference.
 
-    The rarer sign is matched from its largest difference on, each with the nearest one that is left. Among equal
-    differences the order of the pairs decides: an order by points would prefer lost ones.
+    The rarer sign is matched from its largest difference on, each with the nearest one that is left; where both are as
+    rare, that of the first pair. Among equal differences the order of the pairs decides: an order by points would
+    prefer lost ones. So the same pairs are matched whichever of the two answers is called the one that may win.
     """
-    signs = [[(abs(d), n) for n, d in enumerate(lengths) if d * sign > 0] for sign in (1, -1)]
-    few, many = sorted((sorted(side) for side in signs), key=len)
+    signs = [sorted((abs(d), n) for n, d in enumerate(lengths) if d * sign > 0) for sign in (1, -1)]
+    few, many = sorted(signs, key=lambda side: (len(side), min((n for _, n in side), default=0)))
     found: list[float] = []
     for difference, pair in reversed(few):
         at = bisect_left(many, (difference, -1))
