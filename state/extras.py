@@ -16,7 +16,7 @@ EXTRAS: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
     {
         "train": ("accelerate", "datasets", "gguf", "peft", "torch", "transformers", "trl", "xllamacpp"),
         "postgres": ("langgraph.checkpoint.postgres", "psycopg"),
-        "serve": ("langgraph_api", "langgraph_cli", "langgraph_runtime_inmem"),
+        "serve": ("fastapi", "langgraph_api", "langgraph_cli", "langgraph_runtime_inmem", "prometheus_client"),
     }
 )
 """The modules that an extra brings and the base install does not have. pyproject.toml has their packages."""
