@@ -8,7 +8,7 @@ UNATTENDED := $(shell [ -t 0 ] || echo --unattended)
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test coverage lint types docs wheel studio clean
+.PHONY: install demo test lint types docs wheel studio clean
 
 install: $(STAMP)
 
@@ -24,12 +24,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/corral run seeds:demo $(UNATTENDED)
 
-test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-
-coverage: install  # the tests, and which share of the statements they run in their own processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=
-	$(BIN)/coverage report --skip-covered --sort=cover
+test: install  # with COVERAGE=yes also which share of the statements the tests run in their own processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	  $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 lint: install
 	$(BIN)/ruff check .
