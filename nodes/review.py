@@ -4,130 +4,148 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import assert_never
 
 from langgraph.types import interrupt
 
 from state.pipeline import Node, PipelineState
-from state.records import Candidate, Judgement, Outcome, Record, Review, Sample, content_hash
+from state.records import Candidate, Judgement, Outcome, Review, ReviewTask, Sample
 from state.request import RunRequest
+from state.reviewing import ReviewStore
 from state.store import RecordStore
 from tools.dataset.pairing import REJECTED_STARS
+from tools.people.asking import apply_review, ratings_of, review_actions
+from tools.people.choosing import completion_task, instruction_task
 from tools.people.decisions import POLICY, consequences, edited_id, reason_of
-from tools.people.questions import Action, Decision, HumanAnswer, answer_schema, question
+from tools.people.items import Item, load_items
+from tools.people.questions import Decision, HumanAnswer, answer_schema, question
+from tools.people.settling import review_of
 from tools.progress import report_progress
 
 PAGE = 500
-"""Items that an unattended run decides at a time."""
-EDITABLE = {"completion": "completion", "instruction": "instruction"}
-"""The argument of each kind of item that a person may edit."""
-
-
-class Borderline(Record):
-    """An item that waits for a decision, with its records. ``judgement`` is ``None`` for an instruction."""
-
-    sample: Sample
-    candidate: Candidate | None = None
-    judgement: Judgement | None = None
-
-    @property
-    def id(self) -> str:
-        """The id of the record that waits."""
-        return self.candidate.id if self.candidate else self.sample.id
-
-    @property
-    def score(self) -> float:
-        """Its score on the scale of ``thresholds``: 0 to 100 for a completion, 0 to 1 for an instruction."""
-        return self.judgement.overall if self.judgement else (self.sample.score or 0.0)
-
-    def thresholds(self, request: RunRequest) -> tuple[float, float]:
-        """Return the scores between which it waits."""
-        settings = request.judge if self.candidate else request.gates
-        return settings.review_from, settings.accept
+"""Items that are decided or written at a time where no person looks at them."""
 
 
 def make_review(store: RecordStore) -> Node:
     """Return the node.
 
     It asks about one page of items at a time; the edge after it comes back while more wait. Which items a page holds
-    follows from the state alone. A review that was killed after its decisions were written shows the same page again,
-    and the decisions that were written first count.
+    follows from the state alone, and what was decided elsewhere meanwhile counts: of two decisions on an item the first
+    that was written. A review that was killed after its decisions were written goes on with the next page.
     """
+    people = ReviewStore(store.database)
 
     async def review(state: PipelineState) -> PipelineState:
-        run_id, request, done = state["run_id"], state["request"], state.get("reviewed", 0)
-        total = await store.count_borderline(run_id)
+        run_id, request = state["run_id"], state["request"]
         if request.unattended:
+            done, total = state.get("reviewed", 0), await store.count_borderline(run_id)
             await review_unattended(store, run_id, request, range(done, total, PAGE))
             return {"reviewed": max(done, total), "waiting": 0}
-        page = await borderline_items(store, run_id, done, request.review.page)
-        if page:
-            report_progress("review", total=len(page))
-            actions = review_actions(page, request)
+        await open_tasks(store, people, run_id, datetime.now(UTC))
+        if not (total := await people.count(run_id)):
+            return {"reviewed": 0, "waiting": 0}
+        tasks = await asked(people, run_id, state, request.review.page)
+        if any(task.standing == "open" for task in tasks):
+            report_progress("review", total=len(tasks))
+            items = await load_items(store, run_id, tasks)
+            actions = review_actions(items, request)
             answer = interrupt(question(actions), response_schema=answer_schema(actions))
-            await settle(store, run_id, page, apply_review(page, answer, datetime.now(UTC)))
-            report_progress("review", len(page))
-        return {"reviewed": done + len(page), "waiting": total - done - len(page)}
+            ratings = [r for r in ratings_of(items, answer, datetime.now(UTC)) if consequences(r.decision).settles]
+            await people.rate(run_id, ratings, partial(review_of, raters=request.review.raters))
+            report_progress("review", len(tasks))
+        await settle_decided(store, people, run_id)
+        waiting = await people.count(run_id, "open")
+        following = await next_page(people, run_id, tasks, request.review.page)
+        return {"reviewed": total - waiting, "waiting": waiting, "asked": following}
 
     return review
+
+
+async def open_tasks(store: RecordStore, people: ReviewStore, run_id: str, now: datetime) -> None:
+    """Write what goes to people in this run, once: before the first question, all at once."""
+    if await people.count(run_id):
+        return
+    tasks: list[ReviewTask] = []
+    while found := await borderline_items(store, run_id, len(tasks), PAGE, now):
+        tasks += [item.task for item in found]
+    await people.open_tasks(run_id, tasks)
+
+
+async def asked(people: ReviewStore, run_id: str, state: PipelineState, page: int) -> list[ReviewTask]:
+    """Return what the interrupt that follows from this state asks about."""
+    if (ids := state.get("asked")) is None:
+        return (await people.tasks(run_id, start=state.get("reviewed", 0), size=page))[:page]
+    found: dict[str, ReviewTask] = {task.id: task for task in await people.find(run_id, ReviewTask, ids)}
+    return [found[id_] for id_ in ids]
+
+
+async def next_page(people: ReviewStore, run_id: str, shown: Sequence[ReviewTask], page: int) -> list[str]:
+    """Return what to ask about next: what waits behind the page that was shown, then what waits before its end."""
+    last = max((task.position for task in shown), default=-1)
+    behind = await people.standing(run_id, "open", page, after=last)
+    first = await people.standing(run_id, "open", page) if len(behind) < page else []
+    return list(dict.fromkeys(task.id for task in (*behind, *first)))[:page]
+
+
+async def settle_decided(store: RecordStore, people: ReviewStore, run_id: str) -> None:
+    """Write what follows from all decisions that were sent since the last time, here or elsewhere."""
+    while tasks := await people.standing(run_id, "decided", PAGE):
+        items = await load_items(store, run_id, tasks)
+        reviews = {review.item_id: review for review in await people.find(run_id, Review, [item.id for item in items])}
+        await settle(store, run_id, items, [reviews[item.id] for item in items])
+        await people.settle(run_id, tasks)
 
 
 async def review_unattended(store: RecordStore, run_id: str, request: RunRequest, starts: range) -> None:
     """Let the request's policy decide all items that wait, page by page."""
     report_progress("review", total=starts.stop - starts.start)
+    now = datetime.now(UTC)
     for start in starts:
-        page = await borderline_items(store, run_id, start, PAGE)
-        await settle(store, run_id, page, apply_review(page, unattended_answer(page, request), datetime.now(UTC)))
+        page = await borderline_items(store, run_id, start, PAGE, now)
+        await settle(store, run_id, page, apply_review(page, unattended_answer(page, request), now))
         report_progress("review", len(page))
 
 
-async def borderline_items(store: RecordStore, run_id: str, start: int, size: int) -> list[Borderline]:
-    """Return a page of all that ever waited for a person in this run, decided or not: instructions, then completions.
+async def borderline_items(store: RecordStore, run_id: str, start: int, size: int, now: datetime) -> list[Item]:
+    """Return a page of all that the machines could not decide in this run, decided since or not.
 
     Args:
         store: the record store.
         run_id: the run.
-        start: items before the page.
+        start: items before the page: instructions come first, then completions.
         size: items of the page at most.
+        now: when they are put before people.
     """
     found = await store.borderline(run_id, start, size)
-    instructions = [id_ for is_completion, id_ in found if not is_completion]
     candidates = await store.find(run_id, Candidate, ids=[id_ for is_completion, id_ in found if is_completion])
     judged = await store.find(run_id, Judgement, parents=[c.id for c in candidates])
     judgements = {j.candidate_id: j for j in judged if j.outcome == Outcome.WAITING}
-    samples = await store.find(run_id, Sample, ids=[*instructions, *(c.sample_id for c in candidates)])
-    asked = {s.id: s for s in samples}
-    return [Borderline(sample=asked[id_]) for id_ in instructions] + [
-        Borderline(sample=asked[c.sample_id], candidate=c, judgement=judgements[c.id]) for c in candidates
+    instructions = [id_ for is_completion, id_ in found if not is_completion]
+    samples = {
+        s.id: s for s in await store.find(run_id, Sample, ids=[*instructions, *(c.sample_id for c in candidates)])
+    }
+    known = {review.item_id for review in await store.find(run_id, Review, parents=[id_ for _, id_ in found])}
+    items = [
+        Item(task=instruction_task(samples[id_], ("between_thresholds",), start + rank, now), sample=samples[id_])
+        for rank, id_ in enumerate(instructions)
     ]
+    for rank, candidate in enumerate(candidates, start + len(items)):
+        sample, judgement = samples[candidate.sample_id], judgements[candidate.id]
+        task = completion_task(sample, candidate, judgement, ("between_thresholds",), rank, now)
+        items.append(Item(task=task, sample=sample, candidates=(candidate,), judgements=(judgement,)))
+    return [_opened(item, item.id in known) for item in items]
 
 
-def review_actions(items: Sequence[Borderline], request: RunRequest) -> list[Action]:
-    """Return what a person is asked about each item."""
-    return [_action(item, request) for item in items]
-
-
-def _action(item: Borderline, request: RunRequest) -> Action:
-    low, high = item.thresholds(request)
-    if item.candidate is None or item.judgement is None:
-        args = {"instruction": item.sample.instruction, "input": item.sample.input, "output": item.sample.output}
-        why = f"The gates gave {item.score:.2f}, between {low:g} and {high:g}: {'; '.join(item.sample.reasons)}"
-        return Action(name="review_instruction", args=args | {"comment": ""}, description=why, editable="instruction")
-    scores = ", ".join(f"{s.dimension} {s.score:.0f}" for s in item.judgement.scores)
-    checks = "; ".join(f"{c.kind}: {c.evidence}" for c in item.judgement.checks if c.passed is not None)
-    return Action(
-        name="review_completion",
-        args={"prompt": item.sample.prompt, "completion": item.candidate.text, "comment": ""},
-        editable="completion",
-        description=(
-            f"The crew gave {item.score:.0f} of 100, between {low:g} and {high:g}, and {item.judgement.stars} stars "
-            f"(confidence {item.judgement.confidence:.2f}).\nScores: {scores}\nChecks: {checks or 'none apply'}\n"
-            f"{item.judgement.feedback}"
-        ),
+def _opened(item: Item, decided: bool) -> Item:
+    """Return an item that the machines could not decide, though its row may say otherwise by now."""
+    standing = "settled" if decided else "open"
+    return item.model_copy(
+        update={"task": item.task.model_copy(update={"machine": Outcome.WAITING, "standing": standing})}
     )
 
 
-def unattended_answer(items: Sequence[Borderline], request: RunRequest) -> HumanAnswer:
+def unattended_answer(items: Sequence[Item], request: RunRequest) -> HumanAnswer:
     """Return what the request's policy decides; the policy's name stands as the reviewer, never a person's.
 
     No policy approves what the expert gave one or two stars: the crew may find an answer clear that misses the prompt.
@@ -135,7 +153,7 @@ def unattended_answer(items: Sequence[Borderline], request: RunRequest) -> Human
     """
     policy = request.review.unattended
 
-    def decide(item: Borderline) -> Decision:
+    def decide(item: Item) -> Decision:
         match policy:
             case "approve":
                 good = True
@@ -153,33 +171,7 @@ def unattended_answer(items: Sequence[Borderline], request: RunRequest) -> Human
     return HumanAnswer.model_construct(decisions=[decide(item) for item in items], reviewer=f"{POLICY}{policy}")
 
 
-def apply_review(items: Sequence[Borderline], answer: HumanAnswer, now: datetime) -> list[Review]:
-    """Return a review of each item. An edit without a changed text is an approval."""
-    reviews = []
-    for item, decision in zip(items, answer.decisions, strict=True):
-        kind = "completion" if item.candidate else "instruction"
-        before = item.candidate.text if item.candidate else item.sample.instruction
-        args = decision.edited_action.args if decision.edited_action else {}
-        given = args.get(EDITABLE[kind])
-        text = "" if given is None else str(given).strip()
-        rewrites = consequences(decision.type).rewrites
-        changed = rewrites and text != before and bool(text)
-        reviews.append(
-            Review(
-                id=content_hash("review", item.id),
-                item_id=item.id,
-                kind=kind,
-                decision="approve" if rewrites and not changed else decision.type,
-                text=text if changed else "",
-                comment=str(args.get("comment") or decision.message),
-                reviewer=answer.reviewer,
-                decided_at=now,
-            )
-        )
-    return reviews
-
-
-async def settle(store: RecordStore, run_id: str, items: Sequence[Borderline], reviews: Sequence[Review]) -> None:
+async def settle(store: RecordStore, run_id: str, items: Sequence[Item], reviews: Sequence[Review]) -> None:
     """Write the reviews, then what follows from them; the next call completes a write that was killed.
 
     Of two decisions on an item the first that was written counts, so that rows and reviews never disagree.
@@ -189,19 +181,42 @@ async def settle(store: RecordStore, run_id: str, items: Sequence[Borderline], r
     samples, rewritten, candidates, edited = [], [], [], []
     for item, review in zip(items, (written[r.id] for r in reviews), strict=True):
         reason = (reason_of(review.decision, review.reviewer, review.comment),)
-        follows = consequences(review.decision)
-        if item.candidate is None:
-            samples.append(item.sample.model_copy(update={"outcome": follows.outcome, "reasons": reason}))
-            if follows.rewrites:
+        rewrites = consequences(review.decision).rewrites
+        if item.task.kind == "instruction":
+            outcome = outcome_after(review, item.task.machine)
+            samples.append(item.sample.model_copy(update={"outcome": outcome, "reasons": reason}))
+            if rewrites:
                 rewritten.append(edited_sample(item.sample, review, reason))
             continue
-        candidates.append(item.candidate.model_copy(update={"outcome": follows.outcome, "reasons": reason}))
-        if follows.rewrites:
-            edited.append(edited_candidate(item.candidate, review, reason))
+        for rank, candidate in enumerate(item.candidates):
+            outcome = outcome_after(
+                review, item.task.machine if item.task.kind == "completion" else candidate.outcome, rank
+            )
+            candidates.append(candidate.model_copy(update={"outcome": outcome, "reasons": reason}))
+            if rewrites:
+                edited.append(edited_candidate(candidate, review, reason))
     await store.add(run_id, rewritten)
     await store.add(run_id, edited)
     await store.settle(run_id, samples)
     await store.settle(run_id, candidates)
+
+
+def outcome_after(review: Review, machine: Outcome, rank: int = 0) -> Outcome:
+    """Return what becomes of a row that was reviewed.
+
+    Where nobody could judge, the machines' decision stands, and what they left to people is rejected.
+
+    Args:
+        review: the decision.
+        machine: what the machines decided.
+        rank: of a pair's answer: 0 for A, 1 for B.
+    """
+    follows = consequences(review.decision)
+    if follows.prefers is not None:
+        return Outcome.ACCEPTED if rank == follows.prefers else Outcome.REJECTED
+    if follows.outcome is not None:
+        return follows.outcome
+    return Outcome.REJECTED if machine == Outcome.WAITING else machine
 
 
 def edited_sample(sample: Sample, review: Review, reason: tuple[str, ...]) -> Sample:

@@ -5,7 +5,8 @@
     │   ├── UnknownRun                   no run of that name
     │   ├── UnreadableRun                another version wrote the run's request, and this one cannot read it
     │   ├── RunBusy                      another process holds the run's lease
-    │   └── RunWaiting                   a new input for a run that waits for a person
+    │   ├── RunWaiting                   a new input for a run that waits for a person
+    │   └── AlreadyDecided               another person, or the same, decided on the item before
     ├── LeaseLost               exit 4   another process has taken the run over from this one
     ├── StorageError            exit 2   disk full, read-only, or the database is out of reach
     │   └── DamagedCheckpoint            a run's checkpoint cannot be read back; the run goes on from an earlier one
@@ -28,6 +29,10 @@ An endpoint's error is one of two sorts. ``CallFailed`` fails the row that the c
 ``EndpointUnreachable``, ``EndpointRefused`` and ``AnswersUnusable`` would meet every other row too, so they end the
 step, which is resumed when their cause is gone.
 """
+
+from __future__ import annotations
+
+from datetime import datetime
 
 
 class CorralError(RuntimeError):
@@ -59,6 +64,27 @@ class RunBusy(BadInput):
 
 class RunWaiting(BadInput):
     """The run waits at an interrupt: a new input would drop it."""
+
+
+class AlreadyDecided(BadInput):
+    """An item was decided before, and the first decision counts.
+
+    Args:
+        who: the person whose decision counts.
+        when: when it was taken.
+        decision: what it was, as a past participle.
+        advice: what else to say.
+
+    Attributes:
+        who: the person whose decision counts.
+        when: when it was taken.
+    """
+
+    def __init__(self, who: str, when: datetime, decision: str, advice: str = "") -> None:
+        said = f"this item was {decision} by {who} at {when:%Y-%m-%d %H:%M:%S} UTC, and the first decision counts"
+        super().__init__(f"{said}; {advice}" if advice else said)
+        self.who = who
+        self.when = when
 
 
 class LeaseLost(CorralError):

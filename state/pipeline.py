@@ -176,10 +176,12 @@ class PipelineState(TypedDict, total=False):
     """What the generator's server had left after the last round."""
     next_round: NextRound
     """Whether another round of generation follows, and of what size."""
+    asked: list[str]
+    """What the review asks about next: the ids of a page; the run's first page where it has not asked yet."""
     reviewed: int
-    """Borderline items decided so far, in the order in which they are shown."""
+    """Items decided so far of those that went to people."""
     waiting: int
-    """Borderline candidates waiting for a person."""
+    """Items that wait for people."""
     dataset: DatasetRef
     training_round: int
     """Trainings done."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -147,23 +147,83 @@ class Judgement(Record):
     reasons: tuple[str, ...] = ()
 
 
-DecisionKind = Literal["approve", "edit", "reject"]
+DecisionKind = Literal["approve", "edit", "reject", "prefer_a", "prefer_b", "cannot_judge", "skip"]
 """What a reviewer may decide; ``tools.people.decisions`` says what follows."""
+ItemKind = Literal["instruction", "completion", "pair"]
+"""What a person decides on: a sample, a candidate, or which of two candidates of a sample is the better one."""
+Criterion = Literal["instruction_following", "helpfulness", "harmlessness", "honesty", "overall"]
+"""What a person may rate beside the decision."""
+Ratings = dict[Criterion, Annotated[int, Field(ge=1, le=5)]]
+"""Stars by criterion; what was not rated is left out."""
+Why = Literal["between_thresholds", "checks_disagree", "audit", "human_share"]
+"""Why an item goes to people; ``tools.people.choosing`` says which do."""
+
+
+TaskStanding = Literal["open", "decided", "settled"]
+"""``open``: more people must rate it, or nobody has. ``settled``: what follows from the decision is written."""
+
+
+class ReviewTask(Record):
+    """An item that goes to people. Its columns are what queues are filtered and ordered by."""
+
+    id: str
+    """Of the sample, of the candidate, or a hash of the pair's two candidates."""
+    kind: ItemKind
+    sample_id: str
+    candidates: tuple[str, ...] = ()
+    """Of a pair: the ids of its answers, A and B."""
+    why: tuple[Why, ...]
+    position: int = Field(ge=0)
+    """Its place among the run's items, in the order in which an interrupt asks about them."""
+    disagreement: float = Field(ge=0, le=1)
+    """How far those who judged it are apart; 1 is farthest."""
+    machine: Outcome
+    """What the machines decided; ``waiting`` where they could not."""
+    head: str = ""
+    """The beginning of its prompt, for a list."""
+    opened_at: datetime
+    standing: TaskStanding = "open"
+    rated: int = Field(0, ge=0)
+    """How many people have rated it."""
+
+
+class Draft(Record):
+    """What a person decided on an item and has not sent yet: it is replaced until then."""
+
+    item_id: str
+    rater: str = Field(min_length=1)
+    """A person's name; never ``policy:NAME``."""
+    decision: DecisionKind
+    text: str = ""
+    """The person's own text; empty where the decision brings none."""
+    comment: str = ""
+    ratings: Ratings = Field(default_factory=dict)
+    decided_at: datetime
+
+    @property
+    def id(self) -> str:
+        """The same for a person's draft and rating of an item."""
+        return content_hash("rating", self.item_id, self.rater)
+
+
+class Rating(Draft):
+    """What a person sent about an item: one for each item and person, and never replaced."""
 
 
 class Review(Record):
-    """A decision on one borderline item, by a person or by a named policy."""
+    """The decision on an item that went to people, by them or by a named policy."""
 
     id: str
     item_id: str
-    kind: Literal["instruction", "completion"]
-    """A sample that the gates could not decide on, or a candidate that the judges could not."""
+    kind: ItemKind
     decision: DecisionKind
     text: str = ""
     """The reviewer's own text; empty where the decision brings none."""
     comment: str = ""
+    ratings: Ratings = Field(default_factory=dict)
+    """Of those who decided so: the median of each criterion, the lower one of two."""
     reviewer: str
-    """A person's name, or ``policy:NAME`` for an unattended run; no person's begins so."""
+    """A person's name, or several joined by commas, or ``policy:NAME`` for an unattended run; no person's begins so."""
     decided_at: datetime
 
 

@@ -200,6 +200,13 @@ class Reviewing(Section):
 
     page: int = Field(10, ge=1, le=100)
     """Items shown at one interrupt."""
+    raters: int = Field(1, ge=1, le=9)
+    """People that rate each item, blind to each other. What most of them say counts; a tie goes to one more."""
+    audit_share: float = Field(0.1, ge=0, le=1)
+    """Share of what the machines decided alone that people decide, too, drawn by ``seed``: their error follows from it.
+    An unattended run asks nobody."""
+    human_share: float = Field(0.0, ge=0, le=1)
+    """Share of the training prompts of which people compare two answers, drawn by ``seed``; the guide takes 0.1."""
     unattended: Literal["reject", "midpoint", "approve"] = "midpoint"
     """What an unattended run does with a borderline item: reject it, approve it from the middle between the two
     thresholds, or approve it. The policy's name is recorded as the reviewer. A policy is no person and changes no

@@ -7,7 +7,7 @@ from typing import Any
 
 from state.dimensions import DIMENSIONS
 from state.pipeline import Verdict
-from state.records import Call, Candidate, DimensionScore, Judgement, Outcome, Review, Sample, content_hash
+from state.records import Call, Candidate, DimensionScore, Judgement, Outcome, Review, ReviewTask, Sample, content_hash
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -37,6 +37,13 @@ def review(item: str, decision: str = "approve", **changes: Any) -> Review:
     """Return a person's decision on an item."""
     fields = {"id": content_hash("review", item), "item_id": item, "kind": "completion", "decision": decision}
     return Review.model_validate(fields | {"reviewer": "ada", "decided_at": NOON} | changes)
+
+
+def review_task(of: Candidate, **changes: Any) -> ReviewTask:
+    """Return the task of a completion that the judges could not decide on."""
+    fields = {"id": of.id, "kind": "completion", "sample_id": of.sample_id, "why": ("between_thresholds",)}
+    fields |= {"position": 0, "disagreement": 0.5, "machine": Outcome.WAITING, "head": "Name", "opened_at": NOON}
+    return ReviewTask.model_validate(fields | changes)
 
 
 def call(key: str = "k", run_id: str = "run", **changes: Any) -> Call:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from corral.cli.ask import KEYS
-from state.records import Outcome
+from state.records import ItemKind, Outcome
 from tools.dataset.pairing import CHOSEN_STARS, REJECTED_STARS, reviewed_stars
 from tools.people.decisions import (
     DECISIONS,
+    allowed_for,
     consequences,
     decided_in_words,
     decider_of,
@@ -30,9 +30,11 @@ kinds = st.sampled_from(DECISIONS)
 def test_every_kind_has_a_key_and_words_of_its_own() -> None:
     found = [consequences(kind) for kind in DECISIONS]
     words = [word for one in found for word in one.agent_inbox]
-    assert len({one.key for one in found}) == len({one.past for one in found}) == len(DECISIONS)
+    assert len({one.past for one in found}) == len(DECISIONS)
     assert len(set(words)) == len(words)
-    assert list(KEYS.values()) == list(DECISIONS)
+    for kind in get_args(ItemKind):
+        allowed = allowed_for(kind)
+        assert len({consequences(one).key for one in allowed}) == len(allowed)
 
 
 def test_an_unknown_kind_is_an_error_and_no_rejection() -> None:

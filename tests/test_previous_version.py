@@ -246,7 +246,9 @@ def _make_first_tables(connection: Connection) -> None:
     """Take away what came with the revisions; the values of columns that stay are what the first version wrote."""
     for index in [index for table in metadata.tables.values() for index in table.indexes]:
         connection.execute(text(f"DROP INDEX {index.name}"))
-    for table in map(str, (table.name for table in TABLES.values())):
+    for table in ("review_tasks", "drafts", "ratings"):
+        connection.execute(text(f"DROP TABLE {table}"))
+    for table in sorted({table.name for table in TABLES.values()} - {"review_tasks", "drafts", "ratings"}):
         connection.execute(text(f"ALTER TABLE {table} DROP COLUMN reason"))
         connection.execute(text(f"CREATE INDEX {table}_parent ON {table} (run_id, parent)"))
         connection.execute(text(f"CREATE INDEX {table}_outcome ON {table} (run_id, tag, outcome)"))

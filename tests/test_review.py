@@ -9,38 +9,34 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nodes.approve import POLICY, apply_approval, approval_action, make_approve, unattended_approval, verdict_in_words
-from nodes.review import (
-    Borderline,
-    apply_review,
-    borderline_items,
-    edited_candidate,
-    make_review,
-    review_actions,
-    settle,
-    unattended_answer,
-)
+from nodes.review import borderline_items, edited_candidate, make_review, settle, unattended_answer
 from state.pipeline import AdapterRef
 from state.records import Candidate, CheckResult, Judgement, Outcome, Record, Review, Sample
 from state.request import RunRequest
 from state.store import RecordStore
 from tests.builders import NOON, candidate, judgement, sample, verdict
+from tools.people.asking import apply_review, review_actions
+from tools.people.choosing import completion_task, instruction_task
+from tools.people.items import Item
 from tools.people.questions import HumanAnswer, answer_schema, question
 
 REQUEST = RunRequest()
 WAITING = {"outcome": Outcome.WAITING}
 
 
-def instruction(text: str = "Name a river.", score: float = 0.65) -> Borderline:
+def instruction(text: str = "Name a river.", score: float = 0.65) -> Item:
     made = sample(text, origin="generated", score=score, reasons=("rather short", "few words"), **WAITING)
-    return Borderline(sample=made)
+    return Item(task=instruction_task(made, ("between_thresholds",), 0, NOON), sample=made)
 
 
-def completion(overall: float = 60.0, text: str = "The Rhine.", draw: int = 0) -> Borderline:
+def completion(overall: float = 60.0, text: str = "The Rhine.", draw: int = 0) -> Item:
     made = candidate(sample(), text, draw=draw, **WAITING)
-    return Borderline(sample=sample(), candidate=made, judgement=judgement(made, 3, overall))
+    judged = judgement(made, 3, overall)
+    task = completion_task(sample(), made, judged, ("between_thresholds",), 0, NOON)
+    return Item(task=task, sample=sample(), candidates=(made,), judgements=(judged,))
 
 
-def answer(*decisions: dict[str, Any] | str, reviewer: str = "ada", items: Sequence[Borderline] = ()) -> HumanAnswer:
+def answer(*decisions: dict[str, Any] | str, reviewer: str = "ada", items: Sequence[Item] = ()) -> HumanAnswer:
     full = [{"type": d} if isinstance(d, str) else d for d in decisions]
     schema = answer_schema(review_actions(items or [completion()] * len(full), REQUEST))
     return schema.model_validate({"decisions": full, "reviewer": reviewer})
@@ -50,7 +46,7 @@ def edit(**args: Any) -> dict[str, Any]:
     return {"type": "edit", "edited_action": {"name": "review_completion", "args": args}}
 
 
-def decide(item: Borderline, decision: dict[str, Any] | str) -> Review:
+def decide(item: Item, decision: dict[str, Any] | str) -> Review:
     (made,) = apply_review([item], answer(decision, items=[item]), NOON)
     return made
 
@@ -65,9 +61,9 @@ def test_a_completion_is_shown_with_its_scores_checks_and_thresholds() -> None:
         CheckResult(kind="max_words", passed=True, evidence="2 words, at most 9 asked"),
         CheckResult(kind="arithmetic", passed=None, evidence="no sums"),
     )
-    shown = item.model_copy(update={"judgement": item.judgement.model_copy(update={"checks": checks})})
+    shown = item.model_copy(update={"judgements": (item.judgement.model_copy(update={"checks": checks}),)})
     (action,) = review_actions([shown], REQUEST)
-    assert action.name == "review_completion" and action.allowed == ("approve", "edit", "reject")
+    assert action.name == "review_completion" and action.allowed[:3] == ("approve", "edit", "reject")
     assert action.args == {"prompt": item.sample.prompt, "completion": "The Rhine.", "comment": ""}
     assert "The crew gave 60 of 100, between 55 and 70, and 3 stars (confidence 0.50)" in action.description
     assert "accuracy 60" in action.description and "actionability 60" in action.description
@@ -158,7 +154,7 @@ def test_no_policy_approves_what_the_expert_gave_two_stars(policy: str) -> None:
     request = RunRequest.model_validate({"review": {"unattended": policy}})
     item = completion(69.9)
     assert item.judgement is not None
-    off_topic = item.model_copy(update={"judgement": item.judgement.model_copy(update={"stars": 2})})
+    off_topic = item.model_copy(update={"judgements": (item.judgement.model_copy(update={"stars": 2}),)})
     answer = unattended_answer([item, off_topic], request)
     assert [decision.type for decision in answer.decisions] == ["approve", "reject"]
 
@@ -180,36 +176,41 @@ def test_every_item_of_an_unattended_run_is_decided(scores: list[float], policy:
 # The rows that follow
 
 
-async def fill(store: RecordStore, items: Sequence[Borderline]) -> None:
+async def fill(store: RecordStore, items: Sequence[Item]) -> None:
     kinds: dict[type[Record], list[Record]] = {Sample: [], Candidate: [], Judgement: []}
     for item in items:
-        for record in filter(None, (item.sample, item.candidate, item.judgement)):
+        for record in filter(None, (item.sample, *item.candidates, *item.judgements)):
             kinds[type(record)].append(record)
     for records in kinds.values():
         await store.add("run", records)
 
 
-async def decided(store: RecordStore, item: Borderline, decision: dict[str, Any] | str) -> None:
+async def decided(store: RecordStore, item: Item, decision: dict[str, Any] | str) -> None:
     await settle(store, "run", [item], [decide(item, decision)])
+
+
+def known(item: Item) -> tuple[Any, ...]:
+    return item.id, item.sample, item.candidates, item.judgements
 
 
 async def test_what_waits_is_found_with_what_is_known_of_it(store: RecordStore) -> None:
     items = [instruction(), completion(draw=0), completion(draw=1)]
     await fill(store, items)
     await store.add("run", [sample("Accepted."), sample("Refused.", outcome=Outcome.REJECTED)])
-    found = await borderline_items(store, "run", 0, 100)
-    assert found[0] == items[0]
-    assert sorted(found[1:], key=lambda item: item.id) == sorted(items[1:], key=lambda item: item.id)
-    assert await borderline_items(store, "other", 0, 100) == []
+    found = await borderline_items(store, "run", 0, 100, NOON)
+    assert known(found[0]) == known(items[0])
+    assert sorted(map(known, found[1:]), key=str) == sorted(map(known, items[1:]), key=str)
+    assert [item.task.position for item in found] == [0, 1, 2]
+    assert await borderline_items(store, "other", 0, 100, NOON) == []
 
 
 async def test_pages_follow_each_other_whatever_is_decided_between_them(store: RecordStore) -> None:
     items = [*(instruction(f"Name river {n}.") for n in range(4)), *(completion(draw=n) for n in range(5))]
     await fill(store, items)
-    at_once = await borderline_items(store, "run", 0, 100)
+    at_once = await borderline_items(store, "run", 0, 100, NOON)
     shown = []
     for start in range(0, 12, 2):
-        page = await borderline_items(store, "run", start, 2)
+        page = await borderline_items(store, "run", start, 2, NOON)
         shown += page
         await settle(store, "run", page, apply_review(page, answer(*["reject"] * len(page), items=page), NOON))
     assert shown == at_once and len(shown) == await store.count_borderline("run") == 9
@@ -226,7 +227,7 @@ async def test_an_approved_completion_is_accepted_and_a_rejected_one_rejected(st
         bad.id: (Outcome.REJECTED, ("reject by ada: dull",)),
     }
     assert {r.item_id for r in await store.find("run", Review)} == {good.id, bad.id}
-    assert [item.id for item in await borderline_items(store, "run", 0, 100)] == sorted([good.id, bad.id])
+    assert [item.id for item in await borderline_items(store, "run", 0, 100, NOON)] == sorted([good.id, bad.id])
 
 
 async def test_an_edited_completion_stands_beside_the_models_which_is_rejected(store: RecordStore) -> None:
@@ -243,8 +244,9 @@ async def test_an_edited_completion_stands_beside_the_models_which_is_rejected(s
         item.sample.id,
     )
     assert own.reasons == ("edit by ada: fuller",)
-    assert item.candidate is not None
-    assert own == edited_candidate(item.candidate, decide(item, edit(completion="The Rhine, in full.")), own.reasons)
+    assert own == edited_candidate(
+        item.candidates[0], decide(item, edit(completion="The Rhine, in full.")), own.reasons
+    )
 
 
 @pytest.mark.parametrize(
@@ -272,9 +274,9 @@ async def test_an_instruction_is_kept_edited_or_rejected(
 async def test_a_review_killed_after_it_was_written_shows_the_same_page_again(store: RecordStore) -> None:
     items = [completion(50 + number, draw=number) for number in range(4)]
     await fill(store, items)
-    before = await borderline_items(store, "run", 0, 100)
+    before = await borderline_items(store, "run", 0, 100, NOON)
     await decided(store, before[0], "reject")
-    assert [item.id for item in await borderline_items(store, "run", 0, 100)] == [item.id for item in before]
+    assert [item.id for item in await borderline_items(store, "run", 0, 100, NOON)] == [item.id for item in before]
 
 
 async def test_settling_again_changes_nothing(store: RecordStore) -> None:

@@ -7,11 +7,23 @@ import pytest
 
 from state.errors import UnknownRun
 from state.reading import CHUNK, PAGE
-from state.records import Answer, Candidate, Check, GenerationRound, Judgement, Outcome, Record, Review, Sample
+from state.records import (
+    Answer,
+    Candidate,
+    Check,
+    Draft,
+    GenerationRound,
+    Judgement,
+    Outcome,
+    Rating,
+    Record,
+    Review,
+    Sample,
+)
 from state.request import RunRequest
 from state.rows import TABLES
 from state.store import RecordStore
-from tests.builders import candidate, judgement, review, sample
+from tests.builders import NOON, candidate, judgement, review, review_task, sample
 
 ANSWER = Answer(id="a1", sample_id="s1", model="base", text="Ebro.", ended=True, tokens=3)
 ROUND = GenerationRound(id="r1", round=1, offered=4, accepted=2, novelty=0.5, decision="proceed", reason="enough")
@@ -22,6 +34,9 @@ ONE_OF_EACH: list[Record] = [
     review("x"),
     ANSWER,
     ROUND,
+    review_task(candidate(sample())),
+    Draft(item_id="x", rater="ada", decision="edit", text="Mine.", ratings={"overall": 4}, decided_at=NOON),
+    Rating(item_id="x", rater="ada", decision="cannot_judge", decided_at=NOON),
 ]
 
 

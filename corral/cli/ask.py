@@ -14,7 +14,6 @@ from rich.text import Text
 from tools.people.decisions import DECISIONS, consequences
 from tools.visible import visible
 
-KEYS = {consequences(kind).key: kind for kind in DECISIONS}
 EDITABLE = ("completion", "instruction", "dollars")
 """The arguments that a person may edit: of an action, the first of these that it has."""
 
@@ -50,7 +49,7 @@ def show(console: Console, action: Mapping[str, Any], place: str) -> None:
 
 
 def _ask_decision(console: Console, action: Mapping[str, Any], allowed: list[str]) -> dict[str, Any]:
-    keys = {key: kind for key, kind in KEYS.items() if kind in allowed}
+    keys = {consequences(kind).key: kind for kind in DECISIONS if kind in allowed}
     names = ", ".join(f"{key} = {kind}" for key, kind in keys.items())
     kind = keys[Prompt.ask(names, console=console, choices=list(keys))]
     if consequences(kind).rewrites:

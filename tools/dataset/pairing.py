@@ -81,6 +81,8 @@ def rate(
     A person overrides the crew: an approved completion has at least four stars, one that was rejected or replaced by an
     edited text at most two, and the edited text five. A policy is no person: its decision changes no stars.
     """
+    if review is not None and review.decision == "cannot_judge":
+        review = None
     decider: Decider = decider_of(review.reviewer) if review is not None else "person" if edited else "crew"
     if edited:
         stars, overall = 5, 100.0
@@ -105,14 +107,14 @@ def rate(
     return rated.model_copy(update={"faults": (*guard(sample.prompt, candidate.text, candidate.ended), *failed)})
 
 
-def reviewed_stars(stars: int, outcome: Outcome) -> int:
+def reviewed_stars(stars: int, outcome: Outcome | None) -> int:
     """Return the stars of what a person reviewed: enough to be chosen where it was accepted, few where it was not."""
     match outcome:
         case Outcome.ACCEPTED:
             return max(stars, CHOSEN_STARS)
         case Outcome.REJECTED:
             return min(stars, REJECTED_STARS)
-        case Outcome.PENDING | Outcome.WAITING | Outcome.FAILED:
+        case Outcome.PENDING | Outcome.WAITING | Outcome.FAILED | None:
             return stars
         case _:
             assert_never(outcome)

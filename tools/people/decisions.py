@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, assert_never, get_args
 
-from state.records import DecisionKind, Outcome, Record, Review, content_hash
+from state.records import DecisionKind, ItemKind, Outcome, Record, Review, content_hash
 
 DECISIONS: tuple[DecisionKind, ...] = get_args(DecisionKind)
+ITEM_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "cannot_judge", "skip")
+PAIR_DECISIONS: tuple[DecisionKind, ...] = ("prefer_a", "prefer_b", "cannot_judge", "skip")
 
 
 class Consequences(Record):
@@ -23,8 +25,12 @@ class Consequences(Record):
     """Whether what was asked is done, as it was asked or as it was edited."""
     rewrites: bool
     """Whether the person's own text takes the place of the model's."""
-    outcome: Outcome
-    """Of a reviewed item, as the model wrote it."""
+    outcome: Outcome | None
+    """Of a reviewed item, as the model wrote it; ``None`` where the decision says nothing of it."""
+    prefers: Literal[0, 1] | None = None
+    """Which answer of a pair is the better one."""
+    settles: bool = True
+    """Whether it is an answer to the question; else the item goes on waiting."""
 
 
 def consequences(kind: DecisionKind) -> Consequences:
@@ -52,8 +58,29 @@ def consequences(kind: DecisionKind) -> Consequences:
                 rewrites=False,
                 outcome=Outcome.REJECTED,
             )
+        case "prefer_a":
+            return Consequences(
+                key="a", past="decided for A", agent_inbox=(), agrees=True, rewrites=False, outcome=None, prefers=0
+            )
+        case "prefer_b":
+            return Consequences(
+                key="b", past="decided for B", agent_inbox=(), agrees=True, rewrites=False, outcome=None, prefers=1
+            )
+        case "cannot_judge":
+            return Consequences(
+                key="c", past="called impossible to judge", agent_inbox=(), agrees=False, rewrites=False, outcome=None
+            )
+        case "skip":
+            return Consequences(
+                key="s", past="skipped", agent_inbox=(), agrees=False, rewrites=False, outcome=None, settles=False
+            )
         case _:
             assert_never(kind)
+
+
+def allowed_for(kind: ItemKind) -> tuple[DecisionKind, ...]:
+    """Return what may be decided about an item of this kind."""
+    return PAIR_DECISIONS if kind == "pair" else ITEM_DECISIONS
 
 
 Decider = Literal["person", "crew", "check", "policy"]

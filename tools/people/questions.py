@@ -25,7 +25,7 @@ class Action(BaseModel):
     name: str
     args: dict[str, Any]
     description: str
-    allowed: tuple[DecisionKind, ...] = DECISIONS
+    allowed: tuple[DecisionKind, ...] = ("approve", "edit", "reject")
     editable: str = ""
     """The argument that an edit must carry, not blank; empty if any will do."""
 

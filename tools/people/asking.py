@@ -1,0 +1,117 @@
+"""What a person is asked about each item at an interrupt, and what becomes of the answer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import assert_never
+
+from state.records import Rating, Review
+from state.request import RunRequest
+from tools.people.decisions import allowed_for, consequences
+from tools.people.items import WHY, Item
+from tools.people.questions import Action, Decision, HumanAnswer
+from tools.people.settling import review_of
+
+EDITABLE = {"completion": "completion", "instruction": "instruction", "pair": ""}
+"""The argument of each kind of item that a person may edit."""
+
+
+def review_actions(items: Sequence[Item], request: RunRequest) -> list[Action]:
+    """Return what a person is asked about each item."""
+    return [_action(item, request) for item in items]
+
+
+def _action(item: Item, request: RunRequest) -> Action:
+    kind = item.task.kind
+    match kind:
+        case "instruction":
+            args = {"instruction": item.sample.instruction, "input": item.sample.input, "output": item.sample.output}
+        case "completion":
+            args = {"prompt": item.sample.prompt, "completion": item.texts[0]}
+        case "pair":
+            args = dict(zip(("prompt", "answer_a", "answer_b"), (item.sample.prompt, *item.texts), strict=True))
+        case _:
+            assert_never(kind)
+    return Action(
+        name=f"review_{kind}",
+        args=args | {"comment": ""},
+        description=described(item, request),
+        allowed=allowed_for(kind),
+        editable=EDITABLE[kind],
+    )
+
+
+def described(item: Item, request: RunRequest) -> str:
+    """Return what is known of an item, in words: why it waits, and what the machines say of it."""
+    judgement = item.judgement
+    why = "\n".join(f"It waits since {WHY[reason]}." for reason in item.task.why if reason != "between_thresholds")
+    low, high = item.thresholds(request)
+    match item.task.kind:
+        case "pair":
+            said = "Which of the two answers is the better one?"
+        case "instruction":
+            said = f"The gates gave {item.score:.2f}{_between(item.score, low, high)}"
+            said += f": {'; '.join(item.sample.reasons)}" if item.sample.reasons else ""
+        case "completion" if judgement is not None:
+            scores = ", ".join(f"{s.dimension} {s.score:.0f}" for s in judgement.scores)
+            checks = "; ".join(f"{c.kind}: {c.evidence}" for c in judgement.checks if c.passed is not None)
+            said = (
+                f"The crew gave {item.score:.0f} of 100{_between(item.score, low, high)}, and {judgement.stars} stars "
+                f"(confidence {judgement.confidence:.2f}).\nScores: {scores}\nChecks: {checks or 'none apply'}\n"
+                f"{judgement.feedback}"
+            )
+        case "completion":
+            said = "Nobody judged it."
+        case _:
+            assert_never(item.task.kind)
+    return f"{why}\n{said}" if why else said
+
+
+def _between(score: float, low: float, high: float) -> str:
+    return f", between {low:g} and {high:g}" if low <= score < high else ""
+
+
+def ratings_of(items: Sequence[Item], answer: HumanAnswer, now: datetime) -> list[Rating]:
+    """Return a rating of each item. An edit without a changed text is an approval."""
+    return [
+        _rating(item, decision, answer.reviewer, now) for item, decision in zip(items, answer.decisions, strict=True)
+    ]
+
+
+def _rating(item: Item, decision: Decision, reviewer: str, now: datetime) -> Rating:
+    args = decision.edited_action.args if decision.edited_action else {}
+    given = args.get(EDITABLE[item.task.kind])
+    text = "" if given is None else str(given).strip()
+    rewrites = consequences(decision.type).rewrites
+    changed = rewrites and text != item.texts[0] and bool(text)
+    return Rating(
+        item_id=item.id,
+        rater=reviewer,
+        decision="approve" if rewrites and not changed else decision.type,
+        text=text if changed else "",
+        comment=str(args.get("comment") or decision.message),
+        decided_at=now,
+    )
+
+
+def apply_review(items: Sequence[Item], answer: HumanAnswer, now: datetime) -> list[Review]:
+    """Return the review of each item where this one answer decides on it; a skipped item has none."""
+    ratings = ratings_of(items, answer, now)
+    found = (review_of(item.task, [rating], 1) for item, rating in zip(items, ratings, strict=True))
+    return [review for review in found if review is not None]
+
+
+def answer_from(reviews: Sequence[Review]) -> dict[str, object]:
+    """Return the answer to an interrupt whose items were decided elsewhere; their reviews stay as they are."""
+    return {
+        "decisions": [_decision(review) for review in reviews],
+        "reviewer": ", ".join(dict.fromkeys(review.reviewer for review in reviews)),
+    }
+
+
+def _decision(review: Review) -> dict[str, object]:
+    if not consequences(review.decision).rewrites:
+        return {"type": review.decision, "message": review.comment}
+    args = {EDITABLE[review.kind]: review.text, "comment": review.comment}
+    return {"type": review.decision, "edited_action": {"name": f"review_{review.kind}", "args": args}}

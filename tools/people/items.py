@@ -1,0 +1,79 @@
+"""What goes to people, with the records that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from state.reading import RecordReader
+from state.records import Candidate, Judgement, Outcome, Record, ReviewTask, Sample, Why
+from state.request import RunRequest
+
+WHY: dict[Why, str] = {
+    "between_thresholds": "the machines could not decide: its score lies between the two thresholds",
+    "checks_disagree": "checks and judge disagree about it",
+    "audit": "it is in the random sample of what the machines decided alone",
+    "human_share": "it is in the share of prompts that people compare",
+}
+"""Why an item goes to people, in words."""
+
+
+class Item(Record):
+    """An item that goes to people, with its records."""
+
+    task: ReviewTask
+    sample: Sample
+    candidates: tuple[Candidate, ...] = ()
+    """The completion, or the two answers of a pair, A and B; none of an instruction."""
+    judgements: tuple[Judgement | None, ...] = ()
+    """Of each of them."""
+
+    @property
+    def id(self) -> str:
+        """The id of what waits."""
+        return self.task.id
+
+    @property
+    def score(self) -> float:
+        """Its score on the scale of ``thresholds``: 0 to 100 for a completion, 0 to 1 for an instruction."""
+        return self.judgement.overall if self.judgement else (self.sample.score or 0.0)
+
+    def thresholds(self, request: RunRequest) -> tuple[float, float]:
+        """Return the scores between which the machines leave it to a person."""
+        settings = request.gates if self.task.kind == "instruction" else request.judge
+        return settings.review_from, settings.accept
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What is decided about: the instruction, the completion, or the two answers of a pair."""
+        match self.task.kind:
+            case "instruction":
+                return (self.sample.instruction,)
+            case "completion" | "pair":
+                return tuple(candidate.text for candidate in self.candidates)
+            case _:
+                assert_never(self.task.kind)
+
+    @property
+    def judgement(self) -> Judgement | None:
+        """The judgement of a completion; of nothing else, since who compares two answers is not told theirs."""
+        return self.judgements[0] if self.task.kind == "completion" else None
+
+
+async def load_items(store: RecordReader, run_id: str, tasks: Sequence[ReviewTask]) -> list[Item]:
+    """Return the items of these tasks with their records, in their order."""
+    of = {task.id: task.candidates or ((task.id,) if task.kind == "completion" else ()) for task in tasks}
+    candidates = {c.id: c for c in await store.find(run_id, Candidate, ids=[id_ for ids in of.values() for id_ in ids])}
+    found = await store.find(run_id, Judgement, parents=list(candidates))
+    judged = {j.candidate_id: j for j in found if j.outcome != Outcome.FAILED}
+    ids = {task.id: candidates[of[task.id][0]].sample_id if of[task.id] else task.id for task in tasks}
+    samples = {s.id: s for s in await store.find(run_id, Sample, ids=list(ids.values()))}
+    return [
+        Item(
+            task=task,
+            sample=samples[ids[task.id]],
+            candidates=tuple(candidates[id_] for id_ in of[task.id]),
+            judgements=tuple(judged.get(id_) for id_ in of[task.id]),
+        )
+        for task in tasks
+    ]
