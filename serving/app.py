@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
+from starlette.staticfiles import StaticFiles
 
 from graph.runs import open_runs
-from serving import health
+from serving import entrance, health, run_pages
+from serving.background import Worker
+from serving.headers import SecurityHeaders
+from serving.pages import tell_errors, templates
 from tools.settings import Settings, load_settings
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (health.router, entrance.router, run_pages.router)
 """All routes, by the module that holds them."""
+
+
+class PageFiles(StaticFiles):
+    """The style sheet and the scripts of the pages."""
 
 
 def create_app(load: Callable[[], Settings] = load_settings) -> FastAPI:
@@ -26,13 +36,20 @@ def create_app(load: Callable[[], Settings] = load_settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(templates)
         async with open_runs(load()) as runs:
-            app.state.runs = runs
-            yield
+            app.state.runs, app.state.worker = runs, Worker(runs)
+            try:
+                yield
+            finally:
+                await app.state.worker.close()
 
     app = FastAPI(title="Corral", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(SecurityHeaders)
+    tell_errors(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.mount("/static", PageFiles(directory=Path(__file__).parent / "static"), name="static")
     return app
 
 

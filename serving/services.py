@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from graph.runs import Runs
+from serving.background import Worker
 
 
 def runs(request: Request) -> Runs:
@@ -15,5 +16,13 @@ def runs(request: Request) -> Runs:
     return found
 
 
+def worker(request: Request) -> Worker:
+    """Return who works on runs in the background."""
+    found: Worker = request.app.state.worker
+    return found
+
+
 OpenRuns = Annotated[Runs, Depends(runs)]
 """A handler's argument of this type is the application's runs."""
+OpenWorker = Annotated[Worker, Depends(worker)]
+"""A handler's argument of this type works on runs in the background."""

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import difflib
 import getpass
+import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_cache_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from state.errors import BadInput
 from state.masking import demand_plain
+from tools.people.decisions import POLICY, decider_of
 
 PREFIX = "CORRAL_"
+TOKEN_LENGTH = 16
+"""Characters of a token at least: 96 bits in base64."""
+NAME_LENGTH = 80
+"""Characters of a person's name at most."""
 
 
 def login_name() -> str:
@@ -28,6 +34,20 @@ def login_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def demand_persons_name(name: str) -> str:
+    """Return a person's name without the spaces around it.
+
+    Raises:
+        ValueError: it is empty, too long, holds a character that cannot be seen, or is a policy's.
+    """
+    name = name.strip()
+    if not name or len(name) > NAME_LENGTH or not name.isprintable():
+        raise ValueError(f"a person's name has 1 to {NAME_LENGTH} visible characters")
+    if decider_of(name) == "policy":
+        raise ValueError(f"a person's name cannot begin with {POLICY!r}, which is a policy's")
+    return name
 
 
 class Settings(BaseSettings):
@@ -57,6 +77,10 @@ class Settings(BaseSettings):
     run's folder; where it is not, the log begins at INFO."""
     reviewer: str = Field(default_factory=login_name, min_length=1, validation_alias="CORRAL_REVIEWER")
     """The name that is written beside a person's decisions; the login name where it is not set."""
+    serve_tokens: Annotated[dict[str, SecretStr], NoDecode] = Field({}, validation_alias="CORRAL_SERVE_TOKENS")
+    """Who may use the web application, as a JSON object of names and secret tokens: ``{"ada": "TOKEN", ...}``. A token
+    opens the pages (typed once, or as ``Authorization: Bearer TOKEN``), and its name is who decided. Without any, the
+    application answers this machine alone."""
     trusted_models: str = Field("", validation_alias="CORRAL_TRUSTED_MODELS")
     """Models, by folder or by name on the hub and separated by commas, whose pickled weights and own code are loaded:
     both can run anything on this machine. No other model's are."""
@@ -104,6 +128,31 @@ class Settings(BaseSettings):
                     f"key {number} of {len(keys)} holds a space, a control character or a letter that is not plain "
                     "ASCII within it; copy it again"
                 )
+        return given
+
+    @field_validator("serve_tokens", mode="before")
+    @classmethod
+    def _parsed(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        try:
+            return json.loads(given)
+        except ValueError:
+            raise ValueError('it is no JSON object of names and tokens, such as {"ada": "TOKEN"}') from None
+
+    @field_validator("serve_tokens", mode="after")
+    @classmethod
+    def _safe_tokens(cls, given: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, secret in given.items():
+            demand_persons_name(name)
+            token = secret.get_secret_value()
+            if len(token) < TOKEN_LENGTH or not all("!" <= character <= "~" for character in token):
+                raise ValueError(
+                    f"the token of {name} must be at least {TOKEN_LENGTH} plain ASCII characters without a space; "
+                    "'python -c \"import secrets; print(secrets.token_urlsafe())\"' makes one"
+                )
+        if len({secret.get_secret_value() for secret in given.values()}) < len(given):
+            raise ValueError("two names have the same token, so nobody could say who decided")
         return given
 
     @field_validator("openai_base_url", "langsmith_endpoint", mode="after")
