@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from state.calls import CallStore
 from state.database import Database
+from state.feedback import FeedbackStore
 from state.lease import Leases
 from state.request import Endpoint
 from state.store import RecordStore
@@ -32,6 +33,7 @@ class Services:
     database: Database
     store: RecordStore
     calls: CallStore
+    feedback: FeedbackStore
     leases: Leases
     open_endpoint: OpenEndpoint
     plugged: frozenset[str] = frozenset()
@@ -82,6 +84,7 @@ def make_services(settings: Settings, chat_models: Mapping[str, BaseChatModel] |
         database=database,
         store=RecordStore(database),
         calls=calls,
+        feedback=FeedbackStore(database),
         leases=Leases(database),
         open_endpoint=open_for_run,
         plugged=frozenset(plugged),

@@ -3,6 +3,7 @@
     CorralError                 exit 1
     ├── BadInput                exit 2   the request, a file or a name is wrong; nothing was spent
     │   ├── UnknownRun                   no run of that name
+    │   ├── UnknownAnswer                no answer of that id was served
     │   ├── UnreadableRun                another version wrote the run's request, and this one cannot read it
     │   ├── RunBusy                      another process holds the run's lease
     │   ├── RunWaiting                   a new input for a run that waits for a person
@@ -52,6 +53,10 @@ class BadInput(CorralError):
 
 class UnknownRun(BadInput):
     """No run of that name in the record store."""
+
+
+class UnknownAnswer(BadInput):
+    """No answer of that id was served, or its text was withdrawn."""
 
 
 class UnreadableRun(BadInput):

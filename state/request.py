@@ -302,6 +302,30 @@ class Deployment(Section):
     """A folder with one sub-folder a version and a ``current`` pointer; ``null`` for ``registry`` in Corral's home."""
 
 
+class Improving(Section):
+    """The next adapter, from what people said of the one that is deployed: ``corral improve``."""
+
+    from_feedback: bool = False
+    """Whether the run is one of improvement, which begins with that feedback; ``corral improve`` sets it."""
+    rule: Literal["guide", "interval"] = "guide"
+    """When to retrain. ``guide``: ``ratings`` in ``days``, and their mean ``below`` so many stars. ``interval``: the
+    first ratings of ``raters``, and the upper end of the 95% interval of their mean ``below``; it stays valid however
+    often one looks. Both count the ratings of the deployed version alone."""
+    ratings: int = Field(100, ge=1)
+    """Fewest ratings, by the rule ``guide``."""
+    days: float = Field(7.0, gt=0, le=3650)
+    """Days back to which ratings count, by the rule ``guide``."""
+    below: float = Field(3.5, ge=1, le=5)
+    """Mean stars below which to retrain."""
+    raters: int = Field(30, ge=1)
+    """Fewest raters, by the rule ``interval``."""
+    similar: int = Field(24, ge=0, le=100_000)
+    """Prompts to write that are similar to those whose answers were rated low; they pass through all gates."""
+    start: Literal["deployed", "base"] = "deployed"
+    """What the training begins with: the ``deployed`` adapter, or a fresh one on the ``base``. The answers that it
+    learns from are drawn from the same."""
+
+
 class RunRequest(Section):
     """Everything an owner can set for one run."""
 
@@ -328,3 +352,4 @@ class RunRequest(Section):
     train: Training = Training()
     evaluate: Evaluation = Evaluation()
     deploy: Deployment = Deployment()
+    improve: Improving = Improving()

@@ -59,6 +59,8 @@ OTHERS: dict[str, Any] = {
     "evaluate.limit": 5,
     "evaluate.primary": "rougeL",
     "deploy.registry": "adapters",
+    "improve.rule": "interval",
+    "improve.start": "base",
 }
 
 

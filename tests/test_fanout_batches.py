@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -175,7 +176,7 @@ def test_a_tally_that_lost_a_row_says_so() -> None:
 @pytest.fixture
 def services(store: RecordStore, calls: CallStore, database: Database) -> Services:
     made = make_services(Settings.model_validate({"database_url": "sqlite://"}))
-    return Services(made.settings, database, store, calls, made.leases, made.open_endpoint)
+    return replace(made, database=database, store=store, calls=calls)
 
 
 async def test_the_account_of_a_run_holds_every_sample_candidate_and_call_once(
