@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from state.errors import TrainingError
@@ -60,6 +60,7 @@ def test_any_log_is_read(log: str) -> None:
     assert found is None or "\n" not in found
 
 
+@example(":", "")
 @given(
     st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp", "Zs"]), min_size=1), st.text()
 )

@@ -59,10 +59,10 @@ def tracebacks(lines: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _in_one_line(first: str, rest: Iterator[str]) -> str:
-    """Return an exception's line; of a message that only begins there, the next line, too."""
+    """Return an exception's line; of a message that only begins there, the next line, too, if it is not another's."""
     words = first.strip()
-    if words.endswith(":"):
-        words += " " + next((line.strip() for line in rest if line.strip()), "")
+    if words.endswith(":") and (more := next((line.strip() for line in rest if line.strip()), HEAD)) != HEAD:
+        words += f" {more}"
     return words if len(words) <= LONGEST else words[:LONGEST] + "..."
 
 
