@@ -10,7 +10,9 @@ from graph.services import Services
 from state.calls import PurposeTally
 from state.errors import BadInput
 from state.records import Candidate, GenerationRound, Outcome, Record, Review, Sample
+from state.reviewing import ReviewStore
 from tools.generation.costing import StageComparison, compare
+from tools.people.auditing import AuditedError, audited_errors
 from tools.people.decisions import decided_in_words, decider_of
 from tools.reasons import count_reason
 
@@ -81,6 +83,8 @@ class Accounts(Record):
     """A line for each model that may cost money: what its tokens cost, and who says so."""
     decided: dict[str, int]
     """Decisions on borderline rows, by who took them: each person and each policy, apart."""
+    audited: tuple[AuditedError, ...] = ()
+    """How often the machines were wrong in what they decided alone, as far as people looked at a sample of it."""
     spent: float
     """Dollars this run paid."""
     cap: float | None
@@ -107,6 +111,7 @@ async def account(services: Services, run_id: str) -> Accounts:
         prices=prices,
         rounds=sorted(await store.find(run_id, GenerationRound), key=lambda r: r.round),
         decided=await decisions(services, run_id),
+        audited=await audited(services, run_id),
         spent=await services.calls.spent(run_id),
         cap=await services.calls.cap(run_id),
     )
@@ -118,6 +123,13 @@ async def decisions(services: Services, run_id: str) -> dict[str, int]:
     async for reviewer, _ in services.store.scan(run_id, Review, "reviewer", "decision"):
         counts[decided_in_words(decider_of(reviewer), reviewer)] += 1
     return dict(counts.most_common())
+
+
+async def audited(services: Services, run_id: str) -> tuple[AuditedError, ...]:
+    """Return how often the machines were wrong in what they decided alone, by the sample that people looked at."""
+    tasks = await ReviewStore(services.database).audited(run_id)
+    reviews = await services.store.find(run_id, Review, parents=[task.id for task in tasks])
+    return audited_errors(tasks, reviews)
 
 
 async def cost_comparison(

@@ -16,6 +16,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, StateSnapshot
 from pydantic import ValidationError
 
+from graph.answering import demand_first
 from graph.inputs import demand_name, other_request, same_request, with_absolute_folders
 from graph.preflight import preflight
 from graph.services import Services
@@ -78,6 +79,7 @@ class Pipeline(CompiledStateGraph[PipelineState, None, RunInput, PipelineState])
             if given.resume == {}:
                 # LangGraph takes it for answers by interrupt, of which there are none, and reads the last wrong answer.
                 raise BadInput("the answer does not fit: it is empty; the run still waits for it")
+            await demand_first(self.services, thread, snapshot, given.resume)
             return given
         request = requested(given, self.services.settings.openai_base_url)
         if snapshot.created_at is None:

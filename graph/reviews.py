@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from graph.runs import Runs
-from nodes.review import asked
+from nodes.review import asked, second_of
 from state.errors import AlreadyDecided, BadInput
 from state.records import (
     CheckResult,
@@ -251,10 +251,9 @@ class Reviews:
             ratings = [Rating(**dict(draft)) for _, draft in found if consequences(draft.decision).settles]
             before = {t.id: t for t in await self._store.find(run_id, ReviewTask, [r.item_id for r in ratings])}
             tasks = await self._store.rate(run_id, ratings, decide)
-            reviews = {r.item_id: r for r in await self._store.find(run_id, Review, list(before))}
             sent += len(ratings)
             settled += sum(before[task.id].standing == "open" != task.standing for task in tasks)
-            told += [line for r in ratings if (line := _second(r, before[r.item_id], reviews.get(r.item_id)))]
+            told += await second_of(self._store, run_id, list(before.values()), ratings)
         return Sent(sent=sent, settled=settled, told=tuple(told), complete=await self.answer_of(run_id) is not None)
 
     async def answer_of(self, run_id: str) -> dict[str, Any] | None:
@@ -327,14 +326,6 @@ def _demand_fitting(task: ReviewTask, draft: Draft) -> None:
         raise BadInput(f"{draft.rater!r} is a policy's name, and no person's")
     if consequences(draft.decision).rewrites != bool(draft.text.strip()):
         raise BadInput("an edit, and only an edit, carries a text, and not a blank one")
-
-
-def _second(rating: Rating, before: ReviewTask, review: Review | None) -> str:
-    """Return what to tell a person whose rating came second; nothing where it did not."""
-    if before.standing == "open" or review is None:
-        return ""
-    said = AlreadyDecided(review.reviewer, review.decided_at, consequences(review.decision).past)
-    return f"{before.head or rating.item_id}: {said}"
 
 
 def _place_in_words(run_id: str, task: ReviewTask, order: Order) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from state.errors import TrainingError
 from state.pipeline import DatasetRef, Node, PipelineState
 from state.reading import Match
-from state.records import Candidate, Judgement, Outcome, Review, Sample
+from state.records import Candidate, Judgement, Outcome, Review, ReviewTask, Sample
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.dataset.files import dataset_writer
@@ -41,8 +41,15 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
                 candidates = await store.find(run_id, Candidate, parents=[s.id for s in samples])
                 ids = [c.id for c in candidates]
                 judgements = await store.find(run_id, Judgement, parents=ids)
-                reviews = await store.find(run_id, Review, parents=ids)
-                pairs = await asyncio.to_thread(pair_all, samples, candidates, judgements, reviews, request.train)
+                tasks = [
+                    task
+                    for task in await store.find(run_id, ReviewTask, parents=[s.id for s in samples])
+                    if task.kind == "pair"
+                ]
+                reviews = await store.find(run_id, Review, parents=[*ids, *(task.id for task in tasks)])
+                pairs = await asyncio.to_thread(
+                    pair_all, samples, candidates, judgements, reviews, request.train, tasks
+                )
                 await asyncio.to_thread(writer.add, pairs)
                 report_progress("assemble", len(samples))
             seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))

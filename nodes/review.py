@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import assert_never
@@ -10,17 +10,17 @@ from typing import assert_never
 from langgraph.types import interrupt
 
 from state.pipeline import Node, PipelineState
-from state.records import Candidate, Judgement, Outcome, Review, ReviewTask, Sample
+from state.records import Candidate, Judgement, Outcome, Rating, Review, ReviewTask, Sample
 from state.request import RunRequest
 from state.reviewing import ReviewStore
 from state.store import RecordStore
 from tools.dataset.pairing import REJECTED_STARS
 from tools.people.asking import apply_review, ratings_of, review_actions
-from tools.people.choosing import completion_task, instruction_task
+from tools.people.choosing import chosen_tasks, completion_task, instruction_task, why_completion
 from tools.people.decisions import POLICY, consequences, edited_id, reason_of
 from tools.people.items import Item, load_items
 from tools.people.questions import Decision, HumanAnswer, answer_schema, question
-from tools.people.settling import review_of
+from tools.people.settling import review_of, second
 from tools.progress import report_progress
 
 PAGE = 500
@@ -42,10 +42,11 @@ def make_review(store: RecordStore) -> Node:
             done, total = state.get("reviewed", 0), await store.count_borderline(run_id)
             await review_unattended(store, run_id, request, range(done, total, PAGE))
             return {"reviewed": max(done, total), "waiting": 0}
-        await open_tasks(store, people, run_id, datetime.now(UTC))
+        await open_tasks(store, people, run_id, request, datetime.now(UTC))
         if not (total := await people.count(run_id)):
             return {"reviewed": 0, "waiting": 0}
         tasks = await asked(people, run_id, state, request.review.page)
+        told: list[str] = []
         if any(task.standing == "open" for task in tasks):
             report_progress("review", total=len(tasks))
             items = await load_items(store, run_id, tasks)
@@ -53,23 +54,27 @@ def make_review(store: RecordStore) -> Node:
             answer = interrupt(question(actions), response_schema=answer_schema(actions))
             ratings = [r for r in ratings_of(items, answer, datetime.now(UTC)) if consequences(r.decision).settles]
             await people.rate(run_id, ratings, partial(review_of, raters=request.review.raters))
+            told = await second_of(people, run_id, tasks, ratings)
             report_progress("review", len(tasks))
         await settle_decided(store, people, run_id)
         waiting = await people.count(run_id, "open")
         following = await next_page(people, run_id, tasks, request.review.page)
-        return {"reviewed": total - waiting, "waiting": waiting, "asked": following}
+        return {"reviewed": total - waiting, "waiting": waiting, "asked": following, "warnings": told}
 
     return review
 
 
-async def open_tasks(store: RecordStore, people: ReviewStore, run_id: str, now: datetime) -> None:
+async def open_tasks(store: RecordStore, people: ReviewStore, run_id: str, request: RunRequest, now: datetime) -> None:
     """Write what goes to people in this run, once: before the first question, all at once."""
     if await people.count(run_id):
         return
     tasks: list[ReviewTask] = []
-    while found := await borderline_items(store, run_id, len(tasks), PAGE, now):
+    while found := await borderline_items(store, run_id, request, len(tasks), PAGE, now):
         tasks += [item.task for item in found]
-    await people.open_tasks(run_id, tasks)
+    tasks += await chosen_tasks(store, run_id, request, now)
+    once = {task.id: task for task in reversed(tasks)}
+    ordered = [task.model_copy(update={"position": n}) for n, task in enumerate(reversed(once.values()))]
+    await people.open_tasks(run_id, ordered)
 
 
 async def asked(people: ReviewStore, run_id: str, state: PipelineState, page: int) -> list[ReviewTask]:
@@ -78,6 +83,23 @@ async def asked(people: ReviewStore, run_id: str, state: PipelineState, page: in
         return (await people.tasks(run_id, start=state.get("reviewed", 0), size=page))[:page]
     found: dict[str, ReviewTask] = {task.id: task for task in await people.find(run_id, ReviewTask, ids)}
     return [found[id_] for id_ in ids]
+
+
+async def second_of(
+    people: ReviewStore, run_id: str, before: Sequence[ReviewTask], ratings: Sequence[Rating]
+) -> list[str]:
+    """Return a line for each rating of an item that others had decided before.
+
+    Args:
+        people: the store.
+        run_id: the run.
+        before: the tasks as they were when the ratings came.
+        ratings: of them.
+    """
+    tasks = {task.id: task for task in before}
+    reviews = {r.item_id: r for r in await people.find(run_id, Review, list(tasks))}
+    lines = (second(r, tasks[r.item_id], reviews.get(r.item_id)) for r in ratings)
+    return [line for line in lines if line]
 
 
 async def next_page(people: ReviewStore, run_id: str, shown: Sequence[ReviewTask], page: int) -> list[str]:
@@ -102,47 +124,38 @@ async def review_unattended(store: RecordStore, run_id: str, request: RunRequest
     report_progress("review", total=starts.stop - starts.start)
     now = datetime.now(UTC)
     for start in starts:
-        page = await borderline_items(store, run_id, start, PAGE, now)
+        page = await borderline_items(store, run_id, request, start, PAGE, now)
         await settle(store, run_id, page, apply_review(page, unattended_answer(page, request), now))
         report_progress("review", len(page))
 
 
-async def borderline_items(store: RecordStore, run_id: str, start: int, size: int, now: datetime) -> list[Item]:
+async def borderline_items(
+    store: RecordStore, run_id: str, request: RunRequest, start: int, size: int, now: datetime
+) -> list[Item]:
     """Return a page of all that the machines could not decide in this run, decided since or not.
 
     Args:
         store: the record store.
         run_id: the run.
+        request: the run's.
         start: items before the page: instructions come first, then completions.
         size: items of the page at most.
         now: when they are put before people.
     """
     found = await store.borderline(run_id, start, size)
+    instructions = [id_ for is_completion, id_ in found if not is_completion]
     candidates = await store.find(run_id, Candidate, ids=[id_ for is_completion, id_ in found if is_completion])
     judged = await store.find(run_id, Judgement, parents=[c.id for c in candidates])
     judgements = {j.candidate_id: j for j in judged if j.outcome == Outcome.WAITING}
-    instructions = [id_ for is_completion, id_ in found if not is_completion]
-    samples = {
-        s.id: s for s in await store.find(run_id, Sample, ids=[*instructions, *(c.sample_id for c in candidates)])
-    }
     known = {review.item_id for review in await store.find(run_id, Review, parents=[id_ for _, id_ in found])}
-    items = [
-        Item(task=instruction_task(samples[id_], ("between_thresholds",), start + rank, now), sample=samples[id_])
-        for rank, id_ in enumerate(instructions)
-    ]
-    for rank, candidate in enumerate(candidates, start + len(items)):
+    asked_ids = [*instructions, *(c.sample_id for c in candidates)]
+    samples = {s.id: s for s in await store.find(run_id, Sample, ids=asked_ids)}
+    tasks = [instruction_task(samples[id_], ("between_thresholds",), now, request.gates) for id_ in instructions]
+    for candidate in candidates:
         sample, judgement = samples[candidate.sample_id], judgements[candidate.id]
-        task = completion_task(sample, candidate, judgement, ("between_thresholds",), rank, now)
-        items.append(Item(task=task, sample=sample, candidates=(candidate,), judgements=(judgement,)))
-    return [_opened(item, item.id in known) for item in items]
-
-
-def _opened(item: Item, decided: bool) -> Item:
-    """Return an item that the machines could not decide, though its row may say otherwise by now."""
-    standing = "settled" if decided else "open"
-    return item.model_copy(
-        update={"task": item.task.model_copy(update={"machine": Outcome.WAITING, "standing": standing})}
-    )
+        tasks.append(completion_task(sample, judgement, why_completion(sample, judgement, request), now))
+    settled = {"standing": "settled"}  # a run of an earlier version may have decided some of them
+    return await load_items(store, run_id, [t.model_copy(update=settled) if t.id in known else t for t in tasks])
 
 
 def unattended_answer(items: Sequence[Item], request: RunRequest) -> HumanAnswer:
@@ -174,37 +187,52 @@ def unattended_answer(items: Sequence[Item], request: RunRequest) -> HumanAnswer
 async def settle(store: RecordStore, run_id: str, items: Sequence[Item], reviews: Sequence[Review]) -> None:
     """Write the reviews, then what follows from them; the next call completes a write that was killed.
 
-    Of two decisions on an item the first that was written counts, so that rows and reviews never disagree.
+    Of two decisions on an item the first that was written counts, so that rows and reviews never disagree. What was
+    decided about an answer itself counts before what was decided about a pair that it is in.
     """
     await store.add(run_id, reviews)
     written = {r.id: r for r in await store.find(run_id, Review, ids=[r.id for r in reviews])}
-    samples, rewritten, candidates, edited = [], [], [], []
-    for item, review in zip(items, (written[r.id] for r in reviews), strict=True):
-        reason = (reason_of(review.decision, review.reviewer, review.comment),)
-        rewrites = consequences(review.decision).rewrites
-        if item.task.kind == "instruction":
-            outcome = outcome_after(review, item.task.machine)
-            samples.append(item.sample.model_copy(update={"outcome": outcome, "reasons": reason}))
-            if rewrites:
-                rewritten.append(edited_sample(item.sample, review, reason))
+    paired = [candidate.id for item in items if item.task.kind == "pair" for candidate in item.candidates]
+    own = {r.item_id for r in await store.find(run_id, Review, parents=paired) if consequences(r.decision).outcome}
+    decided = [(item, written[review.id]) for item, review in zip(items, reviews, strict=True)]
+    rows = [row for item, review in decided for row in rows_after(item, review, own)]
+    known = {item.sample.id for item in items} | {c.id for item in items for c in item.candidates}
+    for kind in (Sample, Candidate):
+        made = [row for row in rows if type(row) is kind]
+        await store.add(run_id, [row for row in made if row.id not in known])
+        await store.settle(run_id, [row for row in made if row.id in known])
+
+
+def rows_after(item: Item, review: Review, own: Container[str]) -> list[Sample | Candidate]:
+    """Return the rows that change, and the person's own, where an item was decided.
+
+    Where nobody could judge, the machines' decision stands.
+
+    Args:
+        item: the item.
+        review: the decision.
+        own: the ids of answers that were decided about themselves.
+    """
+    reason = (reason_of(review.decision, review.reviewer, review.comment),)
+    rewrites = consequences(review.decision).rewrites
+    made: list[Sample | Candidate] = []
+    if item.task.kind == "instruction" and (outcome := outcome_after(review, item.task.machine)) is not None:
+        made.append(item.sample.model_copy(update={"outcome": outcome, "reasons": reason}))
+        made += [edited_sample(item.sample, review, reason)] if rewrites else []
+    for rank, candidate in enumerate(item.candidates):
+        pair = item.task.kind == "pair"
+        outcome = outcome_after(review, candidate.outcome if pair else item.task.machine, rank)
+        if outcome is None or (pair and candidate.id in own):
             continue
-        for rank, candidate in enumerate(item.candidates):
-            outcome = outcome_after(
-                review, item.task.machine if item.task.kind == "completion" else candidate.outcome, rank
-            )
-            candidates.append(candidate.model_copy(update={"outcome": outcome, "reasons": reason}))
-            if rewrites:
-                edited.append(edited_candidate(candidate, review, reason))
-    await store.add(run_id, rewritten)
-    await store.add(run_id, edited)
-    await store.settle(run_id, samples)
-    await store.settle(run_id, candidates)
+        made.append(candidate.model_copy(update={"outcome": outcome, "reasons": reason}))
+        made += [edited_candidate(candidate, review, reason)] if rewrites else []
+    return made
 
 
-def outcome_after(review: Review, machine: Outcome, rank: int = 0) -> Outcome:
-    """Return what becomes of a row that was reviewed.
+def outcome_after(review: Review, machine: Outcome, rank: int = 0) -> Outcome | None:
+    """Return what becomes of a row that was reviewed; ``None`` where it stays as the machines left it.
 
-    Where nobody could judge, the machines' decision stands, and what they left to people is rejected.
+    Where nobody could judge what the machines had left to people, it is rejected.
 
     Args:
         review: the decision.
@@ -216,7 +244,7 @@ def outcome_after(review: Review, machine: Outcome, rank: int = 0) -> Outcome:
         return Outcome.ACCEPTED if rank == follows.prefers else Outcome.REJECTED
     if follows.outcome is not None:
         return follows.outcome
-    return Outcome.REJECTED if machine == Outcome.WAITING else machine
+    return Outcome.REJECTED if machine == Outcome.WAITING else None
 
 
 def edited_sample(sample: Sample, review: Review, reason: tuple[str, ...]) -> Sample:

@@ -173,7 +173,7 @@ class ReviewTask(Record):
     candidates: tuple[str, ...] = ()
     """Of a pair: the ids of its answers, A and B."""
     why: tuple[Why, ...]
-    position: int = Field(ge=0)
+    position: int = Field(0, ge=0)
     """Its place among the run's items, in the order in which an interrupt asks about them."""
     disagreement: float = Field(ge=0, le=1)
     """How far those who judged it are apart; 1 is farthest."""

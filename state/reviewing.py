@@ -53,6 +53,11 @@ class ReviewStore:
         own = (TASKS.c.run_id == run_id) & (TASKS.c.standing == standing) & (TASKS.c.position > after)
         return await self._read(ReviewTask, select(TASKS.c.body).where(own).order_by(TASKS.c.position).limit(size))
 
+    async def audited(self, run_id: str) -> list[ReviewTask]:
+        """Return the decided tasks of a run that are a sample of what machines decided alone."""
+        own = (TASKS.c.run_id == run_id) & (TASKS.c.standing != "open") & _waits_for("audit")
+        return await self._read(ReviewTask, select(TASKS.c.body).where(own))
+
     async def settle(self, run_id: str, tasks: Sequence[ReviewTask]) -> None:
         """Note that what follows from the decisions on these tasks is written; errors as for ``writing_of``."""
         async with writing_of(self.database, run_id) as connection:
@@ -214,7 +219,11 @@ def _waiting(run: str | None, why: Why | None) -> ColumnElement[bool]:
     found: ColumnElement[bool] = TASKS.c.standing == "open"
     if run is not None:
         found = and_(found, TASKS.c.run_id == run)
-    return and_(found, TASKS.c.why.contains(f",{why},", autoescape=True)) if why is not None else found
+    return and_(found, _waits_for(why)) if why is not None else found
+
+
+def _waits_for(why: Why) -> ColumnElement[bool]:
+    return TASKS.c.why.contains(f",{why},", autoescape=True)
 
 
 def _same_item(table: Any) -> ColumnElement[bool]:

@@ -26,13 +26,13 @@ WAITING = {"outcome": Outcome.WAITING}
 
 def instruction(text: str = "Name a river.", score: float = 0.65) -> Item:
     made = sample(text, origin="generated", score=score, reasons=("rather short", "few words"), **WAITING)
-    return Item(task=instruction_task(made, ("between_thresholds",), 0, NOON), sample=made)
+    return Item(task=instruction_task(made, ("between_thresholds",), NOON, REQUEST.gates), sample=made)
 
 
 def completion(overall: float = 60.0, text: str = "The Rhine.", draw: int = 0) -> Item:
     made = candidate(sample(), text, draw=draw, **WAITING)
     judged = judgement(made, 3, overall)
-    task = completion_task(sample(), made, judged, ("between_thresholds",), 0, NOON)
+    task = completion_task(sample(), judged, ("between_thresholds",), NOON)
     return Item(task=task, sample=sample(), candidates=(made,), judgements=(judged,))
 
 
@@ -64,7 +64,7 @@ def test_a_completion_is_shown_with_its_scores_checks_and_thresholds() -> None:
     shown = item.model_copy(update={"judgements": (item.judgement.model_copy(update={"checks": checks}),)})
     (action,) = review_actions([shown], REQUEST)
     assert action.name == "review_completion" and action.allowed[:3] == ("approve", "edit", "reject")
-    assert action.args == {"prompt": item.sample.prompt, "completion": "The Rhine.", "comment": ""}
+    assert action.args == {"prompt": item.sample.prompt, "completion": "The Rhine.", "comment": "", "ratings": ""}
     assert "The crew gave 60 of 100, between 55 and 70, and 3 stars (confidence 0.50)" in action.description
     assert "accuracy 60" in action.description and "actionability 60" in action.description
     assert "max_words: 2 words, at most 9 asked" in action.description and "no sums" not in action.description
@@ -73,7 +73,7 @@ def test_a_completion_is_shown_with_its_scores_checks_and_thresholds() -> None:
 def test_an_instruction_is_shown_with_the_gates_reasons() -> None:
     (action,) = review_actions([instruction()], REQUEST)
     assert action.name == "review_instruction"
-    assert action.args == {"instruction": "Name a river.", "input": "", "output": "", "comment": ""}
+    assert action.args == {"instruction": "Name a river.", "input": "", "output": "", "comment": "", "ratings": ""}
     assert action.description == "The gates gave 0.65, between 0.6 and 0.8: rather short; few words"
 
 
@@ -197,20 +197,19 @@ async def test_what_waits_is_found_with_what_is_known_of_it(store: RecordStore) 
     items = [instruction(), completion(draw=0), completion(draw=1)]
     await fill(store, items)
     await store.add("run", [sample("Accepted."), sample("Refused.", outcome=Outcome.REJECTED)])
-    found = await borderline_items(store, "run", 0, 100, NOON)
+    found = await borderline_items(store, "run", REQUEST, 0, 100, NOON)
     assert known(found[0]) == known(items[0])
     assert sorted(map(known, found[1:]), key=str) == sorted(map(known, items[1:]), key=str)
-    assert [item.task.position for item in found] == [0, 1, 2]
-    assert await borderline_items(store, "other", 0, 100, NOON) == []
+    assert await borderline_items(store, "other", REQUEST, 0, 100, NOON) == []
 
 
 async def test_pages_follow_each_other_whatever_is_decided_between_them(store: RecordStore) -> None:
     items = [*(instruction(f"Name river {n}.") for n in range(4)), *(completion(draw=n) for n in range(5))]
     await fill(store, items)
-    at_once = await borderline_items(store, "run", 0, 100, NOON)
+    at_once = await borderline_items(store, "run", REQUEST, 0, 100, NOON)
     shown = []
     for start in range(0, 12, 2):
-        page = await borderline_items(store, "run", start, 2, NOON)
+        page = await borderline_items(store, "run", REQUEST, start, 2, NOON)
         shown += page
         await settle(store, "run", page, apply_review(page, answer(*["reject"] * len(page), items=page), NOON))
     assert shown == at_once and len(shown) == await store.count_borderline("run") == 9
@@ -227,7 +226,9 @@ async def test_an_approved_completion_is_accepted_and_a_rejected_one_rejected(st
         bad.id: (Outcome.REJECTED, ("reject by ada: dull",)),
     }
     assert {r.item_id for r in await store.find("run", Review)} == {good.id, bad.id}
-    assert [item.id for item in await borderline_items(store, "run", 0, 100, NOON)] == sorted([good.id, bad.id])
+    assert [item.id for item in await borderline_items(store, "run", REQUEST, 0, 100, NOON)] == sorted(
+        [good.id, bad.id]
+    )
 
 
 async def test_an_edited_completion_stands_beside_the_models_which_is_rejected(store: RecordStore) -> None:
@@ -274,9 +275,11 @@ async def test_an_instruction_is_kept_edited_or_rejected(
 async def test_a_review_killed_after_it_was_written_shows_the_same_page_again(store: RecordStore) -> None:
     items = [completion(50 + number, draw=number) for number in range(4)]
     await fill(store, items)
-    before = await borderline_items(store, "run", 0, 100, NOON)
+    before = await borderline_items(store, "run", REQUEST, 0, 100, NOON)
     await decided(store, before[0], "reject")
-    assert [item.id for item in await borderline_items(store, "run", 0, 100, NOON)] == [item.id for item in before]
+    assert [item.id for item in await borderline_items(store, "run", REQUEST, 0, 100, NOON)] == [
+        item.id for item in before
+    ]
 
 
 async def test_settling_again_changes_nothing(store: RecordStore) -> None:

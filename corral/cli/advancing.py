@@ -12,6 +12,7 @@ from corral.cli.shared import console, errors
 from corral.cli.signals import ended_at_once
 from corral.cli.tables import print_results
 from corral.cli.watch import watch
+from graph.reviews import Reviews
 from graph.runs import Runs
 from graph.standing import how_to_answer
 from state.errors import BadInput, RunBusy
@@ -29,6 +30,9 @@ async def advance(runs: Runs, name: str, answer: Any = None, *, take_over: bool 
         answer: what a person answers to the question that the run waits with; ``None`` where it does not wait.
         take_over: take the run from a live process that works on it.
     """
+    if answer is None:
+        # What people decided elsewhere may be all that it waits for.
+        answer = await Reviews(runs).answer_of(name)
     await watch(runs, name, runs.advance(name, answer, take_over=take_over), console)
     status = await runs.status(name)
     if status.standing == "waiting" and sys.stdin.isatty() and console.is_terminal:

@@ -25,7 +25,7 @@ _BLOCK = 1 << 20
 """Bytes read at a time."""
 LINEAGE_FIELDS = (
     "sample", "origin", "chosen", "provenance", "chosen_stars", "judged_stars", "judge", "decider", "reviewer",
-    "rejected", "rejected_stars", "rejected_decider", "rejected_reviewer", "margin",
+    "ratings", "rejected", "rejected_stars", "rejected_decider", "rejected_reviewer", "margin",
 )  # fmt: skip
 """Of each row of the lineage."""
 
@@ -82,6 +82,7 @@ def lineage_rows(pairs: Sequence[Pair], seeds: Sequence[Sample]) -> list[dict[st
             "judge": rated.judge or None,
             "decider": rated.decider,
             "reviewer": rated.reviewer or None,
+            "ratings": rated.ratings or None,
             "rejected": against.candidate.id if against else None,
             "rejected_stars": against.stars if against else None,
             "rejected_decider": against.decider if against else None,
@@ -105,6 +106,7 @@ class DatasetWriter:
         self._offered = self._with_chosen = self._with_pair = 0
         self._provenance: Counter[str] = Counter()
         self._deciders: Counter[str] = Counter()
+        self._kinds: Counter[str] = Counter()
 
     @property
     def imitates(self) -> bool:
@@ -122,6 +124,7 @@ class DatasetWriter:
         self._with_pair += sum(p.rejected is not None for p in pairs)
         self._provenance.update(r.candidate.provenance for p in pairs for r in p.imitated)
         self._deciders.update(decided_in_words(r.decider, r.reviewer) for p in pairs for r in p.imitated)
+        self._kinds.update(r.decider for p in pairs for r in p.imitated)
         self._write({ALPACA: alpaca_rows(pairs), DPO: dpo_rows(pairs)})
         self._write({SFT: sft_rows(pairs, []), LINEAGE: lineage_rows(pairs, [])})
 
@@ -141,6 +144,7 @@ class DatasetWriter:
         if seeds:
             self._provenance["written"] = len(seeds)
             self._deciders["by a person"] += len(seeds)
+            self._kinds["written"] += len(seeds)
         with storage_errors(self._part):
             for file in self._files.values():
                 file.finish()
@@ -197,6 +201,7 @@ class DatasetWriter:
             },
             "provenance of SFT rows": dict(self._provenance),
             "deciders of SFT rows": dict(self._deciders),
+            "shares of SFT rows": _shares(self._kinds),
         }
 
 
@@ -258,6 +263,17 @@ def _turn(role: str, content: str) -> list[dict[str, str]]:
     return [{"role": role, "content": writable(content)}]
 
 
+SHARES = {"human": "decided by people", "synthetic": "decided by judges, checks or policies", "written": "seed tasks"}
+"""What the card says of each share."""
+
+
+def _shares(kinds: Counter[str]) -> dict[str, float]:
+    """Return which part of the rows people decided on, which machines alone, and which are seed tasks; together 1."""
+    counts = {"human": kinds["person"], "written": kinds["written"]}
+    counts["synthetic"] = kinds.total() - sum(counts.values())
+    return {name: round(counts[name] / kinds.total(), 4) for name in SHARES} if kinds else {}
+
+
 def _card(manifest: Mapping[str, Any]) -> str:
     table = "\n".join(
         f"| `{name}` | {entry['rows']} | `{entry['sha256'][:16]}` |" for name, entry in manifest["files"].items()
@@ -266,8 +282,12 @@ def _card(manifest: Mapping[str, Any]) -> str:
     deciders = "\n".join(
         f"- SFT rows accepted {who}: {count}" for who, count in sorted(manifest["deciders of SFT rows"].items())
     )
+    shares = "\n".join(
+        f"- {name} ({SHARES[name]}): {share:.1%} of the SFT rows"
+        for name, share in manifest["shares of SFT rows"].items()
+    )
     head = CARD.format(version=manifest["version"], run=manifest["run"], made=manifest["made"], table=table)
-    return "\n".join(part for part in (head + prompts, deciders) if part) + "\n"
+    return "\n".join(part for part in (head + prompts, shares, deciders) if part) + "\n"
 
 
 CARD = """---
@@ -285,9 +305,10 @@ configs:
 Made by Corral's run `{run}` at {made}. A completion is chosen if it has four or five stars, was accepted, passes every
 check of its prompt, ended by itself and does not repeat itself; it is rejected with one or two stars. The stars are the
 judges', except where a person reviewed the completion: approving gives at least four, rejecting at most two, and a
-person's own text has five. A policy of an unattended run may accept what waits for a person, but changes no stars. Rows
-of provenance `written` are seed tasks with the outputs that people gave them. `lineage.jsonl` names the records behind
-each SFT row, in the same order, and who decided.
+person's own text has five; the stars that a person gave take the place of the judges', and of two answers that a
+person compared the better one was approved. A policy of an unattended run may accept what waits for a person, but
+changes no stars. Rows of provenance `written` are seed tasks with the outputs that people gave them. `lineage.jsonl`
+names the records behind each SFT row, in the same order, and who decided.
 
 | file | rows | sha256 |
 | --- | --- | --- |

@@ -11,7 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import assert_never
 
-from state.records import Candidate, Judgement, Outcome, Record, Review, Sample
+from pydantic import Field
+
+from state.records import Candidate, Judgement, Outcome, Ratings, Record, Review, ReviewTask, Sample
 from state.request import Training
 from tools.checks import run_checks
 from tools.checks.guard import guard
@@ -35,6 +37,8 @@ class Rated(Record):
     """Who decided on it last."""
     reviewer: str = ""
     """The name of the person or policy that decided; empty for the crew."""
+    ratings: Ratings = Field(default_factory=dict)
+    """The stars that people gave, by criterion."""
     judge: str = ""
     """Identity of the judge; empty where none judged it, as a person's own text."""
     judged_stars: int | None = None
@@ -78,8 +82,9 @@ def rate(
 ) -> Rated | None:
     """Join the records of one candidate; ``None`` where nobody rated it.
 
-    A person overrides the crew: an approved completion has at least four stars, one that was rejected or replaced by an
-    edited text at most two, and the edited text five. A policy is no person: its decision changes no stars.
+    A person overrides the crew, and so do the stars that the person gave overall: an approved completion has at least
+    four, one that was rejected or replaced by an edited text at most two, and the edited text five. A policy is no
+    person: its decision changes no stars. Where people could not judge, the crew's word stands.
     """
     if review is not None and review.decision == "cannot_judge":
         review = None
@@ -91,13 +96,14 @@ def rate(
     else:
         stars, overall = judgement.stars, judgement.overall
         if review is not None and decider == "person":
-            stars = reviewed_stars(stars, consequences(review.decision).outcome)
+            stars = reviewed_stars(stars, consequences(review.decision).outcome, review.ratings.get("overall"))
     rated = Rated(
         candidate=candidate,
         stars=stars,
         overall=overall,
         decider=decider,
         reviewer=review.reviewer if review is not None else "",
+        ratings=review.ratings if review is not None else {},
         judge=judgement.judge if judgement is not None else "",
         judged_stars=judgement.stars if judgement is not None else None,
     )
@@ -107,8 +113,15 @@ def rate(
     return rated.model_copy(update={"faults": (*guard(sample.prompt, candidate.text, candidate.ended), *failed)})
 
 
-def reviewed_stars(stars: int, outcome: Outcome | None) -> int:
-    """Return the stars of what a person reviewed: enough to be chosen where it was accepted, few where it was not."""
+def reviewed_stars(stars: int, outcome: Outcome | None, overall: int | None = None) -> int:
+    """Return the stars of what a person reviewed: enough to be chosen where it was accepted, few where it was not.
+
+    Args:
+        stars: the crew's.
+        outcome: what the person's decision made of it.
+        overall: the person's own rating, which takes the place of the crew's.
+    """
+    stars = stars if overall is None else overall
     match outcome:
         case Outcome.ACCEPTED:
             return max(stars, CHOSEN_STARS)
@@ -154,10 +167,20 @@ def pair_all(
     judgements: Iterable[Judgement],
     reviews: Iterable[Review],
     settings: Training,
+    tasks: Iterable[ReviewTask] = (),
 ) -> list[Pair]:
-    """Pair the completions of all accepted training samples, in the order of the samples' ids."""
+    """Pair the completions of all accepted training samples, in the order of the samples' ids.
+
+    Args:
+        samples: the prompts.
+        candidates: of them.
+        judgements: of the candidates.
+        reviews: of the candidates, and of pairs of them.
+        settings: the request's.
+        tasks: the pairs that people compared, for which candidates each was.
+    """
     by_candidate: Mapping[str, Judgement] = {j.candidate_id: j for j in judgements}
-    by_item: Mapping[str, Review] = reviews_by_row(reviews)
+    by_item: Mapping[str, Review] = reviews_by_row(reviews, tasks)
     by_sample: defaultdict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         by_sample[candidate.sample_id].append(candidate)

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
 
-from state.records import Rating, Review
+from state.records import DecisionKind, Rating, Review
 from state.request import RunRequest
-from tools.people.decisions import allowed_for, consequences
+from tools.people.decisions import BASIC, allowed_for, consequences
 from tools.people.items import WHY, Item
 from tools.people.questions import Action, Decision, HumanAnswer
 from tools.people.settling import review_of
 
-EDITABLE = {"completion": "completion", "instruction": "instruction", "pair": ""}
+EDITABLE = {"completion": "completion", "instruction": "instruction", "pair": "better"}
 """The argument of each kind of item that a person may edit."""
+PREFERRED: dict[str, DecisionKind] = {"a": "prefer_a", "b": "prefer_b"}
+"""What a client that knows no more than approve, edit and reject may write as a pair's ``better``."""
 
 
 def review_actions(items: Sequence[Item], request: RunRequest) -> list[Action]:
@@ -31,14 +33,17 @@ def _action(item: Item, request: RunRequest) -> Action:
             args = {"prompt": item.sample.prompt, "completion": item.texts[0]}
         case "pair":
             args = dict(zip(("prompt", "answer_a", "answer_b"), (item.sample.prompt, *item.texts), strict=True))
+            args["better"] = ""
         case _:
             assert_never(kind)
     return Action(
         name=f"review_{kind}",
-        args=args | {"comment": ""},
+        args=args | {"comment": "", "ratings": ""},
         description=described(item, request),
-        allowed=allowed_for(kind),
+        allowed=tuple(dict.fromkeys((*BASIC, *allowed_for(kind)))),
         editable=EDITABLE[kind],
+        choices=tuple(PREFERRED) if kind == "pair" else (),
+        rated=True,
     )
 
 
@@ -82,17 +87,33 @@ def ratings_of(items: Sequence[Item], answer: HumanAnswer, now: datetime) -> lis
 def _rating(item: Item, decision: Decision, reviewer: str, now: datetime) -> Rating:
     args = decision.edited_action.args if decision.edited_action else {}
     given = args.get(EDITABLE[item.task.kind])
-    text = "" if given is None else str(given).strip()
-    rewrites = consequences(decision.type).rewrites
-    changed = rewrites and text != item.texts[0] and bool(text)
+    kind, text = decided_by(item, decision.type, "" if given is None else str(given).strip())
     return Rating(
         item_id=item.id,
         rater=reviewer,
-        decision="approve" if rewrites and not changed else decision.type,
-        text=text if changed else "",
+        decision=kind,
+        text=text,
         comment=str(args.get("comment") or decision.message),
+        ratings=decision.stars,
         decided_at=now,
     )
+
+
+def decided_by(item: Item, kind: DecisionKind, text: str) -> tuple[DecisionKind, str]:
+    """Return the decision that a person's words come to, and the text that it brings.
+
+    Args:
+        item: what is decided about.
+        kind: the decision in the person's words; of a pair also approve or reject, which prefer neither answer.
+        text: of an edit: the person's own text; for a pair ``a`` or ``b``.
+    """
+    rewrites = consequences(kind).rewrites
+    if item.task.kind == "pair":
+        if rewrites:
+            return PREFERRED[text.lower()], ""
+        return ("cannot_judge" if kind in BASIC else kind), ""
+    changed = rewrites and bool(text) and text != item.texts[0]
+    return ("approve" if rewrites and not changed else kind), text if changed else ""
 
 
 def apply_review(items: Sequence[Item], answer: HumanAnswer, now: datetime) -> list[Review]:

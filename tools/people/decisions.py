@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, assert_never, get_args
 
-from state.records import DecisionKind, ItemKind, Outcome, Record, Review, content_hash
+from state.records import DecisionKind, ItemKind, Outcome, Record, Review, ReviewTask, content_hash
 
 DECISIONS: tuple[DecisionKind, ...] = get_args(DecisionKind)
-ITEM_DECISIONS: tuple[DecisionKind, ...] = ("approve", "edit", "reject", "cannot_judge", "skip")
+BASIC: tuple[DecisionKind, ...] = ("approve", "edit", "reject")
+"""What every client that renders LangChain's form knows."""
+ITEM_DECISIONS: tuple[DecisionKind, ...] = (*BASIC, "cannot_judge", "skip")
 PAIR_DECISIONS: tuple[DecisionKind, ...] = ("prefer_a", "prefer_b", "cannot_judge", "skip")
 
 
@@ -125,10 +127,24 @@ def edited_id(item_id: str, text: str) -> str:
     return content_hash("edited", item_id, text)
 
 
-def reviews_by_row(reviews: Iterable[Review]) -> dict[str, Review]:
-    """Return each review by the row that it decided on, and by the row of the person's own text where it has one."""
+def reviews_by_row(reviews: Iterable[Review], tasks: Iterable[ReviewTask] = ()) -> dict[str, Review]:
+    """Return each review by the row that it decided on, and by the row of the person's own text where it has one.
+
+    Args:
+        reviews: of rows, and of pairs of candidates. What was decided about a candidate itself counts before what
+            was decided about its pair.
+        tasks: the pairs.
+    """
+    by_item = {review.item_id: review for review in reviews}
     found: dict[str, Review] = {}
-    for review in reviews:
+    for task in tasks:
+        prefers = consequences(by_item[task.id].decision).prefers if task.id in by_item else None
+        for rank, candidate in enumerate(task.candidates if prefers is not None else ()):
+            decision: DecisionKind = "approve" if rank == prefers else "reject"
+            found[candidate] = by_item[task.id].model_copy(update={"item_id": candidate, "decision": decision})
+    for review in by_item.values():
+        if consequences(review.decision).outcome is None and review.item_id in found:
+            continue
         found[review.item_id] = review
         if review.text:
             found[edited_id(review.item_id, review.text)] = review

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from state.records import DecisionKind
-from tools.people.decisions import DECISIONS, POLICY, consequences, decider_of
+from state.records import DecisionKind, Ratings
+from tools.people.decisions import BASIC, DECISIONS, POLICY, consequences, decider_of
+from tools.people.stars import read_ratings
 
 _FROM_AGENT_INBOX = {word: kind for kind in DECISIONS for word in consequences(kind).agent_inbox}
 
@@ -25,9 +26,13 @@ class Action(BaseModel):
     name: str
     args: dict[str, Any]
     description: str
-    allowed: tuple[DecisionKind, ...] = ("approve", "edit", "reject")
+    allowed: tuple[DecisionKind, ...] = BASIC
     editable: str = ""
     """The argument that an edit must carry, not blank; empty if any will do."""
+    choices: tuple[str, ...] = ()
+    """What that argument may be; empty if any text will do."""
+    rated: bool = False
+    """Whether a decision may carry ratings."""
 
 
 class EditedAction(BaseModel):
@@ -38,19 +43,35 @@ class EditedAction(BaseModel):
 
 
 class Decision(BaseModel):
-    """One decision; ``message`` is the person's comment."""
+    """One decision; ``message`` is the person's comment. Ratings may stand in an edit's args, too."""
 
     model_config = ConfigDict(extra="forbid")
 
     type: DecisionKind
     edited_action: EditedAction | None = None
     message: str = ""
+    ratings: Ratings = Field(default_factory=dict)
+
+    @field_validator("ratings", mode="before")
+    @classmethod
+    def _in_any_form(cls, given: Any) -> Any:
+        return read_ratings(given)
 
     @model_validator(mode="after")
     def _edit_has_args(self) -> Decision:
         if consequences(self.type).rewrites != (self.edited_action is not None):
             raise ValueError("an edit, and only an edit, carries edited_action: {name, args}")
         return self
+
+    @property
+    def stars(self) -> Ratings:
+        """The ratings, where they stand in an edit's args, too.
+
+        Raises:
+            ValueError: those in the args cannot be read.
+        """
+        args = self.edited_action.args if self.edited_action else {}
+        return self.ratings | read_ratings(args.get("ratings"))
 
 
 class HumanAnswer(BaseModel):
@@ -59,8 +80,7 @@ class HumanAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     count: ClassVar[int] = 1
-    allowed: ClassVar[tuple[tuple[DecisionKind, ...], ...]] = ()
-    editable: ClassVar[tuple[str, ...]] = ()
+    actions: ClassVar[tuple[Action, ...]] = ()
     check: ClassVar[Callable[[HumanAnswer], object]] = staticmethod(lambda answer: None)
     decisions: list[Decision]
     reviewer: str = Field("unnamed", min_length=1)
@@ -86,13 +106,13 @@ class HumanAnswer(BaseModel):
     def _one_each(self) -> HumanAnswer:
         if len(self.decisions) != self.count:
             raise ValueError(f"{self.count} decisions are asked, {len(self.decisions)} were given")
-        for number, (decision, allowed) in enumerate(zip(self.decisions, self.allowed, strict=False), 1):
-            if decision.type not in allowed:
-                raise ValueError(f"decision {number} must be one of {', '.join(allowed)}, not {decision.type}")
-        for number, (decision, name) in enumerate(zip(self.decisions, self.editable, strict=False), 1):
-            given = decision.edited_action.args.get(name) if decision.edited_action and name else "as asked"
-            if not isinstance(given, str | int | float) or not str(given).strip():
-                raise ValueError(f"decision {number} is an edit, so its args must hold {name!r}, and not a blank one")
+        asked = list(enumerate(zip(self.decisions, self.actions, strict=False), 1))
+        for number, (decision, action) in asked:
+            if decision.type not in action.allowed:
+                raise ValueError(f"decision {number} must be one of {', '.join(action.allowed)}, not {decision.type}")
+        for number, (decision, action) in asked:
+            if fault := _fault(decision, action):
+                raise ValueError(f"decision {number} {fault}")
         type(self).check(self)
         return self
 
@@ -120,11 +140,26 @@ def answer_schema(actions: list[Action], check: Callable[[HumanAnswer], object] 
     limits: dict[str, Any] = {
         "check": staticmethod(check or (lambda answer: None)),
         "count": len(actions),
-        "allowed": tuple(a.allowed for a in actions),
-        "editable": tuple(a.editable for a in actions),
+        "actions": tuple(actions),
         "__module__": __name__,
     }
     return type("HumanAnswer", (HumanAnswer,), limits | {"__annotations__": {}})
+
+
+def _fault(decision: Decision, action: Action) -> str:
+    """Return what is wrong with a decision of an allowed kind; nothing where it fits."""
+    name = action.editable
+    if decision.edited_action and name:
+        given = decision.edited_action.args.get(name)
+        if not isinstance(given, str | int | float) or not str(given).strip():
+            return f"is an edit, so its args must hold {name!r}, and not a blank one"
+        if action.choices and str(given).strip().lower() not in action.choices:
+            return f"must have one of {', '.join(action.choices)} as {name!r}, not {given!r}"
+    try:
+        stars = decision.stars if action.rated else decision.ratings
+    except ValueError as error:
+        return f"cannot be read: {error}"
+    return "has ratings, and nothing is rated here" if stars and not action.rated else ""
 
 
 def _from_agent_inbox(item: Any) -> Any:

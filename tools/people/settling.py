@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from statistics import median_low
 from typing import get_args
 
+from state.errors import AlreadyDecided
 from state.records import Criterion, DecisionKind, Rating, Ratings, Review, ReviewTask, content_hash
 from tools.people.decisions import consequences
+from tools.visible import one_line
 
 
 def review_of(task: ReviewTask, ratings: Sequence[Rating], raters: int) -> Review | None:
@@ -50,3 +52,19 @@ def _medians(ratings: Sequence[Rating]) -> Ratings:
     criteria: tuple[Criterion, ...] = get_args(Criterion)
     given = {name: [r.ratings[name] for r in ratings if name in r.ratings] for name in criteria}
     return {name: median_low(stars) for name, stars in given.items() if stars}
+
+
+def second(rating: Rating, before: ReviewTask, review: Review | None) -> str:
+    """Return what to tell a person whose rating came second; nothing where it did not, or says the same.
+
+    Args:
+        rating: the person's.
+        before: the item's task as it was when the rating came.
+        review: what counts.
+    """
+    if before.standing == "open" or review is None:
+        return ""
+    if rating.decision == review.decision and rating.text == review.text:
+        return ""
+    said = AlreadyDecided(review.reviewer, review.decided_at, consequences(review.decision).past)
+    return f"{one_line(before.head) or rating.item_id}: {said}"
