@@ -12,18 +12,19 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 from starlette.datastructures import FormData
+from typing_extensions import TypedDict
 
 from graph.reviews import ReviewItem, Reviews, Sent
 from serving.access import BODY_BYTES, Who, browser_of, own_form, who
 from serving.background import Worker
 from serving.differences import marked
 from serving.pages import render, status_of_error, told, wants_page
-from serving.services import OpenPresence, OpenReviews, OpenRuns, OpenWorker
+from serving.services import OpenPresence, OpenReviews, OpenWorker
 from state.errors import BadInput, CorralError, RunBusy, UnknownRun
 from state.faults import first_fault
-from state.records import Criterion, Draft, Record, Why
+from state.records import Criterion, DecisionKind, Draft, Record, Why
 from state.reviewing import Order, ReviewStore
-from tools.people.decisions import consequences
+from tools.people.decisions import DECISIONS, consequences
 from tools.people.items import WHY
 
 router = APIRouter(prefix="/review", dependencies=[Depends(who), Depends(own_form)], max_body_size=BODY_BYTES)
@@ -32,7 +33,7 @@ CRITERIA: tuple[Criterion, ...] = tuple(sorted(get_args(Criterion), key=lambda n
 """What may be rated; a digit rates the first one."""
 DRAFTS = 200
 """Drafts that are held at a time."""
-WORDS = {
+WORDS: dict[DecisionKind, str] = {
     "approve": "Approve",
     "edit": "Edit",
     "reject": "Reject",
@@ -44,6 +45,14 @@ WORDS = {
 """What stands on the button of each decision."""
 
 
+class Filters(TypedDict):
+    """What a queue holds, as ``Reviews.queue`` takes it."""
+
+    run: str | None
+    why: Why | None
+    order: Order
+
+
 class Place(Record):
     """Where in which queue a person is; it stands in the address of every page, so that a tab is a queue."""
 
@@ -51,6 +60,11 @@ class Place(Record):
     why: Why | None = None
     order: Order = "oldest"
     after: str = ""
+
+    @property
+    def filters(self) -> Filters:
+        """What the queue holds, and in which order."""
+        return {"run": self.run or None, "why": self.why, "order": self.order}
 
     def query(self, **changes: str) -> str:
         """Return it as an address's query."""
@@ -83,7 +97,9 @@ async def show_queue(
     request: Request, caller: Who, reviews: OpenReviews, presence: OpenPresence, place: AtPlace
 ) -> Response:
     """Show a page of what waits for this person."""
-    queue = await reviews.queue(caller, run=place.run or None, why=place.why, order=place.order, after=place.after or None)
+    queue = await reviews.queue(
+        caller, run=place.run or None, why=place.why, order=place.order, after=place.after or None
+    )
     run_ids = [run_id for run_id, _ in await reviews.runs.services.store.run_ids()]
     context = {
         "queue": queue,
@@ -99,9 +115,7 @@ async def show_queue(
 async def show_next(caller: Who, reviews: OpenReviews, place: AtPlace) -> Response:
     """Lead to the next item that waits for this person; from the end to the beginning, or to the batch."""
     for after in dict.fromkeys((place.after, "")):
-        page = await reviews.queue(
-            caller, run=place.run or None, why=place.why, order=place.order, after=after or None, size=1
-        )
+        page = await reviews.queue(caller, **place.filters, after=after or None, size=1)
         if page.items:
             (item,) = page.items
             return RedirectResponse(item_path(item.run_id, item.item_id) + place.query(after=page.next or ""), 303)
@@ -114,7 +128,7 @@ async def show_batch(
 ) -> Response:
     """Show what this person has decided and not sent."""
     drafts, following = await reviews.drafts(caller, after=page or None)
-    queue = await reviews.queue(caller, run=place.run or None, why=place.why, size=1)
+    queue = await reviews.queue(caller, **place.filters, size=1)
     context = {"drafts": drafts, "following": following, "queue": queue, "place": place, "words": WORDS, "sent": None}
     return render(request, "batch.html", caller, context=context)
 
@@ -128,7 +142,7 @@ async def send_batch(
     sent = {run_id: await reviews.send(run_id, caller) for run_id in run_ids}
     going = {run_id: await _go_on(reviews, worker, run_id) for run_id, one in sent.items() if one.complete}
     drafts, following = await reviews.drafts(caller)
-    queue = await reviews.queue(caller, run=place.run or None, why=place.why, size=1)
+    queue = await reviews.queue(caller, **place.filters, size=1)
     context = {"drafts": drafts, "following": following, "queue": queue, "place": place, "words": WORDS, "sent": sent}
     return render(request, "batch.html", caller, context=context | {"going": going, "total": _total(sent)})
 
@@ -217,7 +231,7 @@ async def _item_page(
     status: int = 200,
     others: str = "",
 ) -> Response:
-    queue = await reviews.queue(caller, run=place.run or None, why=place.why, order=place.order, size=1)
+    queue = await reviews.queue(caller, **place.filters, size=1)
     pair = await asyncio.to_thread(marked, *item.texts) if len(item.texts) == 2 else ()
     context = {
         "item": item,
@@ -230,7 +244,7 @@ async def _item_page(
         "criteria": CRITERIA,
         "words": WORDS,
         "keys": {kind: consequences(kind).key for kind in item.allowed},
-        "pasts": {kind: consequences(kind).past for kind in WORDS},
+        "pasts": {kind: consequences(kind).past for kind in DECISIONS},
         "checks": item.checks,
         "rated": any(rating.rater == caller for rating in item.history),
     }

@@ -20,7 +20,7 @@ from serving.headers import CSP
 from serving.pages import render, status_of_error, told, wants_page
 from serving.services import OpenReviews, OpenRuns, OpenWorker
 from serving.steps import StepView, step_names, step_views, turns_of
-from state.errors import BadInput, CorralError, UnknownRun
+from state.errors import CorralError, StaleQuestion, UnknownRun
 from state.pipeline import PipelineState
 from state.records import Record
 from tools.people.decisions import in_words
@@ -178,14 +178,14 @@ async def _question(runs: Runs, run_id: str, given: str) -> Asked:
     """Return the question that an answer is for.
 
     Raises:
-        BadInput: the run asks nothing, or something else than when the page was loaded.
+        StaleQuestion: the run asks nothing, or something else than when the page was loaded.
     """
     asked, status, state = await _asked(runs, run_id), await runs.status(run_id), await runs.state(run_id)
     if asked is None:
         signed = f", and was {_signed(state)}" if state.get("approval") else ""
-        raise BadInput(f"run {run_id} does not wait for an answer; it is {status.standing}{signed}")
+        raise StaleQuestion(f"run {run_id} does not wait for an answer; it is {status.standing}{signed}")
     if asked.id != given or status.step == "review":
-        raise BadInput(f"run {run_id} asks something else by now, at {status.step}; load its page again")
+        raise StaleQuestion(f"run {run_id} asks something else by now, at {status.step}; load its page again")
     return asked
 
 

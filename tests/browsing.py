@@ -61,7 +61,13 @@ def log_in(browser: TestClient, token: str) -> None:
 
 
 async def add_waiting(
-    store: RecordStore, run: str, texts: Sequence[str], *, prompt: str = "Name three rivers.", pairs: int = 0, **review: Any
+    store: RecordStore,
+    run: str,
+    texts: Sequence[str],
+    *,
+    prompt: str = "Name three rivers.",
+    pairs: int = 0,
+    **review: Any,
 ) -> list[ReviewTask]:
     """Put completions before people in a run that need not have begun, and compare the first ones in pairs."""
     await store.open_run(run, RunRequest.model_validate({"review": review}))
@@ -101,11 +107,11 @@ async def add_waiting(
 
 
 @contextmanager
-def served(home: Path, **settings: Any) -> Iterator[tuple[str, Any]]:
-    """Serve the application on a free port of this machine; yields its address and the application."""
+def served(home: Path, port: int = 0, **settings: Any) -> Iterator[tuple[str, Any]]:
+    """Serve the application on this machine, on a free port or this one; yields its address and the application."""
     made = Settings(home=home, reviewer="tester", **settings)
     app = create_app(lambda: made)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -23,10 +23,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from graph.runs import open_runs
 from state.database import Database
-from state.records import ReviewTask
+from state.records import Outcome, ReviewTask, Sample
 from state.request import RunRequest
 from state.store import RecordStore
 from tests.browsing import ADA, CHROMIUM, GRACE, TOKENS, add_waiting, chromium, served
+from tests.builders import candidate, judgement
 from tests.harness import ROOT, request_of, write_prompts
 from tests.scripted_server import ScriptedServer
 from tests.tiny_model import tiny_model
@@ -93,9 +94,17 @@ def aside(work: Coroutine[Any, Any, T]) -> T:
         return thread.submit(asyncio.run, work).result()
 
 
-async def _create(home: Path, request: RunRequest) -> None:
+async def _judged(home: Path, request: RunRequest) -> None:
+    """Take a run as far as its gates, and write the answers and judgements that would follow."""
     async with open_runs(Settings(home=home, openai_api_key="k")) as runs:
         await runs.create(request, "first")
+        async for _ in runs.advance("first", last="gate"):
+            pass
+        store = runs.services.store
+        asked = await store.find("first", Sample, tag="train")
+        answers = [candidate(one, "A sentence. And another.", outcome=Outcome.WAITING) for one in asked]
+        await store.add("first", answers)
+        await store.add("first", [judgement(one, 3, 60.0) for one in answers])
 
 
 def progress(page: Page, decided: int, to_go: int) -> None:
@@ -108,16 +117,17 @@ def picture(page: Page, name: str) -> None:
 
 
 def test_a_batch_is_decided_by_keyboard_alone_and_the_run_goes_on(browser: Browser, tmp_path: Path) -> None:
-    with ScriptedServer() as models, served(tmp_path / "home", openai_api_key="k") as (url, _):
+    with ScriptedServer() as models:
         base, prompts = tiny_model(tmp_path / "base"), write_prompts(tmp_path / "prompts.jsonl", 4, 2)
-        wanted: dict[str, Any] = {"unattended": False, "generation": {"target": 0}, "sampling": {"candidates": 2}}
-        wanted["train"] = {"max_hours": 1e-9}  # it goes on as far as its training, which would take longest
+        # It goes on to its dataset, and stops before a training, which would be the test's longest part.
+        wanted: dict[str, Any] = {"unattended": False, "generation": {"target": 0}, "judge": {"min_kappa": 0.9}}
+        wanted["sampling"] = {"candidates": 1, "scaffold_draws": 0, "repairs": 0}
         request = RunRequest.model_validate(request_of(models.url, base, prompts, **wanted))
-        aside(_create(tmp_path / "home", request))
-        with open_page(browser, url) as page:
+        aside(_judged(tmp_path / "home", request))
+        with served(tmp_path / "home") as (url, _), open_page(browser, url) as page:
             page.goto("/runs/first")
             page.get_by_role("button", name="Go on with it").click()
-            expect(page.locator("#live > .standing")).to_contain_text("waiting at review", timeout=90_000)
+            expect(page.locator("#live > .standing")).to_contain_text("waiting at review", timeout=60_000)
             picture(page, "run-waiting")
 
             page.goto("/review")
@@ -150,8 +160,8 @@ def test_a_batch_is_decided_by_keyboard_alone_and_the_run_goes_on(browser: Brows
             page.keyboard.press("Enter")
             expect(page.locator("h1")).to_have_text("The batch is sent")
             page.locator("a.going").press("Enter")
-            expect(page.locator(".step.failed .name")).to_have_text("train", timeout=60_000)
-            expect(page.locator(".step", has_text="assemble")).to_have_class(re.compile("done"))
+            expect(page.locator(".step.failed .name")).to_have_text("assemble", timeout=60_000)
+            expect(page.locator(".step", has_text="review")).to_have_class(re.compile("done"))
             expect(page.locator("body")).to_contain_text("by a person: tester")
             picture(page, "run-went-on")
 
@@ -244,20 +254,20 @@ def test_a_server_that_is_killed_keeps_every_decision_and_the_page_what_is_typed
         page.keyboard.press("Enter")
         page.keyboard.press("a")
         expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
-        second = _start(tmp_path, port)
-        page.keyboard.press("a")
-        progress(page, 3, 1)
-        page.keyboard.press("Shift+B")
-        expect(page.locator(".queue li")).to_have_count(3)
-        second.send_signal(signal.SIGTERM)
-        second.wait(30)
+        with served(tmp_path, port=port):
+            page.keyboard.press("a")
+            progress(page, 3, 1)
+            page.keyboard.press("Shift+B")
+            expect(page.locator(".queue li")).to_have_count(3)
 
 
 def _start(home: Path, port: int) -> subprocess.Popen[bytes]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("CORRAL_")}
+    environment = os.environ | {"CORRAL_HOME": str(home), "CORRAL_REVIEWER": "tester"}
     code = f"import uvicorn; uvicorn.run('serving.app:app', port={port}, log_level='error')"
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment | {"CORRAL_HOME": str(home), "CORRAL_REVIEWER": "tester"}
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment | {"CORRAL_HOME": str(home), "CORRAL_REVIEWER": "tester"},
     )
     for _ in range(600):
         assert process.poll() is None
