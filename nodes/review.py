@@ -9,6 +9,7 @@ from typing import assert_never
 
 from langgraph.types import interrupt
 
+from state.names import POLICY
 from state.pipeline import Node, PipelineState
 from state.records import Candidate, Judgement, Outcome, Rating, Review, ReviewTask, Sample
 from state.request import RunRequest
@@ -17,7 +18,7 @@ from state.store import RecordStore
 from tools.dataset.pairing import REJECTED_STARS
 from tools.people.asking import apply_review, ratings_of, review_actions
 from tools.people.choosing import chosen_tasks, completion_task, instruction_task, why_completion
-from tools.people.decisions import POLICY, consequences, edited_id, reason_of
+from tools.people.decisions import consequences, edited_id, reason_of
 from tools.people.items import Item, load_items
 from tools.people.questions import Decision, HumanAnswer, answer_schema, question
 from tools.people.settling import review_of, second

@@ -19,7 +19,8 @@ from urllib.parse import urlencode, urlsplit
 from fastapi import Depends, HTTPException, Request, Response
 
 from serving.services import runs
-from tools.settings import Settings, demand_persons_name
+from state.names import demand_persons_name
+from tools.settings import Settings
 
 LOGIN, NAME, BROWSER = "corral_login", "corral_name", "corral_browser"
 """The cookies: who has logged in; the name that a person typed where there are no tokens; and a random value that

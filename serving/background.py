@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graph.runs import Runs
-from state.errors import CorralError, RunBusy
+from state.errors import BadInput, CorralError, RunBusy, StorageError
 from tools.progress import Progress
 
 REFUSAL_SECONDS = 2.0
@@ -65,7 +65,7 @@ class Worker:
         Raises:
             RunBusy: it is being worked on.
             BadInput: the answer does not fit; the run still waits for it.
-            CorralError: it failed at once.
+            StorageError: nothing can be written.
         """
         if self.works_on(run_id):
             raise RunBusy(f"run {run_id} is being worked on already")
@@ -75,7 +75,9 @@ class Worker:
         task.add_done_callback(lambda done: _end(done, moved))
         with suppress(TimeoutError):
             await asyncio.wait_for(moved.wait(), REFUSAL_SECONDS)
-        if task.done() and not task.cancelled() and (error := task.exception()):
+        error = task.exception() if task.done() and not task.cancelled() else None
+        # A step that failed stands in the run's checkpoint, and so on its page: the answer was taken.
+        if isinstance(error, BadInput | StorageError):
             raise error
 
     async def close(self) -> None:

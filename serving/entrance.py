@@ -26,7 +26,7 @@ from serving.access import (
 )
 from serving.pages import render
 from state.errors import BadInput
-from tools.settings import demand_persons_name
+from state.names import demand_persons_name
 
 SECONDS_AFTER_A_WRONG_TOKEN = 1.0
 """Guessing a token of 16 characters by asking takes longer than anybody lives; this keeps the log short."""

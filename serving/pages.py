@@ -13,13 +13,24 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from serving.access import BROWSER, AccessRefused, LoginNeeded, browser_of, login_place, set_cookie, settings_of
-from state.errors import BadInput, CorralError, RunBusy, RunWaiting, StorageError, UnknownRun
+from state.errors import (
+    AlreadyDecided,
+    BadInput,
+    CorralError,
+    RunBusy,
+    RunWaiting,
+    StaleQuestion,
+    StorageError,
+    UnknownRun,
+)
 from tools.report.scales import duration
 from tools.visible import one_line, visible
 
 TEMPLATES = Path(__file__).parent / "templates"
 STATUS: tuple[tuple[type[CorralError], int], ...] = (
     (UnknownRun, 404),
+    (AlreadyDecided, 409),
+    (StaleQuestion, 409),
     (RunBusy, 409),
     (RunWaiting, 409),
     (BadInput, 422),

@@ -11,15 +11,16 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from graph.accounts import Accounts, account
+from graph.reviews import Reviews
 from graph.runs import Runs
 from graph.standing import RunStatus
 from graph.steps import read_step_times
 from serving.access import BODY_BYTES, Who, own_form, who
 from serving.headers import CSP
 from serving.pages import render, status_of_error, told, wants_page
-from serving.services import OpenRuns, OpenWorker
+from serving.services import OpenReviews, OpenRuns, OpenWorker
 from serving.steps import StepView, step_names, step_views, turns_of
-from state.errors import BadInput, CorralError, UnknownRun
+from state.errors import CorralError, StaleQuestion, UnknownRun
 from state.pipeline import PipelineState
 from state.records import Record
 from tools.people.decisions import in_words
@@ -87,9 +88,9 @@ async def show_report(run_id: str, runs: OpenRuns) -> Response:
 
 
 @router.post("/{run_id}/resume")
-async def resume_run(run_id: str, runs: OpenRuns, worker: OpenWorker) -> Response:
-    """Go on with a run that is stopped, failed or new."""
-    await worker.go_on(run_id)
+async def resume_run(run_id: str, reviews: OpenReviews, worker: OpenWorker) -> Response:
+    """Go on with a run that is stopped, failed or new, or whose review is decided."""
+    await worker.go_on(run_id, await reviews.answer_of(run_id))
     return RedirectResponse(f"/runs/{run_id}", 303)
 
 
@@ -130,6 +131,7 @@ async def _run_page(
     board = await asyncio.to_thread(_board, state)
     context = live | {
         "asked": asked,
+        "decided": await Reviews(runs).answer_of(run_id) is not None,
         "board": board,
         "plots": [_plot(group) for group in board.groups] if board else [],
         "warnings": state.get("warnings", []),
@@ -176,14 +178,14 @@ async def _question(runs: Runs, run_id: str, given: str) -> Asked:
     """Return the question that an answer is for.
 
     Raises:
-        BadInput: the run asks nothing, or something else than when the page was loaded.
+        StaleQuestion: the run asks nothing, or something else than when the page was loaded.
     """
     asked, status, state = await _asked(runs, run_id), await runs.status(run_id), await runs.state(run_id)
     if asked is None:
         signed = f", and was {_signed(state)}" if state.get("approval") else ""
-        raise BadInput(f"run {run_id} does not wait for an answer; it is {status.standing}{signed}")
+        raise StaleQuestion(f"run {run_id} does not wait for an answer; it is {status.standing}{signed}")
     if asked.id != given or status.step == "review":
-        raise BadInput(f"run {run_id} asks something else by now, at {status.step}; load its page again")
+        raise StaleQuestion(f"run {run_id} asks something else by now, at {status.step}; load its page again")
     return asked
 
 

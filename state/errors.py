@@ -7,7 +7,8 @@
     │   ├── UnreadableRun                another version wrote the run's request, and this one cannot read it
     │   ├── RunBusy                      another process holds the run's lease
     │   ├── RunWaiting                   a new input for a run that waits for a person
-    │   └── AlreadyDecided               another person, or the same, decided on the item before
+    │   ├── AlreadyDecided               another person, or the same, decided on the item before
+    │   └── StaleQuestion                an answer to what the run does not ask any more
     ├── LeaseLost               exit 4   another process has taken the run over from this one
     ├── StorageError            exit 2   disk full, read-only, or the database is out of reach
     │   └── DamagedCheckpoint            a run's checkpoint cannot be read back; the run goes on from an earlier one
@@ -90,6 +91,10 @@ class AlreadyDecided(BadInput):
         super().__init__(f"{said}; {advice}" if advice else said)
         self.who = who
         self.when = when
+
+
+class StaleQuestion(BadInput):
+    """The run asks nothing any more, or something else than what was answered."""
 
 
 class LeaseLost(CorralError):

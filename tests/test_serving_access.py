@@ -87,7 +87,7 @@ def test_a_bearer_token_needs_no_form_and_no_cookie(with_tokens: TestClient) -> 
     bearer = {"authorization": f"Bearer {ADA}"}
     assert with_tokens.get("/runs/first/progress", headers=bearer).json()["status"]["standing"] == "new"
     answered = with_tokens.post("/runs/first/answer", headers=bearer, data={"decision": "approve"})
-    assert answered.status_code == 422 and "does not wait" in answered.json()["detail"]
+    assert answered.status_code == 409 and "does not wait" in answered.json()["detail"]
 
 
 def test_a_login_ends_with_its_time_or_its_token() -> None:

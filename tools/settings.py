@@ -19,13 +19,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from state.errors import BadInput
 from state.masking import demand_plain
-from tools.people.decisions import POLICY, decider_of
+from state.names import demand_persons_name
 
 PREFIX = "CORRAL_"
 TOKEN_LENGTH = 16
 """Characters of a token at least: 96 bits in base64."""
-NAME_LENGTH = 80
-"""Characters of a person's name at most."""
 
 
 def login_name() -> str:
@@ -34,20 +32,6 @@ def login_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
-
-
-def demand_persons_name(name: str) -> str:
-    """Return a person's name without the spaces around it.
-
-    Raises:
-        ValueError: it is empty, too long, holds a character that cannot be seen, or is a policy's.
-    """
-    name = name.strip()
-    if not name or len(name) > NAME_LENGTH or not name.isprintable():
-        raise ValueError(f"a person's name has 1 to {NAME_LENGTH} visible characters")
-    if decider_of(name) == "policy":
-        raise ValueError(f"a person's name cannot begin with {POLICY!r}, which is a policy's")
-    return name
 
 
 class Settings(BaseSettings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, assert_never, get_args
 
+from state.names import POLICY
 from state.records import DecisionKind, ItemKind, Outcome, Record, Review, ReviewTask, content_hash
 
 DECISIONS: tuple[DecisionKind, ...] = get_args(DecisionKind)
@@ -88,8 +89,6 @@ def allowed_for(kind: ItemKind) -> tuple[DecisionKind, ...]:
 Decider = Literal["person", "crew", "check", "policy"]
 """Who decided on a row: a person; the judges' crew; a program, such as a gate or the guard; or a named policy of an
 unattended run, which is nobody's judgement."""
-POLICY = "policy:"
-"""What a policy's name begins with where a reviewer's stands; no person's name may."""
 
 
 def decider_of(reviewer: str) -> Decider:

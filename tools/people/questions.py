@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from state.names import POLICY
 from state.records import DecisionKind, Ratings
-from tools.people.decisions import BASIC, DECISIONS, POLICY, consequences, decider_of
+from tools.people.decisions import BASIC, DECISIONS, consequences, decider_of
 from tools.people.stars import read_ratings
 
 _FROM_AGENT_INBOX = {word: kind for kind in DECISIONS for word in consequences(kind).agent_inbox}

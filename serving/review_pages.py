@@ -1,0 +1,317 @@
+"""The review: a queue over all runs, one item a view, and the batch of decisions that is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, get_args
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import ValidationError
+from starlette.datastructures import FormData
+from typing_extensions import TypedDict
+
+from graph.reviews import ReviewItem, Reviews, Sent
+from serving.access import BODY_BYTES, Who, browser_of, own_form, who
+from serving.background import Worker
+from serving.differences import marked
+from serving.pages import render, status_of_error, told, wants_page
+from serving.services import OpenPresence, OpenReviews, OpenWorker
+from state.errors import BadInput, CorralError, RunBusy, UnknownRun
+from state.faults import first_fault
+from state.records import Criterion, DecisionKind, Draft, Record, Why
+from state.reviewing import Order, ReviewStore
+from tools.people.decisions import DECISIONS, consequences
+from tools.people.items import WHY
+
+router = APIRouter(prefix="/review", dependencies=[Depends(who), Depends(own_form)], max_body_size=BODY_BYTES)
+
+CRITERIA: tuple[Criterion, ...] = tuple(sorted(get_args(Criterion), key=lambda name: name != "overall"))
+"""What may be rated; a digit rates the first one."""
+DRAFTS = 200
+"""Drafts that are held at a time."""
+WORDS: dict[DecisionKind, str] = {
+    "approve": "Approve",
+    "edit": "Edit",
+    "reject": "Reject",
+    "prefer_a": "A is better",
+    "prefer_b": "B is better",
+    "cannot_judge": "Cannot judge",
+    "skip": "Skip",
+}
+"""What stands on the button of each decision."""
+
+
+class Filters(TypedDict):
+    """What a queue holds, as ``Reviews.queue`` takes it."""
+
+    run: str | None
+    why: Why | None
+    order: Order
+
+
+class Place(Record):
+    """Where in which queue a person is; it stands in the address of every page, so that a tab is a queue."""
+
+    run: str = ""
+    why: Why | None = None
+    order: Order = "oldest"
+    after: str = ""
+
+    @property
+    def filters(self) -> Filters:
+        """What the queue holds, and in which order."""
+        return {"run": self.run or None, "why": self.why, "order": self.order}
+
+    def query(self, **changes: str) -> str:
+        """Return it as an address's query."""
+        fields = {name: value for name, value in (self.model_dump() | changes).items() if value and value != "oldest"}
+        return f"?{urlencode(fields)}" if fields else ""
+
+
+def place_of(
+    run: Annotated[str, Query()] = "",
+    why: Annotated[str, Query()] = "",
+    order: Annotated[str, Query()] = "oldest",
+    after: Annotated[str, Query()] = "",
+) -> Place:
+    """Return the place that a page's address names.
+
+    Raises:
+        BadInput: it names a filter or an order that there is not.
+    """
+    try:
+        return Place.model_validate({"run": run, "why": why or None, "order": order, "after": after})
+    except ValidationError as error:
+        raise BadInput(f"the queue's address: {first_fault(error)}") from error
+
+
+AtPlace = Annotated[Place, Depends(place_of)]
+
+
+@router.get("")
+async def show_queue(
+    request: Request, caller: Who, reviews: OpenReviews, presence: OpenPresence, place: AtPlace
+) -> Response:
+    """Show a page of what waits for this person."""
+    queue = await reviews.queue(
+        caller, run=place.run or None, why=place.why, order=place.order, after=place.after or None
+    )
+    run_ids = [run_id for run_id, _ in await reviews.runs.services.store.run_ids()]
+    context = {
+        "queue": queue,
+        "place": place,
+        "run_ids": run_ids,
+        "reasons": WHY,
+        "others": presence.others(caller, browser_of(request)),
+    }
+    return render(request, "queue.html", caller, context=context)
+
+
+@router.get("/next")
+async def show_next(caller: Who, reviews: OpenReviews, place: AtPlace) -> Response:
+    """Lead to the next item that waits for this person; from the end to the beginning, or to the batch."""
+    for after in dict.fromkeys((place.after, "")):
+        page = await reviews.queue(caller, **place.filters, after=after or None, size=1)
+        if page.items:
+            (item,) = page.items
+            return RedirectResponse(item_path(item.run_id, item.item_id) + place.query(after=page.next or ""), 303)
+    return RedirectResponse(f"/review/batch{place.query(after='')}", 303)
+
+
+@router.get("/batch")
+async def show_batch(
+    request: Request, caller: Who, reviews: OpenReviews, place: AtPlace, page: Annotated[str, Query()] = ""
+) -> Response:
+    """Show what this person has decided and not sent."""
+    drafts, following = await reviews.drafts(caller, after=page or None)
+    queue = await reviews.queue(caller, **place.filters, size=1)
+    context = {"drafts": drafts, "following": following, "queue": queue, "place": place, "words": WORDS, "sent": None}
+    return render(request, "batch.html", caller, context=context)
+
+
+@router.post("/send")
+async def send_batch(
+    request: Request, caller: Who, reviews: OpenReviews, worker: OpenWorker, place: AtPlace
+) -> Response:
+    """Send what this person has decided, and go on with the runs that wait for nothing more."""
+    run_ids = dict.fromkeys([run_id async for run_id, _ in _drafts(reviews, caller)])
+    sent = {run_id: await reviews.send(run_id, caller) for run_id in run_ids}
+    going = {run_id: await _go_on(reviews, worker, run_id) for run_id, one in sent.items() if one.complete}
+    drafts, following = await reviews.drafts(caller)
+    queue = await reviews.queue(caller, **place.filters, size=1)
+    context = {"drafts": drafts, "following": following, "queue": queue, "place": place, "words": WORDS, "sent": sent}
+    return render(request, "batch.html", caller, context=context | {"going": going, "total": _total(sent)})
+
+
+@router.post("/undo")
+async def undo(
+    caller: Who,
+    reviews: OpenReviews,
+    place: AtPlace,
+    run_id: Annotated[str, Form()] = "",
+    item_id: Annotated[str, Form()] = "",
+) -> Response:
+    """Take back one decision that is not sent: the one that is named, or the last.
+
+    Raises:
+        BadInput: there is none.
+    """
+    if not item_id:
+        last = (datetime.min.replace(tzinfo=UTC), "", "")
+        async for run, draft in _drafts(reviews, caller):
+            last = max(last, (draft.decided_at, run, draft.item_id))
+        _, run_id, item_id = last
+    if not item_id:
+        raise BadInput("there is nothing to take back: no decision of yours waits to be sent")
+    await reviews.withdraw(run_id, item_id, caller)
+    return RedirectResponse(item_path(run_id, item_id) + place.query(), 303)
+
+
+@router.get("/{run_id}/{item_id}")
+async def show_item(
+    request: Request,
+    run_id: str,
+    item_id: str,
+    caller: Who,
+    reviews: OpenReviews,
+    presence: OpenPresence,
+    place: AtPlace,
+) -> Response:
+    """Show one item."""
+    item = await reviews.item(run_id, item_id, caller)
+    others = presence.others(caller, browser_of(request))
+    return await _item_page(request, item, caller, reviews, place, _kept(item.draft), others=others)
+
+
+@router.post("/{run_id}/{item_id}")
+async def decide(
+    request: Request, run_id: str, item_id: str, caller: Who, reviews: OpenReviews, place: AtPlace
+) -> Response:
+    """Keep this person's decision as a draft, and lead to the next item."""
+    form = await request.form()
+    try:
+        item = await reviews.item(run_id, item_id, caller)
+        await reviews.save(run_id, _draft(form, item, caller))
+    except CorralError as error:
+        if not wants_page(request) or isinstance(error, UnknownRun):
+            return told(request, str(error), status_of_error(error))
+        item = await reviews.item(run_id, item_id, caller)
+        status = status_of_error(error)
+        return await _item_page(request, item, caller, reviews, place, _typed(form), str(error), status=status)
+    return RedirectResponse(f"/review/next{place.query()}", 303)
+
+
+@router.post("/{run_id}/{item_id}/check")
+async def check(
+    request: Request, run_id: str, item_id: str, caller: Who, reviews: OpenReviews, text: Annotated[str, Form()] = ""
+) -> Response:
+    """Show what the checks find in a text that a person is still writing."""
+    found = await reviews.check(run_id, item_id, _newlines(text))
+    return render(request, "checks.html", caller, context={"checks": found})
+
+
+def item_path(run_id: str, item_id: str) -> str:
+    """Return the address of an item."""
+    return f"/review/{quote(run_id, safe='')}/{quote(item_id, safe='')}"
+
+
+async def _item_page(
+    request: Request,
+    item: ReviewItem,
+    caller: str,
+    reviews: Reviews,
+    place: Place,
+    typed: Mapping[str, Any],
+    message: str = "",
+    *,
+    status: int = 200,
+    others: str = "",
+) -> Response:
+    queue = await reviews.queue(caller, **place.filters, size=1)
+    pair = await asyncio.to_thread(marked, *item.texts) if len(item.texts) == 2 else ()
+    context = {
+        "item": item,
+        "pair": pair,
+        "queue": queue,
+        "place": place,
+        "typed": typed,
+        "message": message,
+        "others": others,
+        "criteria": CRITERIA,
+        "words": WORDS,
+        "keys": {kind: consequences(kind).key for kind in item.allowed},
+        "pasts": {kind: consequences(kind).past for kind in DECISIONS},
+        "checks": item.checks,
+        "rated": any(rating.rater == caller for rating in item.history),
+    }
+    # In a thread: a text of a megabyte takes a while to be escaped.
+    return await asyncio.to_thread(render, request, "item.html", caller, status=status, context=context)
+
+
+def _draft(form: FormData, item: ReviewItem, rater: str) -> Draft:
+    """Return the decision that a form holds.
+
+    Raises:
+        BadInput: it is none, or a rating is out of range.
+    """
+    typed = _typed(form)
+    text = typed["text"] if typed["decision"] == "edit" else ""
+    if text and text == _newlines(item.texts[0]):
+        text = item.texts[0]  # a form turns every end of a line into one kind
+    try:
+        fields = {"decision": typed["decision"], "comment": typed["comment"], "ratings": typed["ratings"]}
+        own = {"item_id": item.item_id, "rater": rater, "text": text, "decided_at": datetime.now(UTC)}
+        return Draft.model_validate(fields | own)
+    except ValidationError as error:
+        raise BadInput(f"the decision: {first_fault(error)}") from error
+
+
+def _typed(form: FormData) -> dict[str, Any]:
+    """Return what a person has typed into an item's form."""
+    given = {name: str(form.get(f"rating_{name}", "")) for name in CRITERIA}
+    return {
+        "decision": str(form.get("decision", "")),
+        "text": _newlines(str(form.get("text", ""))),
+        "comment": str(form.get("comment", "")).strip(),
+        "ratings": {name: int(value) if value.isdecimal() else value for name, value in given.items() if value},
+    }
+
+
+def _kept(draft: Draft | None) -> dict[str, Any]:
+    """Return what a person has typed into an item's form before."""
+    if draft is None:
+        return {"decision": "", "text": "", "comment": "", "ratings": {}}
+    return {"decision": draft.decision, "text": draft.text, "comment": draft.comment, "ratings": dict(draft.ratings)}
+
+
+def _newlines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+async def _drafts(reviews: Reviews, rater: str) -> AsyncIterator[tuple[str, Draft]]:
+    store, after = ReviewStore(reviews.runs.services.database), ""
+    while found := await store.drafts(rater, after=after, size=DRAFTS):
+        for run_id, draft in found:
+            yield run_id, draft
+        after = f"{found[-1][0]} {found[-1][1].item_id}"
+
+
+async def _go_on(reviews: Reviews, worker: Worker, run_id: str) -> str:
+    """Go on with a run that waits for nothing more; return why it does not, or nothing."""
+    answer = await reviews.answer_of(run_id)
+    try:
+        if answer is not None:
+            await worker.go_on(run_id, answer)
+    except RunBusy:
+        return ""  # somebody else has sent the last decision at the same time
+    except CorralError as error:
+        return str(error)
+    return ""
+
+
+def _total(sent: Mapping[str, Sent]) -> dict[str, int]:
+    return {"sent": sum(one.sent for one in sent.values()), "settled": sum(one.settled for one in sent.values())}
