@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from graph.services import Services
 from state.reading import RecordReader
-from state.records import Judgement, Outcome, Record, Review
+from state.records import Judgement, Outcome, Record, Review, ReviewTask
 from state.request import RunRequest
 from tools.files import write_file
 
@@ -49,6 +49,20 @@ async def decisions_on(store: RecordReader, judge: str, runs: Iterable[str]) -> 
     return found
 
 
+async def pairs_on(store: RecordReader, judge: str, runs: Iterable[str]) -> list[float]:
+    """Return for each pair that people decided on in these runs whether the judge scores the preferred one higher."""
+    from tools.judging.decisions import preferred_by_people
+
+    found: list[float] = []
+    for run_id in runs:
+        async for reviews in store.pages(run_id, Review):
+            tasks = await store.find(run_id, ReviewTask, ids=[one.item_id for one in reviews if one.kind == "pair"])
+            answers = [id_ for task in tasks for id_ in task.candidates]
+            judgements = await store.find(run_id, Judgement, parents=answers, tag=judge)
+            found += preferred_by_people(tasks, reviews, judgements)
+    return found
+
+
 async def overalls_of(store: RecordReader, judge: str, runs: Iterable[str]) -> Counter[float]:
     """Return how many texts of one judge have each overall score in these runs, decided by people or not."""
     found: Counter[float] = Counter()
@@ -82,7 +96,8 @@ async def against_people_in(services: Services, run_id: str) -> AgainstPeople | 
     judge, settings = await judge_of(services, run_id), (await services.store.request_of(run_id)).judge
     decided = await decisions_on(services.store, judge, [run_id])
     overalls = await overalls_of(services.store, judge, [run_id])
-    return await asyncio.to_thread(against_people, decided, overalls, settings)
+    pairs = await pairs_on(services.store, judge, [run_id])
+    return await asyncio.to_thread(against_people, decided, overalls, settings, pairs)
 
 
 async def with_band(services: Services, run_id: str, request: RunRequest) -> RunRequest:

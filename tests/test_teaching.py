@@ -16,7 +16,7 @@ from graph.inputs import own_request
 from graph.services import Services, open_services
 from graph.teaching import BAND, against_people_in, decisions_on, judge_of
 from state.errors import BadInput
-from state.records import DimensionScore, Judgement, Outcome, Review
+from state.records import DecisionKind, DimensionScore, Judgement, Outcome, Review, ReviewTask
 from state.request import Judging, RunRequest
 from tools.judging.decisions import (
     Decided,
@@ -24,6 +24,7 @@ from tools.judging.decisions import (
     calibration_by_decisions,
     decided_by_people,
     measured_band,
+    preferred_by_people,
 )
 from tools.judging.trust import find_calibration, trust_note
 from tools.settings import Settings
@@ -118,6 +119,29 @@ def test_what_cannot_be_measured_is_refused() -> None:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path, database_url=f"sqlite:///{tmp_path}/corral.db")
+
+
+def test_pairs_and_ratings_are_labels_too() -> None:
+    tasks = [
+        ReviewTask(
+            id=f"p{n}", kind="pair", sample_id="s", candidates=(f"c{2 * n:03}", f"c{2 * n + 1:03}"),
+            why=("human_share",), position=n, disagreement=0, machine=Outcome.ACCEPTED, opened_at=NOW,
+        )
+        for n in range(4)
+    ]  # fmt: skip
+    said: tuple[DecisionKind, ...] = ("prefer_a", "prefer_b", "cannot_judge", "prefer_a")
+    reviews = [
+        Review(id=t.id, item_id=t.id, kind="pair", decision=d, reviewer="a", decided_at=NOW)
+        for t, d in zip(tasks, said, strict=True)
+    ]  # fmt: skip
+    overalls = (80, 60, 80, 60, 80, 60, 50, 50)
+    assert preferred_by_people(tasks, reviews, [judged(n, o) for n, o in enumerate(overalls)]) == [1.0, 0.0, 0.5]
+    rated = [one.model_copy(update={"rated": 1 + int(one.overall // 25), "stars": 1 + int(one.overall // 25)})
+             for one in simulated(60, 5)]  # fmt: skip
+    found = against_people(rated, {}, Judging(), [1.0, 0.0, 1.0])
+    assert found is not None and found.stars is not None and found.stars.value == 1 and found.pairs == 3
+    assert found.preferred is not None and found.preferred.value == pytest.approx(2 / 3)
+    assert [one.good for one in decided_by_people([decided_as(1, "cannot_judge")], [judged(1, 60)])] == []
 
 
 async def filled(services: Services, run_id: str, request: RunRequest, count: int) -> str:

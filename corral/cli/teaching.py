@@ -34,7 +34,7 @@ def calibrate_by_decisions(runs: str, config: Path | None, as_json: AsJson) -> N
 
     async def work(services: Services) -> int:
         from graph.standing import named_run
-        from graph.teaching import decisions_on, judge_of, overalls_of
+        from graph.teaching import decisions_on, judge_of, overalls_of, pairs_on
         from tools.judging import save_calibration
         from tools.judging.decisions import against_people, calibration_by_decisions
         from tools.judging.judge import identity_of
@@ -47,7 +47,8 @@ def calibrate_by_decisions(runs: str, config: Path | None, as_json: AsJson) -> N
             judge, judging = await judge_of(services, names[0]), (await services.store.request_of(names[0])).judge
         decided = await decisions_on(services.store, judge, names)
         found = await asyncio.to_thread(calibration_by_decisions, decided, judging)
-        beside = against_people(decided, await overalls_of(services.store, judge, names), judging)
+        overalls, pairs = await overalls_of(services.store, judge, names), await pairs_on(services.store, judge, names)
+        beside = await asyncio.to_thread(against_people, decided, overalls, judging, pairs)
         path = await asyncio.to_thread(save_calibration, found, services.settings.home)
         if as_json:
             print_json({**found.model_dump(mode="json"), "against_people": beside})
@@ -70,6 +71,13 @@ def print_against_people(found: AgainstPeople, settings: Judging) -> None:
     for one in found.dimensions:
         interval = f"[{one.in_order.low:.2f}, {one.in_order.high:.2f}]"
         rows.append((one.dimension, f"{one.in_order.value:.2f}", interval, f"{one.taken:.0f}", f"{one.declined:.0f}"))
+    for what, figure in (
+        ("kappa of stars with people's overall rating", found.stars),
+        (f"share of {found.pairs} pairs where the judge scores the preferred one higher", found.preferred),
+    ):
+        if figure is not None:
+            told = f"{what}: {figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
+            console.print(told, highlight=False, markup=False)
     if rows:
         print_table(console, ("dimension", "in order", "95% interval", "taken", "declined"), rows)
     print_table(

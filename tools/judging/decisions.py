@@ -1,8 +1,8 @@
 """The judge beside people's decisions: how far it agrees, dimension by dimension, and how much it may decide alone.
 
 Every decision of a review is a label. It says whether the text is good as the model wrote it: an approval says so, an
-edit or a rejection does not. Deciding alone, a judge takes a text whose overall score reaches the middle of its two
-thresholds, as the policy ``midpoint`` does.
+edit or a rejection does not, and who cannot judge it says nothing. Deciding alone, a judge takes a text whose overall
+score reaches the middle of its two thresholds, as the policy ``midpoint`` does.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from state.errors import BadInput
-from state.records import Judgement, Record, Review, content_hash
+from state.records import Judgement, Outcome, Record, Review, ReviewTask, content_hash
 from state.request import Judging
 from tools.judging.calibration import Calibration
-from tools.people.decisions import decider_of
+from tools.people.decisions import consequences, decider_of
 from tools.statistics.agreement import cohens_kappa, krippendorffs_alpha, share_equal
 from tools.statistics.bootstrap import Estimate, bootstrap, mean
 from tools.statistics.discrimination import share_in_order
@@ -41,6 +41,10 @@ class Decided(Record):
     """By dimension."""
     good: bool
     """Whether the person took the text as the model wrote it."""
+    stars: int
+    """The judge's, 1 to 5."""
+    rated: int | None = None
+    """The person's overall rating, 1 to 5, where there is one."""
 
 
 class DimensionFigures(Record):
@@ -92,6 +96,12 @@ class AgainstPeople(Record):
     agreement: Estimate
     """Share where the judge, deciding alone, decides as the person did."""
     kappa: Estimate
+    stars: Estimate | None
+    """Quadratically weighted kappa of the judge's stars with people's overall rating, where people rated."""
+    pairs: int
+    """Pairs of which people preferred one."""
+    preferred: Estimate | None
+    """Share of them where the judge scores the preferred one higher."""
     dimensions: tuple[DimensionFigures, ...]
     """Empty where people took all texts, or none."""
     recalibration: Recalibration | None
@@ -113,7 +123,7 @@ def decided_by_people(reviews: Iterable[Review], judgements: Iterable[Judgement]
         reviews: of one run.
         judgements: of the reviewed candidates; one that failed says nothing.
     """
-    people = {r.item_id: r for r in reviews if r.kind == "completion" and decider_of(r.reviewer) == "person"}
+    said = {r.item_id: (outcome, r.ratings.get("overall")) for r in reviews if (outcome := _outcome(r)) is not None}
     return [
         Decided(
             item_id=judgement.candidate_id,
@@ -121,15 +131,58 @@ def decided_by_people(reviews: Iterable[Review], judgements: Iterable[Judgement]
             overall=judgement.overall,
             confidence=judgement.confidence,
             scores=tuple((one.dimension, one.score) for one in judgement.scores),
-            good=people[judgement.candidate_id].decision == "approve",
+            good=said[judgement.candidate_id][0] == Outcome.ACCEPTED,
+            stars=judgement.stars,
+            rated=said[judgement.candidate_id][1],
         )
         for judgement in judgements
-        if judgement.scores and judgement.candidate_id in people
+        if judgement.scores and judgement.candidate_id in said
     ]
 
 
+def _outcome(review: Review) -> Outcome | None:
+    """Return what a person said of a completion; ``None`` where nobody did, or of something else."""
+    if review.kind != "completion" or decider_of(review.reviewer) != "person":
+        return None
+    return consequences(review.decision).outcome
+
+
+def preferred_by_people(
+    tasks: Iterable[ReviewTask], reviews: Iterable[Review], judgements: Iterable[Judgement]
+) -> list[float]:
+    """Return for each pair that a person decided on whether the judge scores the preferred answer higher.
+
+    Args:
+        tasks: of the pairs.
+        reviews: of the pairs.
+        judgements: of their answers, of one judge.
+
+    Returns:
+        1 where it does, 0 where it scores the other one higher, 0.5 where both score alike.
+    """
+    overalls = {one.candidate_id: one.overall for one in judgements if one.scores}
+    of = {task.id: task.candidates for task in tasks}
+    found = []
+    for review in reviews:
+        better, answers = consequences(review.decision).prefers, of.get(review.item_id, ())
+        if (
+            decider_of(review.reviewer) == "person"
+            and better is not None
+            and set(answers) <= overalls.keys()
+            and answers
+        ):
+            gap = overalls[answers[better]] - overalls[answers[1 - better]]
+            found.append(0.5 if gap == 0 else float(gap > 0))
+    return found
+
+
 def against_people(
-    decided: Sequence[Decided], overalls: Mapping[float, int], settings: Judging, *, seed: int = 0
+    decided: Sequence[Decided],
+    overalls: Mapping[float, int],
+    settings: Judging,
+    pairs: Sequence[float] = (),
+    *,
+    seed: int = 0,
 ) -> AgainstPeople | None:
     """Return how a judge compares with people; ``None`` with fewer than ``LEAST_DECISIONS`` decisions.
 
@@ -137,6 +190,7 @@ def against_people(
         decided: the decisions on one judge's texts.
         overalls: how many of all judged texts have each overall score, decided by people or not.
         settings: the fixed thresholds, and what the measured band must keep.
+        pairs: what ``preferred_by_people`` found.
         seed: of the bootstrap and the cross-validation.
     """
     if len(decided) < LEAST_DECISIONS:
@@ -151,6 +205,9 @@ def against_people(
         taken=sum(good),
         agreement=bootstrap(share_equal, alone, good, seed=seed),
         kappa=bootstrap(cohens_kappa, alone, good, seed=seed),
+        stars=_stars(decided, seed),
+        pairs=len(pairs),
+        preferred=bootstrap(mean, pairs, seed=seed) if pairs else None,
         dimensions=_dimensions(decided, seed),
         recalibration=_recalibration(decided, seed),
         bands=tuple(_band(name, low, high, decided, overalls, settings) for name, low, high in limits),
@@ -211,6 +268,14 @@ def calibration_by_decisions(decided: Sequence[Decided], settings: Judging, *, s
         seconds=0.0,
         made_at=datetime.now(UTC),
     )
+
+
+def _stars(decided: Sequence[Decided], seed: int) -> Estimate | None:
+    both = [(one.stars, one.rated) for one in decided if one.rated is not None]
+    if len(both) < LEAST_DECISIONS:
+        return None
+    ours, theirs = zip(*both, strict=True)
+    return bootstrap(lambda a, b: cohens_kappa(a, b, "interval"), ours, theirs, seed=seed)
 
 
 def _dimensions(decided: Sequence[Decided], seed: int) -> tuple[DimensionFigures, ...]:
