@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graph.services import Services
-from state.reading import RecordReader
+from state.errors import UnreadableRun
 from state.records import Judgement, Outcome, Record, Review, ReviewTask
 from state.request import RunRequest
+from state.store import RecordStore
 from tools.files import write_file
 
 if TYPE_CHECKING:  # numpy and the judges, which a run with fixed thresholds does not need for this
@@ -31,7 +32,7 @@ class MeasuredBand(Record):
     """What it keeps, or why the fixed thresholds stay."""
 
 
-async def decisions_on(store: RecordReader, judge: str, runs: Iterable[str]) -> list[Decided]:
+async def decisions_on(store: RecordStore, judge: str, runs: Iterable[str]) -> list[Decided]:
     """Return the completions of one judge that people decided on in these runs.
 
     Args:
@@ -43,13 +44,20 @@ async def decisions_on(store: RecordReader, judge: str, runs: Iterable[str]) -> 
 
     found: list[Decided] = []
     for run_id in runs:
+        try:
+            share = (await store.request_of(run_id)).review.audit_share
+        except UnreadableRun:
+            continue  # of another version, whose decisions it keeps to itself
         async for reviews in store.pages(run_id, Review):
-            judgements = await store.find(run_id, Judgement, parents=[one.item_id for one in reviews], tag=judge)
-            found += decided_by_people(reviews, judgements)
+            ids = [one.item_id for one in reviews]
+            tasks = await store.find(run_id, ReviewTask, ids=ids)
+            audited = {task.id: 1 / share for task in tasks if task.why == ("audit",) and share}
+            judgements = await store.find(run_id, Judgement, parents=ids, tag=judge)
+            found += decided_by_people(reviews, judgements, audited)
     return found
 
 
-async def pairs_on(store: RecordReader, judge: str, runs: Iterable[str]) -> list[float]:
+async def pairs_on(store: RecordStore, judge: str, runs: Iterable[str]) -> list[float]:
     """Return for each pair that people decided on in these runs whether the judge scores the preferred one higher."""
     from tools.judging.decisions import preferred_by_people
 
@@ -63,7 +71,7 @@ async def pairs_on(store: RecordReader, judge: str, runs: Iterable[str]) -> list
     return found
 
 
-async def overalls_of(store: RecordReader, judge: str, runs: Iterable[str]) -> Counter[float]:
+async def overalls_of(store: RecordStore, judge: str, runs: Iterable[str]) -> Counter[float]:
     """Return how many texts of one judge have each overall score in these runs, decided by people or not."""
     found: Counter[float] = Counter()
     for run_id in runs:

@@ -144,6 +144,22 @@ def test_pairs_and_ratings_are_labels_too() -> None:
     assert [one.good for one in decided_by_people([decided_as(1, "cannot_judge")], [judged(1, 60)])] == []
 
 
+def test_an_audited_text_stands_for_those_that_nobody_saw() -> None:
+    reviews, judgements = [decided_as(n, "reject") for n in range(20)], [judged(n, 90.0) for n in range(20)]
+    judgements += [judged(n, 20.0) for n in range(20, 40)]
+    reviews += [decided_as(n, "reject") for n in range(20, 40)]
+    decided = decided_by_people(reviews, judgements, {f"c{n:03}": 4.0 for n in range(20)})
+    found = against_people([*decided, *simulated(10, 1)], {}, Judging(review_from=62.5, accept=62.5))
+    plain = against_people(
+        [*(d.model_copy(update={"stands_for": 1.0}) for d in decided), *simulated(10, 1)], {}, Judging()
+    )
+    assert found is not None and plain is not None
+    weighted, unweighted = found.bands[0].error, plain.bands[0].error
+    assert weighted is not None and unweighted is not None
+    assert weighted.value == pytest.approx(80 / 110, abs=0.02) and unweighted.value < 0.45
+    assert weighted.high - weighted.low > 0.15
+
+
 async def filled(services: Services, run_id: str, request: RunRequest, count: int) -> str:
     """Add a run that a person has reviewed, and return its judge."""
     await services.store.open_run(run_id, request)

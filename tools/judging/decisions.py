@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Literal
+
+from pydantic import Field
 
 from state.errors import BadInput
 from state.records import Judgement, Outcome, Record, Review, ReviewTask, content_hash
@@ -45,6 +48,8 @@ class Decided(Record):
     """The judge's, 1 to 5."""
     rated: int | None = None
     """The person's overall rating, 1 to 5, where there is one."""
+    stands_for: float = Field(1.0, ge=1)
+    """Judged texts for which this one came to a person: an audit of every tenth stands for ten."""
 
 
 class DimensionFigures(Record):
@@ -116,12 +121,15 @@ def middle_of(settings: Judging) -> float:
     return (settings.review_from + settings.accept) / 2
 
 
-def decided_by_people(reviews: Iterable[Review], judgements: Iterable[Judgement]) -> list[Decided]:
+def decided_by_people(
+    reviews: Iterable[Review], judgements: Iterable[Judgement], audited: Mapping[str, float] = MappingProxyType({})
+) -> list[Decided]:
     """Return the completions that a person decided on, with what the judge had said; policies are nobody's judgement.
 
     Args:
         reviews: of one run.
         judgements: of the reviewed candidates; one that failed says nothing.
+        audited: for how many texts each one stands that came to a person by a random sample alone.
     """
     said = {r.item_id: (outcome, r.ratings.get("overall")) for r in reviews if (outcome := _outcome(r)) is not None}
     return [
@@ -134,6 +142,7 @@ def decided_by_people(reviews: Iterable[Review], judgements: Iterable[Judgement]
             good=said[judgement.candidate_id][0] == Outcome.ACCEPTED,
             stars=judgement.stars,
             rated=said[judgement.candidate_id][1],
+            stands_for=audited.get(judgement.candidate_id, 1.0),
         )
         for judgement in judgements
         if judgement.scores and judgement.candidate_id in said
@@ -227,8 +236,8 @@ def measured_band(decided: Sequence[Decided], settings: Judging) -> tuple[tuple[
     """
     middle, rate, confidence = middle_of(settings), settings.band_error, settings.band_confidence
     wanted = f"an error of at most {rate:g} among what the judge decides alone, with confidence {confidence:g}"
-    apart = [abs(one.overall - middle) for one in decided]
-    part = certain_part(apart, [(one.overall >= middle) != one.good for one in decided], rate, confidence)
+    apart, weights = [abs(one.overall - middle) for one in decided], [one.stands_for for one in decided]
+    part = certain_part(apart, [(one.overall >= middle) != one.good for one in decided], rate, confidence, weights)
     count = len(decided)
     if part is None and (missing := more_labels(rate, confidence) - count) > 0:
         return None, f"{count} decisions are too few to show {wanted}; it takes {missing} more at least"
@@ -311,13 +320,23 @@ def _band(
     name: Any, low: float, high: float, decided: Sequence[Decided], overalls: Mapping[float, int], settings: Judging
 ) -> Band:
     alone = [one for one in decided if not low <= one.overall < high]
-    wrong = sum((one.overall >= middle_of(settings)) != one.good for one in alone)
-    error = None
-    if alone:
-        at_least, at_most = wilson_interval(wrong, len(alone))
-        error = Estimate(value=wrong / len(alone), low=at_least, high=at_most)
+    error = _weighted_share([(one.stands_for, (one.overall >= middle_of(settings)) != one.good) for one in alone])
     sent = sum(count for overall, count in overalls.items() if low <= overall < high)
     every = sum(overalls.values())
     return Band(
         name=name, review_from=low, accept=high, sent=sent / every if every else 0.0, error=error, labels=len(alone)
     )
+
+
+def _weighted_share(rows: Sequence[tuple[float, bool]]) -> Estimate | None:
+    """Return the share of what is so by weight, with Wilson's interval over as many rows of one weight as tell as much.
+
+    That number is Kish's (1965): the squared sum of the weights over the sum of their squares.
+    """
+    if not rows:
+        return None
+    every = sum(weight for weight, _ in rows)
+    share = sum(weight for weight, so in rows if so) / every
+    count = every**2 / sum(weight**2 for weight, _ in rows)
+    low, high = wilson_interval(share * count, count)
+    return Estimate(value=share, low=low, high=high)
