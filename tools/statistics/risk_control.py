@@ -72,9 +72,8 @@ def certain_part(
         raise ValueError(f"rate and confidence lie between 0 and 1, not {rate:g} and {confidence:g}")
     stands_for = np.ones(len(certainty)) if weights is None else np.asarray(weights, dtype=np.float64)
     if not len(certainty) == len(wrong) == len(stands_for):
-        raise ValueError(
-            f"{len(certainty)} certainties cannot be of {len(wrong)} decisions and {len(stands_for)} weights"
-        )
+        counts = f"{len(certainty)} certainties, {len(wrong)} decisions and {len(stands_for)} weights"
+        raise ValueError(f"{counts} are not of the same items")
     if len(certainty) < LEAST_LABELS:
         return None
     order = np.argsort(-np.asarray(certainty, dtype=np.float64), kind="stable")
