@@ -11,6 +11,7 @@ from typing import Any
 
 from graph.estimates import ESTIMATE, keep_estimate
 from graph.services import Services
+from graph.teaching import BAND, with_band, with_kept_band
 from state.errors import BadInput, UnknownRun
 from state.pipeline import PipelineState
 from state.records import Sample
@@ -101,7 +102,7 @@ async def own_request(services: Services, run_id: str, kept: RunRequest) -> RunR
         await asyncio.to_thread(check_training, kept, services.cache)
     request = await asyncio.to_thread(_with_inputs, kept, folder, services.plugged)
     await keep_estimate(services, run_id, request)
-    return request
+    return await with_band(services, run_id, request)
 
 
 async def request_to_show(services: Services, run_id: str) -> RunRequest:
@@ -113,14 +114,15 @@ async def request_to_show(services: Services, run_id: str) -> RunRequest:
     """
     kept = await services.store.request_of(run_id)
     copies = await asyncio.to_thread(read_inputs, services.runs_folder / run_id / FOLDER)
-    return kept if copies is None else with_copies(kept, copies)
+    return await with_kept_band(services, run_id, kept if copies is None else with_copies(kept, copies))
 
 
 async def forget_inputs(services: Services, run_id: str) -> None:
     """Remove what an earlier run of a name left that the store does not know any more."""
     folder = services.runs_folder / run_id
     await asyncio.to_thread(shutil.rmtree, folder / FOLDER, ignore_errors=True)
-    await asyncio.to_thread((folder / ESTIMATE).unlink, missing_ok=True)
+    for name in (ESTIMATE, BAND):
+        await asyncio.to_thread((folder / name).unlink, missing_ok=True)
 
 
 def with_absolute_folders(request: RunRequest) -> RunRequest:

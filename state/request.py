@@ -183,6 +183,14 @@ class Judging(Section):
     """Completion tokens of each judgement."""
     min_kappa: float | None = Field(None, ge=-1, le=1)
     """Refuse to train when the lower bound of the judge's measured kappa is under this; ``null`` for no demand."""
+    band: Literal["fixed", "measured"] = "fixed"
+    """``measured``: a person decides between the narrowest scores around the middle of ``review_from`` and ``accept``
+    that keep ``band_error``, by all decisions that people had made on this judge's texts when the run began. While too
+    few show any such scores, ``review_from`` and ``accept`` stay."""
+    band_error: float = Field(0.1, gt=0, lt=1)
+    """Of what the judge decides alone, the share at most that people would decide otherwise."""
+    band_confidence: float = Field(0.9, gt=0, lt=1)
+    """With which ``band_error`` is kept, over the draws of the labels."""
 
     @model_validator(mode="after")
     def _valid(self) -> Self:

@@ -8,6 +8,7 @@ import krippendorff
 import numpy as np
 import pytest
 
+from state.records import Criterion, DecisionKind
 from tools.people.raters import agreements, gold_accuracy, side_of
 from tools.statistics.significance import wilson_interval
 
@@ -16,8 +17,8 @@ from tools.statistics.significance import wilson_interval
 class Said:
     item_id: str
     rater: str
-    decision: str = "approve"
-    ratings: dict[str, int] = field(default_factory=dict)
+    decision: DecisionKind = "approve"
+    ratings: dict[Criterion, int] = field(default_factory=dict)
 
 
 def test_agreement_is_krippendorffs_over_the_items_that_two_rated() -> None:
@@ -58,7 +59,7 @@ def test_one_rater_alone_agrees_with_nobody() -> None:
 
 
 def test_each_rater_is_measured_on_gold_items() -> None:
-    gold = {"g1": "approve", "g2": "reject", "g3": "prefer_a"}
+    gold: dict[str, DecisionKind] = {"g1": "approve", "g2": "reject", "g3": "prefer_a"}
     said = [
         Said("g1", "ada"), Said("g2", "ada", "edit"), Said("g3", "ada", "prefer_b"), Said("other", "ada", "reject"),
         Said("g1", "bob", "reject"), Said("g2", "bob", "skip"), Said("g3", "cy", "cannot_judge"),

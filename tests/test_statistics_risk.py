@@ -46,7 +46,7 @@ def test_a_rate_that_cannot_be_promised_is_refused(rate: float, confidence: floa
 
 
 def test_as_many_decisions_as_certainties() -> None:
-    with pytest.raises(ValueError, match="2 certainties cannot be of 1 decisions"):
+    with pytest.raises(ValueError, match="2 certainties, 1 decisions"):
         certain_part([1.0, 2.0], [False], 0.1, 0.9)
 
 
@@ -76,7 +76,8 @@ def test_the_stated_error_is_kept_with_the_stated_confidence(audited: float) -> 
         certainty = draw.uniform(0, 50, 250)
         certainty = certainty[(certainty < 10) | (draw.random(250) < audited)]
         wrong = draw.random(len(certainty)) < 0.5 * np.exp(-certainty / 9)
-        found = certain_part(certainty.tolist(), wrong.tolist(), 0.1, 0.8)
+        weights = np.where(certainty < 10, 1, 1 / audited)
+        found = certain_part(certainty.tolist(), wrong.tolist(), 0.1, 0.8, weights.tolist())
         if found is not None:
             shown += 1
             broken += chance[truth > found.above].mean() > 0.1
@@ -114,3 +115,13 @@ def test_recalibration_mends_a_judge_that_is_too_sure() -> None:
     assert after < before
     with pytest.raises(ValueError, match="at least two"):
         out_of_fold([1.0], [1.0])
+
+
+def test_labels_that_stand_for_many_count_for_many() -> None:
+    certainty = [2.0 + n for n in range(40)] + [n / 100 for n in range(100)]
+    wrong = [False] * 40 + [n % 3 == 0 for n in range(100)]
+    assert certain_part(certainty, wrong, 0.2, 0.9).above > 0.9  # type: ignore[union-attr]  # there is one
+    by_weight = certain_part(certainty, wrong, 0.2, 0.9, [10.0] * 40 + [1.0] * 100)
+    assert by_weight is not None and by_weight.above == 0.0
+    with pytest.raises(ValueError, match="2 weights"):
+        certain_part([1.0], [True], 0.2, 0.9, [1.0, 1.0])

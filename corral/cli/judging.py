@@ -22,6 +22,7 @@ from corral.cli.shared import (
     with_cost,
 )
 from corral.cli.signals import AGAIN, run_orderly
+from state.errors import BadInput
 
 if TYPE_CHECKING:
     from tools.judging import ABComparison, Calibration, QualityReport
@@ -91,7 +92,13 @@ def compare(
 
 
 def calibrate(
-    labels: Annotated[Path, typer.Argument(metavar="LABELS.jsonl", help="Pairs or single ratings by people.")],
+    labels: Annotated[
+        Path | None, typer.Argument(metavar="[LABELS.jsonl]", help="Pairs or single ratings by people.")
+    ] = None,
+    decisions: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="In place of a file: what people decided in this run, or in 'all' runs."),
+    ] = None,
     mapping: Annotated[
         str | None, typer.Option(help="What other labels mean, such as 0=1,1=2: 1 the first, 2 the second, 0 a tie.")
     ] = None,
@@ -99,7 +106,25 @@ def calibrate(
     budget: JudgeBudget = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the judge against people, and keep the figures under the judge's identity."""
+    """Measure the judge against people, and keep the figures under the judge's identity.
+
+    With --decisions nobody is asked anything: the labels are the decisions of reviews, and the judge has spoken.
+    """
+    if (labels is None) == (decisions is None):
+        raise BadInput("give a file of labels, or --decisions RUN (or 'all'): one of the two")
+    if decisions is not None:
+        if mapping is not None:
+            raise BadInput("--mapping says what a file's labels mean; decisions of a review have one meaning")
+        from corral.cli.teaching import calibrate_by_decisions
+
+        calibrate_by_decisions(decisions, config, as_json)
+    elif labels is not None:
+        _calibrate_by_labels(labels, mapping, config, budget, as_json)
+
+
+def _calibrate_by_labels(
+    labels: Path, mapping: str | None, config: Path | None, budget: float | None, as_json: bool
+) -> None:
     from corral.standalone import in_words, open_judge
     from tools.judging import calibrate as measure
     from tools.judging import save_calibration
@@ -120,7 +145,7 @@ def calibrate(
     if as_json:
         print_json(with_cost(found, spending))
     else:
-        _print_calibration(found, path)
+        print_calibration(found, path)
         console.print(in_words(spending, request.models.judge), highlight=False, markup=False)
 
 
@@ -150,7 +175,8 @@ def _print_comparison(found: ABComparison) -> None:
     console.print(f"{found.summary} Judged by {found.judge}.", highlight=False, markup=False)
 
 
-def _print_calibration(found: Calibration, path: Path) -> None:
+def print_calibration(found: Calibration, path: Path) -> None:
+    """Print a calibration's figures, and where it is kept."""
     from corral.cli.tables import print_table
 
     rows = []

@@ -18,6 +18,14 @@ All = Annotated[Literal["approve", "reject"] | None, typer.Option("--all", help=
 Answers = Annotated[
     Path | None, typer.Option(metavar="FILE.json", help='The answers of one page: {"decisions": [...]}.')
 ]
+Export = Annotated[
+    Path | None,
+    typer.Option("--export", metavar="FILE", help="Write what goes to people, and what they sent, for other tools."),
+]
+Import = Annotated[Path | None, typer.Option("--import", metavar="FILE", help="Send the ratings of such a file.")]
+FileFormat = Annotated[
+    Literal["jsonl", "argilla", "label-studio"], typer.Option("--format", help="Of the file to export or import.")
+]
 Reject = Annotated[bool, typer.Option("--reject", help="Decline instead.")]
 Comment = Annotated[str, typer.Option(help="Why; kept with the decision.")]
 Dollars = Annotated[
@@ -26,10 +34,33 @@ Dollars = Annotated[
 ]
 
 
-def review(name: RunName, all_: All = None, answers: Answers = None) -> None:
+def review(
+    name: RunName,
+    all_: All = None,
+    answers: Answers = None,
+    export: Export = None,
+    import_: Import = None,
+    format_: FileFormat = "jsonl",
+) -> None:
     """Decide the borderline items that a run waits with: approve, edit or reject, each with a comment."""
+    if export is not None or import_ is not None:
+        _exchange(name, export, import_, format_)
+        return
     given = _read_answers(answers) if answers else None
     _answer(name, "review", all_ or given, repeat=all_ is not None)
+
+
+def _exchange(
+    name: str, export: Path | None, import_: Path | None, format_: Literal["jsonl", "argilla", "label-studio"]
+) -> None:
+    from corral.cli.review_files import export_to, import_from
+
+    if export is not None and import_ is not None:
+        raise BadInput("give --export or --import, one at a time")
+    if export is not None:
+        export_to(name, format_, export)
+    elif import_ is not None:
+        import_from(name, format_, import_)
 
 
 def approve(name: RunName, reject: Reject = False, comment: Comment = "", budget: Dollars = None) -> None:

@@ -26,7 +26,8 @@ class Calibration(Record):
 
     judge: str
     """The judge's identity."""
-    kind: Literal["pairs", "ratings"]
+    kind: Literal["pairs", "ratings", "decisions"]
+    """What the labels are: choices between two answers, stars, or decisions of a review."""
     labels: int
     """Rows with a label."""
     failed: int

@@ -10,9 +10,10 @@ from typing import Any
 
 from state.errors import BadInput, CallFailed, CorralError
 from state.records import Candidate, CheckResult, Judgement, Sample, content_hash
-from state.request import Judging
+from state.request import Endpoint, Judging
 from tools.checks import run_checks
 from tools.checks.inferred import inferred_checks
+from tools.endpoint import capabilities
 from tools.endpoint.chat import ChatEndpoint
 from tools.judging.answers import DimensionRating, ExpertRating, PairChoice
 from tools.judging.backend import CrewBackend, EndpointBackend
@@ -149,6 +150,16 @@ def kept_errors(backends: Sequence[CrewBackend]) -> dict[str, CorralError]:
 def by_likelihood(endpoint: ChatEndpoint) -> bool:
     """Return whether a model judges by its likelihoods: it is too small to write scores, and its endpoint has them."""
     return endpoint.can.likelihoods and too_small_to_write(endpoint.model)
+
+
+def identity_of(spec: Endpoint, settings: Judging) -> str:
+    """Return the identity of the judge that a request names; nothing is opened.
+
+    Raises:
+        BadInput: the endpoint's address is no known word and no URL.
+    """
+    likely = capabilities(spec).likelihoods and too_small_to_write(spec.model)
+    return judge_identity(spec.model, settings, by_likelihood=likely)
 
 
 def judge_identity(model: str, settings: Judging, *, by_likelihood: bool) -> str:

@@ -6,15 +6,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from state.records import Record
+from state.records import Criterion, DecisionKind, Record
+from tools.people.decisions import consequences
 from tools.statistics.agreement import Level, krippendorffs_alpha
 from tools.statistics.bootstrap import RESAMPLES, Estimate, bootstrap
 from tools.statistics.significance import wilson_interval
 
 DECISION = "decision"
 """The criterion of the decision itself, beside the criteria that are rated from 1 to 5."""
-UNDECIDED = ("skip", "cannot_judge")
-"""What a rater may say that is no judgement of the item."""
 
 
 class Rated(Protocol):
@@ -31,12 +30,12 @@ class Rated(Protocol):
         ...
 
     @property
-    def decision(self) -> str:
+    def decision(self) -> DecisionKind:
         """Such as ``approve``, or ``prefer_a`` for a pair."""
         ...
 
     @property
-    def ratings(self) -> Mapping[str, int]:
+    def ratings(self) -> Mapping[Criterion, int]:
         """From 1 to 5 by criterion."""
         ...
 
@@ -66,14 +65,15 @@ class GoldAccuracy(Record):
     """Gold items skipped, or left as not to be judged; they count in no share."""
 
 
-def side_of(decision: str) -> str:
+def side_of(decision: DecisionKind) -> str:
     """Return what a decision says of the item as it was asked; empty where it says nothing.
 
     An edit declines the model's own text, as a rejection does; of a pair it is the one preferred.
     """
-    if decision in UNDECIDED:
-        return ""
-    return "declined" if decision in ("edit", "reject") else decision
+    follows = consequences(decision)
+    if follows.prefers is not None:
+        return decision
+    return follows.outcome or ""
 
 
 def agreements(ratings: Iterable[Rated], *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[Agreement, ...]:
@@ -120,7 +120,7 @@ def _number(value: str | int | None, words: Sequence[str]) -> float:
     return float(words.index(value) if isinstance(value, str) else value)
 
 
-def gold_accuracy(ratings: Iterable[Rated], gold: Mapping[str, str]) -> tuple[GoldAccuracy, ...]:
+def gold_accuracy(ratings: Iterable[Rated], gold: Mapping[str, DecisionKind]) -> tuple[GoldAccuracy, ...]:
     """Return how often each person was right on gold items, by name.
 
     Args:

@@ -17,13 +17,12 @@ from pydantic import Field
 from state.records import Record
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from tools.statistics.bootstrap import Figures
 
 LEAST_LABELS = 30
 """Labels from which a band is looked for; with fewer the fixed thresholds stay."""
 _BETS = 20
-"""Error rates below the stated one that the bet is spread over: their mean is a martingale as each of them is."""
+"""Sizes that the bet is spread over: their mean is a martingale as each of them is."""
 
 
 class CertainPart(Record):
@@ -38,7 +37,11 @@ class CertainPart(Record):
 
 
 def certain_part(
-    certainty: Sequence[float], wrong: Sequence[bool], rate: float, confidence: float
+    certainty: Sequence[float],
+    wrong: Sequence[bool],
+    rate: float,
+    confidence: float,
+    weights: Sequence[float] | None = None,
 ) -> CertainPart | None:
     """Return the largest part of the items that the judge decides with an error of at most ``rate``.
 
@@ -46,14 +49,16 @@ def certain_part(
     rate, they are drawn from items whose error is the rate at most, in no order that matters; from there on each is
     wrong with a larger chance. So the bet, a supermartingale from that point on, passes ``1 / (1 - confidence)`` later
     with a chance of ``1 - confidence`` at most, and the last place where it stands above that is far enough. This needs
-    an error that does not fall as the certainty falls. Labels drawn more densely among less certain items, as a
-    review's are beside an audit's, only make it more careful.
+    an error that does not fall as the certainty falls. What an item adds to the bet is in proportion to its weight, so
+    that the bet is fair where labels are drawn more densely in one part than in another.
 
     Args:
         certainty: of each labelled item, at least 0: how far its score is from where the decision turns.
         wrong: whether the judge, deciding alone, decides otherwise than a person did.
         rate: the error that may be among what is decided alone, above 0 and below 1.
         confidence: with which it is kept, above 0 and below 1; over draws of the labels.
+        weights: how many items each one stands for, above 0: one over the chance with which it came to be labelled.
+            ``None`` where that is the same for all.
 
     Returns:
         The part; ``None`` where the labels show none, or there are fewer than ``LEAST_LABELS``.
@@ -65,15 +70,17 @@ def certain_part(
 
     if not (0 < rate < 1 and 0 < confidence < 1):
         raise ValueError(f"rate and confidence lie between 0 and 1, not {rate:g} and {confidence:g}")
-    if len(certainty) != len(wrong):
-        raise ValueError(f"{len(certainty)} certainties cannot be of {len(wrong)} decisions")
+    stands_for = np.ones(len(certainty)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if not len(certainty) == len(wrong) == len(stands_for):
+        counts = f"{len(certainty)} certainties, {len(wrong)} decisions and {len(stands_for)} weights"
+        raise ValueError(f"{counts} are not of the same items")
     if len(certainty) < LEAST_LABELS:
         return None
     order = np.argsort(-np.asarray(certainty, dtype=np.float64), kind="stable")
-    falling, missed = np.asarray(certainty, dtype=np.float64)[order], np.asarray(wrong, dtype=np.int64)[order]
+    falling, missed = np.asarray(certainty, dtype=np.float64)[order], np.asarray(wrong, dtype=np.float64)[order]
     # A certainty that two items share divides nothing: both are on one side of it.
     ends = np.append(falling[1:] < falling[:-1], True)
-    shown = np.flatnonzero((_log_bet(missed, rate) >= -np.log(1 - confidence)) & ends)
+    shown = np.flatnonzero((_log_bet(missed, stands_for[order], rate) >= -np.log(1 - confidence)) & ends)
     if not len(shown):
         return None
     last = int(shown[-1])
@@ -81,23 +88,20 @@ def certain_part(
     return CertainPart(above=above, decided=last + 1, wrong=int(missed[: last + 1].sum()))
 
 
-def _log_bet(missed: npt.NDArray[np.int64], rate: float) -> npt.NDArray[np.float64]:
-    """Return the logarithm of what a bet of 1 is worth after each item."""
+def _log_bet(missed: Figures, weights: Figures, rate: float) -> Figures:
+    """Return the logarithm of what a bet of 1 is worth after each item: the mean of ``_BETS`` bets of growing size."""
     import numpy as np
 
-    guesses = rate * np.arange(_BETS)[:, None] / _BETS
-    misses = missed.cumsum()
-    hits = np.arange(1, len(missed) + 1) - misses
-    with np.errstate(divide="ignore", invalid="ignore"):  # the guess 0 is lost with the first miss
-        lost = np.where(misses > 0, misses * np.log(guesses / rate), 0.0)
-    worth = lost + hits * np.log((1 - guesses) / (1 - rate))
-    found: npt.NDArray[np.float64] = np.logaddexp.reduce(worth, axis=0) - np.log(_BETS)
+    sizes = np.arange(1, _BETS + 1)[:, None] / _BETS / (1 - rate)
+    with np.errstate(divide="ignore"):  # the largest bet is lost with the first miss
+        steps = np.log(np.maximum(1 + sizes * (weights / weights.max()) * (rate - missed), 0))
+    found: Figures = np.logaddexp.reduce(steps.cumsum(axis=1), axis=0) - np.log(_BETS)
     return found
 
 
 def more_labels(rate: float, confidence: float) -> int:
-    """Return the labels without a miss after which the first part can be shown; those of no use are not asked for."""
+    """Return the labels without a miss after which the first part can be shown; with any, it takes more."""
     import numpy as np
 
-    many = np.zeros(100_000, dtype=np.int64)
-    return max(LEAST_LABELS, int(np.argmax(_log_bet(many, rate) >= -np.log(1 - confidence))) + 1)
+    many = np.zeros(100_000)
+    return max(LEAST_LABELS, int(np.argmax(_log_bet(many, many + 1, rate) >= -np.log(1 - confidence))) + 1)

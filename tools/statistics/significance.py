@@ -77,12 +77,12 @@ def holm(pvalues: Sequence[float]) -> list[float]:
     return corrected
 
 
-def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
+def wilson_interval(successes: float, trials: float) -> tuple[float, float]:
     """Return the 95% score interval of a share (Wilson 1927), which holds at the borders and for few trials.
 
     Args:
         successes: how many of the trials succeeded; a tie may count half.
-        trials: at least 1.
+        trials: at least 1; no whole number where they are weighted.
     """
     share, z = successes / trials, 1.959964
     middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
