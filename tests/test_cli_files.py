@@ -125,3 +125,15 @@ def test_a_cap_outside_of_runs_needs_a_price_too(corral: Corral, tmp_path: Path)
     file = outputs(tmp_path / "good.jsonl", GOOD)
     result = corral("judge", file, "--config", str(tmp_path / "far.yaml"), "--budget", "1")
     refused(result, "the budget cannot be kept", "models.judge.input_price")
+
+
+def test_judge_fails_where_nothing_was_judged_and_asks_again(corral: Corral, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"prompt": "How do I bake bread?", "output": GOOD}]
+    with ScriptedServer(fail_when={"bread": "invalid"}) as server:
+        judge = {"base_url": server.url, "model": "scripted"}
+        (tmp_path / "judge.yaml").write_text(yaml.safe_dump({"models": {"judge": judge}}))
+        command = ("judge", write(tmp_path / "one.jsonl", rows), "--config", str(tmp_path / "judge.yaml"))
+        code, _, error = corral(*command)
+        assert code == 1 and "none of the 1 rows could be judged" in error and "AnswerInvalid" in error
+        server.fail_when.clear()
+        assert corral(*command)[0] == 0
