@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from state.calls import CallStore
 from state.database import Database
@@ -55,7 +56,8 @@ async def open_standalone(
     """
     if spending.cap is not None:
         demand_price(spec, await asyncio.to_thread(price_of, spec), where)
-    return await open_endpoint(spec, CappedLedger(await open_ledger(settings), spending), name, settings)
+    ledger = CappedLedger(await open_ledger(settings), spending)
+    return await open_endpoint(spec, ledger, name, settings, since=datetime.now(UTC))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection
 from pathlib import Path
 
@@ -23,14 +24,21 @@ from tools.training.trainable import demand_positions, demand_trainable
 from tools.weights.embedded import POSITIONS
 from tools.weights.folders import folder_here
 
+logger = logging.getLogger(__name__)
 
-async def preflight(request: RunRequest, settings: Settings, plugged: Collection[str] = ()) -> None:
+
+async def preflight(
+    request: RunRequest, settings: Settings, plugged: Collection[str] = (), *, servers: bool = True
+) -> None:
     """Check all that can be checked for nothing: sources, disk, what the training needs, endpoints.
+
+    A server whose list of models says nothing is asked for one small chat.
 
     Args:
         request: the run's request.
         settings: the environment's settings.
         plugged: names of the models that the program brought itself; they have no server to ask.
+        servers: whether to ask the servers.
 
     Raises:
         BadInput: a source is missing or broken, or leaves nothing to train on or to evaluate with.
@@ -42,9 +50,9 @@ async def preflight(request: RunRequest, settings: Settings, plugged: Collection
     await asyncio.to_thread(demand_room, settings.home)
     await asyncio.to_thread(check_training, request, settings.cache)
     endpoints = {request.models.generator, request.models.policy, request.models.judge}
-    for spec in sorted(endpoints, key=lambda e: e.base_url):
-        if spec.model not in plugged:
-            await probe(spec, settings)
+    for spec in sorted(endpoints, key=lambda e: e.base_url) if servers else ():
+        if spec.model not in plugged and (note := (await probe(spec, settings)).note):
+            logger.warning("%s: %s", spec.base_url, note)
 
 
 def check_request(request: RunRequest, plugged: Collection[str] = ()) -> None:

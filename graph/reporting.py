@@ -123,7 +123,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     """Return a file's JSON object; an empty one if the file is missing or holds something else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

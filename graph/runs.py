@@ -42,12 +42,13 @@ class Runs:
     saver: Saver
     pipeline: Pipeline
 
-    async def create(self, request: RunRequest, run_id: str | None = None) -> str:
+    async def create(self, request: RunRequest, run_id: str | None = None, *, probe: bool = True) -> str:
         """Check a request and register the run; nothing is spent yet.
 
         Args:
             request: what the run shall do.
             run_id: its name; ``None`` makes one from the request's name and the time.
+            probe: whether to ask the servers first whether they are up and have the models.
 
         Returns:
             The run's name, for ``resume``.
@@ -61,7 +62,7 @@ class Runs:
         if run_id is not None:
             demand_name(run_id)
             await self._refuse_known(run_id)
-        await preflight(request, self.services.settings, self.services.plugged)
+        await preflight(request, self.services.settings, self.services.plugged, servers=probe)
         run_id = run_id or f"{request.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         await forget_inputs(self.services, run_id)
         await begin(self.services, run_id, request)

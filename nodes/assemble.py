@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from state.errors import TrainingError
@@ -35,11 +36,13 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
 
     async def assemble(state: PipelineState) -> PipelineState:
         run_id, request = state["run_id"], state["request"]
+        answers = Answers()
         report_progress("assemble", total=await store.count(run_id, Sample, **ACCEPTED))
         async with in_thread(dataset_writer(runs_folder / run_id / "datasets", run_id)) as writer:
             async for samples in store.pages(run_id, Sample, **ACCEPTED):
                 candidates = await store.find(run_id, Candidate, parents=[s.id for s in samples])
                 ids = [c.id for c in candidates]
+                answers.count(candidates)
                 judgements = await store.find(run_id, Judgement, parents=ids)
                 tasks = [
                     task
@@ -57,12 +60,49 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
             written = imitated_seeds(seeds, request.train.seed_share) if writer.imitates else []
             dataset = await asyncio.to_thread(writer.finish, written)
         report_progress("assemble", note=f"{dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs")
-        demand_rows(dataset, request, await failures(store, run_id))
+        told = answers.notes(request)
+        demand_rows(dataset, request, "".join(f" {line}." for line in told) + await failures(store, run_id))
         judges = sorted({judge for judge, _ in await store.tally(run_id, Judgement)})
         notes = await asyncio.to_thread(judge_trust, judges, request, home)
-        return {"dataset": dataset, "warnings": notes}
+        return {"dataset": dataset, "warnings": [*told, *notes]}
 
     return assemble
+
+
+@dataclass
+class Answers:
+    """What became of the policy's draws, as far as it holds for many of them.
+
+    Attributes:
+        drawn: draws that were answered.
+        ended: those that ended by themselves.
+        thought: those with thinking that was left out.
+    """
+
+    drawn: int = 0
+    ended: int = 0
+    thought: int = 0
+
+    def count(self, candidates: Sequence[Candidate]) -> None:
+        """Add the draws among some candidates."""
+        draws = [c for c in candidates if c.provenance in ("sampled", "scaffolded") and c.outcome != Outcome.FAILED]
+        self.drawn += len(draws)
+        self.ended += sum(c.ended for c in draws)
+        self.thought += sum(c.thought for c in draws)
+
+    def notes(self, request: RunRequest) -> list[str]:
+        """Return what a person should know of them."""
+        model, lines = request.models.policy.model, []
+        if self.drawn and not self.ended:
+            lines.append(
+                f"none of the {self.drawn} answers of {model!r} ended by itself: raise sampling.max_tokens, or look "
+                "at the reasons of the candidates for a word that the server has for an end"
+            )
+        if self.thought:
+            lines.append(
+                f"thinking was left out of {self.thought} of {self.drawn} answers of {model!r}; the ledger has it"
+            )
+        return lines
 
 
 async def failures(store: RecordStore, run_id: str) -> str:

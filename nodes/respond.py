@@ -19,8 +19,8 @@ from state.request import RunRequest
 from state.store import RecordStore
 from tools.batch import for_each
 from tools.candidates import copied, fit_to_imitate, repair, scaffold
-from tools.checks.guard import guard
-from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion, Message, OpenEndpoint, user_message
+from tools.checks.guard import NOT_ENDED, guard
+from tools.endpoint.chat import KNOWN_ENDS, ChatCall, ChatEndpoint, Completion, Message, OpenEndpoint, user_message
 from tools.progress import report_progress
 
 
@@ -143,6 +143,9 @@ def new_candidate(sample: Sample, draw: int, completion: Completion, scaffolded:
     """Return the candidate; one that can never be chosen is rejected here, before its judging is paid for."""
     text, ended = completion.text.strip(), completion.finish_reason == "stop"
     reasons = guard(sample.prompt, text, ended)
+    if completion.finish_reason not in KNOWN_ENDS:
+        # The server's own word, so that a person sees what it means there.
+        reasons = tuple(f"{why}: {completion.finish_reason[:40]!r}" if why == NOT_ENDED else why for why in reasons)
     if completion.thought and not text:
         reasons = ("the model reasoned and gave no answer; raise sampling.max_tokens",)
     if scaffolded and copied(sample, text):
@@ -155,6 +158,7 @@ def new_candidate(sample: Sample, draw: int, completion: Completion, scaffolded:
         draw=draw,
         text=text,
         ended=ended,
+        thought=completion.thought,
         provenance="scaffolded" if scaffolded else "sampled",
         call=completion.key,
         outcome=Outcome.REJECTED if reasons else Outcome.PENDING,

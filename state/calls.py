@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, case, except_, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, Update, case, except_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from state.database import Database, call_uses, calls, insert_new, insert_or_replace, runs
@@ -75,7 +75,15 @@ class OverCap:
     cap: float
 
 
-Entry = Answered | Used | Reserve
+@dataclass(frozen=True)
+class Unusable:
+    """That the answer of a recorded call could not be used, and why."""
+
+    run_id: str
+    call: Call
+
+
+Entry = Answered | Used | Reserve | Unusable
 
 
 class TokenUse(Record):
@@ -155,6 +163,10 @@ class CallStore:
     async def use(self, run_id: str, key: str, purpose: str) -> None:
         """Note that a run used a recorded call."""
         await self._write(Used(run_id, key, purpose))
+
+    async def note_unusable(self, run_id: str, call: Call, why: str) -> None:
+        """Note in an answered call's ``error`` why its answer could not be used; the answer stays as it is."""
+        await self._write(Unusable(run_id, call.model_copy(update={"error": why})))
 
     async def reserve(self, run_id: str, dollars: float) -> OverCap | None:
         """Reserve dollars of a run's cap for a call that is about to be made.
@@ -277,6 +289,9 @@ class CallStore:
                     await _settle_reserved(connection, run_id, answers)
                 if uses:
                     await connection.execute(insert_new(self.database.engine, call_uses), uses)
+                for entry in entries:
+                    if isinstance(entry, Unusable):
+                        await connection.execute(_noted(entry.call))
                 results = await _reserve_all(connection, entries)
         except StorageError:
             self._unwritten |= {entry.call.key: entry for entry in answers}
@@ -325,6 +340,11 @@ def _row(call: Call) -> dict[str, Any]:
     body = call.model_dump(mode="json")
     columns = ("key", "run_id", "status", "prompt_tokens", "completion_tokens", "cost")
     return {name: body[name] for name in columns} | {"body": body}
+
+
+def _noted(call: Call) -> Update:
+    same = (calls.c.key == call.key) & (calls.c.status == "answered")
+    return update(calls).where(same).values(body=call.model_dump(mode="json"))
 
 
 def _own_calls(run_id: str) -> Select[Any]:

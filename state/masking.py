@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 MASK = "[secret]"
 SHORTEST_SECRET = 6
@@ -43,16 +43,20 @@ def masked_query(text: str) -> str:
     return IN_QUERY.sub(rf"\1{MASK}", text)
 
 
-def demand_plain(url: str) -> str:
+def demand_plain(url: str, *queries: str) -> str:
     """Return a URL that carries no secret.
 
+    Args:
+        url: the URL.
+        *queries: names that its query may give a value to.
+
     Raises:
-        ValueError: it has a name, a password or a query; the message shows none of them.
+        ValueError: it has a name, a password, or a query of other names; the message shows none of them.
     """
     parts = urlsplit(url)
     if parts.username is not None or parts.password is not None:
         raise ValueError(f"the URL of {parts.hostname} must not carry a name or a password; a key has a variable")
-    if parts.query or parts.fragment:
+    if parts.fragment or any(name not in queries for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
         raise ValueError(f"the URL of {parts.hostname} must end with its path, without what follows '?' or '#'")
     return url
 

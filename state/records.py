@@ -107,6 +107,8 @@ class Candidate(Record):
     text: str
     ended: bool
     """Whether the model ended by itself, rather than at the token limit."""
+    thought: bool = False
+    """Whether thinking stood in the answer and was left out; the ledger has all of it."""
     provenance: Literal["sampled", "scaffolded", "repaired", "edited"] = "sampled"
     """``scaffolded``: drawn with examples before the prompt, which training leaves out. ``repaired``: another
     candidate's text, cut and put into the asked form. ``edited``: a person's."""
@@ -256,6 +258,7 @@ class Call(Record):
     text: str = ""
     finish_reason: str = ""
     error: str = ""
+    """Why it failed; of an answered call, why its answer could not be used: the next run asks it again."""
     prompt_tokens: int = Field(0, ge=0)
     completion_tokens: int = Field(0, ge=0)
     cost: float = Field(0.0, ge=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
+from warnings import catch_warnings
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -13,6 +14,8 @@ from state.masking import demand_plain, masked
 
 WEIGHTS = "weights"
 """The name, in place of a URL, of sampling on this machine from a folder of weights."""
+API = "/chat/completions"
+"""The path, behind ``base_url``, at which a server is asked."""
 EMBEDDED = "embedded"
 """The name, in place of a URL or a model folder, of the SmolLM2-135M that comes with the installation."""
 
@@ -33,34 +36,53 @@ class Section(BaseModel):
         return with_present_names(cls.__name__, given)
 
 
-class Endpoint(Section):
-    """An OpenAI-compatible server, or a model on this machine, and what its tokens cost."""
+# pydantic warns of a field that has the name of its old method; nobody calls that here.
+with catch_warnings(action="ignore", category=UserWarning):
 
-    base_url: str = Field(EMBEDDED, pattern=r"^([a-z]+|https?://\S+)$")
-    """``embedded``; a URL such as ``https://api.openai.com/v1`` or ``http://127.0.0.1:8000/v1``; ``weights``, which
-    samples plain text from a folder of weights, many calls together (set ``concurrency`` to a hundred or more); or
-    ``langchain``, for any provider that LangChain knows."""
-    model: str = Field("smollm2-135m-instruct", min_length=1)
-    """The model's name, as the server knows it. With ``weights``: ``embedded``, a model's folder, a name on the hub, or
-    the folder of a PEFT adapter. With ``langchain``: provider and model, such as ``anthropic:claude-sonnet-4-5``."""
-    input_price: float | None = Field(None, ge=0)
-    """Dollars for a million prompt tokens. ``null``: nothing for a model on this machine or in its network, else what
-    the package genai-prices lists for ``base_url`` and ``model``; where it lists nothing, a cap needs it given."""
-    output_price: float | None = Field(None, ge=0)
-    """Dollars for a million completion tokens; as for ``input_price``."""
-    concurrency: int = Field(8, ge=1, le=512)
-    """Calls in flight at a time."""
-    timeout: float = Field(120.0, gt=0, le=3600)
-    """Seconds to wait for one answer."""
-    attempts: int = Field(5, ge=1, le=20)
-    """Tries of one call over rate limits, server errors and broken connections."""
+    class Endpoint(Section):
+        """An OpenAI-compatible server, or a model on this machine, and what its tokens cost."""
 
-    @field_validator("base_url")
-    @classmethod
-    def _parses(cls, url: str) -> str:
-        if "://" in url and not urlsplit(url).hostname:
-            raise ValueError(f"{masked(url)!r} names no host")
-        return demand_plain(url)
+        base_url: str = Field(EMBEDDED, pattern=r"^([a-z]+|https?://\S+)$")
+        """``embedded``; a URL such as ``https://api.openai.com/v1`` or ``http://127.0.0.1:8000/v1``; ``weights``, which
+        samples plain text from a folder of weights, many calls together (set ``concurrency`` to a hundred or more); or
+        ``langchain``, for any provider that LangChain knows."""
+        model: str = Field("smollm2-135m-instruct", min_length=1)
+        """The model's name, as the server knows it. With ``weights``: ``embedded``, a model's folder, a name on the
+        hub, or the folder of a PEFT adapter. With ``langchain``: provider and model, such as
+        ``anthropic:claude-sonnet-4-5``."""
+        input_price: float | None = Field(None, ge=0)
+        """Dollars for a million prompt tokens. ``null``: nothing for a model on this machine or in its network, else
+        what the package genai-prices lists for ``base_url`` and ``model``; where it lists nothing, a cap needs it
+        given."""
+        output_price: float | None = Field(None, ge=0)
+        """Dollars for a million completion tokens; as for ``input_price``."""
+        concurrency: int = Field(8, ge=1, le=512)
+        """Calls in flight at a time."""
+        timeout: float = Field(120.0, gt=0, le=3600)
+        """Seconds to wait for one answer."""
+        attempts: int = Field(5, ge=1, le=20)
+        """Tries of one call over rate limits, server errors and broken connections."""
+        parameters: dict[str, str | int | float | bool | None] = Field({})
+        """What the server calls OpenAI's parameters, such as ``{max_tokens: max_completion_tokens, seed: null}``: its
+        name for one, ``null`` where it has none, or a value that is always sent, such as ``{temperature: 1}``. What a
+        server refuses is found out by asking, too."""
+        json: Literal["schema", "object", "prompt"] = "schema"  # type: ignore[assignment]  # hides pydantic's old method
+        """How answers are held to a JSON schema: by the server (``json_schema``); as JSON by the server and in form by
+        the prompt (``json_object``); or by the prompt alone. What a server refuses is found out by asking, too."""
+
+        @field_validator("base_url")
+        @classmethod
+        def _parses(cls, url: str) -> str:
+            if "://" in url and not urlsplit(url).hostname:
+                raise ValueError(f"{masked(url)!r} names no host")
+            plain = demand_plain(url, "api-version")
+            path = urlsplit(plain).path.rstrip("/")
+            if path.endswith(API):
+                raise ValueError(f"it ends before {API}, which is added: {path.removesuffix(API) or '/'}")
+            return plain
+
+        def __hash__(self) -> int:
+            return hash(self.model_dump_json())
 
 
 class Sources(Section):

@@ -59,6 +59,10 @@ class MemoryLedger:
         if kept is None or kept.status == "failed":
             self.calls[call.key] = call
 
+    async def note_unusable(self, run_id: str, call: Call, why: str) -> None:
+        await asyncio.sleep(self.delay)
+        self.calls[call.key] = call.model_copy(update={"error": why})
+
     async def use(self, run_id: str, key: str, purpose: str) -> None:
         self.uses.add((run_id, key, purpose))
 

@@ -142,3 +142,12 @@ async def test_the_ledger_goes_on_after_its_writer_was_cancelled(calls: CallStor
         await first
     await calls.put(call("k1"))
     assert await calls.get("k1") == call("k1")
+
+
+async def test_why_an_answer_could_not_be_used_is_kept_with_it(calls: CallStore) -> None:
+    await calls.put(call(text="eight of ten"))
+    await calls.use("run", "k", "judge.accuracy")
+    await calls.note_unusable("run", call(text="eight of ten"), "no JSON")
+    kept = await calls.get("k")
+    assert kept is not None and (kept.status, kept.text, kept.error) == ("answered", "eight of ten", "no JSON")
+    assert [(one.answered, one.failed) for one in await calls.tally("run")] == [(1, 0)]

@@ -125,3 +125,42 @@ def test_a_cap_outside_of_runs_needs_a_price_too(corral: Corral, tmp_path: Path)
     file = outputs(tmp_path / "good.jsonl", GOOD)
     result = corral("judge", file, "--config", str(tmp_path / "far.yaml"), "--budget", "1")
     refused(result, "the budget cannot be kept", "models.judge.input_price")
+
+
+def test_judge_fails_where_nothing_was_judged_and_asks_again(corral: Corral, tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"prompt": "How do I bake bread?", "output": GOOD}]
+    with ScriptedServer(fail_when={"bread": "invalid"}) as server:
+        judge = {"base_url": server.url, "model": "scripted"}
+        (tmp_path / "judge.yaml").write_text(yaml.safe_dump({"models": {"judge": judge}}))
+        command = ("judge", write(tmp_path / "one.jsonl", rows), "--config", str(tmp_path / "judge.yaml"))
+        code, _, error = corral(*command)
+        assert code == 1 and "none of the 1 rows could be judged" in error and "AnswerInvalid" in error
+        server.fail_when.clear()
+        assert corral(*command)[0] == 0
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize("command", ["judge", "compare", "calibrate", "gate", "config", "set", "answers"])
+def test_a_file_nested_without_end_is_one_line(corral: Corral, tmp_path: Path, config: str, command: str) -> None:
+    deep = tmp_path / "deep.jsonl"
+    deep.write_text('{"prompt": "a", "output": ' + DEEP + "]" * 100_000 + "}\n")
+    arguments = {
+        "judge": [command, deep, "--config", config],
+        "compare": [command, deep, deep, "--config", config],
+        "calibrate": [command, deep, "--config", config],
+        "gate": [command, deep, "--out", tmp_path / "gated"],
+        "config": ["judge", deep, "--config", deep],
+        "set": ["run", config, "--set", f"name={DEEP[:5000]}"],
+        "answers": ["review", "none", "--answers", deep],
+    }[command]
+    code, _, error = corral(*map(str, arguments))
+    assert code == 2 and "Traceback" not in error and len(error.strip().splitlines()) <= 2
+
+
+@pytest.mark.parametrize("label", [[1], {"a": 1}, [], True, 1.5, -1, "first", None])
+def test_a_label_that_is_none_is_one_line(corral: Corral, tmp_path: Path, config: str, label: object) -> None:
+    row = {"prompt": "Which?", "output_1": "a b", "output_2": "c d"}
+    file = write(tmp_path / "labels.jsonl", [row | {"label": label}, row | {"label": 2}])
+    refused(corral("calibrate", file, "--config", config), "line 1")

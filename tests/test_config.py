@@ -75,6 +75,10 @@ def other(key: str, default: Any) -> Any:
         return "another-model"
     if key.endswith("_price"):
         return 0.5
+    if key.endswith(".parameters"):
+        return {"max_tokens": "max_completion_tokens", "seed": None, "temperature": 1}
+    if key.endswith(".json"):
+        return "object"
     if isinstance(default, bool):
         return not default
     return default + 1 if isinstance(default, int) else default * 0.75 + 0.05

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -433,3 +434,29 @@ async def test_a_refusal_is_not_hidden_by_a_write_that_fails_behind_it() -> None
     ledger.use = use  # type: ignore[method-assign]  # the database fails
     with ScriptedServer(failures=["401"]) as server, pytest.raises(EndpointRefused):
         await endpoint(server, ledger).complete(CALL)
+
+
+async def test_what_a_run_could_not_read_is_asked_again_by_the_next() -> None:
+    ledger = MemoryLedger()
+    with ScriptedServer(fail_when={"river": "invalid"}) as server:
+        with pytest.raises(AnswerInvalid):
+            await endpoint(server, ledger, "first").complete_as(Grade, CALL)
+        assert [bool(call.error) for call in ledger.calls.values()] == [True, True]
+        server.fail_when.clear()
+        grade, again = await endpoint(server, ledger, "second").complete_as(Grade, CALL)
+        assert len(server.requests) == 3 and not again.from_ledger
+        third, known = await endpoint(server, ledger, "third").complete_as(Grade, CALL)
+    assert third == grade and known.from_ledger and len(server.requests) == 3
+    assert sum(call.run_id == "first" for call in ledger.calls.values()) == 2, "what was paid for stays in the books"
+
+
+async def test_a_command_asks_again_what_an_earlier_one_could_not_use() -> None:
+    ledger = MemoryLedger()
+    with ScriptedServer(fail_when={"river": "invalid"}) as server:
+        for times in (2, 4):
+            asked = endpoint(server, ledger)
+            asked._since = datetime.now(UTC)
+            for _ in range(2):
+                with pytest.raises(AnswerInvalid):
+                    await asked.complete_as(Grade, CALL)
+            assert len(server.requests) == times

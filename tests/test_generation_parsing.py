@@ -356,3 +356,24 @@ def test_time_grows_with_the_text_not_with_its_square(unit: str, end: str) -> No
     start = time.process_time()
     check_invariants(text, True)
     assert time.process_time() - start < 5
+
+
+CODE = "Sum two.\n```python\n### add them\na = 1 + 1\n### done\n```\nThat is all."
+
+
+@pytest.mark.parametrize("head", ["Output:\n", "Output: "])
+def test_code_between_fences_is_never_cut(head: str) -> None:
+    text = f"1. Instruction: Write code.\n1. Input:\n<noinput>\n1. {head}{CODE}\n###\n2. Instruction: Sing a song.\n"
+    text += "2. Input:\n<noinput>\n2. Output:\nLa la la."
+    first, second = parse_tasks(text, first_number=1, truncated=False).tasks
+    assert first.output == CODE and second.output == "La la la."
+
+
+def test_a_fence_that_nobody_closed_swallows_no_other_task() -> None:
+    tasks = "\n###\n".join(
+        f"{n}. Instruction: Write it in {word}.\n{n}. Input:\n<noinput>\n{n}. Output:\n```\nprint({n})"
+        for n, word in enumerate(("Lua", "Perl", "Ruby"), 1)
+    )
+    assert len(parse_tasks(tasks, first_number=1, truncated=False).tasks) == 3
+    whole = f"```\n{tasks.replace('```', '')}\n```"
+    assert len(parse_tasks(whole, first_number=1, truncated=False).tasks) == 3

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nodes.respond import PromptsToAnswer, make_respond
+from nodes.assemble import Answers
+from nodes.respond import PromptsToAnswer, make_respond, new_candidate
 from state.database import Database
 from state.errors import EndpointFailing
 from state.pipeline import RateLimits
@@ -151,3 +152,21 @@ async def test_a_text_that_is_fine_but_was_cut_off_is_kept_beside_its_repair(tmp
         ("sampled", "rejected")
     ] * 2
     assert len({c.id for c in found}) == 4
+
+
+def test_a_word_for_an_end_that_nobody_knows_is_told() -> None:
+    said = Completion(text="Four words stand here.", finish_reason="halted_by_host", key="k", thought=True)
+    made = new_candidate(sample("How are you?"), 0, said, False)
+    assert made.reasons == ("the answer did not end by itself: 'halted_by_host'",) and made.thought
+
+
+def test_answers_of_which_none_ended_are_told_and_thinking_is_counted() -> None:
+    asked = sample("How are you?")
+    ends = [Completion(text=f"{n} is well.", finish_reason="length", key="k", thought=n > 1) for n in range(4)]
+    drawn = [new_candidate(asked, n, said, False) for n, said in enumerate(ends)]
+    answers = Answers()
+    answers.count(drawn)
+    none_ended, thinking = answers.notes(RunRequest())
+    assert "none of the 4 answers" in none_ended and "2 of 4 answers" in thinking
+    answers.count([drawn[0].model_copy(update={"ended": True})])
+    assert len(answers.notes(RunRequest())) == 1

@@ -93,10 +93,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise BadInput(f"the config file {path} cannot be read: {error}") from error
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).split("\n")[0]
+        deep = "nested too deeply" if isinstance(error, RecursionError) else ""
+        problem = deep or getattr(error, "problem", None) or str(error).split("\n")[0]
         raise BadInput(f"{path}{line}: not valid YAML ({problem})") from error
     if values is None:
         return {}
@@ -111,7 +112,7 @@ def _apply(values: dict[str, Any], setting: str) -> None:
         raise BadInput(f"--set takes key=value, such as train.epochs=3, not {setting!r}")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise BadInput(f"--set {key}: {text!r} is not a YAML value") from error
     parts = key.strip().split(".")
     for part in reversed(parts):

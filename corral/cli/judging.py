@@ -23,6 +23,7 @@ from corral.cli.shared import (
 )
 from corral.cli.signals import AGAIN, run_orderly
 from state.errors import BadInput
+from tools.visible import one_line
 
 if TYPE_CHECKING:
     from tools.judging import ABComparison, Calibration, QualityReport
@@ -57,6 +58,7 @@ def judge(
     else:
         _print_judged(judged)
         console.print(in_words(spending, request.models.judge), highlight=False, markup=False)
+    _demand_judged(judged)
     if fail_under is not None and (short := judged.short(fail_under)):
         errors.print(f"{len(short)} of {len(judged.rows)} rows fall short of {fail_under:g}")
         raise typer.Exit(1)
@@ -147,6 +149,15 @@ def _calibrate_by_labels(
     else:
         print_calibration(found, path)
         console.print(in_words(spending, request.models.judge), highlight=False, markup=False)
+
+
+def _demand_judged(judged: QualityReport) -> None:
+    """Exit 1 where nothing at all was judged: a report of failures is no report."""
+    if judged.failed == len(judged.rows):
+        why = "; ".join(judged.rows[0].judgement.reasons)
+        line = f"corral: none of the {len(judged.rows)} rows could be judged; the next time they are asked again. {why}"
+        errors.print(one_line(line), style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1)
 
 
 def _print_judged(judged: QualityReport) -> None:

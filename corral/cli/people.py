@@ -88,6 +88,6 @@ def _answer(name: str, command: str, given: Any, *, repeat: bool = False) -> Non
 def _read_answers(path: Path) -> dict[str, Any]:
     try:
         answers = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"the answers in {path} cannot be read: {error}") from error
     return answers if isinstance(answers, dict) else {"decisions": answers}

@@ -55,6 +55,10 @@ Preview = Annotated[
         "their answers in the ledger.",
     ),
 ]
+Probe = Annotated[
+    bool,
+    typer.Option("--probe/--no-probe", help="Ask the servers first whether they are up and have the models."),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
 
 
@@ -64,6 +68,7 @@ def run(
     unattended: Unattended = False,
     run_id: RunId = None,
     preview: Preview = None,
+    probe: Probe = True,
 ) -> None:
     """Start a run and work on it until it is done or waits for a person.
 
@@ -79,7 +84,7 @@ def run(
         from graph.inputs import request_to_show
         from graph.preview import previewed
 
-        name = await runs.create(request if preview is None else previewed(request, preview), run_id)
+        name = await runs.create(request if preview is None else previewed(request, preview), run_id, probe=probe)
         note_small_model(request, "generator", "judge")
         console.print(f"run {name}", highlight=False, markup=False, soft_wrap=True)
         if missing_modules("train"):

@@ -59,6 +59,10 @@ def distinct_n(text: str, n: int) -> float:
     return len(set(grams)) / len(grams) if grams else 1.0
 
 
+NOT_ENDED = "the answer did not end by itself"
+"""The reason of an answer that was cut off."""
+
+
 def guard(sample_prompt: str, text: str, ended: bool) -> tuple[str, ...]:
     """Return the reasons why a completion is degenerate; none for a clean one.
 
@@ -71,7 +75,7 @@ def guard(sample_prompt: str, text: str, ended: bool) -> tuple[str, ...]:
     if all(unicodedata.category(character)[0] in "ZCP" for character in plain):
         return ("the answer is empty",)
     reasons = (
-        None if ended else "the answer did not end by itself",
+        None if ended else NOT_ENDED,
         _repetition(plain),
         _copy(sample_prompt, plain) or _echo(sample_prompt, plain),
         "the answer is a refusal" if _REFUSAL.search(plain[:_HEAD]) else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -121,8 +122,17 @@ def demand_price(spec: Endpoint, price: Price | None, where: str) -> None:
         )
 
 
-async def open_endpoint(spec: Endpoint, ledger: CallLedger, run_id: str, settings: Settings) -> LedgeredEndpoint:
+async def open_endpoint(
+    spec: Endpoint, ledger: CallLedger, run_id: str, settings: Settings, *, since: datetime | None = None
+) -> LedgeredEndpoint:
     """Return a request's endpoint for one run; nothing is asked of it yet.
+
+    Args:
+        spec: the endpoint.
+        ledger: keeps its calls.
+        run_id: the run that pays.
+        settings: for its keys.
+        since: for work that is no run, but a command: when it began. What an earlier one could not use is asked again.
 
     Raises:
         BadInput: there is no such kind of endpoint, or the model is not installed or has another name.
@@ -134,7 +144,7 @@ async def open_endpoint(spec: Endpoint, ledger: CallLedger, run_id: str, setting
     kind = kind_of(spec)
     transport = await kind.open(spec, settings)
     priced = spec.model_copy(update=await asyncio.to_thread(_known_of, kind, spec, settings))
-    return LedgeredEndpoint(transport, ledger, priced, run_id, tracing=settings.langsmith_tracing)
+    return LedgeredEndpoint(transport, ledger, priced, run_id, tracing=settings.langsmith_tracing, since=since)
 
 
 def _known_of(kind: Kind, spec: Endpoint, settings: Settings) -> dict[str, str | float]:

@@ -114,6 +114,8 @@ class Completion(Record):
     from_ledger: bool = False
 
 
+KNOWN_ENDS = frozenset({"stop", "length", "refusal", "content_filter"})
+"""What ``Completion.finish_reason`` says; another word is the server's own."""
 Fault = Callable[[Completion], str]
 """Returns why an answer cannot be used, or nothing if it can."""
 

@@ -26,7 +26,7 @@ from state.errors import (
 )
 from state.lease import CLOCK
 from state.pipeline import RateLimits
-from state.records import Call
+from state.records import Call, content_hash
 from state.request import Endpoint
 from tools.endpoint.budget import Account, most_it_can_cost, price
 from tools.endpoint.chat import Capabilities, ChatCall, Completion, Fault, Likelihood, LikelihoodCall
@@ -69,10 +69,18 @@ class LedgeredEndpoint:
         spec: the endpoint's name, prices and limits.
         run_id: the run that pays.
         tracing: whether calls are traced to LangSmith.
+        since: for work that is no run, but a command: when it began.
     """
 
     def __init__(
-        self, transport: Transport, ledger: CallLedger, spec: Endpoint, run_id: str, *, tracing: bool = False
+        self,
+        transport: Transport,
+        ledger: CallLedger,
+        spec: Endpoint,
+        run_id: str,
+        *,
+        tracing: bool = False,
+        since: datetime | None = None,
     ) -> None:
         self.transport = transport
         self.ledger = ledger
@@ -81,6 +89,7 @@ class LedgeredEndpoint:
         self.model = spec.model
         self.tracing = tracing
         self._failed_before = ledger.failed_writes
+        self._since = since
 
     @property
     def can(self) -> Capabilities:
@@ -95,17 +104,24 @@ class LedgeredEndpoint:
     async def complete(self, call: ChatCall, fault: Fault | None = None) -> Completion:
         """Answer a call, from the ledger if it was answered before; see ``ChatEndpoint.complete``."""
         if fault is None:
-            return await self._complete(call)
+            return (await self._asked(call))[0]
         trial = await self._trial(call)
         async with trial.question(limited=self.can.remote):
-            completion = await self._complete(call)
-            trial.note(completion, fault(completion))
+            completion, recorded = await self._asked(call)
+            if why := fault(completion):
+                await self._note_unusable(why, recorded)
+            trial.note(completion, why)
         return completion
 
-    async def _complete(self, call: ChatCall) -> Completion:
+    async def _asked(self, call: ChatCall) -> tuple[Completion, Call]:
         recorded, paid = await self._recorded(call)
         said = spoken(recorded.text)
-        return Completion(
+        if said.thinking:
+            (await shared()).say_once(
+                f"{self.model!r} at {self.spec.base_url} leaves its thinking in its answers: it is kept in the ledger, "
+                "and nothing else reads it"
+            )
+        completion = Completion(
             text=said.text,
             thought=said.thinking,
             finish_reason=recorded.finish_reason,
@@ -115,17 +131,20 @@ class LedgeredEndpoint:
             cost=recorded.cost if paid else 0.0,
             from_ledger=not paid,
         )
+        return completion, recorded
 
     async def complete_as(self, schema: type[T], call: ChatCall) -> tuple[T, Completion]:
         """Answer with an instance of ``schema``; see ``ChatEndpoint.complete_as``."""
         asked = call.model_copy(update={"json_schema": strict_schema(schema)})
         trial = await self._trial(call)
         async with trial.question(limited=self.can.remote):
-            completion = await self._complete(asked)
+            completion, first = await self._asked(asked)
             answer = read_answer(schema, completion)
             if isinstance(answer, str):
-                completion = await self._complete(second_question(asked, completion, answer))
+                completion, second = await self._asked(second_question(asked, completion, answer))
                 answer = read_answer(schema, completion)
+                if isinstance(answer, str):
+                    await self._note_unusable(answer, first, second)
             trial.note(completion, answer if isinstance(answer, str) else "")
         if isinstance(answer, str):
             raise AnswerInvalid(f"{self.model!r} did not answer as {schema.__name__}, twice; at last: {answer}")
@@ -140,9 +159,33 @@ class LedgeredEndpoint:
         share = await shared()
         return share.trial(id(self.ledger), self.run_id, self.spec.base_url, self.model, call.purpose)
 
+    async def _note_unusable(self, why: str, *answered: Call) -> None:
+        """Note why answers cannot be used, so that work that begins anew asks again.
+
+        A model on this machine is left out: it would answer the same.
+        """
+        if self.can.remote:
+            for call in answered:
+                await self.ledger.note_unusable(self.run_id, call, why)
+
     async def _recorded(self, call: Asked) -> tuple[Call, bool]:
-        """Return the recorded call, and whether it was made and paid for now."""
+        """Return the recorded call, and whether it was made and paid for now.
+
+        An answer that another run, or an earlier command, could not use is asked again, as a call of its own: both
+        were paid for. A run that is resumed takes it as it is, and so gets past it.
+        """
         key = call.key(self.spec.base_url, self.model)
+        while True:
+            found, paid = await self._used(call, key)
+            if paid or not found.error or self._asked_now(found):
+                return found, paid
+            key = content_hash(key, "asked again")
+
+    def _asked_now(self, found: Call) -> bool:
+        return found.run_id == self.run_id and (self._since is None or found.finished_at >= self._since)
+
+    async def _used(self, call: Asked, key: str) -> tuple[Call, bool]:
+        """Return the call recorded under a key, and whether it was made now; the ledger notes that the run used it."""
         try:
             found = await self._join(call, key)
         except EndpointError as error:
@@ -265,7 +308,7 @@ class LedgeredEndpoint:
             purpose=call.purpose,
             endpoint=self.spec.base_url,
             model=self.model,
-            request=body,
+            request=self._request(call)[0],  # as it was sent at last: the transport may have found out what is taken
             status="failed" if failed else "answered",
             text=reply.text,
             finish_reason=reply.finish_reason,

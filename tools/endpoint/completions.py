@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from state.errors import CallRefused, EndpointFailing
-from tools.endpoint.failures import TryAgain, said_by_server
+from tools.endpoint.failures import TryAgain, in_its_words, said_by_server
 from tools.endpoint.transport import Reply
 
 BYTES_A_TOKEN = 4
@@ -40,7 +40,7 @@ def read_completion(answer: Mapping[str, Any], body: Mapping[str, Any], url: str
         url: the server's, for errors.
 
     Raises:
-        TryAgain: it is no chat completion, or it says that the server failed.
+        TryAgain: it is no chat completion, it is empty without a count of tokens, or it says that the server failed.
         CallRefused: a content filter took the whole answer, or the model only reasoned.
     """
     choice = _choice(answer, url)
@@ -52,10 +52,11 @@ def read_completion(answer: Mapping[str, Any], body: Mapping[str, Any], url: str
         said = said_by_server(json.dumps(choice.get("error") or message.get("error") or answer.get("error") or ""))
         raise TryAgain(EndpointFailing(f"{url} ended its answer with an error{f': {said}' if said else ''}"))
     usage = _mapping(answer.get("usage"))
-    completed = _count(usage.get("completion_tokens"))
+    completed, asked = _count(usage.get("completion_tokens")), _count(usage.get("prompt_tokens"))
     if not text.strip():
         _demand_text(message, ended, url)
-    asked = _count(usage.get("prompt_tokens"))
+        if not asked and (completed is None or asked == completed == 0):
+            raise TryAgain(EndpointFailing(f"{url} gave an empty answer, and counted no tokens of it"))
     return Reply(
         text=text,
         finish_reason="refusal" if refusal else ended,
@@ -71,9 +72,9 @@ def estimated_tokens(text: str) -> int:
 
 def no_completion(url: str, text: str) -> TryAgain:
     """Return the error for an answer that is none: a gateway's for one call, or a server's of another kind for all."""
-    said = said_by_server(text)
     advice = "answers, but not as an OpenAI-compatible server. Check how base_url must end there (often /v1)."
-    return TryAgain(EndpointFailing(f"{url} {advice}{f' It says: {said}' if said else ''}"))
+    said = in_its_words(text) if text.strip() else " It sent nothing."
+    return TryAgain(EndpointFailing(f"{url} {advice}{said}"))
 
 
 def _mapping(value: Any) -> dict[str, Any]:

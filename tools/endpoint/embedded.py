@@ -18,8 +18,9 @@ from state.extras import demand_extra
 from state.pipeline import RateLimits
 from state.request import EMBEDDED, Endpoint
 from tools.endpoint.chat import Capabilities, ChatCall, Likelihood, LikelihoodCall
-from tools.endpoint.http_transport import HttpTransport, probe_server
+from tools.endpoint.http_transport import HttpTransport
 from tools.endpoint.kind import Kind, ProbeResult, one_for_each
+from tools.endpoint.probing import probe_server
 from tools.endpoint.transport import Reply, chat_body
 from tools.endpoint.weights import likelihood_by, pool_of
 from tools.machine.resources import cores
@@ -162,7 +163,8 @@ async def _open(spec: Endpoint, settings: Settings) -> EmbeddedTransport:
 
 async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeResult:
     _demand_usable(spec)
-    return await probe_server((await embedded_servers())[0], None if any_model else spec.model)
+    server = (await embedded_servers())[0]
+    return await probe_server(server.connection, server, None if any_model else spec.model)
 
 
 KIND = Kind(can=CAN, open=_open, probe=_probe, weights_here=lambda _: EMBEDDED)

@@ -7,55 +7,50 @@ object each way.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import itertools
 import json
-import ssl
-import time
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import certifi
-
-from state.errors import BadInput, EndpointError, EndpointFailing, EndpointRefused, EndpointUnreachable
-from state.masking import MASK, SHORTEST_SECRET
+from state.errors import CallRefused, EndpointError
 from state.pipeline import RateLimits
 from state.request import Endpoint
 from tools.endpoint.chat import Capabilities, ChatCall
 from tools.endpoint.completions import no_completion, read_completion
-from tools.endpoint.failures import TryAgain, broken_off, failure, unreachable
+from tools.endpoint.connection import LONGEST_ANSWER, Connection
+from tools.endpoint.failures import TryAgain, failure
 from tools.endpoint.kind import Kind, ProbeResult, one_for_each
 from tools.endpoint.limits import read_limits
 from tools.endpoint.loop import shared
+from tools.endpoint.parameters import Accepted, accepted, learned
 from tools.endpoint.prices import price_at_url
+from tools.endpoint.probing import probe_server
+from tools.endpoint.streams import is_stream, joined
 from tools.endpoint.transport import NoLikelihoods, Reply, chat_body
 from tools.settings import Settings
 
-if TYPE_CHECKING:
-    import aiohttp
+__all__ = ["KIND", "LONGEST_ANSWER", "HttpTransport"]
 
-NOT_THERE = (404, 405, 501)
-LONGEST_ANSWER = 8 * 2**20
-"""Bytes read of one answer, unpacked. The longest that a request may ask for is 32,768 tokens, some 200 KB, or 1 MB
-where each character is escaped; the longest lists of models have 1 MB, too."""
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
+MOST_CHANGES = 8
+"""Ways in which one request is changed for its server; there are fewer parameters to leave out."""
+REFUSALS = 3
+"""Times in a row that a key is refused after it was taken, until it counts as refused for good."""
 CAN = Capabilities(remote=True, json_schema=True, prefill=False, likelihoods=False)
 
 
 class HttpTransport(NoLikelihoods):
     """A server with OpenAI's chat completions API.
 
+    What it refuses of a request's parameters is remembered for each of its models, for the life of the process.
+
     Args:
         base_url: up to, and without, ``/chat/completions``.
         keys: API keys, used in turn; if one is rate-limited or refused, the next is tried at once.
+        known: what the server takes, as far as the settings say.
 
     Attributes:
         limits: what is left of the rate limits, as the last answer reported.
+        answers: how many requests were answered.
 
     Raises:
         BadInput: the URL contains a password, which would end up in records and logs.
@@ -63,159 +58,105 @@ class HttpTransport(NoLikelihoods):
 
     can = CAN
 
-    def __init__(self, base_url: str, keys: Sequence[str] = ()) -> None:
-        self.base_url = base_url.rstrip("/")
-        parts = urlsplit(self.base_url)
-        if parts.username or parts.password:
-            raise BadInput(f"base_url of {parts.hostname}: a URL must not carry a key; set OPENAI_API_KEY instead")
-        self.host = parts.hostname or ""
-        self.keys = tuple(keys)
-        self.proxy = _proxy(parts.scheme, self.host)
-        self._tls = trusted() if parts.scheme == "https" else True
+    def __init__(self, base_url: str, keys: Sequence[str] = (), known: Accepted | None = None) -> None:
+        self.connection = Connection(base_url, keys)
+        self.base_url, self.host = self.connection.base_url, self.connection.host
+        self.keys, self.proxy = self.connection.keys, self.connection.proxy
         self.limits = RateLimits()
-        self._turn = itertools.count()
-
-    def body(self, call: ChatCall, model: str) -> dict[str, Any]:
-        """Return the request as it is sent."""
-        body = chat_body(call, model)
+        self.answers = 0
+        known = known or Accepted()
         if self.host == "api.openai.com":
             # OpenAI's reasoning models refuse the older name; every other server knows only that one, or both.
-            body["max_completion_tokens"] = body.pop("max_tokens")
-        return body
+            known = Accepted({"max_tokens": "max_completion_tokens", **known.names}, known.fixed, known.json)
+        self._known = known
+        self._learned: dict[str, Accepted] = {}
+        self._turn = itertools.count()
+        self._answered: set[str] = set()
+        self._refusals = 0
+
+    def body(self, call: ChatCall, model: str) -> dict[str, Any]:
+        """Return the request as it is sent, as far as is known what the server takes."""
+        return self._learned.get(model, self._known).shaped(chat_body(call, model))
 
     async def send(self, call: ChatCall, model: str, timeout: float) -> Reply:
-        """Try once; see ``Transport.send``."""
-        body = self.body(call, model)
-        return read_completion(await self._post_with_keys(body, timeout), body, self.base_url)
+        """Try once; see ``Transport.send``. What the server refuses of the parameters is changed, and asked at once."""
+        for left in reversed(range(MOST_CHANGES)):
+            body = self.body(call, model)
+            status, text, failed = await self._post_with_keys(body, timeout)
+            if failed is None:
+                return _with_stops(read_completion(_parsed(text, self.base_url), body, self.base_url), call, body)
+            refused = status in (400, 422) and left
+            if not refused or not await self._learn(model, body, self.body(call, model), text):
+                raise failed
+        raise AssertionError  # the last round returns or raises
 
-    async def models(self, timeout: float = 10.0) -> list[str] | None:
-        """Return the names that the server lists at ``/models``, or ``None`` if it has no list but accepts chats.
+    async def _learn(self, model: str, sent: Mapping[str, Any], now: Mapping[str, Any], said: str) -> bool:
+        """Return whether a refused request may now be sent in another form, and say once how it differs."""
+        if now != sent:
+            return True  # another call has learned it while this one was under way
+        found = learned(self._learned.get(model, self._known), sent, said)
+        if found is None:
+            return False
+        self._learned[model], change = found
+        setting = "set parameters or json of the endpoint to say so from the start"
+        (await shared()).say_once(f"{model!r} at {self.base_url} refuses a request as it is: {change}; {setting}")
+        return True
 
-        Raises:
-            TryAgain: the server fails, or its rate limit is reached.
-            EndpointError: no connection, or a key that is refused.
-        """
-        for number, key in enumerate(self.keys or ("",), start=1):
-            status, text, headers = await self._exchange("GET", "/models", None, key, timeout)
-            if status in (401, 403) and len(self.keys) > 1:
-                raise EndpointRefused(f"{self.base_url} refuses key {number} of {len(self.keys)} in OPENAI_API_KEY.")
-        if status in NOT_THERE:
-            # An empty request costs nothing: a server that accepts chats refuses it as invalid.
-            status, text, headers = await self._exchange("POST", "/chat/completions", {}, key, timeout)
-            if status in (400, 422):
-                return None
-        if status in NOT_THERE:
-            raise _no_api(self.base_url)
-        if status != 200:
-            raise failure(status, text, headers, url=self.base_url, model="", keys=len(self.keys), secrets=self.keys)
-        try:
-            return [str(entry["id"]) for entry in json.loads(text)["data"]]
-        except (ValueError, KeyError, TypeError):
-            raise _no_api(self.base_url) from None
-
-    async def _post_with_keys(self, body: dict[str, Any], timeout: float) -> dict[str, Any]:
+    async def _post_with_keys(
+        self, body: dict[str, Any], timeout: float
+    ) -> tuple[int, str, TryAgain | EndpointError | None]:
+        """Return status and body of an answer, and the error that it means; ``None`` for a completion."""
         first = next(self._turn)
         keys = [self.keys[(first + i) % len(self.keys)] for i in range(len(self.keys))] or [""]
         failures: list[TryAgain | EndpointError] = []
         for key in keys:
-            status, text, headers = await self._exchange("POST", "/chat/completions", body, key, timeout)
-            if status == 200:
-                return _parsed(text, self.base_url)
-            failures.append(
-                failure(
-                    status,
-                    text,
-                    headers,
-                    url=self.base_url,
-                    model=body["model"],
-                    keys=len(self.keys),
-                    secrets=self.keys,
-                )
-            )
-            if status not in (401, 403, 429):
+            status, text, headers = await self.connection.exchange("POST", "/chat/completions", body, key, timeout)
+            self.limits = read_limits(headers)
+            if 200 <= status < 300:
+                self._answered.add(key)
+                self.answers += 1
+                self._refusals = 0
+                return status, text, None
+            failures.append(self._failure(status, text, headers, body["model"], key))
+            if status not in (401, 403, 429) or (status == 403 and isinstance(failures[-1], CallRefused)):
                 break
-        raise _best_hope(failures)
+        return status, text, _best_hope(failures)
 
-    async def _exchange(
-        self, method: str, path: str, body: dict[str, Any] | None, key: str, timeout: float
-    ) -> tuple[int, str, Any]:
-        import aiohttp  # a sixth of a second, for those who call a server alone
-
-        session = (await shared()).session
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        try:
-            async with (
-                asyncio.timeout(timeout),
-                session.request(
-                    method,
-                    self.base_url + path,
-                    json=body,
-                    headers=headers,
-                    proxy=self.proxy,
-                    ssl=self._tls,
-                    allow_redirects=False,
-                ) as response,
-            ):
-                if method == "POST":
-                    self.limits = read_limits(response.headers)
-                return response.status, await self._text(response), response.headers
-        except aiohttp.ConnectionTimeoutError as error:
-            raise TryAgain(unreachable(self.base_url, error)) from error
-        except TimeoutError:
-            raise TryAgain(
-                EndpointFailing(f"{self.base_url} gave no answer in {timeout:g} s. Raise the endpoint's timeout?")
-            ) from None
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-            raise EndpointRefused(f"{self.base_url} is no URL that can be asked: {error}") from error
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise EndpointRefused(f"{self.base_url} shows a certificate that cannot be trusted: {error}") from error
-        except aiohttp.ClientConnectorError as error:
-            raise TryAgain(unreachable(self.base_url, error)) from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise TryAgain(broken_off(self.base_url, error)) from error
-
-    async def _text(self, response: aiohttp.ClientResponse) -> str:
-        """Return the body, unpacked piece by piece and counted; a server that echoes our key gets it nowhere."""
-        body = bytearray()
-        async for piece in response.content.iter_chunked(65_536):
-            body += piece
-            if len(body) > LONGEST_ANSWER:
-                response.close()
-                raise EndpointFailing(
-                    f"{self.base_url} sent more than {LONGEST_ANSWER // 2**20} MiB for one answer; the rest was not "
-                    "read. Is it the right server?"
-                )
-        try:
-            text = body.decode(response.get_encoding(), "replace")
-        except (LookupError, RuntimeError):
-            text = body.decode("utf-8", "replace")
-        for key in self.keys:
-            text = text.replace(key, MASK) if len(key) >= SHORTEST_SECRET else text
-        return text
-
-
-@lru_cache(maxsize=1)
-def trusted() -> ssl.SSLContext:
-    """Return a context that trusts the system's certificates and, for systems that have none, certifi's."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
+    def _failure(self, status: int, text: str, headers: Any, model: str, key: str) -> TryAgain | EndpointError:
+        answered = key in self._answered
+        if status == 401 and answered:
+            self._refusals += 1
+            answered = self._refusals < REFUSALS
+        return failure(
+            status,
+            text,
+            headers,
+            url=self.base_url,
+            model=model,
+            keys=len(self.keys),
+            secrets=self.keys,
+            answered=answered,
+        )
 
 
 def _parsed(text: str, url: str) -> dict[str, Any]:
+    if is_stream(text):
+        return joined(text)
     try:
-        answer = json.loads(text)
-    except ValueError:
+        answer = json.loads(text.lstrip("\ufeff"))
+    except (ValueError, RecursionError):
         raise no_completion(url, text) from None
     if not isinstance(answer, dict):
         raise no_completion(url, text)
     return answer
 
 
-def _no_api(url: str) -> EndpointRefused:
-    return EndpointRefused(
-        f"{url} answers, but not as an OpenAI-compatible server. Check how base_url must end there (often /v1)."
-    )
+def _with_stops(reply: Reply, call: ChatCall, sent: Mapping[str, Any]) -> Reply:
+    """Return a reply that ends where the call's stop words say, also where the server does not take them."""
+    if "stop" in sent or not call.stop:
+        return reply
+    end = min((at for at in (reply.text.find(word) for word in call.stop) if at >= 0), default=None)
+    return reply if end is None else reply.model_copy(update={"text": reply.text[:end], "finish_reason": "stop"})
 
 
 def _best_hope(failures: list[TryAgain | EndpointError]) -> TryAgain | EndpointError:
@@ -224,48 +165,20 @@ def _best_hope(failures: list[TryAgain | EndpointError]) -> TryAgain | EndpointE
     return min(limited, key=lambda failed: failed.after or 0.0) if limited else failures[-1]
 
 
-def _proxy(scheme: str, host: str) -> str | None:
-    return None if host in LOOPBACK or proxy_bypass(host) else getproxies().get(scheme)
-
-
-async def probe_server(server: HttpTransport, model: str | None) -> ProbeResult:
-    """Ask a server for its models; arguments and errors as for ``tools.endpoint.probe``.
-
-    Args:
-        server: the server.
-        model: the model that it must have; ``None`` if any will do.
-    """
-    started = time.monotonic()
-    try:
-        listed = await server.models()
-    except TryAgain as again:
-        if isinstance(again.error, EndpointFailing):
-            raise EndpointUnreachable(str(again.error)) from again
-        raise again.error from again
-    models = tuple(sorted(listed or ()))
-    if models and model is not None and not _has(models, model, server.host):
-        near = difflib.get_close_matches(model, models, n=3, cutoff=0.0)
-        raise EndpointRefused(f"{server.base_url} has no model {model!r}; the nearest it has: {', '.join(near)}")
-    return ProbeResult(url=server.base_url, models=models, seconds=time.monotonic() - started)
-
-
-def _has(models: tuple[str, ...], model: str, host: str) -> bool:
-    # Ollama lists NAME:latest for NAME, Gemini models/NAME; Azure lists what can be deployed, and not what is.
-    return bool({model, f"{model}:latest", f"models/{model}"} & set(models)) or host.endswith(".azure.com")
-
-
 @one_for_each
-def _transport(base_url: str, keys: tuple[str, ...]) -> HttpTransport:
-    return HttpTransport(base_url, keys)
+def _transport(base_url: str, keys: tuple[str, ...], parameters: str, form: Any) -> HttpTransport:
+    return HttpTransport(base_url, keys, accepted(json.loads(parameters), form))
 
 
 async def _open(spec: Endpoint, settings: Settings) -> HttpTransport:
     # In a thread: the first one reads the trusted certificates from disk.
-    return await asyncio.to_thread(_transport, spec.base_url, settings.api_keys)
+    parameters = json.dumps(spec.parameters, sort_keys=True)
+    return await asyncio.to_thread(_transport, spec.base_url, settings.api_keys, parameters, spec.json)
 
 
 async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeResult:
-    return await probe_server(await _open(spec, settings), None if any_model else spec.model)
+    server = await _open(spec, settings)
+    return await probe_server(server.connection, server, None if any_model else spec.model)
 
 
 KIND = Kind(can=CAN, open=_open, probe=_probe, listed_price=price_at_url)

@@ -33,12 +33,15 @@ class ProbeResult(Record):
     """The models that it lists; empty if it has no list."""
     seconds: float = Field(ge=0)
     """How long the answer took."""
+    note: str = ""
+    """What is odd about it, though it can be used; empty where nothing is."""
 
     @property
     def detail(self) -> str:
         """One line for a person."""
         names = f"{len(self.models)} models" if len(self.models) > 1 else "".join(self.models) or "no list of models"
-        return f"{names}, answered in {self.seconds * 1000:.0f} ms"
+        told = f"; {self.note}" if self.note else ""
+        return f"{names}, answered in {self.seconds * 1000:.0f} ms{told}"
 
 
 def _as_named(spec: Endpoint, settings: Settings) -> str:

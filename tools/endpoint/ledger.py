@@ -41,6 +41,10 @@ class CallLedger(Protocol):
         """
         ...
 
+    async def note_unusable(self, run_id: str, call: Call, why: str) -> None:
+        """Note in an answered call's ``error`` why its answer could not be used; the answer stays as it is."""
+        ...
+
     async def reserve(self, run_id: str, dollars: float) -> OverCap | None:
         """Reserve dollars of a run's cap for a call that is about to be made, for all processes together.
 

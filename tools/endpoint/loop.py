@@ -61,6 +61,13 @@ class Shared:
     pending: dict[tuple[int, str], PendingCall] = field(default_factory=dict)
     healths: dict[tuple[str, str], Health] = field(default_factory=dict)
     trials: dict[tuple[int, str, str, str, str], Trial] = field(default_factory=dict)
+    said: set[str] = field(default_factory=set)
+
+    def say_once(self, line: str) -> None:
+        """Warn of something that holds for many calls, once."""
+        if line not in self.said:
+            self.said.add(line)
+            logger.warning("%s", line)
 
     def limit(self, url: str, concurrency: int) -> asyncio.Semaphore:
         """Return the limit on calls in flight to a URL; equal arguments share one."""

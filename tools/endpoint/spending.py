@@ -58,6 +58,10 @@ class CappedLedger:
         self._spending.calls += 1
         await self._ledger.put(call)
 
+    async def note_unusable(self, run_id: str, call: Call, why: str) -> None:
+        """Note why an answer could not be used; see ``CallLedger.note_unusable``."""
+        await self._ledger.note_unusable(run_id, call, why)
+
     async def reserve(self, run_id: str, dollars: float) -> OverCap | None:
         """Reserve dollars for a call that is about to be made; see ``CallLedger.reserve``."""
         money = self._spending

@@ -235,7 +235,7 @@ def _refuse_own_output(path: Path, out: Path) -> None:
 def _is_report(path: Path) -> bool:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and {"rows", "gates", "pass_rates"} <= found.keys()
 

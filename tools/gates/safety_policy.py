@@ -124,7 +124,7 @@ def load_safety_policy(path: Path) -> SafetyPolicy:
         raise BadInput(f"{path}: cannot read the safety policy ({reason}); give a readable YAML file") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: the safety policy is not UTF-8 (byte {error.start + 1}); save it as UTF-8") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise BadInput(f"{path}{where}: the safety policy is not YAML; check its indentation and quotes") from error

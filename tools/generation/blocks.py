@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 HEAD = 120
 """A label ends within this many characters of its line; the bound keeps all matching linear in the text."""
@@ -14,6 +15,7 @@ LABEL = re.compile(
 NUMBERED_INLINE = re.compile(r"(?<=[^\s#>*_`•-])[ \t](?=\d{1,4}[.)] ?\**(?:Instruction|Input|Output)\** ?:)")
 INLINE = re.compile(r"[ \t](?=\**(Input|Output)\** ?:)")
 AFTER_NO_INPUT = re.compile(r"(?<=<noinput>)[ \t](?=(?:\d{1,4}[.)] ?)?\**Output\** ?:)", re.IGNORECASE)
+FENCE = re.compile(r"(?:[ \t]*|.*: ?)(`{3,}|~{3,})[^`~]*$")
 SEPARATOR = re.compile(r"\s*#{2,}\s*")
 HEADING = re.compile(
     r"\s*(?:[#*_\s]*(?:task|example)\s*#?\d{1,4}[\s.:)*_]*|#+\s*\d{1,4}[.:)]*\s*|[-=*_]{3,}\s*)", re.IGNORECASE
@@ -107,15 +109,19 @@ def split_blocks(text: str, first_number: int) -> list[Block]:
     """Cut a text into blocks, in order; the first continues a head that the prompt had written.
 
     ``###`` on a line of its own always separates two blocks. So does an instruction label, except one without a number
-    inside a numbered list, or ``Instructions:`` inside an output, where a recipe may have it.
+    inside a numbered list, or ``Instructions:`` inside an output, where a recipe may have it. Code between fences is
+    never cut.
     """
     blocks = [Block(first_number)]
     lines = _lines(text)
     labels = [read_label(line) for line in lines]
     numbered = any(label and label.name == "instruction" and label.number is not None for label in labels)
-    for line, label in zip(lines, labels, strict=True):
+    fenced = _within_fences(lines)
+    for line, label, code in zip(lines, labels, fenced, strict=True):
         block = blocks[-1]
-        if label is None and len(line) <= HEAD and SEPARATOR.fullmatch(line):
+        if code:
+            block.add(line)
+        elif label is None and len(line) <= HEAD and SEPARATOR.fullmatch(line):
             blocks.append(Block(block.number))
         elif label is None:
             block.add(line)
@@ -129,6 +135,25 @@ def split_blocks(text: str, first_number: int) -> list[Block]:
     return [
         block for place, block in enumerate(blocks) if not _is_filler(block, first=place == 0, only=len(blocks) == 1)
     ]
+
+
+def _within_fences(lines: Sequence[str]) -> list[bool]:
+    """Return of each line whether it is code between two fences: there ``###`` is a comment, and a label is text.
+
+    A fence that is never closed is none, so that one answer cannot swallow all that follow. Nor is one that holds an
+    instruction: it is around the whole list, or the next block's fence is not its end.
+    """
+    found, start, mark = [False] * len(lines), -1, ""
+    for place, line in enumerate(lines):
+        fence = FENCE.match(line[:HEAD])
+        if start < 0 and fence:
+            start, mark = place, fence.group(1)
+        elif start >= 0 and (label := read_label(line)) and label.name == "instruction":
+            start = -1
+        elif start >= 0 and fence and fence.group(1).startswith(mark) and not line.strip().strip(mark[0]):
+            found[start + 1 : place] = [True] * (place - start - 1)
+            start = -1
+    return found
 
 
 def read_label(line: str) -> Label | None:

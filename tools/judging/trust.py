@@ -41,7 +41,7 @@ def find_calibration(judge: str, home: Path) -> Calibration | None:
     try:
         with storage_errors(path):
             return Calibration.model_validate(json.loads(path.read_text("utf-8"))) if path.exists() else None
-    except (ValueError, ValidationError) as error:
+    except (ValueError, ValidationError, RecursionError) as error:
         raise StorageError(
             f"{path} is not a calibration: {error}. Delete it and run corral calibrate again."
         ) from error

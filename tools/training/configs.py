@@ -77,7 +77,7 @@ def launch_options(path: Path, cores: int) -> list[str]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise BadInput(f"train.accelerate_config: {path} cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(config, dict) or "distributed_type" not in config:
         raise BadInput(f"train.accelerate_config: {path} is no config of accelerate: it states no distributed_type")

@@ -130,7 +130,7 @@ def base_facts(base: Path) -> BaseFacts:
         layers = int(config.get("num_hidden_layers") or config["n_layer"])
         heads = int(config.get("num_attention_heads") or config["n_head"])
         vocabulary = int(config["vocab_size"])
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise BadInput(f"models.base: {base / 'config.json'} does not state the model's sizes ({error})") from error
     shapes: list[Sequence[int]] = []
     for file in sorted(base.glob("*.safetensors")):

@@ -94,7 +94,7 @@ def adapter_identity(adapter: Path, base: Path) -> str:
 def _configuration(adapter: Path) -> dict[str, Any]:
     try:
         config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{adapter} is no PEFT adapter: its {ADAPTER_CONFIG} cannot be read") from error
     if not isinstance(config, dict):
         raise BadInput(f"{adapter} is no PEFT adapter: its {ADAPTER_CONFIG} is no JSON object")

@@ -60,6 +60,6 @@ def code_options(folder: Path) -> dict[str, Any]:
 def _names_code(path: Path) -> bool:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(config, dict) and bool(config.get("auto_map"))
