@@ -4,6 +4,8 @@
     ├── BadInput                exit 2   the request, a file or a name is wrong; nothing was spent
     │   ├── UnknownRun                   no run of that name
     │   ├── UnreadableRun                another version wrote the run's request, and this one cannot read it
+    │   ├── UnknownModel                 no served version of that name
+    │   ├── PromptTooLong                prompt and answer do not fit into the served model's context
     │   ├── RunBusy                      another process holds the run's lease
     │   ├── RunWaiting                   a new input for a run that waits for a person
     │   └── AlreadyDecided               another person, or the same, decided on the item before
@@ -56,6 +58,14 @@ class UnknownRun(BadInput):
 
 class UnreadableRun(BadInput):
     """A run's stored request does not fit this version."""
+
+
+class UnknownModel(BadInput):
+    """Nothing of that name is served."""
+
+
+class PromptTooLong(BadInput):
+    """A prompt, with the answer that is wanted, is longer than the served model's context."""
 
 
 class RunBusy(BadInput):
