@@ -27,13 +27,14 @@ class Server(uvicorn.Server):
     Args:
         app: the application; its state has ``chat`` once it has started.
         log_level: of uvicorn's own log.
+        load: whether the engine is loaded at once.
 
     Attributes:
         failed: why it could not start.
         received: the signals that came.
     """
 
-    def __init__(self, app: FastAPI, log_level: str) -> None:
+    def __init__(self, app: FastAPI, log_level: str, *, load: bool) -> None:
         config = uvicorn.Config(
             app,
             log_level=log_level.lower(),
@@ -44,7 +45,7 @@ class Server(uvicorn.Server):
             proxy_headers=False,
         )
         super().__init__(config)
-        self.app = app
+        self.app, self._load = app, load
         self.failed: CorralError | None = None
         self.received: list[int] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -54,7 +55,7 @@ class Server(uvicorn.Server):
         """Start the application, then its engine."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets=sockets)
-        if self.should_exit:
+        if self.should_exit or not self._load:
             return
         try:
             await self.chat.engine.start()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from typing import Annotated
 
 import typer
 
 from corral.cli.shared import errors, open_settings
 from state.errors import BadInput
-from state.extras import demand_extra
+from state.extras import demand_extra, install_command, missing_modules
 
 Host = Annotated[str, typer.Option(help="The address to listen at; any but loopback needs CORRAL_SERVE_TOKENS.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 for a free one.")]
@@ -23,13 +22,22 @@ def serve(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     second one ends at once.
     """
     demand_extra("serve", "corral serve")
+    from serving.access import is_loopback
     from serving.app import create_app
     from serving.server import Server, bound
 
     settings = open_settings()
-    demand_address(host, bool(settings.serve_tokens))
+    if not (is_loopback(host) or settings.serve_tokens):
+        raise BadInput(
+            f"{host} is reached from other machines; set CORRAL_SERVE_TOKENS to a JSON object of names and tokens, or "
+            "serve 127.0.0.1"
+        )
+    pages_alone = settings.serve_engine == "llama.cpp" and bool(missing_modules("train"))
+    if pages_alone:
+        note = f"note: only the pages are served; to serve adapters: {install_command('train')}"
+        errors.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
     listening = bound(host, port)
-    server = Server(create_app(lambda: settings), settings.log_level or "WARNING")
+    server = Server(create_app(lambda: settings), settings.log_level or "WARNING", load=not pages_alone)
     place = listening.getsockname()[:2]
     shown = f"[{place[0]}]" if ":" in place[0] else place[0]
     errors.print(f"http://{shown}:{place[1]} (Ctrl-C ends it)", highlight=False, markup=False, soft_wrap=True)
@@ -37,20 +45,3 @@ def serve(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     if server.failed is not None:
         raise server.failed
     raise typer.Exit(128 + server.received[0] if server.received else 0 if server.started else 1)
-
-
-def demand_address(host: str, tokens: bool) -> None:
-    """Refuse to serve beyond this machine whoever asks.
-
-    Raises:
-        BadInput: the address is not loopback, and there are no tokens.
-    """
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    if not (loopback or tokens):
-        raise BadInput(
-            f"{host} is reached from other machines; set CORRAL_SERVE_TOKENS to a JSON object of names and tokens, or "
-            "serve 127.0.0.1"
-        )

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from serving.access import Who
 from serving.chat.answers import DONE, Collected, Head, chunks, completion, event, first_chunks, usage_chunk
 from serving.chat.errors import ApiError, OpenAIRoute, api_error
 from serving.chat.requests import ChatRequest, GenerateRequest
@@ -118,10 +119,10 @@ class Answering:
 
 
 @router.post("/v1/chat/completions")
-async def chat_completions(request: Request, chat: OpenChat) -> Response:
+async def chat_completions(request: Request, caller: Who, chat: OpenChat) -> Response:
     """Answer a chat, whole or as a stream."""
     given = ChatRequest.model_validate(await body_of(request))
-    answering = Answering(chat, "", given.model, given.asked())
+    answering = Answering(chat, caller, given.model, given.asked())
     try:
         if given.stream:
             await unless_gone(request, answering.begin())
@@ -135,10 +136,10 @@ async def chat_completions(request: Request, chat: OpenChat) -> Response:
 
 
 @router.post("/generate")
-async def generate(request: Request, chat: OpenChat) -> Response:
+async def generate(request: Request, caller: Who, chat: OpenChat) -> Response:
     """Follow an instruction."""
     given = GenerateRequest.model_validate(await body_of(request))
-    answering = Answering(chat, "", given.model, given.asked())
+    answering = Answering(chat, caller, given.model, given.asked())
     try:
         await unless_gone(request, answering.whole())
     except HungUp:
@@ -149,13 +150,13 @@ async def generate(request: Request, chat: OpenChat) -> Response:
 
 
 @router.get("/v1/models")
-async def models(chat: OpenChat) -> dict[str, Any]:
+async def models(caller: Who, chat: OpenChat) -> dict[str, Any]:
     """List what a client may name as its model."""
     return {"object": "list", "data": await _listed(chat)}
 
 
 @router.get("/v1/models/{name:path}")
-async def model(name: str, chat: OpenChat) -> dict[str, Any]:
+async def model(name: str, caller: Who, chat: OpenChat) -> dict[str, Any]:
     """Return one of them."""
     async with chat.engine.open(name):
         pass  # one that cannot be answered with is refused here
@@ -163,7 +164,7 @@ async def model(name: str, chat: OpenChat) -> dict[str, Any]:
 
 
 @router.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
-async def nothing_there(path: str, request: Request) -> Response:
+async def nothing_there(path: str, request: Request, caller: Who) -> Response:
     """Refuse what of OpenAI's API is not here."""
     there = "POST /v1/chat/completions, GET /v1/models"
     return ApiError(404, f"{request.method} /v1/{path} is not here; there are {there}", "unknown_url").response()

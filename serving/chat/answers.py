@@ -109,4 +109,8 @@ def _all(tokens: Iterable[Likely]) -> list[dict[str, Any]]:
 
 
 def _told(token: Likely) -> dict[str, Any]:
-    return {"token": token.text, "logprob": token.logprob, "bytes": list(token.bytes) if token.bytes is not None else None}
+    return {
+        "token": token.text,
+        "logprob": token.logprob,
+        "bytes": list(token.bytes) if token.bytes is not None else None,
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
@@ -122,7 +121,7 @@ class LlamaServer:
         try:
             async with session.post(f"{self.url}/detokenize", json={"tokens": list(tokens)}) as response:
                 return str((await response.json())["content"])
-        except (aiohttp.ClientError, KeyError, asyncio.TimeoutError) as error:
+        except (TimeoutError, aiohttp.ClientError, KeyError) as error:
             raise EndpointFailing(f"llama.cpp broke off: {error}") from error
 
 

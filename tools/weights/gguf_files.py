@@ -196,9 +196,7 @@ def _convert(base: Path, target: Path) -> None:
                         raise BadInput(f"the base {base} has a weight that llama.cpp does not know: {name}; {ADVICE}")
                     weight = _rows_in_order(stem, stored.get_tensor(name).float().numpy(), config)
                     kind = _number_format(weight.ndim, config)
-                    writer.add_tensor(
-                        place + name[len(stem) :], gguf.quants.quantize(weight, kind), raw_dtype=kind
-                    )
+                    writer.add_tensor(place + name[len(stem) :], gguf.quants.quantize(weight, kind), raw_dtype=kind)
         _finish(writer, Path(part), target)
 
 
