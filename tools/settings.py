@@ -142,7 +142,6 @@ class Settings(BaseSettings):
                 )
         return given
 
-<<<<<<< HEAD
     @field_validator("serve_tokens", mode="before")
     @classmethod
     def _parsed(cls, given: Any) -> Any:
@@ -168,10 +167,7 @@ class Settings(BaseSettings):
             raise ValueError("two names have the same token, so nobody could say who decided")
         return given
 
-    @field_validator("openai_base_url", "langsmith_endpoint", mode="after")
-=======
     @field_validator("openai_base_url", "langsmith_endpoint", "serve_url", mode="after")
->>>>>>> e58c8a6 (Serve the registry by llama.cpp with OpenAI's API, and make a version stand alone)
     @classmethod
     def _without_secrets(cls, url: str) -> str:
         return demand_plain(url)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from jsonschema.exceptions import SchemaError
+from jsonschema.validators import validator_for
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from serving.chat.errors import ApiError
@@ -71,7 +73,12 @@ class ResponseFormat(_Given):
             return {}
         if self.json_schema is None:
             raise ApiError(400, "response_format.json_schema is missing", param="response_format")
-        return self.json_schema.json_schema
+        schema = self.json_schema.json_schema
+        try:
+            validator_for(schema).check_schema(schema)
+        except SchemaError as error:
+            raise ApiError(400, f"the JSON schema is none: {error.message}", param="response_format") from error
+        return schema
 
 
 class ChatRequest(_Given):

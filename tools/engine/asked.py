@@ -82,8 +82,10 @@ class Entry(Record):
 class Served(Protocol):
     """A version that a request holds: it stays as it is until the request ends."""
 
-    version: str
-    """The version's name; never ``current``."""
+    @property
+    def version(self) -> str:
+        """The version's name; never ``current``."""
+        ...
 
     async def begin(self, asked: Asked) -> AsyncGenerator[Piece]:
         """Return the answers, which are written as they are taken; leaving them early frees their place.

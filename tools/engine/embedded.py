@@ -33,6 +33,8 @@ LOOK_SECONDS = 1.0
 """How often the registry is looked at while nobody asks."""
 MOST_ADAPTERS = 8
 """Versions that are held in memory at a time; another one takes the place of the one that was not asked for longest."""
+ALONE = 4
+"""Answers that are written at the same time where a version is served to be measured."""
 
 
 @dataclass(eq=False)
@@ -112,9 +114,9 @@ class EmbeddedEngine:
                 return
             view = await asyncio.to_thread(look, self.registry)
             first = view.current if view.current in view.versions else None
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None)
-            )
+            # llama.cpp closes a connection after so many requests, even while the next one is on its way.
+            connector = aiohttp.TCPConnector(limit=0, force_close=True)
+            self._session = aiohttp.ClientSession(connector=connector)
             try:
                 await self._load(first, view)
             except BaseException:
@@ -203,46 +205,88 @@ class EmbeddedEngine:
     async def _load(self, wanted: str | None, view: View) -> None:
         """Start a server with a version, and let it take the place of the one before."""
         names = kept([wanted, self._serves], self._recent, view, MOST_ADAPTERS)
-        fresh = await asyncio.to_thread(self._started, wanted, names, view)
+        # Of what the registry points at; a version of another base has to wait until it does at that.
+        bases = [name for name in (view.current, wanted, *reversed(view.versions)) if name in view.versions]
+        base = await asyncio.to_thread(base_of, self.registry / bases[0] if bases else None, self.cache)
+        folders = [self.registry / name for name in names]
+        fresh = await asyncio.to_thread(
+            start_live, base, folders, wanted, self._readers, self.cache, self.parallel, self.context
+        )
         before, self._live = self._live, fresh
         self._failed.pop(wanted or "", None)
         if before is not None:
             before.retired = True
             await self._close_unused(before)
 
-    def _started(self, wanted: str | None, names: Sequence[str], view: View) -> Live:
-        """Start a server with all of the versions that can be served; the wanted one must be; it blocks."""
-        # Of what the registry points at; a version of another base has to wait until it does at that.
-        pointed = next((name for name in (view.current, wanted) if name in view.versions), None)
-        base = base_of(self.registry / pointed if pointed else None, self.cache)
-        files: dict[str, Path] = {}
-        readers = {BASE: self._readers.of(base.folder)}
-        for name in names:
-            try:
-                folder = self.registry / name
-                files[name] = gguf_adapter_of(folder, base, self.cache)
-                readers[name] = self._readers.of(reader_folder(folder, base))
-            except BadInput as error:
-                files.pop(name, None)
-                if name == wanted:
-                    raise
-                logger.warning("a version is not served", extra={"version": name, "error": str(error)})
-        gguf = gguf_of(base.folder, self.cache)
-        context = min(self.context, _positions(base.folder))
-        try:
-            server = LlamaServer(gguf, files, parallel=self.parallel, context=context)
-        except EndpointUnreachable:
-            # One that does not fit keeps none of the others from being served.
-            if len(files) < 2:
-                raise
-            files = {name: file for name, file in files.items() if name == wanted}
-            readers = {name: reader for name, reader in readers.items() if name in (BASE, wanted)}
-            server = LlamaServer(gguf, files, parallel=self.parallel, context=context)
-        return Live(server, base, readers)
-
     async def _close_unused(self, live: Live) -> None:
         if live.retired and not live.users:
             await asyncio.shield(asyncio.to_thread(live.server.close))
+
+
+def start_live(
+    base: ServedBase,
+    folders: Sequence[Path],
+    wanted: str | None,
+    readers: Readers,
+    cache: Path,
+    parallel: int,
+    context: int,
+) -> Live:
+    """Start a server with those of some versions that can be served; it blocks.
+
+    Args:
+        base: what all of them are put on.
+        folders: the versions'.
+        wanted: the name of the one that must be among them; ``None`` where the base alone is enough.
+        readers: share what versions have in common.
+        cache: where files are kept that can be made again.
+        parallel: answers that are written at the same time.
+        context: tokens of prompt and answer together, at most.
+
+    Raises:
+        BadInput: the wanted version, or the base, cannot be served.
+        EndpointUnreachable: llama.cpp does not start with them.
+    """
+    files: dict[str, Path] = {}
+    read_by = {BASE: readers.of(base.folder)}
+    for folder in folders:
+        try:
+            file = gguf_adapter_of(folder, base, cache)
+            read_by[folder.name] = readers.of(reader_folder(folder, base))
+            files[folder.name] = file
+        except BadInput as error:
+            if folder.name == wanted:
+                raise
+            logger.warning("a version is not served", extra={"version": folder.name, "error": str(error)})
+    gguf = gguf_of(base.folder, cache)
+    context = min(context, _positions(base.folder))
+    try:
+        server = LlamaServer(gguf, files, parallel=parallel, context=context)
+    except EndpointUnreachable:
+        # One that does not fit keeps none of the others from being served.
+        if len(files) < 2:
+            raise
+        files = {name: file for name, file in files.items() if name == wanted}
+        server = LlamaServer(gguf, files, parallel=parallel, context=context)
+    return Live(server, base, {name: reader for name, reader in read_by.items() if name == BASE or name in files})
+
+
+@asynccontextmanager
+async def served_alone(version: Path, cache: Path, context: int) -> AsyncIterator[Held]:
+    """Serve one version, as a request holds it, for as long as the block lasts.
+
+    Raises:
+        BadInput, EndpointUnreachable: as for ``start_live``.
+    """
+    import aiohttp
+
+    base = await asyncio.to_thread(base_of, version, cache)
+    live = await asyncio.to_thread(start_live, base, [version], version.name, Readers(), cache, ALONE, context)
+    try:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=ALONE, force_close=True)) as session:
+            yield Held(version.name, live, session)
+    finally:
+        await asyncio.shield(asyncio.to_thread(live.server.close))
 
 
 def _positions(base: Path) -> int:

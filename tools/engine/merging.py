@@ -16,8 +16,8 @@ async def merged(answers: Sequence[AsyncGenerator[Piece]]) -> AsyncGenerator[Pie
     """
     if len(answers) == 1:
         async with aclosing(answers[0]) as only:
-            async for piece in only:
-                yield piece
+            async for one in only:
+                yield one
         return
     found: asyncio.Queue[Piece | None] = asyncio.Queue()
 

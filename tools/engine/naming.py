@@ -37,8 +37,8 @@ def meant(model: str, view: View) -> str:
         raise UnknownModel(f"there is no model {model!r}; did you mean {nearest(model, view)!r}?")
     if view.current is None:
         raise UnknownModel(
-            f"the registry points at no current version; it has {_listed(view)}. 'corral rollback VERSION' points at one; "
-            f"{BASE!r} answers without an adapter"
+            f"the registry points at no current version; it has {_listed(view)}. 'corral rollback VERSION' points at "
+            f"one; {BASE!r} answers without an adapter"
         )
     if view.current not in view.versions:
         raise UnknownModel(f"the registry's current version {view.current} is not there; it has {_listed(view)}")

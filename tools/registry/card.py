@@ -86,6 +86,11 @@ def hub_name(base: str) -> str | None:
     return base if HUB_NAME.fullmatch(base) and not Path(base).expanduser().is_dir() else None
 
 
+def named_base(base: str) -> str:
+    """Return a base's name without the place of its folder, which means nothing elsewhere."""
+    return base if base == EMBEDDED or hub_name(base) else Path(base).name
+
+
 def licence_of(base: str, folder: Path) -> str:
     """Return a base's licence by the hub's short name, as its own card states it; ``other`` where it states none."""
     if base == EMBEDDED:

@@ -62,13 +62,14 @@ def write_gguf_adapter(adapter: Path, base: Path, out: Path) -> None:
         writer.add_type("adapter")
         writer.add_string("adapter.type", "lora")
         writer.add_float32("adapter.lora.alpha", float(own["lora_alpha"]))
-        with safe_open(str(adapter / "adapter_model.safetensors"), framework="pt") as stored:
+        weights = adapter / "adapter_model.safetensors"
+        with safe_open(str(weights), framework=_framework(weights)) as stored:
             for name in sorted(stored.keys()):
                 stem, _, side = name.removeprefix(STARTS_WITH).removesuffix(".weight").rpartition(".lora_")
                 place = names.get_name(stem)
                 if place is None or side not in ("A", "B"):
                     raise BadInput(f"the adapter {adapter} has a weight that llama.cpp does not know: {name}")
-                weight = stored.get_tensor(name).float().numpy()
+                weight = _as_numbers(stored.get_tensor(name))
                 # The rows of a product are those of its left factor, B.
                 ordered = _rows_in_order(stem, weight, config) if side == "B" else weight
                 writer.add_tensor(f"{place}.weight.lora_{side.lower()}", np.ascontiguousarray(ordered))
@@ -188,16 +189,30 @@ def _convert(base: Path, target: Path) -> None:
         _describe(writer, base, config)
         _vocabulary(writer, base, config["vocab_size"])
         for file in sorted(base.glob("model*.safetensors")):
-            with safe_open(str(file), framework="pt") as stored:
+            with safe_open(str(file), framework=_framework(file)) as stored:
                 for name in stored.keys():
                     stem = name.removesuffix(".weight").removesuffix(".bias")
                     place = names.get_name(stem)
                     if place is None:
                         raise BadInput(f"the base {base} has a weight that llama.cpp does not know: {name}; {ADVICE}")
-                    weight = _rows_in_order(stem, stored.get_tensor(name).float().numpy(), config)
+                    weight = _rows_in_order(stem, _as_numbers(stored.get_tensor(name)), config)
                     kind = _number_format(weight.ndim, config)
                     writer.add_tensor(place + name[len(stem) :], gguf.quants.quantize(weight, kind), raw_dtype=kind)
         _finish(writer, Path(part), target)
+
+
+def _framework(file: Path) -> str:
+    """Return how a file is read: NumPy knows no bfloat16, and torch takes seconds to import."""
+    from safetensors import safe_open
+
+    with safe_open(str(file), framework="np") as stored:
+        return "pt" if any(stored.get_slice(name).get_dtype() == "BF16" for name in stored.keys()) else "np"
+
+
+def _as_numbers(weight: Any) -> Any:
+    import numpy as np
+
+    return np.asarray(weight, dtype=np.float32) if isinstance(weight, np.ndarray) else weight.float().numpy()
 
 
 def _number_format(dimensions: int, config: Mapping[str, Any]) -> Any:
