@@ -220,17 +220,18 @@ def test_without_a_token_nothing_is_answered(served: ServedRegistry) -> None:
 def test_beyond_the_queue_a_client_is_told_when_to_come_back(served: ServedRegistry) -> None:
     with serving(served.settings(serve_parallel=1, serve_queue=1)) as (url, app):
         chat = app.state.chat
-        with httpx.Client(base_url=url, timeout=60) as http, held_place(app):
+        with httpx.Client(base_url=url, timeout=60) as http:
             asked = {"model": "current", "messages": HELLO, "max_tokens": 2}
             waiting = threading.Thread(target=http.post, args=("/v1/chat/completions",), kwargs={"json": asked})
-            waiting.start()
-            until(lambda: chat.admission.waiting == 1)
-            found = http.post("/v1/chat/completions", json=asked)
-            assert (found.status_code, found.json()["error"]["type"]) == (429, "rate_limit_error")
-            assert int(found.headers["retry-after"]) >= 1
-            with OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client, pytest.raises(RateLimitError):
-                client.chat.completions.create(model="current", messages=HELLO)
-        waiting.join()
+            with held_place(app):
+                waiting.start()
+                until(lambda: chat.admission.waiting == 1)
+                found = http.post("/v1/chat/completions", json=asked)
+                assert (found.status_code, found.json()["error"]["type"]) == (429, "rate_limit_error")
+                assert int(found.headers["retry-after"]) >= 1
+                with OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client, pytest.raises(RateLimitError):
+                    client.chat.completions.create(model="current", messages=HELLO)
+            waiting.join()
         assert (chat.admission.working, chat.admission.waiting, chat.requests) == (0, 0, 0)
 
 

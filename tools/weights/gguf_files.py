@@ -110,7 +110,7 @@ def demand_fit(gguf_file: Path, base: Path) -> None:
     architecture, _ = _architecture(base, config)
     wanted = Shape(architecture, config["num_hidden_layers"], config["hidden_size"], config["vocab_size"])
     found = shape_of(gguf_file)
-    for name, here, there in zip(Shape._fields, found, wanted, strict=True):
+    for name, here, there in zip(("architecture", "layers", "width", "vocabulary"), found, wanted, strict=True):
         if here != there:
             raise BadInput(f"{gguf_file} does not fit the base {base}: {name} {here} in the file, {there} in the base")
 
