@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, get_args
 
+from state.names import POLICY
 from state.records import Criterion, Draft, ItemKind, Rating, Ratings, Record
-from tools.people.decisions import POLICY, allowed_for, consequences
+from tools.people.decisions import allowed_for, consequences
 from tools.visible import one_line
 
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
