@@ -35,11 +35,19 @@ def marked(a: str, b: str) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
 
 
 def _of_sequences(a: Sequence[str], b: Sequence[str]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    codes = list(LCSseq.opcodes(a, b))
     sides: tuple[list[Part], list[Part]] = ([], [])
-    for code in LCSseq.opcodes(a, b):
-        differs = code.tag != "equal"
-        spans = (a[code.src_start : code.src_end], b[code.dest_start : code.dest_end])
-        for side, span in zip(sides, spans, strict=True):
-            if span:
-                side.append(Part(text="".join(span), differs=differs))
+    for place, code in enumerate(codes):
+        spans = ("".join(a[code.src_start : code.src_end]), "".join(b[code.dest_start : code.dest_end]))
+        # A space between two words that differ is not what they have in common.
+        between = 0 < place < len(codes) - 1 and not spans[0].strip()
+        for side, text in zip(sides, spans, strict=True):
+            _append(side, text, differs=code.tag != "equal" or between)
     return tuple(sides[0]), tuple(sides[1])
+
+
+def _append(side: list[Part], text: str, *, differs: bool) -> None:
+    if side and text and side[-1].differs == differs:
+        side[-1] = Part(text=side[-1].text + text, differs=differs)
+    elif text:
+        side.append(Part(text=text, differs=differs))

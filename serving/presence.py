@@ -28,7 +28,8 @@ class Presence:
         ago = min((now - at for other, at in kept.items() if other != browser), default=None)
         if ago is None:
             return ""
+        last = f"{ago / 60:.0f} minutes ago" if ago > 90 else "just now"
         return (
-            f"Another browser reviews as {name} too, {ago / 60:.0f} minutes ago at the last. Decisions under one name "
+            f"Another browser reviews as {name} too, {last}. Decisions under one name "
             "are one person's: the later one takes the place of the earlier until the batch is sent."
         )

@@ -47,3 +47,4 @@ def test_langgraph_json_names_what_is_there() -> None:
     module, name = config["graphs"]["corral"].split(":")
     assert (module, name) == ("graph.app", "pipeline")
     assert config["checkpointer"]["path"] == "graph.app.checkpointer"
+    assert config["http"]["app"] == "serving.app:app"

@@ -295,7 +295,7 @@ def test_the_pages_have_no_serious_fault_for_a_screen_reader_and_fit_a_phone(
                 page.set_viewport_size(size)  # type: ignore[arg-type]  # a dictionary of two numbers
                 page.goto(place)
                 assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (place, name)
-                picture(page, f"{'-'.join(place.split('/')[1:3])}-{name}-{scheme}")
+                picture(page, f"{place.strip('/').replace('/', '-')[:24]}-{name}-{scheme}")
             if page.locator("details.edit").count():
                 page.locator("details.edit > summary").click()
             found = Axe().run(page).response["violations"]

@@ -82,6 +82,7 @@ async def test_server_runs_to_the_review_and_through_it(client: LangGraphClient,
     asked = (await client.threads.get_state(thread))["tasks"][0]["interrupts"][0]["value"]
     assert {a["name"] for a in asked["action_requests"]} <= {"review_completion", "review_instruction"}
     assert all(a["args"] == a["arguments"] for a in asked["action_requests"])
+    _has_our_pages_beside_studios_api(str(client.http.client.base_url), thread)
 
     short = f"the answer does not fit: {len(asked['action_requests'])} decisions are asked, 99 were given"
     await _refused(client, thread, home, short, command={"resume": {"decisions": [{"type": "approve"}] * 99}})
@@ -107,6 +108,16 @@ async def test_server_runs_to_the_review_and_through_it(client: LangGraphClient,
     assert home.query("SELECT count(*) FROM calls") == rows
     reviewers = {row[0] for row in home.query("SELECT json_extract(body, '$.reviewer') FROM reviews")}
     assert "sdk" in reviewers
+
+
+def _has_our_pages_beside_studios_api(url: str, thread: str) -> None:
+    """One server has the pages, guarded, and LangGraph's own API, which is as it was."""
+    with httpx.Client(base_url=url.replace("127.0.0.1", "localhost"), headers={"accept": "text/html"}) as browser:
+        page = browser.get(f"/runs/{thread}")
+        assert "Review what waits" in page.text and "default-src 'none'" in page.headers["content-security-policy"]
+        assert "completion of" in browser.get("/review").text and browser.get("/static/corral.js").is_success
+        assert browser.get("/review", headers={"host": "elsewhere.example"}).status_code == 403
+        assert "content-security-policy" not in browser.get("/info").headers
 
 
 async def test_server_that_is_ended_gives_its_leases_back(home: Home, server: ScriptedServer) -> None:
