@@ -45,17 +45,24 @@ class Pipeline(CompiledStateGraph[PipelineState, None, RunInput, PipelineState])
     async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:
         """Run the graph; see ``CompiledStateGraph.astream``.
 
+        Who asks for ``custom`` events is sent the progress of the long steps, too, which are graphs of their own:
+        LangGraph sends it only to who asks for all events of subgraphs.
+
         Raises:
             BadInput: the input is no request, the thread is a run already, or an answer does not fit its question.
             RunWaiting: a new input for a run that waits for a person.
         """
         given = await self._admit(input, config or {})
         try:
+            inside = _shows_inside(options)
             # Closed with this one: who cancels a run stops its steps at once.
-            events = cast(AsyncGenerator[Any, None], super().astream(given, config, **options))
+            events = cast(AsyncGenerator[Any, None], super().astream(given, config, **(options | inside)))
             async with aclosing(events):
                 async for event in events:
-                    yield event
+                    if not inside:
+                        yield event
+                    elif (own := _as_of_the_root(event, options)) is not None:
+                        yield own
         except ValidationError as error:
             if (refusal := answer_refusal(error)) is not None:
                 raise refusal from error
@@ -97,6 +104,29 @@ class Pipeline(CompiledStateGraph[PipelineState, None, RunInput, PipelineState])
             return
         if not same_request(await asyncio.to_thread(with_absolute_folders, request), kept):
             raise BadInput(other_request(run_id))
+
+
+def _shows_inside(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what to ask LangGraph for in place of the caller's own words, so that progress from inside steps comes."""
+    modes = options.get("stream_mode")
+    asks = "custom" in ([modes] if isinstance(modes, str) else modes or ())
+    return {"subgraphs": True} if asks and not options.get("subgraphs") else {}
+
+
+def _as_of_the_root(event: Any, options: Mapping[str, Any]) -> Any:
+    """Return an event in the form that the caller asked for; ``None`` for what belongs to a step's own graph.
+
+    Args:
+        event: with its namespace, as LangGraph gives it where subgraphs are asked for.
+        options: the caller's.
+    """
+    modes = options["stream_mode"]
+    if options.get("version") == "v2":
+        return event | {"ns": ()} if not event["ns"] or event["type"] == "custom" else None
+    if not isinstance(modes, list):
+        return event[1]
+    namespace, mode, payload = event
+    return (mode, payload) if not namespace or mode == "custom" else None
 
 
 def requested(given: Any, openai_base_url: str | None) -> RunRequest:

@@ -11,7 +11,7 @@ from state.store import RecordStore
 from tools.batch import for_each
 from tools.endpoint.chat import OpenEndpoint
 from tools.judging import CrewJudge
-from tools.progress import report_progress
+from tools.progress import ItemProgress
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,19 @@ def make_judge(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
         candidates = await store.find(run_id, Candidate, ids=state["ids"])
         samples = {s.id: s for s in await store.find(run_id, Sample, ids=[c.sample_id for c in candidates])}
 
+        items = ItemProgress("judge", crew.calls_each)
+
         async def judge_one(candidate: Candidate) -> None:
+            item = items.begin()
             try:
-                judgement = await crew.judge(samples[candidate.sample_id], candidate)
+                judgement = await crew.judge(samples[candidate.sample_id], candidate, answered=item.answered)
             except BudgetExceeded as error:
                 if not state.get("capped", False):
                     raise
                 judgement = unpaid_judgement(candidate, crew.identity, error)
             await store.add(run_id, [judgement])
             await store.settle(run_id, [judged_candidate(candidate, judgement)])
-            report_progress("judge", 1)
+            item.end()
 
         overspend = await for_each(candidates, judge_one)
         return {"overspend": overspend} if overspend else {}

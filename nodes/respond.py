@@ -20,8 +20,9 @@ from state.store import RecordStore
 from tools.batch import for_each
 from tools.candidates import copied, fit_to_imitate, repair, scaffold
 from tools.checks.guard import NOT_ENDED, guard
+from tools.endpoint.answering import TellingEndpoint
 from tools.endpoint.chat import KNOWN_ENDS, ChatCall, ChatEndpoint, Completion, Message, OpenEndpoint, user_message
-from tools.progress import report_progress
+from tools.progress import ItemProgress
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,20 @@ def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
         endpoint = await open_endpoint(request.models.policy, run_id)
         there = await store.find(run_id, Candidate, parents=state["ids"])
 
+        items = ItemProgress("respond", request.sampling.candidates + 1)
+
         async def answer(sample: Sample) -> None:
+            item = items.begin()
+            telling = TellingEndpoint(endpoint, item.answered)
             drawn = {c.draw: c for c in there if c.sample_id == sample.id and c.provenance == "sampled"}
             draws = [d for d in range(request.sampling.candidates) if d not in drawn]
             capped = state.get("capped", False)
-            done = await asyncio.gather(*(draw_candidate(endpoint, sample, d, request, capped) for d in draws))
+            done = await asyncio.gather(*(draw_candidate(telling, sample, d, request, capped) for d in draws))
             plain = sorted([*drawn.values(), *done], key=lambda one: one.draw)
             done += await further_candidates(endpoint, sample, plain, request, capped)
             # All at once: a sample with its draws in the store is never answered again.
             await store.add(run_id, done)
-            report_progress("respond", 1)
+            item.end()
 
         samples = await store.find(run_id, Sample, ids=state["ids"])
         overspend = await for_each(samples, answer)

@@ -29,7 +29,6 @@ from tools.training.checklists import (
     decision_items,
     during_items,
     policy_item,
-    time_warning,
 )
 from tools.training.decision import decide_training
 from tools.training.estimate import disk_bytes
@@ -117,6 +116,7 @@ def make_train(runs_folder: Path, cache: Path) -> Node:
         base = await asyncio.to_thread(base_folder, request.models.base, cache)
         folder = training_folder(runs_folder, state["run_id"], number)
         progress = ProgressSteps()
+        report_progress("train", note="loading the base", expected=state["training_decision"].estimated_seconds)
         async with training_lock(runs_folder):
             job = decided_job(training_job(state, base, folder / "adapter"), state["training_decision"])
             logger.info("training started", extra={"round": number, "recipe": request.train.recipe})
@@ -264,7 +264,7 @@ def _finish(
     _write_decision(folder, made | {"decision": timed.model_dump()})
     changed = [f"{MACHINE}training was changed to fit: {decision.reason}"] if decision.settled_by == POLICY else []
     flags = tuple(f"training {folder.name}: {flag}" for flag in summary.get("flags", []))
-    return timed, flags, [*changed, *flags, *lists.warnings("training"), *time_warning(timed)]
+    return timed, flags, [*changed, *flags, *lists.warnings("training")]
 
 
 def _note_stop(folder: Path, progress: ProgressSteps) -> None:

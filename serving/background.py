@@ -5,32 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from graph.runs import Runs
 from state.errors import BadInput, CorralError, RunBusy, StorageError
-from tools.progress import Progress
+from tools.progress import Meter, StepProgress
 
 REFUSAL_SECONDS = 2.0
 """How long an answer's sender waits to hear whether it was refused; an answer that fits is not."""
-
-
-@dataclass
-class StepCount:
-    """How far a step is, as its events say."""
-
-    done: int = 0
-    total: int | None = None
-    note: str = ""
-    began: float = field(default_factory=time.monotonic)
-
-    def add(self, event: Progress) -> None:
-        """Take one event in; a new total counts from what is done already."""
-        if event.total is not None:
-            self.total = self.done + event.total
-        self.done += event.advance
-        self.note = event.note or self.note
 
 
 class Worker:
@@ -43,12 +25,13 @@ class Worker:
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._counts: dict[str, dict[str, StepCount]] = {}
+        self._meters: dict[str, Meter] = {}
         self._moved: dict[str, asyncio.Event] = {}
 
-    def counts(self, run_id: str) -> dict[str, StepCount]:
+    def counts(self, run_id: str) -> dict[str, StepProgress]:
         """Return how far the steps are that this application has worked on, by name."""
-        return self._counts.get(run_id, {})
+        meter = self._meters.get(run_id)
+        return {at.step: at for at in meter.steps(time.monotonic())} if meter else {}
 
     def works_on(self, run_id: str) -> bool:
         """Return whether a task of this application works on the run."""
@@ -87,10 +70,10 @@ class Worker:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _work(self, run_id: str, answer: Any) -> None:
-        counts = self._counts[run_id] = {}
+        meter = self._meters[run_id] = Meter()
         try:
             async for event in self._runs.advance(run_id, answer):
-                counts.setdefault(event.step, StepCount()).add(event)
+                meter.add(event, time.monotonic())
                 if event.advance:  # the answer was taken, or there was none
                     self._moved[run_id].set()
         except CorralError:

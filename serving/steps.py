@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, assert_never
 
 from graph.standing import RunStatus, Standing
-from serving.background import StepCount
 from state.records import Record
+from tools.progress import StepProgress
 from tools.report.timing import step_times
 
 START, END = "__start__", "__end__"
@@ -24,6 +24,8 @@ class StepView(Record):
     done: int = 0
     total: int | None = None
     """Items, where this application works on the run."""
+    pace: str = ""
+    """Its rate, and the time left as a range, while it runs."""
     note: str = ""
     turns: tuple[str, ...] = ()
     """Where the run may go from here but to the next step, in words."""
@@ -51,7 +53,7 @@ def step_views(
     names: Sequence[str],
     status: RunStatus,
     times: Iterable[tuple[str, float, float]],
-    counts: Mapping[str, StepCount],
+    counts: Mapping[str, StepProgress],
     turns: Mapping[str, tuple[str, ...]],
 ) -> list[StepView]:
     """Return all steps.
@@ -64,7 +66,7 @@ def step_views(
         turns: where else the graph may go after a step.
     """
     spent = {one.step: one.seconds for one in step_times(times, {})}
-    running = next((name for name in reversed(names) if name in counts and not _is_full(counts[name])), "")
+    running = next((name for name in reversed(names) if name in counts and not counts[name].ended), "")
     at = running if status.standing == "running" and running else status.step
     place = names.index(at) if at in names else len(names) if status.standing == "done" else 0
     views = []
@@ -74,23 +76,20 @@ def step_views(
             stage = "to come"  # a run may end before its last step
         if number == place:
             stage = _stage(status.standing)
-        count = counts.get(name, StepCount())
+        count = counts.get(name)
         views.append(
             StepView(
                 name=name,
                 stage=stage,
                 seconds=spent.get(name),
-                done=count.done,
-                total=count.total,
-                note=count.note,
+                done=count.done if count else 0,
+                total=count.total if count else None,
+                pace=count.in_words if count and not count.ended else "",
+                note=count.note if count else "",
                 turns=turns.get(name, ()),
             )
         )
     return views
-
-
-def _is_full(count: StepCount) -> bool:
-    return count.total is not None and count.done >= count.total
 
 
 def _stage(standing: Standing) -> Stage:

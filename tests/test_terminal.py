@@ -24,7 +24,7 @@ from rich.text import Text
 from corral.cli.ask import show
 from corral.cli.judging import _print_judged
 from corral.cli.terminal import Terminal
-from corral.cli.watch import Meter, PlainView, open_view
+from corral.cli.watch import PlainView, open_view
 from state.database import Database
 from state.records import GenerationRound, Outcome
 from state.request import RunRequest
@@ -32,7 +32,7 @@ from state.store import RecordStore
 from tests.builders import candidate, judgement, review, sample
 from tests.harness import ROOT, Corral
 from tools.judging.quality import QualityReport, QualityRow
-from tools.progress import Progress
+from tools.progress import Meter, Progress
 from tools.visible import one_line, visible
 
 HOSTILE = (
@@ -107,12 +107,12 @@ def test_a_reviewer_sees_what_an_answer_holds() -> None:
 
 def test_progress_and_judgements_are_visible() -> None:
     console, written = terminal()
-    Meter(PlainView(console)).add(Progress(step="train", advance=1, total=1, note=HOSTILE))
+    PlainView(console).show(Meter().add(Progress(step="train", advance=1, total=1, note=HOSTILE), 0.0))
     assert_visible(written.getvalue(), shown=SHOWN)
     shown = io.StringIO()
     bars = Terminal(file=shown, force_terminal=True, color_system=None, width=500)
     with open_view(bars) as view:
-        Meter(view).add(Progress(step="train", advance=1, total=2, note=HOSTILE))
+        view.show(Meter().add(Progress(step="train", advance=1, total=2, note=HOSTILE), 0.0))
     assert "\\x1b[2J" in shown.getvalue() and "\x1b[2J" not in shown.getvalue() and "\u202e" not in shown.getvalue()
 
 

@@ -20,7 +20,7 @@ from tools.endpoint import weights_here
 from tools.machine.resources import Gpu, Resources, container_memory, measure
 from tools.people.questions import answer_schema
 from tools.training import configs, quantise
-from tools.training.checklists import after_items, during_items, policy_item, rows_items, time_warning
+from tools.training.checklists import after_items, during_items, policy_item, rows_items
 from tools.training.decision import Survey, decide_training
 from tools.training.estimate import BaseFacts, Machine, PhaseWork, disk_bytes, fixed_bytes, seconds_needed
 from tools.training.lock import training_elsewhere, training_lock
@@ -275,13 +275,6 @@ def test_what_was_seen_during_and_after() -> None:
     after = after_items({"phases": [falling, broken]}, [item("the adapter loads onto its base", True, "x")])
     assert [i.outcome for i in after] == ["passed", "passed", "failed"]
     assert after_items({"phases": [falling | {"losses": [1.0]}]}, [])[0].outcome == "not applicable"
-
-
-@pytest.mark.parametrize(
-    ("expected", "actual", "lines"), [(100, 150, 0), (100, 300, 1), (300, 100, 1), (1, 50, 0), (100, None, 0)]
-)
-def test_a_wrong_estimate_is_told(expected: float, actual: float | None, lines: int) -> None:
-    assert len(time_warning(decision("proceed", estimated_seconds=expected, actual_seconds=actual))) == lines
 
 
 def test_what_this_machine_has(tmp_path: Path) -> None:

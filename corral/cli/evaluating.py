@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,6 +38,7 @@ def evaluate(
     from corral.standalone import EVALUATION, open_ledger
     from tools.endpoint.spending import CappedLedger, Spending
     from tools.evaluation.standalone import Evaluated, evaluate_adapter, plan_evaluation
+    from tools.progress import Meter
 
     settings, spending = open_settings(), Spending()
     with errors.status("looking at prompts, adapter and base ..."):
@@ -50,13 +52,15 @@ def evaluate(
             home=settings.home,
             cache=settings.cache,
         )
+    meter = Meter()
     with open_view(errors) as view:
+
+        def show(step: str, done: int, total: int | None) -> None:
+            view.show(meter.reach(step, done, total, time.monotonic()))
 
         async def work() -> Evaluated:
             ledger = CappedLedger(await open_ledger(settings), spending)
-            return await evaluate_adapter(
-                plan, ledger, EVALUATION, lambda step, done, total: view.show(step, done, total, "")
-            )
+            return await evaluate_adapter(plan, ledger, EVALUATION, show)
 
         found = run_orderly(work(), AGAIN)
     if as_json:

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 from graph.runs import Runs
-from tools.progress import Progress
+from tools.progress import Meter, Progress, StepProgress
 from tools.visible import one_line
 
+REFRESH_SECONDS = 1.0
 LINE_SECONDS = 10.0
 """Where there is no terminal, a running step says how far it is this often."""
 
@@ -23,7 +24,7 @@ LINE_SECONDS = 10.0
 class View(Protocol):
     """Shows progress somewhere."""
 
-    def show(self, step: str, done: int, total: int | None, note: str) -> None:
+    def show(self, at: StepProgress) -> None:
         """Show how far a step is."""
         ...
 
@@ -39,11 +40,12 @@ class TerminalView:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
-    def show(self, step: str, done: int, total: int | None, note: str) -> None:
+    def show(self, at: StepProgress) -> None:
         """Move the step's bar."""
-        if step not in self._tasks:
-            self._tasks[step] = self._bars.add_task(step, total=total, note="", spent="")
-        self._bars.update(self._tasks[step], completed=done, total=total, note=one_line(note))
+        if at.step not in self._tasks:
+            self._tasks[at.step] = self._bars.add_task(at.step, total=at.total, note="", spent="", pace="")
+        note = one_line(at.note)
+        self._bars.update(self._tasks[at.step], completed=at.done, total=at.total, note=note, pace=at.in_words)
 
     def spent(self, line: str) -> None:
         """Show the line behind the bars that still move."""
@@ -59,42 +61,23 @@ class PlainView:
         self._console = console
         self._next: dict[str, float] = {}
         self._shown: dict[str, tuple[int, int | None]] = {}
-        self._started: dict[str, float] = {}
         self._spent = ""
 
-    def show(self, step: str, done: int, total: int | None, note: str) -> None:
+    def show(self, at: StepProgress) -> None:
         """Print a line when one is due."""
-        now = time.monotonic()
-        ended = total is not None and done >= total
-        if self._shown.get(step) == (done, total) or (now < self._next.get(step, 0.0) and not ended):
+        now, figures = time.monotonic(), (at.done, at.total)
+        early = now < self._next.get(at.step, 0.0)
+        if (self._shown.get(at.step) == figures and (early or at.ended)) or (early and not at.ended):
             return
-        self._shown[step] = (done, total)
-        self._next[step] = now + LINE_SECONDS
-        seconds = now - self._started.setdefault(step, now)
-        left = f", {seconds / done * (total - done):.0f} s left" if done and total and not ended else ""
-        parts = [f"{step:9} {done}/{total if total is not None else '?'}", f"{seconds:.0f} s{left}", self._spent, note]
+        self._shown[at.step] = figures
+        self._next[at.step] = now + LINE_SECONDS
+        count = f"{at.step:9} {at.done}/{at.total if at.total is not None else '?'}"
+        parts = [count, f"{at.seconds:.0f} s", "" if at.ended else at.in_words, self._spent, at.note]
         self._console.print("  ".join(part for part in parts if part), highlight=False, markup=False, soft_wrap=True)
 
     def spent(self, line: str) -> None:
         """Keep the line for the next one printed."""
         self._spent = line
-
-
-class Meter:
-    """Adds up the relative progress of every step."""
-
-    def __init__(self, view: View) -> None:
-        self._view = view
-        self._done: dict[str, int] = {}
-        self._total: dict[str, int | None] = {}
-
-    def add(self, event: Progress) -> None:
-        """Take one event in. A new total counts from what is done already."""
-        done = self._done.get(event.step, 0) + event.advance
-        self._done[event.step] = done
-        if event.total is not None:
-            self._total[event.step] = done - event.advance + event.total
-        self._view.show(event.step, done, self._total.get(event.step), event.note)
 
 
 async def watch(runs: Runs, run_id: str, events: AsyncIterator[Progress], console: Console) -> None:
@@ -114,7 +97,7 @@ def open_view(console: Console) -> Iterator[View]:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[pace]}", markup=False),
         TextColumn("{task.fields[note]} {task.fields[spent]}", style="dim", markup=False),
     )
     with Bars(*columns, console=console) as bars:
@@ -122,14 +105,24 @@ def open_view(console: Console) -> Iterator[View]:
 
 
 async def _follow(runs: Runs, run_id: str, events: AsyncIterator[Progress], view: View) -> None:
-    meter = Meter(view)
-    counting = asyncio.create_task(_count(runs, run_id, view))
+    meter = Meter()
+    beside = [asyncio.create_task(_count(runs, run_id, view)), asyncio.create_task(_refresh(meter, view))]
     try:
         async for event in events:
-            meter.add(event)
+            view.show(meter.add(event, time.monotonic()))
     finally:
-        counting.cancel()
-        await asyncio.gather(counting, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+
+
+async def _refresh(meter: Meter, view: View) -> None:
+    """Show again what runs: the time left changes while nothing ends, too."""
+    while True:
+        await asyncio.sleep(REFRESH_SECONDS)
+        for at in meter.steps(time.monotonic()):
+            if not at.ended:
+                view.show(at)
 
 
 async def _count(runs: Runs, run_id: str, view: View) -> None:

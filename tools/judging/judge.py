@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from state.dimensions import DIMENSIONS
 from state.errors import BadInput, CallFailed, CorralError
 from state.records import Candidate, CheckResult, Judgement, Sample, content_hash
 from state.request import Endpoint, Judging
 from tools.checks import run_checks
 from tools.checks.inferred import inferred_checks
 from tools.endpoint import capabilities
+from tools.endpoint.answering import TellingEndpoint
 from tools.endpoint.chat import ChatEndpoint
 from tools.judging.answers import DimensionRating, ExpertRating, PairChoice
 from tools.judging.backend import CrewBackend, EndpointBackend
-from tools.judging.likelihood import measure
+from tools.judging.likelihood import CALLS, measure
 from tools.judging.likelihood_backend import NAME as LIKELIHOOD
 from tools.judging.likelihood_backend import LikelihoodBackend, likelihood_parts
 from tools.judging.pool import kick_off
@@ -57,13 +59,26 @@ class CrewJudge:
             )
         self.identity = judge_identity(endpoint.model, settings, by_likelihood=self._by_likelihood)
 
-    async def judge(self, sample: Sample, candidate: Candidate, context: Mapping[str, Any] | None = None) -> Judgement:
+    @property
+    def calls_each(self) -> int:
+        """Calls that one judgement takes, where none is asked again."""
+        return CALLS if self._by_likelihood else self._settings.draws * (len(DIMENSIONS) + 1)
+
+    async def judge(
+        self,
+        sample: Sample,
+        candidate: Candidate,
+        context: Mapping[str, Any] | None = None,
+        *,
+        answered: Callable[[], None] | None = None,
+    ) -> Judgement:
         """Judge one candidate.
 
         Args:
             sample: what was asked, with its checks.
             candidate: the completion.
             context: brand and readers; shown to the judges and read by the style checks.
+            answered: is told of each call that has ended.
 
         Returns:
             The judgement; outcome ``failed`` with the error as its reason where a check or an answer was unusable, or a
@@ -81,7 +96,8 @@ class CrewJudge:
         except BadInput as error:
             return failed_judgement(id, candidate.id, self.identity, {"checks": error})
         text = subject(sample.prompt, candidate.text, checks, context, SUBJECT_TOKENS)
-        backends = self._backends(sample.prompt, candidate.text, checks)
+        endpoint = TellingEndpoint(self._endpoint, answered) if answered else self._endpoint
+        backends = self._backends(endpoint, sample.prompt, candidate.text, checks)
         draws = await kick_off("JudgingCrew", self._settings.task_type, [(text, backend) for backend in backends])
         if errors := kept_errors(backends):
             return failed_judgement(id, candidate.id, self.identity, errors)
@@ -109,7 +125,7 @@ class CrewJudge:
             pair_subject(sample.prompt, texts, checks, context, SUBJECT_TOKENS),
             pair_subject(sample.prompt, texts[::-1], checks[::-1], context, SUBJECT_TOKENS),
         ]
-        backends = [self._backend((), 0) for _ in subjects]
+        backends = [self._backend(self._endpoint, (), 0) for _ in subjects]
         choices: list[PairChoice] = await kick_off(
             "PairCrew", self._settings.task_type, list(zip(subjects, backends, strict=True))
         )
@@ -122,16 +138,18 @@ class CrewJudge:
         written = run_checks(sample.checks, candidate.text)
         return (*written, *inferred_checks(sample.prompt, candidate.text, self._settings.task_type, context))
 
-    def _backends(self, prompt: str, answer: str, checks: Sequence[CheckResult]) -> Sequence[CrewBackend]:
+    def _backends(
+        self, endpoint: ChatEndpoint, prompt: str, answer: str, checks: Sequence[CheckResult]
+    ) -> Sequence[CrewBackend]:
         settings = self._settings
         if self._by_likelihood:
             # Likelihoods are not drawn: a second kickoff would find the same.
-            return [LikelihoodBackend(partial(measure, self._endpoint), prompt, answer, checks, settings.weights)]
-        return [self._backend(checks, draw) for draw in range(settings.draws)]
+            return [LikelihoodBackend(partial(measure, endpoint), prompt, answer, checks, settings.weights)]
+        return [self._backend(endpoint, checks, draw) for draw in range(settings.draws)]
 
-    def _backend(self, checks: Sequence[CheckResult], draw: int) -> EndpointBackend:
+    def _backend(self, endpoint: ChatEndpoint, checks: Sequence[CheckResult], draw: int) -> EndpointBackend:
         tokens = self._settings.max_tokens
-        return EndpointBackend(self._endpoint, checks, draw=draw, seed=self._seed + draw, max_tokens=tokens)
+        return EndpointBackend(endpoint, checks, draw=draw, seed=self._seed + draw, max_tokens=tokens)
 
 
 def kept_errors(backends: Sequence[CrewBackend]) -> dict[str, CorralError]:

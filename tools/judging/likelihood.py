@@ -22,6 +22,8 @@ YES, NO = ("Yes", "yes", " Yes", " yes"), ("No", "no", " No", " no")
 PROMPT_CHARACTERS, ANSWER_CHARACTERS = 2800, 2800
 """The most characters that are read of each, about 700 tokens: the end of a prompt and the start of an answer."""
 PURPOSE = "judge.likelihood"
+CALLS = 3
+"""That one answer is measured with."""
 
 
 class Likelihoods(Record):

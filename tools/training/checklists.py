@@ -137,16 +137,6 @@ def _repetition(phase: str, distinct: Sequence[float]) -> CheckItem:
     return item(f"{phase} answers do not repeat themselves", distinct[0] - distinct[-1] < REPETITION, said)
 
 
-def time_warning(decision: TrainingDecision) -> list[str]:
-    """Return a line where the estimated time was far off."""
-    expected, actual = decision.estimated_seconds, decision.actual_seconds
-    if actual is None or max(expected, actual) < LONG_SECONDS:
-        return []
-    off = max(expected, actual) / max(1e-9, min(expected, actual))
-    said = f"{MACHINE}training took {actual:.0f} s and was estimated at {expected:.0f} s"
-    return [said] if off > MISESTIMATED else []
-
-
 def _plain(text: str) -> str:
     return " ".join(text.lower().split())
 
