@@ -290,7 +290,8 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def test_the_rows_are_what_trl_and_alpaca_expect(tmp_path: Path) -> None:
     ref, samples, _ = written(tmp_path)
     folder = Path(ref.folder)
-    prompt, answer = [{"role": "user", "content": "Say it oddly."}], [{"role": "assistant", "content": ODD}]
+    prompt = [{"role": "user", "content": "Say it oddly.", "input": ""}]
+    answer = [{"role": "assistant", "content": ODD}]
     sft, dpo = lines(folder / SFT), lines(folder / DPO)
     assert {"prompt": prompt, "completion": answer} in sft and len(sft) == ref.sft_rows == 2
     assert (

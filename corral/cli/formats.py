@@ -17,6 +17,8 @@ EXPORTED = (
     'alpaca: {"instruction": "...", "input": "", "output": "..."}, one JSON array'
     '\n\nsft: {"prompt": [{"role": "user", "content": "..."}], "completion": [{"role": "assistant", ...}]}, one a line'
     '\n\ndpo: {"prompt": [...], "chosen": [...], "rejected": [...]}, of the same messages, one a line'
+    '\n\nsharegpt: {"conversations": [{"from": "human", "value": "..."}, ...]}; messages: {"messages": [{"role": ...}]}'
+    "\n\nllama-factory: a data folder with dataset_info.json; axolotl: rows and the part of a config; argilla: records"
 )
 ALPACA = (
     f'Rows of FILE: {{"instruction": "...", "input": "", "output": "..."}}. {LINES}'
@@ -24,7 +26,8 @@ ALPACA = (
 )
 OUTPUTS = (
     f'Rows: {{"prompt": "...", "output": "..."}}. {LINES}'
-    '\n\n"instruction" and "input" are read for "prompt", and "model_output" for "output".'
+    '\n\n"instruction" and "input" are read for "prompt", and "model_output" for "output"; "conversations" (ShareGPT) '
+    'and "messages" for both.'
     f'\n\nA row may have {CHECKED} and a "context": {{"brand": "..."}}.'
 )
 LABELS = (

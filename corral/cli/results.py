@@ -16,8 +16,17 @@ if TYPE_CHECKING:
     from graph.services import Services
     from graph.standing import RunStatus
 
-Format = Annotated[Literal["alpaca", "sft", "dpo"], typer.Option("--format", help="Which file.")]
-Out = Annotated[Path | None, typer.Option(help="Where to write it; without it, to standard output.")]
+Format = Annotated[
+    Literal["alpaca", "sft", "dpo", "sharegpt", "messages", "llama-factory", "axolotl", "argilla"],
+    typer.Option("--format", help="Which file, or the form of which other tool."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where to write it; without it, to standard output. NAME.parquet writes Parquet; llama-factory and "
+        "axolotl write a folder."
+    ),
+]
 Page = Annotated[
     Path | None,
     typer.Option("--out", metavar="FILE", help="Where to write it; without it, report.html in the run's folder."),
@@ -27,7 +36,7 @@ Registry = Annotated[Path | None, typer.Option(help="The registry, where the run
 
 
 def export(name: RunName, format_: Format, out: Out = None, yes: Yes = False) -> None:
-    """Write a run's dataset: Alpaca JSON, SFT JSONL or DPO JSONL.
+    """Write a run's dataset: Alpaca JSON, SFT JSONL, DPO JSONL, or rows as other tools read them.
 
     It asks before it overwrites a file.
     """
@@ -35,17 +44,25 @@ def export(name: RunName, format_: Format, out: Out = None, yes: Yes = False) ->
     async def write(services: Services, name: str) -> int:
         from graph.standing import state_of, status_of
         from tools.dataset.files import ALPACA, DPO, SFT
+        from tools.dataset.parquet import write_parquet
         from tools.files import copy_out
 
         status, state = await status_of(services, name), await state_of(services, name)
         dataset = state.get("dataset")
         if dataset is None:
             raise BadInput(f"run {name} has no dataset yet; it is {status.standing} at {status.step or 'its start'}")
+        if format_ not in ("alpaca", "sft", "dpo"):
+            _write_form(Path(dataset.folder), format_, out, yes)
+            return 0
         source = Path(dataset.folder) / {"alpaca": ALPACA, "sft": SFT, "dpo": DPO}[format_]
         if out is not None and out.exists() and out.samefile(source):
             raise BadInput(f"{out} is the dataset's own file; name another place with --out")
         if out is not None:
             may_replace(out, yes)
+        if out is not None and out.suffix == ".parquet":
+            write_parquet(source, out)
+            console.print(f"{out}: {out.stat().st_size:,} bytes", highlight=False, soft_wrap=True)
+            return 0
         try:
             with source.open("rb") as data:
                 if out is None:
@@ -59,6 +76,23 @@ def export(name: RunName, format_: Format, out: Out = None, yes: Yes = False) ->
         return 0
 
     look_at(name, write)
+
+
+def _write_form(folder: Path, form: str, out: Path | None, yes: bool) -> None:
+    """Write a dataset in another tool's form: to a file, or to a folder where the form has several files."""
+    from tools.dataset.exporting import FORMS, write_form
+
+    names = list(FORMS[form](folder))
+    if out is None:
+        if len(names) > 1:
+            raise BadInput(f"--format {form} writes {', '.join(names)}: name a folder with --out")
+        for piece in FORMS[form](folder)[names[0]]:
+            sys.stdout.write(piece)
+        return
+    for place in [out] if len(names) == 1 else [out / name for name in names]:
+        may_replace(place, yes)
+    for written in write_form(folder, form, out):
+        console.print(f"{written}: {written.stat().st_size:,} bytes", highlight=False, soft_wrap=True)
 
 
 def write_page(name: RunName, out: Page = None, yes: Yes = False) -> None:

@@ -256,7 +256,8 @@ class _RowFile:
 def _asked(sample: Sample) -> list[dict[str, str]]:
     """Return the user's turn; its input is also a field of its own, as in Alpaca's format."""
     (turn,) = _turn("user", sample.prompt)
-    return [turn | {"input": writable(sample.input)} if sample.input else turn]
+    # Always there: a loader takes the columns from the first rows.
+    return [turn | {"input": writable(sample.input)}]
 
 
 def _turn(role: str, content: str) -> list[dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,6 +23,7 @@ from tools.gates.rates import GateRate, PassTally
 from tools.gates.results import GateDecision, reason_code
 from tools.gates.safety_policy import DEFAULT_POLICY, SafetyPolicy, load_safety_policy
 from tools.sources.alpaca import ALPACA, AlpacaRow, read_alpaca
+from tools.sources.columns import Columns
 from tools.sources.reader import BadRow, unusable
 
 _FILES = {
@@ -106,6 +107,9 @@ def gate_file(
     _refuse_own_output(path, out)
     loaded = policy if isinstance(policy, SafetyPolicy) else load_safety_policy(policy)
     run = _Run(path, settings, list(seeds), loaded)
+    for row in read_alpaca(path):
+        if isinstance(row, AlpacaRow):
+            run.columns.see(row.other)
     rows = read_alpaca(path)
     first = next(rows, None)
     with storage_errors(out), _written_together(out) as files:
@@ -125,6 +129,7 @@ class _Run:
 
     def __init__(self, path: Path, settings: Gates, seeds: list[str], policy: SafetyPolicy) -> None:
         self.rows = 0
+        self.columns = Columns()
         self._path, self._settings, self._seeds, self._policy = path, settings, len(seeds), policy.name
         self._gates = GatePipeline(settings, seeds, policy=policy)
         self._outcomes: Counter[Outcome] = Counter()
@@ -175,7 +180,9 @@ class _Run:
         self._reasons["unreadable"] += 1
         if len(self._unreadable) < _LISTED:
             self._unreadable.append(UnreadableRow(row=row.number, fault=row.fault))
-        _write(file, {"row": row.number, "text": row.text, "reasons": [f"unreadable: {row.fault}"]})
+        reasons = [f"unreadable: {row.fault}"]
+        ours = {"instruction": "", "input": "", "output": "", "row": row.number, "category": "", "score": 0.0}
+        _write(file, _with_other(ours | {"reasons": reasons}, self.columns.fit({})) | {"text": row.text})
 
     def _take_readable(self, row: AlpacaRow, files: dict[Outcome, TextIO]) -> None:
         sample = _sample(row)
@@ -185,7 +192,10 @@ class _Run:
         self._tally.add(decision)
         if decision.outcome is Outcome.ACCEPTED:
             self._figures.add(sample)
-        _write(files[decision.outcome], _line(row, sample, decision))
+        line = _line(row, sample, decision, self.columns)
+        # Rows that could not be read are among the rejected ones: all of these have the column that shows them.
+        unread = {"text": ""} if decision.outcome is Outcome.REJECTED and "text" not in line else {}
+        _write(files[decision.outcome], line | unread)
 
 
 def _sample(row: AlpacaRow) -> Sample:
@@ -198,7 +208,7 @@ def _sample(row: AlpacaRow) -> Sample:
     )
 
 
-def _line(row: AlpacaRow, sample: Sample, decision: GateDecision) -> dict[str, Any]:
+def _line(row: AlpacaRow, sample: Sample, decision: GateDecision, columns: Columns) -> dict[str, Any]:
     """Return a line of the results; a column of the file whose name is one of ours is kept as ``given_NAME``."""
     ours = {
         "instruction": sample.instruction,
@@ -206,10 +216,15 @@ def _line(row: AlpacaRow, sample: Sample, decision: GateDecision) -> dict[str, A
         "output": sample.output,
         "row": row.number,
         "category": sample.category,
-        "score": decision.score,
-        "reasons": list(decision.reasons),
+        "score": float(decision.score),
+        # Never empty: of an empty list nobody can tell of what it is a list.
+        "reasons": list(decision.reasons) or ["accepted: no rule has anything against it"],
     }
-    return ours | {f"given_{name}" if name in ours else name: value for name, value in row.other.items()}
+    return _with_other(ours, columns.fit(row.other))
+
+
+def _with_other(ours: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    return {**ours, **{f"given_{name}" if name in ours else name: value for name, value in other.items()}}
 
 
 def _write(file: TextIO, line: dict[str, Any]) -> None:

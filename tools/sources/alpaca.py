@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from state.errors import BadInput
+from tools.sources.conversations import flattened
 from tools.sources.reader import BadRow, Row, kind_of, read_rows
 from tools.sources.values import number_as_text
 
@@ -44,13 +46,19 @@ def read_alpaca(path: Path) -> Iterator[AlpacaRow | BadRow]:
 
 
 def _alpaca_row(row: Row) -> AlpacaRow | BadRow:
-    texts = {"input": ""} | {name: number_as_text(row.fields[name]) for name in FIELDS if name in row.fields}
+    try:
+        fields = flattened(row.fields)
+    except BadInput as error:
+        return row.rejected(str(error))
+    if fields.get("instruction") is None and isinstance(fields.get("prompt"), str) and "output" in fields:
+        fields["instruction"] = fields.pop("prompt")
+    texts = {"input": ""} | {name: number_as_text(fields[name]) for name in FIELDS if name in fields}
     for name in FIELDS:
         if name not in texts:
             return row.rejected(f'lacks "{name}"{_other_spelling(row, name)}')
         if not isinstance(texts[name], str):
             return row.rejected(f'"{name}" is {kind_of(texts[name])}, not a string')
-    other = {name: value for name, value in row.fields.items() if name not in FIELDS}
+    other = {name: value for name, value in fields.items() if name not in FIELDS}
     return AlpacaRow(row.number, texts["instruction"], texts["input"], texts["output"], other)
 
 

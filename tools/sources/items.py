@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from state.errors import BadInput
 from state.records import Candidate, Check, Record, Sample, content_hash
+from tools.sources.conversations import flattened
 from tools.sources.reader import kind_of, require_rows
 from tools.sources.values import given_input, number_as_text, present
 
@@ -56,7 +57,7 @@ def item_of(row: Mapping[str, Any], where: str) -> Item:
     Raises:
         BadInput: a prompt or an output is missing, or a value is of the wrong kind.
     """
-    known = present(dict(row))
+    known = _flat(present(dict(row)), where)
     output = number_as_text(first_of(known, "output", "model_output"))
     if output is None:
         raise BadInput(f"{where}: there is no 'output' to judge")
@@ -70,7 +71,7 @@ def prompt_of(row: Mapping[str, Any], where: str) -> str:
     Raises:
         BadInput: it has no prompt, or an ``input``, ``system`` or ``history`` of the wrong kind.
     """
-    known = present(dict(row))
+    known = _flat(present(dict(row)), where)
     prompt = first_of(known, "prompt", "instruction")
     if not isinstance(prompt, str) or not prompt.strip():
         raise BadInput(f"{where}: there is no 'prompt'")
@@ -79,6 +80,13 @@ def prompt_of(row: Mapping[str, Any], where: str) -> str:
         raise BadInput(f"{where}: 'input' must be a string, not {kind_of(given)}")
     asked = f"{prompt}\n\n{given}" if given_input(given) else prompt
     return "\n\n".join([*_said_before(known, where), asked])
+
+
+def _flat(row: dict[str, Any], where: str) -> dict[str, Any]:
+    try:
+        return flattened(row)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from error
 
 
 def _said_before(row: Mapping[str, Any], where: str) -> list[str]:

@@ -34,7 +34,8 @@ def _row(row: dict[str, Any], keys: Sequence[str], where: str) -> dict[str, Any]
         if not (isinstance(turns, list) and turns and all(_is_turn(turn) for turn in turns)):
             raise BadInput(f"{where}: {key!r} must be a list of chat turns with role and content")
     return {
-        key: [{name: turn[name] for name in TURN if turn.get(name) is not None} for turn in row[key]] for key in keys
+        key: [{name: turn[name] for name in TURN if turn.get(name) or name in TURN[:2]} for turn in row[key]]
+        for key in keys
     }
 
 
