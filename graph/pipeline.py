@@ -51,7 +51,10 @@ def build_pipeline(services: Services, checkpointer: Saver | None = None) -> Pip
     evaluating = make_evaluate(store, runs_folder, services.open_endpoint)
     graph.add_node("evaluate", step(reported(evaluating, services), services))
     graph.add_node("approve", step(reported(make_approve(), services), services))
-    graph.add_node("deploy", step(reported(make_deploy(services.registry), services), services))
+    graph.add_node(
+        "deploy",
+        step(reported(make_deploy(store, services.registry, cache, services.open_endpoint), services), services),
+    )
 
     graph.add_edge(START, "generate")
     graph.add_edge("generate", "gate")

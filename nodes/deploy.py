@@ -1,38 +1,133 @@
-"""deploy: the signed adapter goes into the registry, and the registry points at it."""
+"""deploy: the signed adapter goes into the registry; what is served is compared with it; the registry points at it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from state.errors import CorralError
 from state.pipeline import Node, PipelineState
+from state.records import Answer, Outcome, Sample
+from state.store import RecordStore
+from tools.dataset.files import LINEAGE
+from tools.endpoint.chat import OpenEndpoint, user_message
+from tools.engine.embedded import served_alone
+from tools.engine.parity import PROMPTS, Parity, measure_parity
+from tools.evaluation.asking import weights_endpoint
 from tools.progress import report_progress
-from tools.registry import deploy as deploy_adapter
+from tools.registry import add, note, point, record_of
+from tools.registry.card import card_facts, named_base
+from tools.registry.version import write_standalone
+from tools.weights.folders import base_folder
+from tools.weights.template import load_tokenizer
 
 logger = logging.getLogger(__name__)
 
+CONTEXT = 2048
+"""Tokens of prompt and answer together where what is served is compared; a longer prompt is left out."""
 
-def make_deploy(default_registry: Path) -> Node:
+
+def make_deploy(store: RecordStore, default_registry: Path, cache: Path, open_endpoint: OpenEndpoint) -> Node:
     """Return the node.
 
+    Where what is served is not what was trained, the version's record and the run say so, and an unattended run leaves
+    ``current`` where it is.
+
     Args:
+        store: the record store.
         default_registry: where adapters go unless the request names another folder.
+        cache: where the embedded base is kept once it is converted.
+        open_endpoint: opens the trainer's weights.
     """
 
     async def deploy(state: PipelineState) -> PipelineState:
-        registry = Path(state["request"].deploy.registry or default_registry)
-        record = {
-            "run": state["run_id"],
-            "dataset": state["dataset"].version,
-            "base": state["request"].models.base,
-            "verdict": state["verdict"].model_dump(mode="json"),
-            "approval": state["approval"].model_dump(mode="json"),
-        }
-        report_progress("deploy", total=1)
-        version = await asyncio.to_thread(deploy_adapter, state["adapter"], registry, record)
-        logger.info("adapter deployed", extra={"version": version, "registry": str(registry)})
+        request = state["request"]
+        registry = Path(request.deploy.registry or default_registry)
+        report_progress("deploy", total=2)
+        base = await asyncio.to_thread(base_folder, request.models.base, cache)
+        version = await asyncio.to_thread(_add, registry, state, base)
         report_progress("deploy", 1, note=version)
-        return {"deployed": version}
+        warnings = (await asyncio.to_thread(record_of, registry, version)).get("warnings")
+        if warnings is None:
+            warnings = await _compared(state, registry / version, base)
+        refused = bool(warnings) and request.unattended
+        if not refused:
+            await asyncio.to_thread(point, registry, version)
+            logger.info("adapter deployed", extra={"version": version, "registry": str(registry)})
+        report_progress("deploy", 1, note=version)
+        lines = [f"deploy: {version}: {line}" for line in warnings]
+        if refused:
+            lines.append(f"deploy: {version} is in the registry, but not current: 'corral rollback {version}' makes it")
+        told = [*state.get("warnings", []), *lines]
+        return {"warnings": told} if refused else {"deployed": version, "warnings": told}
+
+    async def _compared(state: PipelineState, version: Path, base: Path) -> list[str]:
+        """Compare what is served with what was trained, keep it on the version's record, and return its faults."""
+        try:
+            found = await _parity(state, version, base)
+        except CorralError as error:
+            record: dict[str, Any] = {"parity": None, "unmeasured": str(error), "warnings": []}
+        else:
+            logger.info("parity", extra={"version": version.name, "found": found.words})
+            report_progress("deploy", note=f"parity: {found.words}")
+            record = {"parity": found.model_dump(mode="json"), "warnings": [found.words] if found.faults else []}
+        await asyncio.to_thread(note, version.parent, version.name, **record)
+        return list(record["warnings"])
+
+    async def _parity(state: PipelineState, version: Path, base: Path) -> Parity:
+        run_id, request, adapter = state["run_id"], state["request"], state["adapter"]
+        samples = await store.find(run_id, Sample, tag="heldout", outcome=Outcome.ACCEPTED)
+        answers = {
+            answer.sample_id: answer.text
+            for answer in await store.find(run_id, Answer, tag=adapter.id)
+            if not answer.draw
+        }
+        asked = [sample for sample in samples if sample.id in answers][:PROMPTS]
+        endpoint = await open_endpoint(weights_endpoint(adapter.folder), run_id)
+        trained = await asyncio.to_thread(load_tokenizer, base)
+        async with served_alone(version, cache, CONTEXT) as held:
+            return await measure_parity(
+                held,
+                trained,
+                [user_message(sample.prompt, sample.input) for sample in asked],
+                [answers[sample.id] for sample in asked],
+                endpoint.likelihood,
+                request.evaluate.max_tokens,
+            )
 
     return deploy
+
+
+def _add(registry: Path, state: PipelineState, base: Path) -> str:
+    """Put the adapter into the registry, as a version that stands alone; it blocks."""
+    request, adapter, dataset, verdict = state["request"], state["adapter"], state["dataset"], state["verdict"]
+    record = {
+        "run": state["run_id"],
+        "dataset": dataset.version,
+        "base": named_base(request.models.base),
+        "verdict": verdict.model_dump(mode="json") | {"scoreboard": "scoreboard.json"},
+        "approval": state["approval"].model_dump(mode="json"),
+    }
+
+    def fill(part: Path, version: str) -> Mapping[str, Any]:
+        facts = card_facts(f"Corral {version}", state["run_id"], request, base, adapter.id).model_copy(
+            update={
+                "dataset": dataset.version,
+                "rows": f"{dataset.sft_rows} rows for SFT, {dataset.dpo_rows} pairs for DPO",
+                "notes": tuple(state.get("warnings", ())),
+            }
+        )
+        lacking = write_standalone(
+            Path(adapter.folder),
+            base,
+            part,
+            facts,
+            scoreboard=Path(verdict.scoreboard),
+            lineage=Path(dataset.folder) / LINEAGE,
+        )
+        return {"gguf_lacks": lacking} if lacking else {}
+
+    return add(adapter, registry, record, fill)

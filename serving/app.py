@@ -11,14 +11,21 @@ from fastapi import APIRouter, FastAPI
 from starlette.staticfiles import StaticFiles
 
 from graph.runs import open_runs
-from serving import entrance, health, review_pages, run_pages
+from serving import chat, entrance, health, review_pages, run_pages
 from serving.background import Worker
+from serving.chat.service import chatting
 from serving.headers import SecurityHeaders
 from serving.pages import tell_errors, templates
 from serving.presence import Presence
 from tools.settings import Settings, load_settings
 
-ROUTERS: tuple[APIRouter, ...] = (health.router, entrance.router, review_pages.router, run_pages.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    chat.router,
+    entrance.router,
+    review_pages.router,
+    run_pages.router,
+)
 """All routes, by the module that holds them."""
 
 
@@ -38,7 +45,8 @@ def create_app(load: Callable[[], Settings] = load_settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(templates)
-        async with open_runs(load()) as runs:
+        settings = load()
+        async with open_runs(settings) as runs, chatting(app, settings):
             app.state.runs, app.state.worker, app.state.presence = runs, Worker(runs), Presence()
             try:
                 yield

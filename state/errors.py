@@ -5,6 +5,8 @@
     │   ├── UnknownRun                   no run of that name
     │   ├── UnknownAnswer                no answer of that id was served
     │   ├── UnreadableRun                another version wrote the run's request, and this one cannot read it
+    │   ├── UnknownModel                 no served version of that name
+    │   ├── PromptTooLong                prompt and answer do not fit into the served model's context
     │   ├── RunBusy                      another process holds the run's lease
     │   ├── RunWaiting                   a new input for a run that waits for a person
     │   ├── AlreadyDecided               another person, or the same, decided on the item before
@@ -62,6 +64,14 @@ class UnknownAnswer(BadInput):
 
 class UnreadableRun(BadInput):
     """A run's stored request does not fit this version."""
+
+
+class UnknownModel(BadInput):
+    """Nothing of that name is served."""
+
+
+class PromptTooLong(BadInput):
+    """A prompt, with the answer that is wanted, is longer than the served model's context."""
 
 
 class RunBusy(BadInput):

@@ -40,6 +40,8 @@ class Part(NamedTuple):
 
 
 PARTS = (
+    Part("fastapi.routing:APIRoute.get_route_handler", "serving/chat/errors.py"),
+    Part("starlette.responses:Response.media_type", "serving/chat/streaming.py"),
     Part("crewai.agents.agent_executor:AgentExecutor", "tools/judging/crew.py"),
     Part("crewai.agents.agent_executor:AgentExecutor.ainvoke", "tools/judging/crew.py", ("inputs",)),
     Part("crewai.agents.agent_executor:AgentExecutor._setup_messages", "tools/judging/crew.py", ("inputs",)),

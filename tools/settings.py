@@ -68,6 +68,18 @@ class Settings(BaseSettings):
     trusted_models: str = Field("", validation_alias="CORRAL_TRUSTED_MODELS")
     """Models, by folder or by name on the hub and separated by commas, whose pickled weights and own code are loaded:
     both can run anything on this machine. No other model's are."""
+    serve_engine: Literal["llama.cpp", "vllm"] = Field("llama.cpp", validation_alias="CORRAL_SERVE_ENGINE")
+    """What answers in ``corral serve``: llama.cpp in its own process, or the vLLM server at ``serve_url``."""
+    serve_url: str = Field("", pattern=r"^(https?://\S+)?$", validation_alias="CORRAL_SERVE_URL")
+    """The vLLM server, up to ``/v1``. It was started with ``--enable-lora`` and
+    ``VLLM_ALLOW_RUNTIME_LORA_UPDATING=True``, and reads the registry's folder at the same place."""
+    serve_parallel: int = Field(8, ge=1, le=256, validation_alias="CORRAL_SERVE_PARALLEL")
+    """Answers that are written at the same time."""
+    serve_queue: int = Field(64, ge=0, le=100_000, validation_alias="CORRAL_SERVE_QUEUE")
+    """Requests that wait for their turn; one more gets 429 with ``Retry-After``."""
+    serve_context: int = Field(2048, ge=64, le=1_048_576, validation_alias="CORRAL_SERVE_CONTEXT")
+    """Tokens of prompt and answer together, at most; llama.cpp keeps memory for so many in each of
+    ``serve_parallel``."""
     openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
     """The key for every server but the embedded one; several keys, separated by commas, are used in turn."""
     openai_base_url: str = Field(
@@ -139,7 +151,7 @@ class Settings(BaseSettings):
             raise ValueError("two names have the same token, so nobody could say who decided")
         return given
 
-    @field_validator("openai_base_url", "langsmith_endpoint", mode="after")
+    @field_validator("openai_base_url", "langsmith_endpoint", "serve_url", mode="after")
     @classmethod
     def _without_secrets(cls, url: str) -> str:
         return demand_plain(url)

@@ -17,6 +17,7 @@ from corral.cli.judging import calibrate, compare, judge
 from corral.cli.people import approve, review
 from corral.cli.results import export, rollback, write_page
 from corral.cli.runs import delete, list_runs, resume, run, show
+from corral.cli.serving import serve
 from corral.cli.settings import list_settings
 from corral.cli.shared import errors
 from corral.cli.signals import ended_at_once
@@ -48,6 +49,7 @@ app.command(rich_help_panel=RUNS)(approve)
 app.command(rich_help_panel=RUNS, epilog=formats.EXPORTED)(export)
 app.command("report", rich_help_panel=RUNS)(write_page)
 app.command(rich_help_panel=RUNS)(rollback)
+app.command(rich_help_panel=RUNS)(serve)
 app.command(rich_help_panel=RUNS)(delete)
 app.command(rich_help_panel=FILES, epilog=formats.ALPACA)(gate)
 app.command(rich_help_panel=FILES, epilog=formats.OUTPUTS)(judge)

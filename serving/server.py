@@ -1,0 +1,110 @@
+"""The application on a port of its own: it starts whole, and ends without dropping an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from serving.chat.service import Chat
+from state.errors import BadInput, CorralError
+
+DRAIN_SECONDS = 60.0
+"""How long answers in flight may take after a signal; a second signal does not wait."""
+CUT_SECONDS = 2
+"""How long connections that are still open then may take to close."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but that the engine is loaded before the first request, and that a signal lets answers end.
+
+    After SIGTERM or SIGINT new requests get 503, and answers in flight are sent to their end, for ``DRAIN_SECONDS`` at
+    most. A second signal ends at once.
+
+    Args:
+        app: the application; its state has ``chat`` once it has started.
+        log_level: of uvicorn's own log.
+        load: whether the engine is loaded at once.
+
+    Attributes:
+        failed: why it could not start.
+        received: the signals that came.
+    """
+
+    def __init__(self, app: FastAPI, log_level: str, *, load: bool) -> None:
+        config = uvicorn.Config(
+            app,
+            log_level=log_level.lower(),
+            access_log=False,
+            timeout_graceful_shutdown=CUT_SECONDS,
+            server_header=False,
+            # Whoever is behind a proxy is told by the token, not by a header that anyone can send.
+            proxy_headers=False,
+        )
+        super().__init__(config)
+        self.app, self._load = app, load
+        self.failed: CorralError | None = None
+        self.received: list[int] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._draining: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then its engine."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets=sockets)
+        if self.should_exit or not self._load:
+            return
+        try:
+            await self.chat.engine.start()
+        except CorralError as error:
+            self.failed, self.should_exit = error, True
+
+    @property
+    def chat(self) -> Chat:
+        """The application's chat."""
+        found: Chat = self.app.state.chat
+        return found
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Let answers end; a second signal does not wait for them."""
+        self.received.append(sig)
+        if len(self.received) > 1 or self._loop is None:
+            self.should_exit = self.force_exit = True
+            return
+        self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        async def drained() -> None:
+            try:
+                await self.chat.drain(DRAIN_SECONDS)
+            except TimeoutError:
+                pass  # what takes longer is cut
+            finally:
+                self.should_exit = True
+
+        self._draining = asyncio.create_task(drained())
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there.
+
+    Raises:
+        BadInput: the port is in use, or the address is not this machine's.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+            # Queued by the system while the engine starts, and under load.
+            listening.listen(2048)
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        raise BadInput(f"{host}:{port} cannot be served: {error.strerror or error}; name another --port") from error
+    return listening
