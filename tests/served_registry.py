@@ -48,7 +48,7 @@ def add_adapter(folder: Path, base: Path, seed: int) -> str:
         assert write_standalone(adapter, base, part, facts, scoreboard=None, lineage=None) is None
         return {}
 
-    return add(ref, folder / "home" / "registry", {"run": "trial", "base": str(base)}, fill)
+    return add(ref, folder / "home" / "registry", {"run": "trial"}, fill)
 
 
 def tiny_adapter(folder: Path, base: Path, seed: int) -> Path:
