@@ -27,6 +27,8 @@ from tools.report.scales import duration
 from tools.visible import one_line, visible
 
 TEMPLATES = Path(__file__).parent / "templates"
+PIECE = 4_000
+"""Characters of a piece of a text."""
 STATUS: tuple[tuple[type[CorralError], int], ...] = (
     (UnknownRun, 404),
     (AlreadyDecided, 409),
@@ -50,7 +52,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"visible": seen, "line": one_line, "duration": duration, "when": when}
+    environment.filters |= {"visible": seen, "pieces": pieces, "line": one_line, "duration": duration, "when": when}
     for name in environment.list_templates():
         environment.get_template(name)
     return environment
@@ -87,6 +89,16 @@ def wants_page(request: Request) -> bool:
 def seen(text: str) -> str:
     """Return a foreign text of several lines as it may be shown."""
     return visible(text.replace("\r\n", "\n"))
+
+
+def pieces(text: str) -> list[str]:
+    """Return a text in the pieces in which a browser lays it out: one, unless a line of it is very long.
+
+    A line of a million characters takes Chromium five seconds; in pieces, one.
+    """
+    if max(map(len, text.split("\n"))) <= 2 * PIECE:
+        return [text]
+    return [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
 
 
 def when(moment: datetime | float | str) -> str:

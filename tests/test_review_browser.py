@@ -28,9 +28,7 @@ from state.request import RunRequest
 from state.store import RecordStore
 from tests.browsing import ADA, CHROMIUM, GRACE, TOKENS, add_waiting, chromium, served
 from tests.builders import candidate, judgement
-from tests.harness import ROOT, request_of, write_prompts
-from tests.scripted_server import ScriptedServer
-from tests.tiny_model import tiny_model
+from tests.harness import ROOT, write_prompts
 from tools.settings import Settings
 
 pytestmark = pytest.mark.skipif(
@@ -94,9 +92,15 @@ def aside(work: Coroutine[Any, Any, T]) -> T:
         return thread.submit(asyncio.run, work).result()
 
 
-async def _judged(home: Path, request: RunRequest) -> None:
-    """Take a run as far as its gates, and write the answers and judgements that would follow."""
-    async with open_runs(Settings(home=home, openai_api_key="k")) as runs:
+async def _judged(home: Path) -> None:
+    """Take a run as far as its gates, and write the answers and judgements that would follow.
+
+    It goes on to its dataset, and stops before a training, which would be the test's longest part.
+    """
+    wanted = {"generation": {"target": 0}, "sampling": {"candidates": 1, "scaffold_draws": 0, "repairs": 0}}
+    sources = {"prompts": str(write_prompts(home / "prompts.jsonl", 4, 2))}
+    request = RunRequest.model_validate(wanted | {"sources": sources, "judge": {"min_kappa": 0.9}})
+    async with open_runs(Settings(home=home)) as runs:
         await runs.create(request, "first")
         async for _ in runs.advance("first", last="gate"):
             pass
@@ -117,53 +121,47 @@ def picture(page: Page, name: str) -> None:
 
 
 def test_a_batch_is_decided_by_keyboard_alone_and_the_run_goes_on(browser: Browser, tmp_path: Path) -> None:
-    with ScriptedServer() as models:
-        base, prompts = tiny_model(tmp_path / "base"), write_prompts(tmp_path / "prompts.jsonl", 4, 2)
-        # It goes on to its dataset, and stops before a training, which would be the test's longest part.
-        wanted: dict[str, Any] = {"unattended": False, "generation": {"target": 0}, "judge": {"min_kappa": 0.9}}
-        wanted["sampling"] = {"candidates": 1, "scaffold_draws": 0, "repairs": 0}
-        request = RunRequest.model_validate(request_of(models.url, base, prompts, **wanted))
-        aside(_judged(tmp_path / "home", request))
-        with served(tmp_path / "home") as (url, _), open_page(browser, url) as page:
-            page.goto("/runs/first")
-            page.get_by_role("button", name="Go on with it").click()
-            expect(page.locator("#live > .standing")).to_contain_text("waiting at review", timeout=60_000)
-            picture(page, "run-waiting")
+    aside(_judged(tmp_path))
+    with served(tmp_path) as (url, _), open_page(browser, url) as page:
+        page.goto("/runs/first")
+        page.get_by_role("button", name="Go on with it").click()
+        expect(page.locator("#live > .standing")).to_contain_text("waiting at review", timeout=60_000)
+        picture(page, "run-waiting")
 
-            page.goto("/review")
-            waiting = page.locator(".queue li").count()
-            assert waiting >= 3
-            page.keyboard.press("Enter")
-            answer = page.locator("#answer + .text")
-            first = answer.inner_text()
-            page.keyboard.press("4")
-            page.keyboard.press("a")
-            progress(page, 1, waiting - 1)
-            page.keyboard.press("e")
-            page.keyboard.press("Control+A")
-            page.keyboard.type("A text of my own. It has two sentences.")
-            expect(page.locator("#verdicts")).to_contain_text("passed")
-            page.keyboard.press("Control+Enter")
-            progress(page, 2, waiting - 2)
-            page.keyboard.press("u")
-            expect(page.get_by_label("Your own text")).to_have_count(1)
-            progress(page, 1, waiting - 1)
-            page.keyboard.press("u")
-            progress(page, 0, waiting)
-            expect(answer).to_have_text(first)
-            for place in range(waiting):
-                page.keyboard.press("r" if place == 1 else "a")
-                if place < waiting - 1:
-                    progress(page, place + 1, waiting - place - 1)
-            expect(page.locator("h1")).to_have_text("The batch")
-            picture(page, "batch")
-            page.keyboard.press("Enter")
-            expect(page.locator("h1")).to_have_text("The batch is sent")
-            page.locator("a.going").press("Enter")
-            expect(page.locator(".step.failed .name")).to_have_text("assemble", timeout=60_000)
-            expect(page.locator(".step", has_text="review")).to_have_class(re.compile("done"))
-            expect(page.locator("body")).to_contain_text("by a person: tester")
-            picture(page, "run-went-on")
+        page.goto("/review")
+        waiting = page.locator(".queue li").count()
+        assert waiting >= 3
+        page.keyboard.press("Enter")
+        answer = page.locator("#answer + .text")
+        first = answer.inner_text()
+        page.keyboard.press("4")
+        page.keyboard.press("a")
+        progress(page, 1, waiting - 1)
+        page.keyboard.press("e")
+        page.keyboard.press("Control+A")
+        page.keyboard.type("A text of my own. It has two sentences.")
+        expect(page.locator("#verdicts")).to_contain_text("passed")
+        page.keyboard.press("Control+Enter")
+        progress(page, 2, waiting - 2)
+        page.keyboard.press("u")
+        expect(page.get_by_label("Your own text")).to_have_count(1)
+        progress(page, 1, waiting - 1)
+        page.keyboard.press("u")
+        progress(page, 0, waiting)
+        expect(answer).to_have_text(first)
+        for place in range(waiting):
+            page.keyboard.press("r" if place == 1 else "a")
+            if place < waiting - 1:
+                progress(page, place + 1, waiting - place - 1)
+        expect(page.locator("h1")).to_have_text("The batch")
+        picture(page, "batch")
+        page.keyboard.press("Enter")
+        expect(page.locator("h1")).to_have_text("The batch is sent")
+        page.locator("a.going").press("Enter")
+        expect(page.locator(".step.failed .name")).to_have_text("assemble", timeout=60_000)
+        expect(page.locator(".step", has_text="review")).to_have_class(re.compile("done"))
+        expect(page.locator("body")).to_contain_text("by a person: tester")
+        picture(page, "run-went-on")
 
 
 def test_of_two_people_the_second_is_told_who_and_when_in_place(browser: Browser, tmp_path: Path) -> None:
@@ -279,27 +277,28 @@ def _start(home: Path, port: int) -> subprocess.Popen[bytes]:
     raise AssertionError("the server did not start in a minute")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_pages_have_no_serious_fault_for_a_screen_reader_and_fit_a_phone(
-    browser: Browser, tmp_path: Path, scheme: str
-) -> None:
+def test_the_pages_have_no_serious_fault_for_a_screen_reader_and_fit_a_phone(browser: Browser, tmp_path: Path) -> None:
     texts = [f"The Rhine, {number * 'the Danube, '}and the Ebro." for number in range(4)]
     tasks = put(tmp_path, "rivers", texts, pairs=1, prompt="Name three rivers of Europe, in at most five words.")
-    places = ["/review", f"/review/rivers/{tasks[0].id}", "/review/rivers/pair-0", "/review/batch", "/runs"]
-    with served(tmp_path) as (url, _), open_page(browser, url, color_scheme=scheme) as page:
+    item = f"/review/rivers/{tasks[0].id}"
+    with served(tmp_path) as (url, _), open_page(browser, url) as page:
         page.goto(f"/review/rivers/{tasks[1].id}")
         page.keyboard.press("a")
         progress(page, 1, 4)
-        for place in [*places, "/runs/rivers", "/runs/none"]:
-            for name, size in (("desktop", DESKTOP), ("phone", PHONE)):
-                page.set_viewport_size(size)  # type: ignore[arg-type]  # a dictionary of two numbers
-                page.goto(place)
-                assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (place, name)
-                picture(page, f"{place.strip('/').replace('/', '-')[:24]}-{name}-{scheme}")
+        for place in ("/review", item, "/review/rivers/pair-0", "/review/batch", "/runs", "/runs/rivers", "/runs/none"):
+            page.goto(place)
             if page.locator("details.edit").count():
-                page.locator("details.edit > summary").click()
-            found = Axe().run(page).response["violations"]
-            assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] != "minor"] == [], place
+                page.keyboard.press("e")
+            for scheme in ("light", "dark") if place in (item, "/runs/rivers") else ("light",):
+                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of its words
+                found = Axe().run(page).response["violations"]
+                assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] != "minor"] == [], place
+            page.set_viewport_size(PHONE)  # type: ignore[arg-type]  # a dictionary of two numbers
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), place
+            if place in (item, "/runs/rivers"):
+                picture(page, f"{place.split('/')[1]}-phone-dark")
+            page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]  # a dictionary of two numbers
+            page.emulate_media(color_scheme="light")
 
 
 def test_a_form_works_without_javascript(browser: Browser, tmp_path: Path) -> None:

@@ -27,6 +27,13 @@ def browser(tmp_path: Path) -> Iterator[TestClient]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """Yield a client of an application in which no decision is kept."""
+    with client(tmp_path_factory.mktemp("untouched")) as opened:
+        yield opened
+
+
 def put(browser: TestClient, run: str = "rivers", texts: list[str] = TEXTS, **more: Any) -> list[ReviewTask]:
     runs = browser.app.state.runs  # type: ignore[attr-defined]
     assert browser.portal is not None
@@ -162,18 +169,20 @@ def test_an_edit_is_checked_while_it_is_written_and_keeps_its_ends_of_lines(brow
     ],
 )
 def test_a_wrong_decision_is_told_in_place_and_what_was_typed_stays(
-    browser: TestClient, fields: dict[str, str], said: str
+    untouched: TestClient, fields: dict[str, str], said: str
 ) -> None:
-    tasks = put(browser)
-    given = form(browser, **{"comment": "typed <b>before</b>", "rating_helpfulness": "3", **fields})
-    answer = browser.post(f"/review/rivers/{tasks[0].id}", data=given, headers=PAGE)
+    tasks = put(untouched)
+    given = form(untouched, **{"comment": "typed <b>before</b>", "rating_helpfulness": "3", **fields})
+    answer = untouched.post(f"/review/rivers/{tasks[0].id}", data=given, headers=PAGE)
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text and said in unescape(answer.text.partition('role="alert"')[2][:400])
     assert 'value="typed &lt;b&gt;before&lt;/b&gt;"' in answer.text
     assert 'name="rating_helpfulness" value="3" checked' in answer.text
-    told = browser.post(f"/review/rivers/{tasks[0].id}", data=given, headers={"accept": "application/json, text/html"})
+    told = untouched.post(
+        f"/review/rivers/{tasks[0].id}", data=given, headers={"accept": "application/json, text/html"}
+    )
     assert told.status_code == 422 and said in told.json()["detail"]
-    assert "0 decided and not sent" in page(browser, "/review")
+    assert "0 decided and not sent" in page(untouched, "/review")
 
 
 def test_who_comes_second_is_told_who_and_when(tmp_path: Path) -> None:
@@ -222,13 +231,13 @@ def test_people_are_blind_to_each_other_until_an_item_is_decided(tmp_path: Path)
     ],
 )
 def test_an_address_that_leads_nowhere_is_told_in_one_line(
-    browser: TestClient, place: str, status: int, said: str
+    untouched: TestClient, place: str, status: int, said: str
 ) -> None:
-    put(browser)
+    put(untouched)
     for headers in (PAGE, {"accept": "application/json"}):
-        answer = browser.get(place, headers=headers)
+        answer = untouched.get(place, headers=headers)
         assert answer.status_code == status and said in unescape(answer.text), answer.text
-    assert browser.get(place, headers={"accept": "application/json"}).json()["detail"].count("\n") == 0
+    assert untouched.get(place, headers={"accept": "application/json"}).json()["detail"].count("\n") == 0
 
 
 def test_two_browsers_of_one_name_are_told_of_each_other() -> None:

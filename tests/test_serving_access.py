@@ -26,18 +26,30 @@ def begin_run(browser: TestClient) -> None:
     browser.portal.call(runs.services.store.open_run, "first", RunRequest(name="first"))
 
 
-@pytest.fixture
-def with_tokens(tmp_path: Path) -> Iterator[TestClient]:
-    with client(tmp_path, serve_tokens=TOKENS) as browser:
+@pytest.fixture(scope="module")
+def open_with_tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with client(tmp_path_factory.mktemp("with"), serve_tokens=TOKENS) as browser:
+        begin_run(browser)
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def open_without(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with client(tmp_path_factory.mktemp("without")) as browser:
         begin_run(browser)
         yield browser
 
 
 @pytest.fixture
-def without(tmp_path: Path) -> Iterator[TestClient]:
-    with client(tmp_path) as browser:
-        begin_run(browser)
-        yield browser
+def with_tokens(open_with_tokens: TestClient) -> TestClient:
+    open_with_tokens.cookies.clear()
+    return open_with_tokens
+
+
+@pytest.fixture
+def without(open_without: TestClient) -> TestClient:
+    open_without.cookies.clear()
+    return open_without
 
 
 # With tokens
