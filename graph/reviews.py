@@ -53,6 +53,8 @@ class QueueItem(Record):
     """The beginning of its prompt."""
     draft: DecisionKind | None = None
     """What the rater has decided and not sent."""
+    decided_at: datetime | None = None
+    """When that was."""
 
 
 class QueuePage(Record):
@@ -183,7 +185,7 @@ class Reviews:
         items = []
         for run_id, draft in found[:size]:
             (task,) = await self._store.find(run_id, ReviewTask, [draft.item_id])
-            items.append(_queued(run_id, task, draft.decision))
+            items.append(_queued(run_id, task, draft))
         following = f"{found[size - 1][0]} {found[size - 1][1].item_id}" if len(found) > size else None
         return tuple(items), following
 
@@ -222,7 +224,7 @@ class Reviews:
             BadInput: there is no such item, or the draft does not fit it.
         """
         task = await self._task(run_id, draft.item_id)
-        _demand_fitting(task, draft)
+        demand_fitting(task, draft)
         if decided := await self._decided(run_id, draft.item_id):
             raise AlreadyDecided(decided.who, decided.when, consequences(decided.decision).past)
         for rating in await self._store.find(run_id, Rating, [draft.item_id]):
@@ -280,7 +282,7 @@ class Reviews:
         return Decided(who=found[0].reviewer, when=found[0].decided_at, decision=found[0].decision) if found else None
 
 
-def _queued(run_id: str, task: ReviewTask, draft: DecisionKind | None = None) -> QueueItem:
+def _queued(run_id: str, task: ReviewTask, draft: Draft | None = None) -> QueueItem:
     return QueueItem(
         run_id=run_id,
         item_id=task.id,
@@ -288,7 +290,8 @@ def _queued(run_id: str, task: ReviewTask, draft: DecisionKind | None = None) ->
         why=task.why,
         disagreement=task.disagreement,
         head=task.head,
-        draft=draft,
+        draft=draft.decision if draft else None,
+        decided_at=draft.decided_at if draft else None,
     )
 
 
@@ -318,7 +321,12 @@ def _shown(run_id: str, item: Item, draft: Draft | None, decided: Decided | None
     )
 
 
-def _demand_fitting(task: ReviewTask, draft: Draft) -> None:
+def demand_fitting(task: ReviewTask, draft: Draft) -> None:
+    """Refuse a draft that does not fit its item.
+
+    Raises:
+        BadInput: says how.
+    """
     allowed = allowed_for(task.kind)
     if draft.decision not in allowed:
         raise BadInput(f"a decision on this {task.kind} is one of {', '.join(allowed)}, not {draft.decision}")

@@ -8,11 +8,13 @@ from typing import Any
 import typer
 
 from corral.cli.ask import ask
+from corral.cli.keys import Keys
+from corral.cli.reviewing import review_here
 from corral.cli.shared import console, errors
 from corral.cli.signals import ended_at_once
 from corral.cli.tables import print_results
 from corral.cli.watch import watch
-from graph.reviews import Reviews
+from graph.reviews import Reviews, Sent
 from graph.runs import Runs
 from graph.standing import how_to_answer
 from state.errors import BadInput, RunBusy
@@ -35,7 +37,7 @@ async def advance(runs: Runs, name: str, answer: Any = None, *, take_over: bool 
         answer = await Reviews(runs).answer_of(name)
     await watch(runs, name, runs.advance(name, answer, take_over=take_over), console)
     status = await runs.status(name)
-    if status.standing == "waiting" and sys.stdin.isatty() and console.is_terminal:
+    if status.standing == "waiting" and asks_here():
         return await answer_run(runs, name, status.step, None)
     print_results(console, runs.services, name, await runs.state(name))
     if status.standing == "waiting":
@@ -67,21 +69,52 @@ async def answer_run(runs: Runs, name: str, command: str, given: Any, repeat: bo
     if status.standing != "waiting":
         raise BadInput(f"run {name} does not wait for a person; it is {status.standing}")
     if (command == "review") != (status.step == "review"):
-        raise BadInput(f"run {name} waits at {status.step}; answer it with {how_to_answer(status)}")
-    question = (await runs.interrupts(name))[0].value
+        said = f"run {name} waits at {status.step}; answer it with {how_to_answer(status)}"
+        if given is not None or not asks_here():
+            raise BadInput(said)
+        with ended_at_once():
+            typer.confirm(f"{said}.\nGo there now?", default=True, abort=True)
+        return await answer_run(runs, name, status.step, None)
     if given is None and not sys.stdin.isatty():
         raise BadInput("there is no terminal to ask on; give the answer as an option (see --help)")
     reviewer = runs.services.settings.reviewer
+    if given is None and status.step == "review":
+        return await after_sending(runs, name, await review_here(Reviews(runs), name, reviewer, console))
+    question = (await runs.interrupts(name))[0].value
     answer = given
     if answer is None:
-        with ended_at_once():
-            answer = ask(console, question, reviewer)
+        with Keys() as keys:
+            answer = await ask(console, question, reviewer, keys)
     if isinstance(answer, str):
         answer = {"decisions": [{"type": answer}] * len(question["action_requests"])}
     code = await advance(runs, name, {"reviewer": reviewer} | answer)
     if repeat and code == WAITING and (await runs.status(name)).step == "review":
         return await answer_run(runs, name, command, given, repeat)
     return code
+
+
+def asks_here() -> bool:
+    """Return whether there is a person at a terminal."""
+    return sys.stdin.isatty() and console.is_terminal
+
+
+async def after_sending(runs: Runs, name: str, sent: Sent | None) -> int:
+    """Say what became of a person's decisions, go on with the run where all is decided, and return the exit code.
+
+    Args:
+        runs: all runs.
+        name: the run's name.
+        sent: what was sent; ``None`` where the person left before.
+    """
+    if sent is None:
+        return WAITING
+    console.print(f"{sent.sent} decisions sent, {sent.settled} items decided by them")
+    for line in sent.told:
+        errors.print(line, style="yellow")
+    if sent.complete:
+        return await advance(runs, name)
+    console.print(f"others go on waiting: {how_to_answer(await runs.status(name))}", style="bold")
+    return WAITING
 
 
 async def take_over(runs: Runs, name: str, agreed: bool) -> int:

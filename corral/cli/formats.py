@@ -12,6 +12,9 @@ DECISIONS = (
     "The answers of one page: one decision for each item, in the order in which they are shown."
     '\n\n{"decisions": [{"type": "approve"}, {"type": "reject", "message": "why"}, '
     '{"type": "edit", "edited_action": {"name": "...", "args": {"completion": "..."}}}]}'
+    "\n\nLines of --decisions, as --json prints them with the decision filled in: approve, edit, reject, prefer_a, "
+    'prefer_b, cannot_judge or skip.\n\n{"item_id": "...", "decision": "edit", "text": "...", "comment": "", '
+    '"ratings": {"overall": 4, "honesty": 5}, "rater": "ada"}'
 )
 EXPORTED = (
     'alpaca: {"instruction": "...", "input": "", "output": "..."}, one JSON array'

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,6 +30,16 @@ Import = Annotated[Path | None, typer.Option("--import", metavar="FILE", help="S
 FileFormat = Annotated[
     Literal["jsonl", "argilla", "label-studio"], typer.Option("--format", help="Of the file to export or import.")
 ]
+Decisions = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.jsonl",
+        help='Decisions, one a line: {"item_id": "...", "decision": "approve"}; "-" for standard input.',
+    ),
+]
+Items = Annotated[
+    bool, typer.Option("--json", help="Print what waits, one item a line, to fill in decisions for --decisions.")
+]
 Reject = Annotated[bool, typer.Option("--reject", help="Decline instead.")]
 Comment = Annotated[str, typer.Option(help="Why; kept with the decision.")]
 Dollars = Annotated[
@@ -38,16 +52,52 @@ def review(
     name: RunName,
     all_: All = None,
     answers: Answers = None,
+    decisions: Decisions = None,
+    as_json: Items = False,
     export: Export = None,
     import_: Import = None,
     format_: FileFormat = "jsonl",
 ) -> None:
-    """Decide the borderline items that a run waits with: approve, edit or reject, each with a comment."""
+    """Decide what a run waits with: approve, edit or reject, one key each; your decisions are kept one by one."""
     if export is not None or import_ is not None:
         _exchange(name, export, import_, format_)
-        return
-    given = _read_answers(answers) if answers else None
-    _answer(name, "review", all_ or given, repeat=all_ is not None)
+    elif decisions is not None:
+        _decide_by_file(name, decisions)
+    elif as_json:
+        _print_items(name)
+    else:
+        given = _read_answers(answers) if answers else None
+        _answer(name, "review", all_ or given, repeat=all_ is not None)
+
+
+def _decide_by_file(name: str, file: Path) -> None:
+    async def decide(runs: Runs, name: str) -> int:
+        from corral.cli.advancing import after_sending
+        from graph.deciding import take_file
+        from graph.reviews import Reviews
+
+        with as_file(file) as path:
+            sent = await take_file(Reviews(runs), name, path, runs.services.settings.reviewer)
+        return await after_sending(runs, name, sent)
+
+    with_run(name, decide)
+
+
+def _print_items(name: str) -> None:
+    async def show(runs: Runs, name: str) -> int:
+        from graph.reviews import Reviews
+
+        reviews, rater, after = Reviews(runs), runs.services.settings.reviewer, None
+        while True:
+            page = await reviews.queue(rater, run=name, after=after)
+            for queued in page.items:
+                item = await reviews.item(name, queued.item_id, rater)
+                line = {"item_id": item.item_id, "decision": ""} | item.model_dump(mode="json")
+                print(json.dumps(line, ensure_ascii=True))
+            if (after := page.next) is None:
+                return 0
+
+    with_run(name, show)
 
 
 def _exchange(
@@ -83,6 +133,18 @@ def _answer(name: str, command: str, given: Any, *, repeat: bool = False) -> Non
         return await answer_run(runs, name, command, given, repeat)
 
     with_run(name, answer)
+
+
+@contextmanager
+def as_file(path: Path) -> Iterator[Path]:
+    """Yield a file, or for ``-`` a temporary one with what comes from standard input."""
+    if str(path) != "-":
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="corral-") as folder:
+        file = Path(folder) / "standard input"
+        file.write_bytes(sys.stdin.buffer.read())
+        yield file
 
 
 def _read_answers(path: Path) -> dict[str, Any]:
