@@ -21,6 +21,7 @@ from state.errors import (
     RunWaiting,
     StaleQuestion,
     StorageError,
+    UnknownAnswer,
     UnknownRun,
 )
 from tools.report.scales import duration
@@ -29,6 +30,7 @@ from tools.visible import one_line, visible
 TEMPLATES = Path(__file__).parent / "templates"
 STATUS: tuple[tuple[type[CorralError], int], ...] = (
     (UnknownRun, 404),
+    (UnknownAnswer, 404),
     (AlreadyDecided, 409),
     (StaleQuestion, 409),
     (RunBusy, 409),
