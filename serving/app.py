@@ -18,6 +18,7 @@ from serving.headers import SecurityHeaders
 from serving.meters import MeasuredRequests, Meters
 from serving.pages import tell_errors, templates
 from serving.presence import Presence
+from serving.recording import record_answers
 from tools.settings import Settings, load_settings
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -49,7 +50,8 @@ def create_app(load: Callable[[], Settings] = load_settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(templates)
         settings = load()
-        async with open_runs(settings) as runs, chatting(app, settings):
+        async with open_runs(settings) as runs, chatting(app, settings) as talk:
+            record_answers(talk, runs, app.state.meters)
             app.state.runs, app.state.worker, app.state.presence = runs, Worker(runs), Presence()
             try:
                 yield
