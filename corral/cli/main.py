@@ -15,6 +15,7 @@ from corral.cli.gating import gate
 from corral.cli.improving import canary, improve
 from corral.cli.init import init
 from corral.cli.judging import calibrate, compare, judge
+from corral.cli.monitoring import forget, monitor
 from corral.cli.people import approve, review
 from corral.cli.results import export, rollback, write_page
 from corral.cli.runs import delete, list_runs, resume, run, show
@@ -52,6 +53,8 @@ app.command(rich_help_panel=RUNS, epilog=formats.EXPORTED)(export)
 app.command("report", rich_help_panel=RUNS)(write_page)
 app.command(rich_help_panel=LOOP)(improve)
 app.command(rich_help_panel=LOOP)(canary)
+app.command(rich_help_panel=LOOP)(monitor)
+app.command(rich_help_panel=LOOP)(forget)
 app.command(rich_help_panel=RUNS)(rollback)
 app.command(rich_help_panel=RUNS)(serve)
 app.command(rich_help_panel=RUNS)(delete)
