@@ -1,19 +1,23 @@
-"""RLHFMonitor: whether feedback keeps its level, and whether a new version gets better feedback than the old. Pure."""
+"""RLHFMonitor: whether feedback keeps its level over time, and whether a new version gets better feedback."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from corral.feedback import SyntheticFeedback
 from state.errors import BadInput
-from state.records import Record
+from state.records import Record, content_hash
+from tools.improvement.quality import ALERT_BELOW, DayQuality, Drift, drifts
+from tools.settings import Settings
 from tools.statistics.bootstrap import Estimate, unpaired_bootstrap
 
-ALERT_BELOW = 3.5
-"""Mean rating under which an alert is raised."""
+T = TypeVar("T")
 
 
 class FeedbackQuality(Record):
@@ -50,22 +54,32 @@ class RLHFMonitor:
 
     Args:
         alert_below: mean rating, 1 to 5, under which an alert is raised.
+        settings: of the home whose database keeps the history; without them it is kept in memory alone.
 
     Attributes:
-        history: every batch tracked so far, in order.
+        history: every batch tracked so far by this object, in order.
     """
 
-    def __init__(self, alert_below: float = ALERT_BELOW) -> None:
+    def __init__(self, alert_below: float = ALERT_BELOW, *, settings: Settings | None = None) -> None:
         if not 1 <= alert_below <= 5:
             raise BadInput(f"alert_below is a rating from 1 to 5, not {alert_below:g}")
         self.alert_below = alert_below
+        self._settings = settings
         self.history: list[FeedbackQuality] = []
 
-    def track_feedback_quality(self, feedback: Sequence[SyntheticFeedback]) -> FeedbackQuality:
-        """Return a batch's figures, keep them in ``history``, and raise an alert where the mean is too low.
+    def track_feedback_quality(
+        self, feedback: Sequence[SyntheticFeedback], *, version: str = "", day: date | None = None
+    ) -> FeedbackQuality:
+        """Return a batch's figures, keep them, and raise an alert where the mean is too low.
+
+        Args:
+            feedback: the batch. In the database the same batch of the same day counts once.
+            version: whose answers were rated.
+            day: when; today, where it is not given.
 
         Raises:
             BadInput: the batch is empty.
+            StorageError: the database cannot be written.
         """
         if not feedback:
             raise BadInput("there is no feedback to track")
@@ -81,7 +95,24 @@ class RLHFMonitor:
             alert=self._alert(mean, len(feedback)),
         )
         self.history.append(quality)
+        if self._settings is not None:
+            when = day or datetime.now(UTC).date()
+            _in_thread(_track(self._settings, feedback, version, when))
         return quality
+
+    def quality_by_day(self) -> list[DayQuality]:
+        """Return the home's whole history by day, judge and version: of runs, of people, and what was tracked.
+
+        Raises:
+            BadInput: the monitor has no home.
+        """
+        if self._settings is None:
+            raise BadInput("this monitor keeps nothing; make it with RLHFMonitor(settings=load_settings())")
+        return _in_thread(_history(self._settings))
+
+    def drift(self) -> list[Drift]:
+        """Return each judge's last week against its first, with an interval; errors as for ``quality_by_day``."""
+        return drifts(self.quality_by_day())
 
     def _alert(self, mean: float | None, count: int) -> str | None:
         if mean is None:
@@ -112,3 +143,31 @@ class RLHFMonitor:
         return VersionComparison(
             mean_a=means[0], mean_b=means[1], difference=difference, winner=winner, summary=summary
         )
+
+
+async def _track(settings: Settings, feedback: Sequence[SyntheticFeedback], version: str, day: date) -> None:
+    from graph.services import open_services
+
+    async with open_services(settings) as services:
+        for judge in sorted({one.judge for one in feedback}):
+            rated = [one for one in feedback if one.judge == judge and one.overall_rating is not None]
+            ratings = Counter(one.overall_rating for one in rated if one.overall_rating is not None)
+            if ratings:
+                quality = DayQuality(day=day, judge=judge, version=version, ratings=dict(sorted(ratings.items())))
+                batch = [one.model_dump(mode="json") for one in rated]
+                kept = quality.model_dump(mode="json")
+                await services.feedback.track({"quality": kept, "batch": content_hash(batch)})
+
+
+async def _history(settings: Settings) -> list[DayQuality]:
+    from graph.quality import quality_history
+    from graph.services import open_services
+
+    async with open_services(settings) as services:
+        return await quality_history(services)
+
+
+def _in_thread(work: Coroutine[Any, Any, T]) -> T:
+    """Do the work in a thread of its own: the caller may be within an event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()

@@ -20,6 +20,9 @@ REASONS = 8
 """Reasons shown for each kind of row, the most frequent first."""
 TRAINING, HELD_OUT = "given prompts, training", "given prompts, held out"
 GENERATED, CANDIDATES = "generated instructions", "candidates"
+RATED, SIMILAR = "prompts that people rated", "prompts similar to those rated low"
+KINDS = {"prompt": TRAINING, "generated": GENERATED, "feedback": RATED, "similar": SIMILAR}
+"""Of training rows, by origin."""
 
 
 class Tally(Record):
@@ -96,9 +99,9 @@ async def account(services: Services, run_id: str) -> Accounts:
     store = services.store
     rows = {kind: RowTally(kind) for kind in (TRAINING, HELD_OUT, GENERATED, CANDIDATES)}
     async for split, origin, outcome, reason, count in store.reasons(run_id, Sample):
-        kind = HELD_OUT if split == "heldout" else {"prompt": TRAINING, "generated": GENERATED}.get(origin)
+        kind = HELD_OUT if split == "heldout" else KINDS.get(origin)
         if kind is not None:
-            rows[kind].add(outcome, reason, count)
+            rows.setdefault(kind, RowTally(kind)).add(outcome, reason, count)
     async for _, _, outcome, reason, count in store.reasons(run_id, Candidate):
         rows[CANDIDATES].add(outcome, reason, count)
     used = await services.calls.tally(run_id)

@@ -1,4 +1,4 @@
-"""The objects that ``langgraph.json`` names: the graph, and the checkpointer that keeps its state."""
+"""The objects that ``langgraph.json`` names: the graphs, and the checkpointer that keeps its state."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from graph.improvement import build_improvement
 from graph.pipeline import build_pipeline
 from graph.services import make_services
 from state.checkpoints import Saver, open_checkpointer
@@ -15,6 +16,7 @@ from tools.settings import load_settings
 
 services = make_services(load_settings())
 pipeline = build_pipeline(services)
+improvement = build_improvement(services)
 
 
 @asynccontextmanager

@@ -27,18 +27,20 @@ from state.checkpoints import Saver
 from state.pipeline import PipelineState, RunInput
 
 
-def build_pipeline(services: Services, checkpointer: Saver | None = None) -> Pipeline:
+def build_pipeline(services: Services, checkpointer: Saver | None = None, *, part: bool = False) -> Pipeline:
     """Return the compiled graph.
 
     Args:
         services: what the steps work with.
         checkpointer: keeps the state between steps; ``None`` where the server brings its own.
+        part: whether it is a step of another graph, which takes its state along and signs the adapter itself.
     """
     store, runs_folder, cache = services.store, services.runs_folder, services.cache
     responding = make_respond(store, services.open_endpoint)
     judging = make_judge(store, services.open_endpoint)
 
-    graph: StateGraph[PipelineState, None, RunInput, PipelineState] = StateGraph(PipelineState, input_schema=RunInput)
+    graph: StateGraph[PipelineState, None, Any, PipelineState]
+    graph = StateGraph(PipelineState, input_schema=PipelineState if part else RunInput)
     graph.add_node(
         "generate", paying("generate", make_generate(store, services.calls, services.open_endpoint), services)
     )
@@ -50,11 +52,10 @@ def build_pipeline(services: Services, checkpointer: Saver | None = None) -> Pip
     graph.add_node("train", training(store, runs_folder, cache, services))
     evaluating = make_evaluate(store, runs_folder, services.open_endpoint)
     graph.add_node("evaluate", step(reported(evaluating, services), services))
-    graph.add_node("approve", step(reported(make_approve(), services), services))
-    graph.add_node(
-        "deploy",
-        step(reported(make_deploy(store, services.registry, cache, services.open_endpoint), services), services),
-    )
+    if not part:
+        deploying = make_deploy(store, services.registry, cache, services.open_endpoint)
+        graph.add_node("approve", step(reported(make_approve(), services), services))
+        graph.add_node("deploy", step(reported(deploying, services), services))
 
     graph.add_edge(START, "generate")
     graph.add_edge("generate", "gate")
@@ -64,9 +65,10 @@ def build_pipeline(services: Services, checkpointer: Saver | None = None) -> Pip
     graph.add_conditional_edges("review", after_review, {"waiting": "review", "settled": "assemble"})
     graph.add_edge("assemble", "train")
     graph.add_edge("train", "evaluate")
-    graph.add_conditional_edges("evaluate", after_evaluate, {"worse": "train", "measured": "approve"})
-    graph.add_conditional_edges("approve", after_approve, {"signed": "deploy", "declined": END})
-    graph.add_edge("deploy", END)
+    graph.add_conditional_edges("evaluate", after_evaluate, {"worse": "train", "measured": END if part else "approve"})
+    if not part:
+        graph.add_conditional_edges("approve", after_approve, {"signed": "deploy", "declined": END})
+        graph.add_edge("deploy", END)
     return Pipeline(services=services, **vars(graph.compile(checkpointer=checkpointer, name="corral")))
 
 

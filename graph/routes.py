@@ -32,6 +32,16 @@ def after_evaluate(state: PipelineState) -> Literal["worse", "measured"]:
             assert_never(verdict)
 
 
+def after_decide(state: PipelineState) -> Literal["retrain", "wait"]:
+    """Retrain where the feedback is a reason to."""
+    return "retrain" if state["improvement"].action == "retrain" else "wait"
+
+
+def after_pipeline(state: PipelineState) -> Literal["made", "nothing"]:
+    """Compare what was trained; nothing was where no prompt was accepted."""
+    return "made" if state.get("verdict") else "nothing"
+
+
 def after_approve(state: PipelineState) -> Literal["signed", "declined"]:
     """Deploy an adapter that was signed."""
     return "signed" if state["approval"].approved else "declined"

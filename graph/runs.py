@@ -17,6 +17,7 @@ from langgraph.errors import is_invalid_resume
 from langgraph.types import Command, Interrupt
 
 from graph.entry import Pipeline
+from graph.improvement import build_improvement
 from graph.inputs import begin, demand_name, forget_inputs, own_request
 from graph.pipeline import build_pipeline
 from graph.preflight import preflight
@@ -41,6 +42,8 @@ class Runs:
     services: Services
     saver: Saver
     pipeline: Pipeline
+    improvement: Pipeline
+    """The pipeline with what surrounds it in a run that begins with feedback."""
 
     async def create(self, request: RunRequest, run_id: str | None = None, *, probe: bool = True) -> str:
         """Check a request and register the run; nothing is spent yet.
@@ -118,7 +121,8 @@ class Runs:
         await own_request(self.services, run_id, request)
         self._log(run_id, "run started" if status.standing == "new" else "run resumed")
         start: Any = RunInput(request=request) if status.standing == "new" else None
-        async for event in self._stream(run_id, start if answer is None else Command(resume=answer), last):
+        given = start if answer is None else Command(resume=answer)
+        async for event in self._stream(self._graph(request), run_id, given, last):
             yield event
         reached = await self.status(run_id)
         if reached.standing == "done":
@@ -146,13 +150,18 @@ class Runs:
         """Return what a run asks a person; empty if it asks nothing.
 
         Raises:
+            UnknownRun: there is no such run.
             DamagedCheckpoint: its last checkpoint cannot be read.
         """
-        snapshot = await self.pipeline.aget_state(_config(run_id))
+        graph = self._graph(await self.services.store.request_of(run_id))
+        snapshot = await graph.aget_state(_config(run_id))
         return list(snapshot.interrupts)
 
-    async def _stream(self, run_id: str, given: Any, last: str | None) -> AsyncIterator[Progress]:
-        events = self.pipeline.astream(
+    def _graph(self, request: RunRequest) -> Pipeline:
+        return self.improvement if request.improve.from_feedback else self.pipeline
+
+    async def _stream(self, graph: Pipeline, run_id: str, given: Any, last: str | None) -> AsyncIterator[Progress]:
+        events = graph.astream(
             given,
             _config(run_id),
             stream_mode="custom",
@@ -204,7 +213,8 @@ async def open_runs(settings: Settings, chat_models: Mapping[str, BaseChatModel]
         chat_models: LangChain chat models to plug in, by the name that a request's ``models.*.model`` gives them.
     """
     async with open_services(settings, chat_models) as services, open_checkpointer(services.database) as saver:
-        yield Runs(services=services, saver=saver, pipeline=build_pipeline(services, saver))
+        graphs = {"pipeline": build_pipeline(services, saver), "improvement": build_improvement(services, saver)}
+        yield Runs(services=services, saver=saver, **graphs)
 
 
 def _config(run_id: str) -> RunnableConfig:

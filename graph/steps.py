@@ -20,6 +20,7 @@ from graph.inputs import note, other_request, own_request, same_request
 from graph.services import Services
 from state.errors import BadInput, LeaseLost
 from state.pipeline import PipelineState, relocated
+from state.snapshots import PIPELINE
 from tools.logs import logged_run
 
 logger = logging.getLogger(__name__)
@@ -101,8 +102,9 @@ def read_step_times(folder: Path) -> Iterator[tuple[str, float, float]]:
 
 
 def _step_of(task: Mapping[str, Any]) -> str:
-    """Return the pipeline's step that a task belongs to: ``respond`` in ``respond:1f2e|batch:3d4c``."""
-    return str(task["checkpoint_ns"]).split(":")[0]
+    """Return the step of a task: ``respond`` in ``respond:1f2e|batch:3d4c``, also within an improvement."""
+    names = [part.split(":")[0] for part in str(task["checkpoint_ns"]).split("|")]
+    return names[1] if names[0] == PIPELINE and len(names) > 1 else names[0]
 
 
 @contextmanager

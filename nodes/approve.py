@@ -18,36 +18,45 @@ def make_approve() -> Node:
     """Return the node."""
 
     async def approve(state: PipelineState) -> PipelineState:
-        verdict, request = state["verdict"], state["request"]
+        verdict, request, against = state["verdict"], state["request"], state.get("against")
         doubts = perplexity_doubt(verdict, request.evaluate.max_perplexity)
         if request.unattended:
-            return {"approval": unattended_approval(verdict, [*state["adapter"].flags, *doubts])}
-        actions = [approval_action(verdict, state["adapter"].folder, [*state.get("warnings", []), *doubts])]
+            return {"approval": unattended_approval(verdict, [*state["adapter"].flags, *doubts], against)}
+        notes = [*state.get("warnings", []), *doubts]
+        actions = [approval_action(verdict, state["adapter"].folder, notes, against)]
         answer = interrupt(question(actions), response_schema=answer_schema(actions))
         return {"approval": apply_approval(answer)}
 
     return approve
 
 
-def approval_action(verdict: Verdict, adapter: str, warnings: list[str]) -> Action:
-    """Return what a person is asked to sign."""
+def approval_action(verdict: Verdict, adapter: str, warnings: list[str], against: Verdict | None = None) -> Action:
+    """Return what a person is asked to sign.
+
+    Args:
+        verdict: against the base.
+        adapter: its folder.
+        warnings: what a person should know before.
+        against: the verdict against the deployed adapter, where one is to be replaced.
+    """
+    words = [verdict_in_words(verdict), *([verdict_in_words(against, "the deployed one")] if against else [])]
     return Action(
         name="deploy_adapter",
         args={"adapter": adapter, "scoreboard": verdict.scoreboard, "verdict": verdict.verdict},
-        description="\n".join([verdict_in_words(verdict), *(f"Warning: {line}" for line in warnings)]),
+        description="\n".join([*words, *(f"Warning: {line}" for line in warnings)]),
         allowed=("approve", "reject"),
     )
 
 
-def verdict_in_words(verdict: Verdict) -> str:
-    """Return the verdict as one line with its figures."""
+def verdict_in_words(verdict: Verdict, other: str = "its base") -> str:
+    """Return the verdict as one line with its figures; ``other`` is what the adapter was measured against."""
     match verdict.verdict:
         case "better":
-            claim = "better than its base"
+            claim = f"better than {other}"
         case "not shown":
-            claim = "not shown to be better"
+            claim = "not shown to be better" if other == "its base" else f"not shown to be better than {other}"
         case "worse":
-            claim = "worse than its base"
+            claim = f"worse than {other}"
         case _:
             assert_never(verdict.verdict)
     return (
@@ -65,10 +74,15 @@ def perplexity_doubt(verdict: Verdict, most: float) -> list[str]:
     return [f"its perplexity on held-out text is {ratio:.2f} times the base's, above evaluate.max_perplexity, {most:g}"]
 
 
-def unattended_approval(verdict: Verdict, doubts: Sequence[str]) -> Approval:
-    """Return what the policy decides: deploy an adapter that is better, and of which there is no doubt."""
-    comment = "; but ".join([verdict_in_words(verdict), *doubts])
-    return Approval(approved=verdict.verdict == "better" and not doubts, reviewer=POLICY, comment=comment)
+def unattended_approval(verdict: Verdict, doubts: Sequence[str], against: Verdict | None = None) -> Approval:
+    """Return what the policy decides: deploy an adapter that is better, and of which there is no doubt.
+
+    Where one is deployed already, the new one must be better than that, and no worse than the base.
+    """
+    better = verdict.verdict == "better" if against is None else against.verdict == "better"
+    words = [verdict_in_words(verdict), *([verdict_in_words(against, "the deployed one")] if against else [])]
+    approved = better and verdict.verdict != "worse" and not doubts
+    return Approval(approved=approved, reviewer=POLICY, comment="; but ".join(["; ".join(words), *doubts]))
 
 
 def apply_approval(answer: HumanAnswer) -> Approval:

@@ -17,6 +17,7 @@ from tools.endpoint.chat import OpenEndpoint, user_message
 from tools.engine.embedded import served_alone
 from tools.engine.parity import PROMPTS, Parity, measure_parity
 from tools.evaluation.asking import weights_endpoint
+from tools.improvement.canary import open_canary
 from tools.progress import report_progress
 from tools.registry import add, note, point, record_of
 from tools.registry.card import card_facts, named_base
@@ -30,7 +31,9 @@ CONTEXT = 2048
 """Tokens of prompt and answer together where what is served is compared; a longer prompt is left out."""
 
 
-def make_deploy(store: RecordStore, default_registry: Path, cache: Path, open_endpoint: OpenEndpoint) -> Node:
+def make_deploy(
+    store: RecordStore, default_registry: Path, cache: Path, open_endpoint: OpenEndpoint, canary: float = 0.0
+) -> Node:
     """Return the node.
 
     Where what is served is not what was trained, the version's record and the run say so, and an unattended run leaves
@@ -41,6 +44,7 @@ def make_deploy(store: RecordStore, default_registry: Path, cache: Path, open_en
         default_registry: where adapters go unless the request names another folder.
         cache: where the embedded base is kept once it is converted.
         open_endpoint: opens the trainer's weights.
+        canary: share of the users that the adapter of a run of improvement serves at first; 0 for all at once.
     """
 
     async def deploy(state: PipelineState) -> PipelineState:
@@ -55,7 +59,7 @@ def make_deploy(store: RecordStore, default_registry: Path, cache: Path, open_en
             warnings = await _compared(state, registry / version, base)
         refused = bool(warnings) and request.unattended
         if not refused:
-            await asyncio.to_thread(point, registry, version)
+            await asyncio.to_thread(_serve, registry, version, canary if "improvement" in state else 0.0)
             logger.info("adapter deployed", extra={"version": version, "registry": str(registry)})
         report_progress("deploy", 1, note=version)
         lines = [f"deploy: {version}: {line}" for line in warnings]
@@ -101,6 +105,14 @@ def make_deploy(store: RecordStore, default_registry: Path, cache: Path, open_en
     return deploy
 
 
+def _serve(registry: Path, version: str, canary: float) -> None:
+    """Let a version serve everybody, or a share of the users beside the current one."""
+    if canary:
+        open_canary(registry, version, canary)
+    else:
+        point(registry, version)
+
+
 def _add(registry: Path, state: PipelineState, base: Path) -> str:
     """Put the adapter into the registry, as a version that stands alone; it blocks."""
     request, adapter, dataset, verdict = state["request"], state["adapter"], state["dataset"], state["verdict"]
@@ -111,6 +123,8 @@ def _add(registry: Path, state: PipelineState, base: Path) -> str:
         "verdict": verdict.model_dump(mode="json") | {"scoreboard": "scoreboard.json"},
         "approval": state["approval"].model_dump(mode="json"),
     }
+    if "improvement" in state:
+        record |= {"improves": state["improvement"].version, "against": state["against"].model_dump(mode="json")}
 
     def fill(part: Path, version: str) -> Mapping[str, Any]:
         facts = card_facts(f"Corral {version}", state["run_id"], request, base, adapter.id).model_copy(

@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from state.errors import CallRefused
 from state.pipeline import Node, PipelineState
-from state.records import Answer, Outcome, Sample
-from state.request import RunRequest
+from state.records import Sample
 from state.store import RecordStore
-from tools.batch import for_each
 from tools.dataset.seeding import imitated_seeds
-from tools.endpoint.chat import ChatEndpoint, OpenEndpoint
-from tools.evaluation.asking import (
-    Passage,
-    PassageScore,
-    Wanted,
-    answer_call,
-    answer_record,
-    answers_wanted,
-    passage_call,
-    passage_score,
-    weights_endpoint,
-)
+from tools.endpoint.chat import OpenEndpoint
+from tools.evaluation.measuring import BASE, Measuring, heldout_samples, judged
 from tools.evaluation.perplexity import heldout_passages, paired_nats
 from tools.evaluation.scoreboard import score_answers
-from tools.evaluation.winning import WinRate, measure_win_rate, pairs_to_judge
+from tools.evaluation.winning import pairs_to_judge
 from tools.files import write_file
-from tools.judging import CrewJudge
 from tools.progress import report_progress
 from tools.sources.seeds import load_seed_tasks
 from tools.training.checklists import MACHINE
-
-BASE = "base"
 
 
 def make_evaluate(store: RecordStore, runs_folder: Path, open_endpoint: OpenEndpoint) -> Node:
@@ -72,82 +54,3 @@ def make_evaluate(store: RecordStore, runs_folder: Path, open_endpoint: OpenEndp
         return {"verdict": board.record(str(place))}
 
     return evaluate
-
-
-@dataclass(frozen=True)
-class Measuring:
-    """Lets a model answer and read what it has not yet; its attributes are ``make_evaluate``'s arguments."""
-
-    store: RecordStore
-    open_endpoint: OpenEndpoint
-
-    async def measure(
-        self,
-        state: PipelineState,
-        samples: Sequence[Sample],
-        passages: Sequence[Passage],
-        model: str,
-        weights: str,
-    ) -> tuple[list[Answer], dict[str, PassageScore]]:
-        """Return a model's answers and its scores of the texts, asking for what the store and the ledger lack.
-
-        Args:
-            state: the run's.
-            samples: the held-out prompts.
-            passages: the held-out texts.
-            model: the model's name in the store: ``base``, or the adapter's id.
-            weights: where it lies, as ``weights_endpoint`` takes it.
-
-        Raises:
-            EndpointError: the model processes fail, or refuse every prompt.
-        """
-        run_id, request = state["run_id"], state["request"]
-        endpoint = await self.open_endpoint(weights_endpoint(weights), run_id)
-        there = await self.store.find(run_id, Answer, tag=model)
-        wanted = answers_wanted(samples, there, request.evaluate.sampled_draws)
-        report_progress("evaluate", len(samples) * (1 + request.evaluate.sampled_draws) - len(wanted))
-        who = BASE if model == BASE else "adapter"
-        refused: list[CallRefused] = []
-
-        async def ask(one: Wanted) -> None:
-            call = answer_call(one, request.evaluate.max_tokens, request.sampling, request.seed)
-            try:
-                completion = await endpoint.complete(call)
-            except CallRefused as error:
-                # One prompt that the model cannot take counts as not answered; the ledger has the reason.
-                refused.append(error)
-            else:
-                await self.store.add(run_id, [answer_record(model, one, completion)])
-            report_progress("evaluate", 1, note=f"{who} answers")
-
-        await for_each(wanted, ask)
-        if refused and len(refused) == len(wanted):
-            raise refused[0]
-        scores = await asyncio.gather(*(read(endpoint, passage, who) for passage in passages))
-        return await self.store.find(run_id, Answer, tag=model), {score.id: score for score in scores}
-
-
-async def read(endpoint: ChatEndpoint, passage: Passage, who: str) -> PassageScore:
-    """Return a model's score of a held-out text."""
-    score = passage_score(passage, await endpoint.likelihood(passage_call(passage)))
-    report_progress("evaluate", 1, note=f"{who} reads held-out texts")
-    return score
-
-
-async def judged(
-    open_endpoint: OpenEndpoint, state: PipelineState, pairs: Sequence[tuple[Sample, Answer, Answer]]
-) -> WinRate | None:
-    """Return the judge's word on pairs of answers; ``None`` where it is not asked for one."""
-    request = state["request"]
-    if not pairs:
-        return None
-    judge = CrewJudge(await open_endpoint(request.models.judge, state["run_id"]), request.judge, seed=request.seed)
-    return await measure_win_rate(
-        judge, pairs, request.seed, lambda: report_progress("evaluate", 1, note="the judge compares")
-    )
-
-
-async def heldout_samples(store: RecordStore, run_id: str, request: RunRequest) -> list[Sample]:
-    """Return the prompts of the evaluation: the same ones for every adapter of the run."""
-    samples = await store.find(run_id, Sample, tag="heldout", outcome=Outcome.ACCEPTED)
-    return samples[: request.evaluate.limit]

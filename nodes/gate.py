@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 from state.calls import CallStore
@@ -13,8 +14,9 @@ from state.records import GenerationRound, Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.endpoint.chat import OpenEndpoint
-from tools.gates import GateDecision, GatePipeline, RoundCounts
+from tools.gates import GatePipeline, RoundCounts
 from tools.gates.opinion import ask_opinions
+from tools.gates.results import judged
 from tools.generation.deciding import GenerationFacts, decide_next_round
 from tools.generation.planning import left_of, round_needs
 from tools.progress import report_progress
@@ -86,8 +88,8 @@ async def judge_round(
 async def kept_instructions(store: RecordStore, run_id: str, round_: int) -> list[str]:
     """Return what the rounds before this one kept, accepted or waiting, in the order of ids: the texts alone."""
     found: list[tuple[str, str]] = []
-    for outcome in (Outcome.ACCEPTED, Outcome.WAITING):
-        kept = Match(tag="train", origin="generated", outcome=outcome)
+    for origin, outcome in product(("generated", "similar"), (Outcome.ACCEPTED, Outcome.WAITING)):
+        kept = Match(tag="train", origin=origin, outcome=outcome)
         rows = store.scan(run_id, Sample, "id", "instruction", "round", **kept)
         found += [(id_, instruction) async for id_, instruction, of_round in rows if of_round < round_]
     return [instruction for _, instruction in sorted(found)]
@@ -105,13 +107,6 @@ def gate_pipeline(
     """
     seeds = [task.instruction for task in load_seed_tasks(Path(request.sources.seeds))]
     return GatePipeline(request.gates, [*seeds, *earlier], opinion=lambda sample: opinions.get(sample.id))
-
-
-def judged(sample: Sample, decision: GateDecision) -> Sample:
-    """Return the sample with the gates' decision on it."""
-    return sample.model_copy(
-        update={"outcome": decision.outcome, "score": decision.score, "reasons": tuple(decision.reasons)}
-    )
 
 
 def round_record(round_: int, counts: RoundCounts, choice: NextRound) -> GenerationRound:

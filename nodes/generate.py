@@ -11,16 +11,15 @@ from state.calls import CallStore
 from state.errors import CallFailed
 from state.pipeline import NextRound, Node, Overspend, PipelineState, RateLimits
 from state.reading import Match
-from state.records import Outcome, Sample, content_hash
+from state.records import Outcome, Sample
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.batch import for_each
-from tools.endpoint.chat import ChatCall, Completion, OpenEndpoint
-from tools.gates import categorise
+from tools.endpoint.chat import ChatCall, OpenEndpoint
 from tools.generation.deciding import GenerationFacts, decide_next_round, pays_for_a_batch
-from tools.generation.parsing import answered_tasks
 from tools.generation.planning import left_of, round_needs
 from tools.generation.prompting import generation_call
+from tools.generation.rows import no_task, samples_of
 from tools.progress import report_progress
 from tools.sources.prompts import load_prompts
 from tools.sources.seeds import load_seed_tasks
@@ -128,41 +127,3 @@ async def round_calls(
         )
         for index in range(plan.calls)
     ]
-
-
-def no_task(call: ChatCall, completion: Completion) -> str:
-    """Return why a completion holds no task, or nothing if it holds one."""
-    parsed = answered_tasks(call, completion)
-    if parsed.tasks:
-        return ""
-    reasons = ", ".join(sorted({failure.reason for failure in parsed.failures}))
-    return f"it holds no task that can be read ({reasons or 'no block of one'})"
-
-
-def samples_of(call: ChatCall, completion: Completion, round_: int) -> list[Sample]:
-    """Return a pending sample for each task in a completion, and a failed one for each block that is not a task."""
-    parsed = answered_tasks(call, completion)
-    rows = [
-        Sample(
-            id=content_hash(completion.key, place, task.instruction, task.input, task.output),
-            instruction=task.instruction,
-            input=task.input,
-            output=task.output,
-            category=categorise(task.instruction),
-            round=round_,
-            call=completion.key,
-        )
-        for place, task in enumerate(parsed.tasks)
-    ]
-    failures = [
-        Sample(
-            id=content_hash(completion.key, "failure", place, failure.text),
-            instruction=failure.text,
-            round=round_,
-            call=completion.key,
-            outcome=Outcome.FAILED,
-            reasons=(f"parse: {failure.reason}",),
-        )
-        for place, failure in enumerate(parsed.failures)
-    ]
-    return rows + failures

@@ -92,7 +92,7 @@ async def _survey_and_decide(job: SurveyJob, folder: Path, request: RunRequest) 
     await asyncio.to_thread(release_idle)
     found = await run_survey(job, folder)
     decision = settled(decide_training(found.survey, request.train), request)
-    await asyncio.to_thread(_keep, folder, decision, found, request)
+    await asyncio.to_thread(_keep, folder, decision, found, request, job.job.start)
     return decision
 
 
@@ -152,8 +152,16 @@ def training_job(state: PipelineState, base: Path, out: Path) -> TrainingJob:
         out=str(out),
         seed=request.seed,
         settings=request.train,
+        start=start_of(state),
         learning_rate_scale=0.5 ** state.get("training_round", 0),
     )
+
+
+def start_of(state: PipelineState) -> str:
+    """Return the folder of the adapter that the training goes on with; empty where it begins with a fresh one."""
+    improvement = state.get("improvement")
+    goes_on = improvement is not None and state["request"].improve.start == "deployed"
+    return improvement.adapter if improvement is not None and goes_on else ""
 
 
 def decided_job(job: TrainingJob, decision: TrainingDecision) -> TrainingJob:
@@ -235,13 +243,13 @@ class ProgressSteps:
         report_progress("train", max(0, progress.step - before), note=f"{progress.phase}{loss}")
 
 
-def _keep(folder: Path, decision: TrainingDecision, found: SurveyResult, request: RunRequest) -> None:
+def _keep(folder: Path, decision: TrainingDecision, found: SurveyResult, request: RunRequest, start: str) -> None:
     """Write the decision with its survey, and the checklist so far."""
     survey, policy = found.survey, request.models.policy
     served = weights_here(policy) or policy.model
     free = min((gpu.free for gpu in survey.resources.gpus), default=survey.resources.memory_free)
     room = decision_items(decision, free, survey.resources.disk_free, disk_bytes(survey.base, request.train))
-    before = (*found.items, *room, policy_item(served, request.models.base))
+    before = (*found.items, *room, policy_item(served, start or request.models.base))
     _write_decision(folder, {"decision": decision.model_dump(), "survey": survey.model_dump()})
     _write(folder / CHECKLIST, Checklists(before=before))
 

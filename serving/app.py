@@ -11,16 +11,20 @@ from fastapi import APIRouter, FastAPI
 from starlette.staticfiles import StaticFiles
 
 from graph.runs import open_runs
-from serving import chat, entrance, health, review_pages, run_pages
+from serving import chat, entrance, feedback, health, metrics, review_pages, run_pages
 from serving.background import Worker
 from serving.chat.service import chatting
 from serving.headers import SecurityHeaders
+from serving.meters import MeasuredRequests, Meters
 from serving.pages import tell_errors, templates
 from serving.presence import Presence
+from serving.recording import record_answers
 from tools.settings import Settings, load_settings
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
+    metrics.router,
+    feedback.router,
     chat.router,
     entrance.router,
     review_pages.router,
@@ -46,7 +50,8 @@ def create_app(load: Callable[[], Settings] = load_settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(templates)
         settings = load()
-        async with open_runs(settings) as runs, chatting(app, settings):
+        async with open_runs(settings) as runs, chatting(app, settings) as talk:
+            record_answers(talk, runs, app.state.meters)
             app.state.runs, app.state.worker, app.state.presence = runs, Worker(runs), Presence()
             try:
                 yield
@@ -55,6 +60,8 @@ def create_app(load: Callable[[], Settings] = load_settings) -> FastAPI:
 
     app = FastAPI(title="Corral", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(SecurityHeaders)
+    app.state.meters = Meters()
+    app.add_middleware(MeasuredRequests, meters=app.state.meters)
     tell_errors(app)
     for router in ROUTERS:
         app.include_router(router)

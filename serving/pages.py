@@ -21,6 +21,7 @@ from state.errors import (
     RunWaiting,
     StaleQuestion,
     StorageError,
+    UnknownAnswer,
     UnknownRun,
 )
 from tools.report.scales import duration
@@ -31,6 +32,7 @@ PIECE = 4_000
 """Characters of a piece of a text."""
 STATUS: tuple[tuple[type[CorralError], int], ...] = (
     (UnknownRun, 404),
+    (UnknownAnswer, 404),
     (AlreadyDecided, 409),
     (StaleQuestion, 409),
     (RunBusy, 409),

@@ -292,6 +292,18 @@ class Database:
         self.last_failure = self.storage_error(error)
         return self.last_failure
 
+    async def rewrite(self) -> bool:
+        """Write SQLite's file anew, without the bytes of removed rows; return whether that could be done.
+
+        PostgreSQL's own autovacuum does so in time.
+        """
+        if self.file:
+            try:
+                await asyncio.to_thread(self.file.rewrite)
+            except sqlite3.Error:
+                return False
+        return True
+
     async def shorten_log(self) -> None:
         """Move what SQLite keeps in its log into the database file, as far as no other connection is in the way."""
         if self.file:

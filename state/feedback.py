@@ -118,6 +118,14 @@ looks = Table(
     Index("looks_at", "kind", "at"),
 )
 
+tracked_quality = Table(
+    "tracked_quality",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("body", JSON, nullable=False),
+)
+"""Batches of ratings that a program tracked, by day, judge and version."""
+
 
 class FeedbackStore:
     """Served answers, feedback and looks of one database.
@@ -200,12 +208,18 @@ class FeedbackStore:
         async with self.database.reading() as connection:
             return [(row[0], row[1], row[2]) for row in await connection.execute(query)]
 
-    async def withdraw(self, answer: ServedAnswer, said: Sequence[Feedback]) -> None:
-        """Remove the texts of an answer and of what was said of it; version, stars and times stay as counts."""
-        empty = answer.model_copy(update={"messages": (), "text": "", "user": ""}).model_dump(mode="json")
+    async def withdraw(self, answer: ServedAnswer | None, said: Sequence[Feedback]) -> None:
+        """Remove the texts of an answer and of what was said of it; version, stars and times stay as counts.
+
+        Args:
+            answer: the answer; ``None`` where it stays.
+            said: what was said.
+        """
         async with self.database.writing() as connection:
-            own = served_answers.c.id == answer.id
-            await connection.execute(update(served_answers).where(own).values(body=empty))
+            if answer is not None:
+                empty = answer.model_copy(update={"messages": (), "text": "", "user": ""}).model_dump(mode="json")
+                own = served_answers.c.id == answer.id
+                await connection.execute(update(served_answers).where(own).values(body=empty))
             for one in said:
                 bare = one.model_copy(update={"comment": "", "corrected": ""}).model_dump(mode="json")
                 mine = feedback_given.c.id == one.id
@@ -224,6 +238,18 @@ class FeedbackStore:
         query = query.order_by(looks.c.at.desc(), looks.c.id).limit(limit)
         async with self.database.reading() as connection:
             return [Look.model_validate(row.body) for row in await connection.execute(query)]
+
+    async def track(self, batch: dict[str, Any]) -> None:
+        """Keep a batch of ratings; the same batch again changes nothing."""
+        row = {"id": content_hash("tracked", batch), "body": batch}
+        async with self.database.writing() as connection:
+            await connection.execute(insert_new(self.database.engine, tracked_quality), [row])
+
+    async def tracked(self) -> list[dict[str, Any]]:
+        """Return all batches that were tracked."""
+        async with self.database.reading() as connection:
+            rows = await connection.execute(select(tracked_quality.c.body).order_by(tracked_quality.c.id))
+            return [row.body["quality"] for row in rows]
 
     async def scan_answers(self, version: str) -> AsyncIterator[ServedAnswer]:
         """Yield what a version answered, in the order of time."""

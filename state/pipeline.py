@@ -96,6 +96,29 @@ class TrainingDecision(Record):
         return {key: value for key, value in values.items() if key not in older} | {"rows_at_once": rows}
 
 
+class Improvement(Record):
+    """What a run of improvement takes from feedback, and whether it goes on."""
+
+    version: str
+    """The deployed version."""
+    adapter: str
+    """Its folder in the registry."""
+    action: Literal["retrain", "wait", ""] = ""
+    """What was decided; empty before that."""
+    reason: str = ""
+    """One line for a person."""
+    corrected: int = 0
+    """Answers that people corrected, each to be imitated."""
+    rejected: int = 0
+    """Answers that people rated low."""
+    chosen: int = 0
+    """Answers that people rated high."""
+    left_out: int = 0
+    """Rated answers of which no row was made."""
+    similar: int = 0
+    """Prompts similar to those rated low that passed the gates."""
+
+
 def keep_request(current: RunRequest, new: RunRequest | dict[str, Any]) -> RunRequest:
     """Reduce the ``request`` channel: whatever a client sent becomes a validated request.
 
@@ -189,6 +212,10 @@ class PipelineState(TypedDict, total=False):
     """Whether and how the next training begins; how long it took, once it is done."""
     adapter: AdapterRef
     verdict: Verdict
+    improvement: Improvement
+    """Of a run of improvement: what it is based on."""
+    against: Verdict
+    """Of a run of improvement: the new adapter against the deployed one, which is the ``base`` of this verdict."""
     approval: Approval
     deployed: str
     """The registry version, where one was deployed."""
@@ -233,6 +260,8 @@ def relocated(state: PipelineState, run_folder: Path) -> PipelineState:
         moved["adapter"] = adapter.model_copy(update={"folder": here(adapter.folder)})
     if verdict := state.get("verdict"):
         moved["verdict"] = verdict.model_copy(update={"scoreboard": here(verdict.scoreboard)})
+    if against := state.get("against"):
+        moved["against"] = against.model_copy(update={"scoreboard": here(against.scoreboard)})
     return moved
 
 

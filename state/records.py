@@ -79,7 +79,7 @@ class Sample(Record):
     input: str = ""
     output: str = ""
     """The reference answer: the generator's, or the prompts file's; empty where there is none."""
-    origin: Literal["generated", "prompt", "seed"] = "generated"
+    origin: Literal["generated", "prompt", "seed", "feedback", "similar"] = "generated"
     split: Literal["train", "heldout"] = "train"
     checks: tuple[Check, ...] = ()
     category: str = ""
@@ -109,9 +109,10 @@ class Candidate(Record):
     """Whether the model ended by itself, rather than at the token limit."""
     thought: bool = False
     """Whether thinking stood in the answer and was left out; the ledger has all of it."""
-    provenance: Literal["sampled", "scaffolded", "repaired", "edited"] = "sampled"
+    provenance: Literal["sampled", "scaffolded", "repaired", "edited", "served"] = "sampled"
     """``scaffolded``: drawn with examples before the prompt, which training leaves out. ``repaired``: another
-    candidate's text, cut and put into the asked form. ``edited``: a person's."""
+    candidate's text, cut and put into the asked form. ``edited``: a person's. ``served``: what a deployed version
+    answered, as people rated it."""
     call: str = ""
     outcome: Outcome = Outcome.PENDING
     reasons: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +27,7 @@ CHECKPOINTED = (
     pipeline.AdapterRef,
     pipeline.Verdict,
     pipeline.Approval,
+    pipeline.Improvement,
     pipeline.NextRound,
     pipeline.Overspend,
     pipeline.RateLimits,
@@ -36,6 +37,8 @@ CHECKPOINTED = (
 
 ERROR, INTERRUPT, START = "__error__", "__interrupt__", "__start__"
 BRANCH = "branch:to:"
+PIPELINE = "pipeline"
+"""The step of an improvement that is the pipeline itself, with steps of its own."""
 """LangGraph's names: of what a task wrote, of the channel that a run's input arrives on, and of a step's trigger."""
 
 
@@ -106,6 +109,7 @@ async def _read(database: Database, run_id: str, checkpoint_id: str | None) -> S
         if kept is None:
             return Snapshot()
         checkpoint = _loaded(*kept) if sqlite else await _with_values(connection, run_id, kept[1])
+        inner = await _inner(connection, run_id, sqlite)
         table, value = ("writes", "value") if sqlite else ("checkpoint_writes", "blob")
         query = text(
             f"SELECT task_id, idx, channel, type, {value} FROM {table} WHERE thread_id = :run AND checkpoint_ns = '' "
@@ -113,30 +117,53 @@ async def _read(database: Database, run_id: str, checkpoint_id: str | None) -> S
         ).bindparams(bindparam("channels", expanding=True))
         given = {"run": run_id, "id": checkpoint["id"], "channels": [ERROR, INTERRUPT]}
         writes = sorted(tuple(row) for row in await connection.execute(query, given))
-    return _snapshot(checkpoint, [(channel, _loaded(kind, blob)) for _, _, channel, kind, blob in writes])
+    outer = _snapshot(checkpoint, [(channel, _loaded(kind, blob)) for _, _, channel, kind, blob in writes])
+    if PIPELINE not in outer.next or inner is None or checkpoint_id is not None:
+        return outer
+    within = _snapshot(inner, [])
+    values = cast(PipelineState, {**outer.values, **within.values})
+    return replace(outer, values=values, next=within.next or outer.next)
 
 
-async def _kept(connection: AsyncConnection, run_id: str, checkpoint_id: str | None) -> tuple[Any, Any] | None:
+async def _inner(connection: AsyncConnection, run_id: str, sqlite: bool) -> dict[str, Any] | None:
+    """Return the last checkpoint of the pipeline within an improvement; ``None`` where there is none."""
+    query = text(
+        "SELECT checkpoint_ns FROM checkpoints WHERE thread_id = :run AND checkpoint_ns LIKE :inner "
+        "AND checkpoint_ns NOT LIKE '%|%' ORDER BY checkpoint_id DESC LIMIT 1"
+    )
+    row = (await connection.execute(query, {"run": run_id, "inner": f"{PIPELINE}:%"})).first()
+    kept = None if row is None else await _kept(connection, run_id, None, row[0])
+    if row is None or kept is None:
+        return None
+    loaded = _loaded(*kept) if sqlite else await _with_values(connection, run_id, kept[1], row[0])
+    return cast(dict[str, Any], loaded)
+
+
+async def _kept(
+    connection: AsyncConnection, run_id: str, checkpoint_id: str | None, namespace: str = ""
+) -> tuple[Any, Any] | None:
     """Return a checkpoint's type and content as they are stored, the last one's where none is named."""
     named = "" if checkpoint_id is None else "AND checkpoint_id = :id "
     query = text(
-        f"SELECT type, checkpoint FROM checkpoints WHERE thread_id = :run AND checkpoint_ns = '' {named}"
+        f"SELECT type, checkpoint FROM checkpoints WHERE thread_id = :run AND checkpoint_ns = :ns {named}"
         "ORDER BY checkpoint_id DESC LIMIT 1"
     )
-    given = {"run": run_id} | ({} if checkpoint_id is None else {"id": checkpoint_id})
+    given = {"run": run_id, "ns": namespace} | ({} if checkpoint_id is None else {"id": checkpoint_id})
     row = (await connection.execute(query, given)).first()
     return None if row is None else (row[0], row[1])
 
 
-async def _with_values(connection: AsyncConnection, run_id: str, kept: dict[str, Any]) -> dict[str, Any]:
+async def _with_values(
+    connection: AsyncConnection, run_id: str, kept: dict[str, Any], namespace: str = ""
+) -> dict[str, Any]:
     """Return a checkpoint of PostgreSQL, which keeps values that are not plain in rows of their own, by version."""
     blobs = text(
-        "SELECT channel, version, type, blob FROM checkpoint_blobs WHERE thread_id = :run AND checkpoint_ns = ''"
+        "SELECT channel, version, type, blob FROM checkpoint_blobs WHERE thread_id = :run AND checkpoint_ns = :ns"
     )
     versions: Mapping[str, Any] = kept["channel_versions"]
     values = {
         channel: _loaded(kind, blob)
-        for channel, version, kind, blob in await connection.execute(blobs, {"run": run_id})
+        for channel, version, kind, blob in await connection.execute(blobs, {"run": run_id, "ns": namespace})
         if kind != "empty" and str(versions.get(channel)) == version
     }
     return kept | {"channel_values": (kept.get("channel_values") or {}) | values}

@@ -219,6 +219,15 @@ class SqliteFile:
             connection.close()
         self._marked = True
 
+    def rewrite(self) -> None:
+        """Write the file anew, without the pages of rows that were removed: their bytes would stay in it for long."""
+        connection = self.connect()
+        try:
+            connection.execute("VACUUM")
+            _empty_log(connection)
+        finally:
+            connection.close()
+
     def shorten_log(self) -> None:
         """Move what is in the log into the database file, as far as nobody is in the way, and empty the log."""
         if self._access != "write" or self._copy:

@@ -23,6 +23,7 @@ from serving.app import create_app
 from serving.chat.service import Answered
 from serving.server import Server, bound
 from tests.served_registry import ServedRegistry, add_adapter, make_registry
+from tools.improvement.canary import close_canary, open_canary
 from tools.registry import point
 from tools.settings import Settings
 
@@ -352,3 +353,35 @@ def test_events_are_json(url: str) -> None:
     lines = [line for line in httpx.post(f"{url}/v1/chat/completions", json=asked).text.split("\n") if line]
     assert lines[-1] == "data: [DONE]" and all(line.startswith("data: ") for line in lines)
     assert all(json.loads(line[6:])["object"] == "chat.completion.chunk" for line in lines[:-1])
+
+
+def test_what_is_served_is_kept_for_feedback_and_measured(served: ServedRegistry) -> None:
+    with serving(served.settings()) as (url, _), OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        two = client.chat.completions.create(model=served.second, messages=HELLO, max_tokens=4, n=2, user="ada")
+        stream = client.chat.completions.create(model="base", messages=HELLO, max_tokens=4, stream=True)
+        streamed = [chunk.id for chunk in stream]
+        for id_, version in ((two.id, served.second), (f"{two.id}-1", served.second), (streamed[0], "base")):
+            given = httpx.post(f"{url}/feedback", json={"id": id_, "stars": 2})
+            assert given.status_code == 200 and given.json()["version"] == version, given.text
+        told = httpx.get(f"{url}/metrics").text
+    assert f'corral_answers_total{{version="{served.second}"}} 1.0' in told
+    assert 'corral_served_tokens_total{kind="completion",version="base"} 4.0' in told
+    assert "corral_queue_requests 0.0" in told and "corral_model_load_seconds 0.0" not in told
+
+
+def test_a_tenth_of_the_users_are_served_the_canary_and_their_ratings_say_so(served: ServedRegistry) -> None:
+    open_canary(served.registry, served.second, 0.3)
+    try:
+        with serving(served.settings()) as (url, _):
+            found = {}
+            for user in [f"user-{n}" for n in range(12)] * 2:
+                asked = {"instruction": "Hello.", "max_tokens": 1, "user": user}
+                answer = httpx.post(f"{url}/generate", json=asked, timeout=30).json()
+                assert found.setdefault(user, answer["model"]) == answer["model"], "always the same"
+                rated = httpx.post(f"{url}/feedback", json={"id": answer["id"], "stars": 4, "user": user}).json()
+                assert rated["arm"] == ("canary" if answer["model"] == served.second else "current")
+            assert set(found.values()) == {served.first, served.second}
+            named = httpx.post(f"{url}/generate", json={"instruction": "Hello.", "max_tokens": 1, "model": "base"})
+            assert named.json()["model"] == "base"
+    finally:
+        close_canary(served.registry)

@@ -65,6 +65,11 @@ class Settings(BaseSettings):
     """Who may use the web application, as a JSON object of names and secret tokens: ``{"ada": "TOKEN", ...}``. A token
     opens the pages (typed once, or as ``Authorization: Bearer TOKEN``), and its name is who decided. Without any, the
     application answers this machine alone."""
+    serve_canary: float = Field(0.0, ge=0, lt=1, validation_alias="CORRAL_SERVE_CANARY")
+    """Share of the users, always the same ones, that a new version serves until ratings show whether it is better; 0
+    for none, so that it takes the place of the old one at once."""
+    alert_webhook: SecretStr | None = Field(None, validation_alias="CORRAL_ALERT_WEBHOOK")
+    """A URL that 'corral monitor' sends alerts to, as JSON with a ``text``, which Slack and many others take."""
     trusted_models: str = Field("", validation_alias="CORRAL_TRUSTED_MODELS")
     """Models, by folder or by name on the hub and separated by commas, whose pickled weights and own code are loaded:
     both can run anything on this machine. No other model's are."""

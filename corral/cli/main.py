@@ -12,8 +12,10 @@ from corral.cli.backup import backup
 from corral.cli.doctor import doctor
 from corral.cli.evaluating import evaluate
 from corral.cli.gating import gate
+from corral.cli.improving import canary, improve
 from corral.cli.init import init
 from corral.cli.judging import calibrate, compare, judge
+from corral.cli.monitoring import forget, monitor
 from corral.cli.people import approve, review
 from corral.cli.results import export, rollback, write_page
 from corral.cli.runs import delete, list_runs, resume, run, show
@@ -40,6 +42,7 @@ app = typer.Typer(
 )
 
 RUNS, FILES, MACHINE = "A run and what it makes", "Files, without a run", "This machine"
+LOOP = "What is served, and the next version"
 app.command(rich_help_panel=RUNS, epilog=formats.CONFIG)(run)
 app.command(rich_help_panel=RUNS)(resume)
 app.command("runs", rich_help_panel=RUNS)(list_runs)
@@ -48,6 +51,10 @@ app.command(rich_help_panel=RUNS, epilog=formats.DECISIONS)(review)
 app.command(rich_help_panel=RUNS)(approve)
 app.command(rich_help_panel=RUNS, epilog=formats.EXPORTED)(export)
 app.command("report", rich_help_panel=RUNS)(write_page)
+app.command(rich_help_panel=LOOP)(improve)
+app.command(rich_help_panel=LOOP)(canary)
+app.command(rich_help_panel=LOOP)(monitor)
+app.command(rich_help_panel=LOOP)(forget)
 app.command(rich_help_panel=RUNS)(rollback)
 app.command(rich_help_panel=RUNS)(serve)
 app.command(rich_help_panel=RUNS)(delete)

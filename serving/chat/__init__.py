@@ -16,7 +16,7 @@ from serving.access import Who
 from serving.chat.answers import DONE, Collected, Head, chunks, completion, event, first_chunks, usage_chunk
 from serving.chat.errors import ApiError, OpenAIRoute, api_error
 from serving.chat.requests import ChatRequest, GenerateRequest
-from serving.chat.service import Answered, Chat, OpenChat
+from serving.chat.service import Answered, Arm, Chat, OpenChat
 from serving.chat.streaming import HUNG_UP, EventStream, HungUp, unless_gone
 from tools.engine.asked import Asked, Piece, Served
 
@@ -35,6 +35,7 @@ class Answering:
         who: the caller's name.
         model: what the client named.
         asked: what is wanted.
+        user: whom the client asks for; empty for itself.
 
     Attributes:
         head: what all parts of the answer have in common; there once it has begun.
@@ -43,8 +44,10 @@ class Answering:
 
     head: Head
 
-    def __init__(self, chat: Chat, who: str, model: str, asked: Asked) -> None:
+    def __init__(self, chat: Chat, who: str, model: str, asked: Asked, user: str = "") -> None:
         self.chat, self.who, self.model, self.asked = chat, who, model, asked
+        self.user = user or who
+        self.arm: Arm = ""
         self.found = Collected()
         self._held = AsyncExitStack()
         self._begun, self._first = time.monotonic(), 0.0
@@ -58,7 +61,8 @@ class Answering:
         try:
             await self._held.enter_async_context(self.chat.request())
             await self._held.enter_async_context(self.chat.admission.place())
-            served: Served = await self._held.enter_async_context(self.chat.engine.open(self.model))
+            model, self.arm = await self.chat.choose(self.model, self.user)
+            served: Served = await self._held.enter_async_context(self.chat.engine.open(model))
             self.head = Head(served.version)
             self._pieces = await served.begin(self.asked)
             await self._held.enter_async_context(aclosing(self._pieces))
@@ -111,6 +115,9 @@ class Answering:
             version=self.head.version,
             asked=self.asked,
             texts=tuple(text for _, text in sorted(self.found.texts.items())),
+            finishes=tuple(self.found.finishes.get(choice, "stop") for choice in sorted(self.found.texts)),
+            user=self.user,
+            arm=self.arm,
             prompt_tokens=self.found.prompt_tokens,
             completion_tokens=self.found.completion_tokens,
             seconds=time.monotonic() - self._begun,
@@ -122,7 +129,7 @@ class Answering:
 async def chat_completions(request: Request, caller: Who, chat: OpenChat) -> Response:
     """Answer a chat, whole or as a stream."""
     given = ChatRequest.model_validate(await body_of(request))
-    answering = Answering(chat, caller, given.model, given.asked())
+    answering = Answering(chat, caller, given.model, given.asked(), given.user or "")
     try:
         if given.stream:
             await unless_gone(request, answering.begin())
@@ -139,7 +146,7 @@ async def chat_completions(request: Request, caller: Who, chat: OpenChat) -> Res
 async def generate(request: Request, caller: Who, chat: OpenChat) -> Response:
     """Follow an instruction."""
     given = GenerateRequest.model_validate(await body_of(request))
-    answering = Answering(chat, caller, given.model, given.asked())
+    answering = Answering(chat, caller, given.model, given.asked(), given.user)
     try:
         await unless_gone(request, answering.whole())
     except HungUp:

@@ -100,6 +100,8 @@ class ChatRequest(_Given):
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     response_format: ResponseFormat | None = None
+    user: str | None = Field(None, max_length=200)
+    """Whom the client asks for: the same user is served the same version, and rates as that."""
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -142,6 +144,8 @@ class GenerateRequest(BaseModel):
     max_tokens: int = Field(256, ge=1)
     temperature: float = Field(0.7, ge=0, le=2)
     model: str = Field(CURRENT, min_length=1)
+    user: str = Field("", max_length=200)
+    """Whom the client asks for."""
 
     def asked(self) -> Asked:
         """Return what is asked of the engine: the prompt as the adapter was trained on it."""

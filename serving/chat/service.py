@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, FastAPI, Request
 
@@ -21,6 +21,10 @@ DRAIN_ADVICE = 5
 """Seconds after which a client may try again, once another process has taken over."""
 
 
+Arm = Literal["current", "canary", ""]
+"""What a version was to a user who asked for ``current`` while another one was being tried; else empty."""
+
+
 class Answered(Record):
     """An answer that was served to its end."""
 
@@ -31,10 +35,20 @@ class Answered(Record):
     version: str
     asked: Asked
     texts: tuple[str, ...]
+    finishes: tuple[str, ...]
+    """Why each of them ended: ``stop`` or ``length``."""
+    user: str
+    """Whom the client asks for; who the client is where it names nobody."""
+    arm: Arm = ""
     prompt_tokens: int
     completion_tokens: int
     seconds: float
     first_token_seconds: float
+
+
+async def as_named(model: str, user: str) -> tuple[str, Arm]:
+    """Serve everybody what was named."""
+    return model, ""
 
 
 @dataclass
@@ -45,6 +59,7 @@ class Chat:
         engine: answers.
         admission: who is answered now, and who waits.
         listeners: each is told of every answer, after it was sent.
+        choose: what a user is served who asks for a model, and what that is to the user.
         draining: the process is about to end: answers in flight end, and new requests are sent away.
         requests: how many are in flight.
     """
@@ -52,6 +67,7 @@ class Chat:
     engine: Engine
     admission: Admission
     listeners: list[Callable[[Answered], Awaitable[None]]] = field(default_factory=list)
+    choose: Callable[[str, str], Awaitable[tuple[str, Arm]]] = field(default=as_named)
     draining: bool = False
     requests: int = 0
     _idle: asyncio.Event = field(default_factory=asyncio.Event)

@@ -55,7 +55,7 @@ class Rated(Record):
     @property
     def may_be_rejected(self) -> bool:
         """Whether training may reject it: one or two stars, and a plain draw."""
-        return self.stars <= REJECTED_STARS and self.candidate.provenance == "sampled"
+        return self.stars <= REJECTED_STARS and self.candidate.provenance in ("sampled", "served")
 
 
 class Pair(Record):
@@ -83,14 +83,18 @@ def rate(
     """Join the records of one candidate; ``None`` where nobody rated it.
 
     A person overrides the crew, and so do the stars that the person gave overall: an approved completion has at least
-    four, one that was rejected or replaced by an edited text at most two, and the edited text five. A policy is no
-    person: its decision changes no stars. Where people could not judge, the crew's word stands.
+    four, one that was rejected or replaced by an edited text at most two, and the edited text five; a served answer has
+    five or one, as its raters decided. A policy is no person: its decision changes no stars. Where people could not
+    judge, the crew's word stands.
     """
     if review is not None and review.decision == "cannot_judge":
         review = None
     decider: Decider = decider_of(review.reviewer) if review is not None else "person" if edited else "crew"
     if edited:
         stars, overall = 5, 100.0
+    elif candidate.provenance == "served" and review is not None:
+        # Those it was served to have rated it: that counts more than all that judges say of other answers.
+        stars, overall = (5, 100.0) if consequences(review.decision).agrees else (1, 0.0)
     elif judgement is None or judgement.outcome == Outcome.FAILED:
         return None
     else:

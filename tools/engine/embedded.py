@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -94,6 +95,8 @@ class EmbeddedEngine:
     cache: Path
     parallel: int
     context: int
+    load_seconds: float = 0.0
+    """How long what is served took to load; 0 before."""
     _live: Live | None = None
     _serves: str | None = None
     """What ``current`` means for requests now: the registry's version as soon as it is in memory."""
@@ -204,6 +207,7 @@ class EmbeddedEngine:
 
     async def _load(self, wanted: str | None, view: View) -> None:
         """Start a server with a version, and let it take the place of the one before."""
+        began = time.monotonic()
         names = kept([wanted, self._serves], self._recent, view, MOST_ADAPTERS)
         # Of what the registry points at; a version of another base has to wait until it does at that.
         bases = [name for name in (view.current, wanted, *reversed(view.versions)) if name in view.versions]
@@ -212,6 +216,7 @@ class EmbeddedEngine:
         fresh = await asyncio.to_thread(
             start_live, base, folders, wanted, self._readers, self.cache, self.parallel, self.context
         )
+        self.load_seconds = time.monotonic() - began
         before, self._live = self._live, fresh
         self._failed.pop(wanted or "", None)
         if before is not None:

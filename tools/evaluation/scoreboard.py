@@ -93,6 +93,7 @@ def score_answers(
     *,
     nats: Sequence[tuple[float, float]] = (),
     win_rate: WinRate | None = None,
+    against: str = "its base",
 ) -> Scoreboard:
     """Score two models' answers to the same held-out prompts.
 
@@ -108,6 +109,7 @@ def score_answers(
         seed: of the bootstrap.
         nats: mean negative log-likelihood of a token under base and adapter, for each held-out text.
         win_rate: by the judge.
+        against: what ``base`` is, in words.
 
     Raises:
         BadInput: no held-out prompts; two answers of one kind, or an answer to no given prompt; or the primary metric
@@ -137,7 +139,7 @@ def score_answers(
         by_category=by_category(ordered, greedy_base, greedy_adapter, settings.resamples, seed),
         primary=settings.primary,
         verdict=verdict,
-        words=_in_words(primary, verdict),
+        words=_in_words(primary, verdict, against),
         seed=seed,
         resamples=settings.resamples,
         sampled_draws=draws,
@@ -186,22 +188,22 @@ def _verdict(one: Comparison) -> Claim:
     return "better" if one.interval.low > 0 else "worse" if one.interval.high < 0 else "not shown"
 
 
-def _in_words(one: Comparison, verdict: Claim) -> str:
+def _in_words(one: Comparison, verdict: Claim, against: str) -> str:
     interval = one.interval
     return (
-        f"{_claim_in_words(verdict)}: {METRICS[one.metric]}, {100 * one.base:.1f} against {100 * one.adapter:.1f} "
-        f"of 100 on {one.prompts} prompts, a difference of {100 * interval.value:+.1f} "
+        f"{_claim_in_words(verdict, against)}: {METRICS[one.metric]}, {100 * one.base:.1f} against "
+        f"{100 * one.adapter:.1f} of 100 on {one.prompts} prompts, a difference of {100 * interval.value:+.1f} "
         f"(95% interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}, p = {one.p:.2g})."
     )
 
 
-def _claim_in_words(claim: Claim) -> str:
+def _claim_in_words(claim: Claim, against: str) -> str:
     match claim:
         case "better":
-            return "The adapter is better than its base"
+            return f"The adapter is better than {against}"
         case "worse":
-            return "The adapter is worse than its base"
+            return f"The adapter is worse than {against}"
         case "not shown":
-            return "No difference between the adapter and its base is shown"
+            return f"No difference between the adapter and {against} is shown"
         case _:
             assert_never(claim)

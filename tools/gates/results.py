@@ -18,7 +18,7 @@ from typing import assert_never
 
 from pydantic import Field
 
-from state.records import Outcome, Record
+from state.records import Outcome, Record, Sample
 from state.request import Gates
 
 
@@ -160,3 +160,10 @@ def round_diversity(decisions: Iterable[GateDecision]) -> float:
     counts = RoundCounts()
     counts.add(decisions)
     return counts.diversity
+
+
+def judged(sample: Sample, decision: GateDecision) -> Sample:
+    """Return the sample with the gates' decision on it."""
+    return sample.model_copy(
+        update={"outcome": decision.outcome, "score": decision.score, "reasons": tuple(decision.reasons)}
+    )

@@ -18,7 +18,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from state.errors import BadInput
-from state.records import Check, Sample, content_hash
+from state.records import Check, Outcome, Sample, content_hash
+from state.request import RunRequest
 from tools.checks.demands import contradiction
 from tools.sources.ifeval import MARK, as_prompt_row
 from tools.sources.reader import Row, require_rows
@@ -75,6 +76,14 @@ def load_prompts(path: Path, heldout_share: float) -> list[Sample]:
             raise BadInput(f"{path}, {place}: this prompt is already on {first}; remove one of them")
         found.append(sample)
     return found
+
+
+def heldout_prompts(request: RunRequest) -> list[Sample]:
+    """Return the request's held-out prompts, which nothing that is trained on may repeat."""
+    if request.sources.prompts is None:
+        return []
+    prompts = load_prompts(Path(request.sources.prompts), request.evaluate.heldout_share)
+    return [p.model_copy(update={"outcome": Outcome.ACCEPTED}) for p in prompts if p.split == "heldout"]
 
 
 def prompt_key(prompt: str, given: str = "") -> str:

@@ -12,6 +12,7 @@ from state.request import Training
 from tools.files import file_hash
 from tools.training.phase import Phase
 from tools.training.recipe import phases_of
+from tools.weights.adapters import ADAPTER_WEIGHTS
 from tools.weights.folders import folder_fingerprint
 
 
@@ -35,6 +36,8 @@ class TrainingJob(Record):
     """The adapter's folder: made whole at the end, or not at all."""
     seed: int = Field(0, ge=0, lt=2**31)
     settings: Training = Training()
+    start: str = ""
+    """The folder of the adapter that the first phase goes on with; empty for a fresh one."""
     learning_rate_scale: float = Field(1.0, gt=0, le=1000)
     """Factor on the learning rates of all phases, such as 0.5 for a second try."""
     rows_at_once: dict[str, int] = Field(default_factory=dict)
@@ -71,9 +74,9 @@ class TrainingJob(Record):
         settings = self.settings.model_dump(mode="json", exclude={"save_steps", "rounds", "max_hours", "wait_minutes"})
         # Whether activations are computed again changes no weight; the place that it had in the hash is kept.
         cut = [self.rows_at_once, False]
-        return content_hash(
-            self.recipe, self.seed, self.learning_rate_scale, settings, cut, rows, folder_fingerprint(Path(self.base))
-        )
+        start = [file_hash(Path(self.start) / ADAPTER_WEIGHTS)] if self.start else []
+        base = folder_fingerprint(Path(self.base))
+        return content_hash(self.recipe, self.seed, self.learning_rate_scale, settings, cut, rows, base, *start)
 
 
 STOPPED = "stopped.json"

@@ -59,7 +59,7 @@ def run(job: TrainingJob, folder: Path, emit: Emit, owner: str = "") -> None:
     began, fresh = time.monotonic(), not any(work.glob("*/"))
     if os.environ.get("RANK", "0") == "0":
         Path(job.out).with_name(STOPPED).unlink(missing_ok=True)  # of an earlier attempt
-    adapter: Path | None = None
+    adapter = Path(job.start) if job.start else None
     summaries = []
     for phase in job.phases():
         target = work / phase.name / "adapter"

@@ -1,0 +1,109 @@
+"""What this process measures of itself for Prometheus: requests, answers, tokens, queue, and how long a model loads.
+
+Names follow Prometheus's conventions: base units, ``_total`` for what only grows, labels of few values.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fastapi import Request
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+"""Upper bounds of the histograms' buckets."""
+NO_ROUTE = "(none)"
+"""The route of a request that no route took: whatever its path was, it is one label."""
+
+
+class Meters:
+    """The meters of one application.
+
+    Attributes:
+        registry: what ``/metrics`` writes.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        to = self.registry
+        self.requests = Counter(
+            "corral_http_requests", "HTTP requests, by method, route and status.", ["method", "route", "status"],
+            registry=to,
+        )  # fmt: skip
+        self.request_seconds = Histogram(
+            "corral_http_request_duration_seconds", "From a request to the end of its answer.", ["route"],
+            buckets=SECONDS, registry=to,
+        )  # fmt: skip
+        self.answers = Counter("corral_answers", "Answers that were served to their end.", ["version"], registry=to)
+        self.answer_seconds = Histogram(
+            "corral_answer_duration_seconds", "From a request to the last token of its answer.", ["version"],
+            buckets=SECONDS, registry=to,
+        )  # fmt: skip
+        self.first_token_seconds = Histogram(
+            "corral_answer_first_token_seconds", "From a request to the first token of its answer.", ["version"],
+            buckets=SECONDS, registry=to,
+        )  # fmt: skip
+        self.tokens = Counter(
+            "corral_served_tokens", "Tokens of requests (prompt) and answers (completion).", ["version", "kind"],
+            registry=to,
+        )  # fmt: skip
+        self.waiting = Gauge("corral_queue_requests", "Requests that wait for their turn.", registry=to)
+        self.working = Gauge("corral_answers_in_progress", "Answers that are being written.", registry=to)
+        self.load_seconds = Gauge(
+            "corral_model_load_seconds", "How long the served model took to load; 0 before.", registry=to
+        )
+
+    def answered(
+        self, version: str, *, seconds: float, first_token_seconds: float, prompt_tokens: int, completion_tokens: int
+    ) -> None:
+        """Count an answer that was served to its end."""
+        self.answers.labels(version).inc()
+        self.answer_seconds.labels(version).observe(seconds)
+        self.first_token_seconds.labels(version).observe(first_token_seconds)
+        self.tokens.labels(version, "prompt").inc(prompt_tokens)
+        self.tokens.labels(version, "completion").inc(completion_tokens)
+
+    def watch_queue(self, waiting: Callable[[], float], working: Callable[[], float]) -> None:
+        """Ask these for the queue's length and the answers in progress whenever the meters are read."""
+        self.waiting.set_function(waiting)
+        self.working.set_function(working)
+
+
+def meters_of(request: Request) -> Meters:
+    """Return the application's meters."""
+    found: Meters = request.app.state.meters
+    return found
+
+
+class MeasuredRequests:
+    """Counts each request and its time, by its route and never by its path.
+
+    Args:
+        app: the application.
+        meters: where it is counted.
+    """
+
+    def __init__(self, app: ASGIApp, meters: Meters) -> None:
+        self._app, self._meters = app, meters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, began = 500, time.monotonic()
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            route = getattr(scope.get("route"), "path", NO_ROUTE)
+            self._meters.requests.labels(scope["method"], route, str(status)).inc()
+            self._meters.request_seconds.labels(route).observe(time.monotonic() - began)

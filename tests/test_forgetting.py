@@ -1,0 +1,129 @@
+"""``corral forget``: a withdrawn text is nowhere in the database, and what it reached before is told."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from graph.forgetting import forget_text, holds
+from graph.served import give_feedback, record_answer
+from graph.services import Services, open_services
+from state.errors import RunBusy, UnknownAnswer
+from state.pipeline import AdapterRef
+from state.records import Candidate, Judgement, Review, Sample
+from state.request import RunRequest
+from tests.builders import call, candidate, judgement
+from tools.improvement.rows import feedback_rows
+from tools.registry import add
+from tools.settings import Settings
+
+SECRET, ANSWER = "Write to my neighbour at 12 Elm Street, please.", "Dear neighbour of Elm Street, good morning."
+CORRECTED = "Dear neighbour, I wish you a good morning from Elm Street."
+OTHER = "Name three rivers of Europe."
+
+
+async def taken_up(services: Services, run_id: str = "improve-1") -> None:
+    """Serve two answers, rate them, and let a run take both up and use calls with them."""
+    for id_, asked, text in (("mine", SECRET, ANSWER), ("other", OTHER, "The Rhine.")):
+        turns = [{"role": "user", "content": asked}]
+        await record_answer(services, id_, version="v1-00000000", messages=turns, text=text, user=id_)
+    await give_feedback(services, "mine", "ada", stars=1, corrected=CORRECTED, comment="Not what I meant by Elm Street")
+    await give_feedback(services, "other", "bob", stars=5)
+    answers = await services.feedback.answers(["mine", "other"])
+    rows = feedback_rows(answers.values(), await services.feedback.feedback(), [])
+    await services.store.open_run(run_id, RunRequest())
+    await services.store.add(run_id, rows.samples)
+    await services.store.add(run_id, rows.candidates)
+    await services.store.add(run_id, rows.reviews)
+    mine = next(one for one in rows.samples if one.instruction == SECRET)
+    drawn = candidate(mine, "Dear Elm Street.")
+    await services.store.add(run_id, [drawn])
+    await services.store.add(run_id, [judgement(drawn)])
+    for key, said in (("k1", f"1. Instruction: {SECRET}\n"), ("k2", OTHER)):
+        body = {"messages": [{"role": "user", "content": said}]}
+        await services.calls.put(call(key, run_id, request=body))
+        await services.calls.use(run_id, key, "respond")
+    folder = services.runs_folder / run_id
+    (folder / "datasets" / "d1").mkdir(parents=True)
+    (folder / "datasets" / "d1" / "sft.jsonl").write_text(json.dumps({"completion": [{"content": CORRECTED}]}) + "\n")
+    (folder / "training" / "round-1" / "adapter").mkdir(parents=True)
+    for name, facts in (("a", {"run": run_id}), ("b", {"improves": "v1-aaaaaaaa"}), ("c", {"run": "another"})):
+        ref = AdapterRef(id=name * 32, folder=str(folder / "training" / "round-1" / "adapter"))
+        add(ref, services.registry, facts)
+
+
+def everything(home: Path) -> str:
+    with sqlite3.connect(home / "corral.db") as database:
+        return "\n".join(database.iterdump())
+
+
+async def test_an_answer_with_all_that_came_of_it_is_forgotten(tmp_path: Path) -> None:
+    async with open_services(Settings(home=tmp_path)) as services:
+        await taken_up(services)
+        lines = await forget_text(services, "mine")
+        assert lines[0] == (
+            "the answer, its prompt and what was said of it are gone; so are 7 rows and the texts of 1 calls of 1 runs"
+        )
+        told = "\n".join(lines[1:])
+        assert "datasets/d1" in told and "training/round-1/adapter" in told
+        assert "version v1-aaaaaaaa" in told and "version v2-bbbbbbbb" in told, "also what goes on with it"
+        assert "v3-cccccccc" not in told
+        assert [one.instruction for one in await services.store.find("improve-1", Sample)] == [OTHER]
+        assert len(await services.store.find("improve-1", Candidate)) == 1
+        assert await services.store.find("improve-1", Judgement) == []
+        assert len(await services.store.find("improve-1", Review)) == 1
+        assert await services.calls.spent("improve-1") == 1.0, "what was paid stays paid"
+        assert await services.feedback.stars_by_version() != [], "the rating still counts"
+        assert (await forget_text(services, "mine"))[0] == "the texts of mine are gone already"
+    assert "Elm Street" not in everything(tmp_path) and OTHER in everything(tmp_path)
+    left = b"".join(path.read_bytes() for path in tmp_path.glob("corral.db*"))
+    assert b"Elm Street" not in left, "nor in pages that are free again"
+
+
+async def test_one_person_takes_back_what_that_person_said(tmp_path: Path) -> None:
+    async with open_services(Settings(home=tmp_path)) as services:
+        await taken_up(services)
+        (said,) = await services.feedback.feedback_on("mine")
+        lines = await forget_text(services, said.id)
+        assert lines[0].startswith("the comment and the corrected answer are gone; so are 2 rows")
+        assert "datasets/d1" in lines[1]
+    kept = everything(tmp_path)
+    assert CORRECTED not in kept and "Not what I meant" not in kept and SECRET in kept
+
+
+async def test_what_somebody_else_asked_too_stays(tmp_path: Path) -> None:
+    async with open_services(Settings(home=tmp_path)) as services:
+        await taken_up(services)
+        turns = [{"role": "user", "content": SECRET}]
+        await record_answer(services, "same", version="v1-00000000", messages=turns, text="Hello.", user="grace")
+        await forget_text(services, "mine")
+        assert SECRET in [one.instruction for one in await services.store.find("improve-1", Sample)]
+        assert ANSWER not in [one.text for one in await services.store.find("improve-1", Candidate)]
+
+
+async def test_nothing_is_removed_from_a_run_that_is_worked_on_and_nothing_unknown(tmp_path: Path) -> None:
+    async with open_services(Settings(home=tmp_path)) as services:
+        await taken_up(services)
+        with pytest.raises(UnknownAnswer, match="no answer or feedback 'nobody'"):
+            await forget_text(services, "nobody")
+        with sqlite3.connect(tmp_path / "corral.db") as database:
+            database.execute("UPDATE runs SET lease_owner = 'elsewhere:1', lease_until = 9e9")
+        with pytest.raises(RunBusy):
+            await forget_text(services, "mine")
+        assert not (await services.feedback.answers(["mine"]))["mine"].withdrawn, "it can be asked for again"
+
+
+@pytest.mark.parametrize(
+    ("body", "texts", "found"),
+    [
+        ({"a": [{"b": f"before {SECRET} after"}]}, [SECRET], True),
+        ({"a": "yes"}, ["yes"], True),
+        ({"a": "yes, of course"}, ["yes"], False),
+        ({"a": 1, "b": None}, ["1"], False),
+    ],
+)
+def test_a_short_text_is_no_part_of_a_longer_one(body: object, texts: list[str], found: bool) -> None:
+    assert holds(body, texts) == found
