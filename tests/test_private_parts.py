@@ -41,6 +41,7 @@ class Part(NamedTuple):
 
 PARTS = (
     Part("fastapi.routing:APIRoute.get_route_handler", "serving/chat/errors.py"),
+    Part("prometheus_client.registry:Collector.collect", "serving/metrics.py"),
     Part("starlette.responses:Response.media_type", "serving/chat/streaming.py"),
     Part("crewai.agents.agent_executor:AgentExecutor", "tools/judging/crew.py"),
     Part("crewai.agents.agent_executor:AgentExecutor.ainvoke", "tools/judging/crew.py", ("inputs",)),

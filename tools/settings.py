@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     for none, so that it takes the place of the old one at once."""
     alert_webhook: SecretStr | None = Field(None, validation_alias="CORRAL_ALERT_WEBHOOK")
     """A URL that 'corral monitor' sends alerts to, as JSON with a ``text``, which Slack and many others take."""
+    editor: str = Field("", validation_alias=AliasChoices("VISUAL", "EDITOR"))
+    """The command that edits a text in a review; without one, it is edited on the terminal itself."""
     trusted_models: str = Field("", validation_alias="CORRAL_TRUSTED_MODELS")
     """Models, by folder or by name on the hub and separated by commas, whose pickled weights and own code are loaded:
     both can run anything on this machine. No other model's are."""

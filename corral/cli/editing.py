@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
 import tempfile
 from pathlib import Path
 
 from corral.cli.keys import Keys
 from state.errors import BadInput
+from tools.settings import load_settings
 from tools.visible import visible
 
 ADVICE = "Esc, then Enter, keeps the text; Ctrl-C leaves it as it was"
@@ -24,7 +24,7 @@ async def edited(text: str, keys: Keys) -> str:
     Raises:
         BadInput: the editor cannot be started.
     """
-    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
+    command = load_settings().editor
     with keys.left_to_others():
         return await (_in_editor(command, text) if command.strip() else _in_line(text))
 
