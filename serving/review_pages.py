@@ -15,6 +15,7 @@ from starlette.datastructures import FormData
 from typing_extensions import TypedDict
 
 from graph.reviews import ReviewItem, Reviews, Sent
+from graph.teaching import more_decisions
 from serving.access import BODY_BYTES, Who, browser_of, own_form, who
 from serving.background import Worker
 from serving.differences import marked
@@ -100,11 +101,15 @@ async def show_queue(
     queue = await reviews.queue(
         caller, run=place.run or None, why=place.why, order=place.order, after=place.after or None
     )
-    run_ids = [run_id for run_id, _ in await reviews.runs.services.store.run_ids()]
+    store = reviews.runs.services.store
+    run_ids = [run_id for run_id, _ in await store.run_ids()]
+    shown = place.run or (queue.items[0].run_id if queue.items else "")
     context = {
         "queue": queue,
         "place": place,
         "run_ids": run_ids,
+        "shown": shown,
+        "more": await more_decisions(store, shown) if shown else (0, ""),
         "reasons": WHY,
         "others": presence.others(caller, browser_of(request)),
     }
