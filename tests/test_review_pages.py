@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from graph.reviews import Reviews
 from serving.differences import MOST_PARTS, marked
 from serving.presence import SECONDS, Presence
+from serving.review_pages import WORDS
 from state.records import ReviewTask
 from state.request import RunRequest
 from tests.browsing import ADA, GRACE, PAGE, TOKENS, add_waiting, client, form, log_in
 from tools.judging.judge import identity_of
+from tools.people.decisions import DECISIONS
 
 TEXTS = [f"The river {number}." for number in range(4)]
 
@@ -86,6 +88,10 @@ def test_an_item_is_shown_with_its_scores_and_what_may_be_decided(browser: TestC
     pair = page(browser, "/review/rivers/pair-0")
     assert "The river <mark>0.</mark>" in pair and "The river <mark>1.</mark>" in pair
     assert "A is better" in pair and "Approve" not in pair and "Overall 60" not in pair
+
+
+def test_every_decision_has_a_button() -> None:
+    assert set(WORDS) == set(DECISIONS)
 
 
 # What a form does
