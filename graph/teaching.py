@@ -108,6 +108,30 @@ async def against_people_in(services: Services, run_id: str) -> AgainstPeople | 
     return await asyncio.to_thread(against_people, decided, overalls, settings, pairs)
 
 
+async def more_decisions(store: RecordStore, run_id: str) -> tuple[int, str]:
+    """Return how many more decisions of people on a run's completions its next figure needs, and which that is.
+
+    Args:
+        store: the record store.
+        run_id: the run.
+
+    Returns:
+        0 and nothing where all figures are there, as far as their number goes.
+    """
+    from tools.judging.decisions import LEAST_DECISIONS, decided_by_people
+    from tools.statistics.risk_control import LEAST_LABELS
+
+    count = 0
+    async for reviews in store.pages(run_id, Review):
+        judgements = await store.find(run_id, Judgement, parents=[one.item_id for one in reviews])
+        count += len(decided_by_people(reviews, judgements))
+        if count >= LEAST_LABELS:
+            return 0, ""
+    if count < LEAST_DECISIONS:
+        return LEAST_DECISIONS - count, "the judge can be compared with people"
+    return LEAST_LABELS - count, "the judge's scores can be recalibrated, and the band between its thresholds measured"
+
+
 async def with_band(services: Services, run_id: str, request: RunRequest) -> RunRequest:
     """Return the request with the band that the run measures when it begins, where it asks for one.
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from graph.runs import Runs
-from state.errors import BadInput, CorralError, RunBusy, StorageError
+from state.errors import BadInput, CorralError, RunBusy
 from tools.progress import Meter, StepProgress
 
 REFUSAL_SECONDS = 2.0
@@ -60,7 +60,7 @@ class Worker:
             await asyncio.wait_for(moved.wait(), REFUSAL_SECONDS)
         error = task.exception() if task.done() and not task.cancelled() else None
         # A step that failed stands in the run's checkpoint, and so on its page: the answer was taken.
-        if isinstance(error, BadInput | StorageError):
+        if error and (isinstance(error, BadInput) or (await self._runs.status(run_id)).standing != "failed"):
             raise error
 
     async def close(self) -> None:

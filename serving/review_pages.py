@@ -5,32 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, get_args
-from urllib.parse import quote, urlencode
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
-from pydantic import ValidationError
-from starlette.datastructures import FormData
-from typing_extensions import TypedDict
 
 from graph.reviews import ReviewItem, Reviews, Sent
+from graph.teaching import more_decisions
 from serving.access import BODY_BYTES, Who, browser_of, own_form, who
 from serving.background import Worker
 from serving.differences import marked
+from serving.forms import CRITERIA, draft_of, kept_in, one_newline, typed_in
 from serving.pages import render, status_of_error, told, wants_page
+from serving.places import AtPlace, Place, item_path
 from serving.services import OpenPresence, OpenReviews, OpenWorker
 from state.errors import BadInput, CorralError, RunBusy, UnknownRun
-from state.faults import first_fault
-from state.records import Criterion, DecisionKind, Draft, Record, Why
-from state.reviewing import Order, ReviewStore
+from state.records import DecisionKind, Draft
+from state.reviewing import ReviewStore
 from tools.people.decisions import DECISIONS, consequences
 from tools.people.items import WHY
 
 router = APIRouter(prefix="/review", dependencies=[Depends(who), Depends(own_form)], max_body_size=BODY_BYTES)
 
-CRITERIA: tuple[Criterion, ...] = tuple(sorted(get_args(Criterion), key=lambda name: name != "overall"))
-"""What may be rated; a digit rates the first one."""
 DRAFTS = 200
 """Drafts that are held at a time."""
 WORDS: dict[DecisionKind, str] = {
@@ -45,66 +41,21 @@ WORDS: dict[DecisionKind, str] = {
 """What stands on the button of each decision."""
 
 
-class Filters(TypedDict):
-    """What a queue holds, as ``Reviews.queue`` takes it."""
-
-    run: str | None
-    why: Why | None
-    order: Order
-
-
-class Place(Record):
-    """Where in which queue a person is; it stands in the address of every page, so that a tab is a queue."""
-
-    run: str = ""
-    why: Why | None = None
-    order: Order = "oldest"
-    after: str = ""
-
-    @property
-    def filters(self) -> Filters:
-        """What the queue holds, and in which order."""
-        return {"run": self.run or None, "why": self.why, "order": self.order}
-
-    def query(self, **changes: str) -> str:
-        """Return it as an address's query."""
-        fields = {name: value for name, value in (self.model_dump() | changes).items() if value and value != "oldest"}
-        return f"?{urlencode(fields)}" if fields else ""
-
-
-def place_of(
-    run: Annotated[str, Query()] = "",
-    why: Annotated[str, Query()] = "",
-    order: Annotated[str, Query()] = "oldest",
-    after: Annotated[str, Query()] = "",
-) -> Place:
-    """Return the place that a page's address names.
-
-    Raises:
-        BadInput: it names a filter or an order that there is not.
-    """
-    try:
-        return Place.model_validate({"run": run, "why": why or None, "order": order, "after": after})
-    except ValidationError as error:
-        raise BadInput(f"the queue's address: {first_fault(error)}") from error
-
-
-AtPlace = Annotated[Place, Depends(place_of)]
-
-
 @router.get("")
 async def show_queue(
     request: Request, caller: Who, reviews: OpenReviews, presence: OpenPresence, place: AtPlace
 ) -> Response:
     """Show a page of what waits for this person."""
-    queue = await reviews.queue(
-        caller, run=place.run or None, why=place.why, order=place.order, after=place.after or None
-    )
-    run_ids = [run_id for run_id, _ in await reviews.runs.services.store.run_ids()]
+    queue = await reviews.queue(caller, **place.filters, after=place.after or None)
+    store = reviews.runs.services.store
+    run_ids = [run_id for run_id, _ in await store.run_ids()]
+    shown = place.run or (queue.items[0].run_id if queue.items else "")
     context = {
         "queue": queue,
         "place": place,
         "run_ids": run_ids,
+        "shown": shown,
+        "more": await more_decisions(store, shown) if shown else (0, ""),
         "reasons": WHY,
         "others": presence.others(caller, browser_of(request)),
     }
@@ -184,7 +135,7 @@ async def show_item(
     """Show one item."""
     item = await reviews.item(run_id, item_id, caller)
     others = presence.others(caller, browser_of(request))
-    return await _item_page(request, item, caller, reviews, place, _kept(item.draft), others=others)
+    return await _item_page(request, item, caller, reviews, place, kept_in(item.draft), others=others)
 
 
 @router.post("/{run_id}/{item_id}")
@@ -195,13 +146,13 @@ async def decide(
     form = await request.form()
     try:
         item = await reviews.item(run_id, item_id, caller)
-        await reviews.save(run_id, _draft(form, item, caller))
+        await reviews.save(run_id, draft_of(form, item, caller))
     except CorralError as error:
         if not wants_page(request) or isinstance(error, UnknownRun):
             return told(request, str(error), status_of_error(error))
         item = await reviews.item(run_id, item_id, caller)
         status = status_of_error(error)
-        return await _item_page(request, item, caller, reviews, place, _typed(form), str(error), status=status)
+        return await _item_page(request, item, caller, reviews, place, typed_in(form), str(error), status=status)
     return RedirectResponse(f"/review/next{place.query()}", 303)
 
 
@@ -210,13 +161,8 @@ async def check(
     request: Request, run_id: str, item_id: str, caller: Who, reviews: OpenReviews, text: Annotated[str, Form()] = ""
 ) -> Response:
     """Show what the checks find in a text that a person is still writing."""
-    found = await reviews.check(run_id, item_id, _newlines(text))
+    found = await reviews.check(run_id, item_id, one_newline(text))
     return render(request, "checks.html", caller, context={"checks": found})
-
-
-def item_path(run_id: str, item_id: str) -> str:
-    """Return the address of an item."""
-    return f"/review/{quote(run_id, safe='')}/{quote(item_id, safe='')}"
 
 
 async def _item_page(
@@ -250,46 +196,6 @@ async def _item_page(
     }
     # In a thread: a text of a megabyte takes a while to be escaped.
     return await asyncio.to_thread(render, request, "item.html", caller, status=status, context=context)
-
-
-def _draft(form: FormData, item: ReviewItem, rater: str) -> Draft:
-    """Return the decision that a form holds.
-
-    Raises:
-        BadInput: it is none, or a rating is out of range.
-    """
-    typed = _typed(form)
-    text = typed["text"] if typed["decision"] == "edit" else ""
-    if text and text == _newlines(item.texts[0]):
-        text = item.texts[0]  # a form turns every end of a line into one kind
-    try:
-        fields = {"decision": typed["decision"], "comment": typed["comment"], "ratings": typed["ratings"]}
-        own = {"item_id": item.item_id, "rater": rater, "text": text, "decided_at": datetime.now(UTC)}
-        return Draft.model_validate(fields | own)
-    except ValidationError as error:
-        raise BadInput(f"the decision: {first_fault(error)}") from error
-
-
-def _typed(form: FormData) -> dict[str, Any]:
-    """Return what a person has typed into an item's form."""
-    given = {name: str(form.get(f"rating_{name}", "")) for name in CRITERIA}
-    return {
-        "decision": str(form.get("decision", "")),
-        "text": _newlines(str(form.get("text", ""))),
-        "comment": str(form.get("comment", "")).strip(),
-        "ratings": {name: int(value) if value.isdecimal() else value for name, value in given.items() if value},
-    }
-
-
-def _kept(draft: Draft | None) -> dict[str, Any]:
-    """Return what a person has typed into an item's form before."""
-    if draft is None:
-        return {"decision": "", "text": "", "comment": "", "ratings": {}}
-    return {"decision": draft.decision, "text": draft.text, "comment": draft.comment, "ratings": dict(draft.ratings)}
-
-
-def _newlines(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 async def _drafts(reviews: Reviews, rater: str) -> AsyncIterator[tuple[str, Draft]]:

@@ -15,6 +15,7 @@ from graph.reviews import Reviews
 from graph.runs import Runs
 from graph.standing import RunStatus
 from graph.steps import read_step_times
+from graph.teaching import against_people_in, more_decisions
 from serving.access import BODY_BYTES, Who, own_form, who
 from serving.headers import CSP
 from serving.pages import render, status_of_error, told, wants_page
@@ -85,6 +86,14 @@ async def show_report(run_id: str, runs: OpenRuns) -> Response:
     except OSError as error:
         raise UnknownRun(f"run {run_id} has no report yet: it is written when the run is evaluated") from error
     return Response(page, media_type="text/html", headers={CSP: REPORT_POLICY, "x-frame-options": "SAMEORIGIN"})
+
+
+@router.get("/{run_id}/judge")
+async def show_judge(request: Request, run_id: str, caller: Who, runs: OpenRuns) -> Response:
+    """Show how the run's judge compares with the people who decided so far."""
+    found = await against_people_in(runs.services, run_id)
+    more = await more_decisions(runs.services.store, run_id)
+    return render(request, "judge.html", caller, context={"run_id": run_id, "found": found, "more": more})
 
 
 @router.post("/{run_id}/resume")

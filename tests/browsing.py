@@ -67,6 +67,7 @@ async def add_waiting(
     *,
     prompt: str = "Name three rivers.",
     pairs: int = 0,
+    judge: str = "crew-1",
     **review: Any,
 ) -> list[ReviewTask]:
     """Put completions before people in a run that need not have begun, and compare the first ones in pairs."""
@@ -75,7 +76,7 @@ async def add_waiting(
     made = [candidate(asked, text, draw=number, outcome=Outcome.WAITING) for number, text in enumerate(texts)]
     await store.add(run, [asked])
     await store.add(run, made)
-    await store.add(run, [judgement(one, 3, 60.0) for one in made])
+    await store.add(run, [judgement(one, 3, 60.0, judge=judge) for one in made])
     common: dict[str, Any] = {"sample_id": asked.id, "machine": Outcome.WAITING, "head": prompt[:120]}
     tasks = [
         ReviewTask(

@@ -15,8 +15,12 @@ from hypothesis import strategies as st
 from graph.reviews import Reviews
 from serving.differences import MOST_PARTS, marked
 from serving.presence import SECONDS, Presence
+from serving.review_pages import WORDS
 from state.records import ReviewTask
+from state.request import RunRequest
 from tests.browsing import ADA, GRACE, PAGE, TOKENS, add_waiting, client, form, log_in
+from tools.judging.judge import identity_of
+from tools.people.decisions import DECISIONS
 
 TEXTS = [f"The river {number}." for number in range(4)]
 
@@ -86,6 +90,10 @@ def test_an_item_is_shown_with_its_scores_and_what_may_be_decided(browser: TestC
     assert "A is better" in pair and "Approve" not in pair and "Overall 60" not in pair
 
 
+def test_every_decision_has_a_button() -> None:
+    assert set(WORDS) == set(DECISIONS)
+
+
 # What a form does
 
 
@@ -151,6 +159,22 @@ def test_an_edit_is_checked_while_it_is_written_and_keeps_its_ends_of_lines(brow
     assert browser.portal is not None
     kept = [browser.portal.call(reviews(browser).item, "rivers", task.id, "tester").draft for task in tasks]
     assert [draft.text for draft in kept if draft] == ["One.\r\nTwo.", "Four.\nFive."]
+
+
+def test_the_queue_says_how_many_more_decisions_the_next_figure_needs(browser: TestClient) -> None:
+    judge = identity_of(RunRequest().models.judge, RunRequest().judge)
+    tasks = put(browser, texts=[f"The river {number}." for number in range(12)], judge=judge)
+    assert "10 more decisions on completions of" in page(browser, "/review")
+    assert "10 more decisions" in page(browser, "/runs/rivers/judge")
+    for number, task in enumerate(tasks):
+        decide(browser, task, "approve" if number % 2 else "reject", rating_overall="4")
+    browser.post("/review/send", data=form(browser))
+    shown = page(browser, "/runs/rivers/judge")
+    assert "18 more decisions on completions, and the judge's scores can be recalibrated" in shown
+    assert "People decided on 12 of its completions, and took 6 as they were" in shown
+    assert "0.50 [0.50 to 0.50]" in shown  # all its scores are alike
+    put(browser, "lakes", ["The lake."], prompt="Name a lake.")
+    assert "10 more decisions on completions of" in page(browser, "/review?run=lakes")
 
 
 # What is told

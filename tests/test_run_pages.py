@@ -13,7 +13,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from graph.standing import RunStatus
-from serving.background import StepCount
 from serving.steps import step_names, step_views, turns_of
 from state.pipeline import AdapterRef, DatasetRef, NextRound, Overspend
 from state.request import RunRequest
@@ -21,7 +20,7 @@ from tests.browsing import PAGE, client, form
 from tests.builders import verdict
 from tests.harness import write_prompts
 from tests.test_report_page import scoreboard
-from tools.progress import Progress
+from tools.progress import Meter, Progress, StepProgress
 
 HOSTILE = "<script>document.title='taken'</script>\x1b[31m\u202e"
 
@@ -88,14 +87,14 @@ def question(browser: TestClient) -> str:
     return page.partition('name="question" value="')[2].partition('"')[0]
 
 
-def test_an_adapter_is_signed_beside_its_scoreboard_once(browser: TestClient, tmp_path: Path) -> None:
+def test_an_adapter_is_decided_on_beside_its_scoreboard_once(browser: TestClient, tmp_path: Path) -> None:
     bring(browser, tmp_path, evaluated(tmp_path), "evaluate")
     waits(browser, "approve")
     page = browser.get("/runs/first", headers=PAGE).text
     asked = page.partition('class="asked"')[2].partition("</section>")[0]
     assert "Scoreboard" in asked and "+0.200" in asked and "+0.100 to +0.300" in asked and 'value="approve"' in asked
     assert "<script>document" not in page and r"\x1b[31m\u202e" in page and "<svg" in asked
-    given = form(browser, question=question(browser), decision="approve", comment="fine")
+    given = form(browser, question=question(browser), decision="reject", comment="fine")
     wrong = browser.post("/runs/first/answer", data={**given, "decision": "edit"}, headers=PAGE)
     assert wrong.status_code == 422 and "must be one of approve, reject" in wrong.text and 'value="fine"' in wrong.text
     stale = browser.post("/runs/first/answer", data={**given, "question": "other"})
@@ -103,14 +102,14 @@ def test_an_adapter_is_signed_beside_its_scoreboard_once(browser: TestClient, tm
     assert browser.post("/runs/first/answer", data=given, headers=PAGE).status_code == 303
     until(lambda: standing(browser).standing == "done")
     page = browser.get("/runs/first", headers=PAGE).text
-    assert "signed by tester" in page and "Deployed as v1-ffffffff" in page and "The report</a>" in page
+    assert "declined by tester: fine" in page and "The report</a>" in page
     report = browser.get("/runs/first/report", headers=PAGE)
     assert (
         "sandbox" in report.headers["content-security-policy"]
         and "script-src" not in report.headers["content-security-policy"]
     )
-    second = browser.post("/runs/first/answer", data={**given, "decision": "reject"})
-    assert second.status_code == 409 and "signed by tester" in second.json()["detail"]
+    second = browser.post("/runs/first/answer", data={**given, "decision": "approve"})
+    assert second.status_code == 409 and "declined by tester" in second.json()["detail"]
 
 
 def test_a_budget_is_raised_in_place_and_a_wrong_sum_stays_to_be_mended(browser: TestClient, tmp_path: Path) -> None:
@@ -149,7 +148,7 @@ def status(word: str, step: str = "") -> RunStatus:
 NAMES = ("generate", "gate", "respond", "judge", "review")
 
 
-def stages(*given: Any, counts: dict[str, StepCount] | None = None, times: Any = ()) -> dict[str, str]:
+def stages(*given: Any, counts: dict[str, StepProgress] | None = None, times: Any = ()) -> dict[str, str]:
     views = step_views(NAMES, status(*given), times, counts or {}, {})
     return {view.name: view.stage for view in views}
 
@@ -166,13 +165,10 @@ def test_steps_stand_as_the_run_does() -> None:
 
 
 def test_a_running_step_is_the_last_whose_count_is_not_full() -> None:
-    counts: dict[str, StepCount] = {"gate": StepCount(), "respond": StepCount()}
+    meter = Meter()
     for event in (Progress(step="gate", total=2), Progress(step="gate", advance=2), Progress(step="respond", total=3)):
-        counts[event.step].add(event)
-    assert stages("running", "gate", counts=counts)["respond"] == "running"
-    counts["respond"].add(Progress(step="respond", advance=1, note="slow"))
-    counts["respond"].add(Progress(step="respond", total=4))
-    assert (counts["respond"].done, counts["respond"].total, counts["respond"].note) == (1, 5, "slow")
+        meter.add(event, 0.0)
+    assert stages("running", "gate", counts={at.step: at for at in meter.steps(1.0)})["respond"] == "running"
 
 
 def test_steps_and_turns_are_the_graphs(browser: TestClient) -> None:

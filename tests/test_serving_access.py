@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.access import LOGIN, is_loopback, local_place, login_cookie, name_of_login, name_of_token
+from serving.access import BODY_BYTES, LOGIN, is_loopback, local_place, login_cookie, name_of_login, name_of_token
 from state.errors import BadInput
 from state.request import RunRequest
 from tests.browsing import ADA, GRACE, PAGE, TOKENS, client, form, log_in
@@ -154,6 +154,10 @@ def test_a_link_on_another_site_may_be_followed(without: TestClient) -> None:
     assert without.get("/runs", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}).is_success
     own = {"origin": "http://localhost", "sec-fetch-site": "same-origin"}
     assert without.post("/name", data=form(without, name="ada"), headers=own).status_code == 303
+
+
+def test_a_form_of_any_size_is_not_read(without: TestClient) -> None:
+    assert without.post("/name", data=form(without, name="x" * BODY_BYTES)).status_code == 413
 
 
 # Without tokens
