@@ -16,12 +16,14 @@ from typing import Any
 from graph.accounts import cost_comparison
 from graph.services import Services
 from graph.steps import read_step_times
+from graph.teaching import against_people_in, read_band, with_kept_band
 from nodes.train import CHECKLIST, DECISION
 from state.pipeline import DatasetRef, Node, PipelineState
-from state.records import Answer, Candidate, GenerationRound, Judgement, Outcome, Sample
+from state.records import Answer, Candidate, GenerationRound, Judgement, Outcome, Rating, Sample
 from tools.dataset.files import LINEAGE
 from tools.files import write_out
 from tools.people.decisions import in_words
+from tools.people.raters import Agreement, agreements
 from tools.progress import report_progress
 from tools.report import REPORT
 from tools.report.board import Board, read_board
@@ -89,7 +91,8 @@ async def write_report(
 async def gather(services: Services, run_id: str, state: PipelineState, standing: str = "") -> RunFacts:
     """Return everything that the report shows; the arguments are ``write_report``'s."""
     store, folder = services.store, services.runs_folder / run_id
-    request = await store.request_of(run_id)
+    request = await with_kept_band(services, run_id, await store.request_of(run_id))
+    band = await asyncio.to_thread(read_band, folder) if request.judge.band == "measured" else None
     adapter, dataset = state.get("adapter"), state.get("dataset")
     lineage, counter = await _lineage(services, run_id, dataset, adapter.id if adapter else "")
     return RunFacts(
@@ -107,7 +110,15 @@ async def gather(services: Services, run_id: str, state: PipelineState, standing
         costs=await _costs(services, run_id),
         examples=await _examples(services, run_id, request.evaluate.limit, adapter.id) if adapter else None,
         lineage=lineage,
+        people=await against_people_in(services, run_id),
+        agreements=await _agreements(services, run_id),
+        band=band.note if band else "",
     )
+
+
+async def _agreements(services: Services, run_id: str) -> tuple[Agreement, ...]:
+    ratings = [rating async for page in services.store.pages(run_id, Rating) for rating in page]
+    return await asyncio.to_thread(agreements, ratings)
 
 
 def standing_of(state: PipelineState) -> str:
