@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from graph.accounts import cost_comparison
+from graph.row_browser import write_rows
 from graph.services import Services
 from graph.steps import read_step_times
 from graph.teaching import against_people_in, read_band, with_kept_band
@@ -25,7 +26,7 @@ from tools.files import write_out
 from tools.people.decisions import in_words
 from tools.people.raters import Agreement, agreements
 from tools.progress import report_progress
-from tools.report import REPORT
+from tools.report import REPORT, rows_beside
 from tools.report.board import Board, read_board
 from tools.report.examples import ExamplePicker, Examples
 from tools.report.facts import CallGroup, Costs, RunFacts
@@ -55,7 +56,12 @@ def reported(node: Node, services: Services) -> Node:
     async def with_report(state: PipelineState) -> PipelineState:
         update = await node(state)
         try:
-            path = await write_report(services, state["run_id"], {**state, **update})
+            now: PipelineState = {**state, **update}
+            # The rows are those that were trained on, from the first report on.
+            place = services.runs_folder / state["run_id"] / REPORT
+            if not await asyncio.to_thread(rows_beside(place).exists):
+                await write_rows(services, state["run_id"], now, place)
+            path = await write_report(services, state["run_id"], now)
         except Exception as error:
             line = f"the report was not written ({type(error).__name__}: {error}); corral report {state['run_id']}"
             return {**update, "warnings": [*update.get("warnings", []), line]}
@@ -83,7 +89,9 @@ async def write_report(
     """
     facts = await gather(services, run_id, state, standing)
     path = out or services.runs_folder / run_id / REPORT
-    page = await asyncio.to_thread(render, facts)
+    rows = rows_beside(path)
+    browser = rows.name if await asyncio.to_thread(rows.exists) else ""
+    page = await asyncio.to_thread(render, facts.model_copy(update={"browser": browser}))
     await asyncio.to_thread(write_out, path, page.encode())
     return path
 

@@ -77,6 +77,8 @@ class RunFacts(Record):
     """The judge beside people's decisions."""
     agreements: tuple[Agreement, ...] = ()
     """How far people agree with each other, by criterion."""
+    browser: str = ""
+    """The file of the row browser, where one lies beside the report."""
     band: str = ""
     """What the measured review band of this run is, where it uses one."""
 
