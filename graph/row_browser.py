@@ -50,7 +50,7 @@ async def _write(services: Services, run_id: str, used: Mapping[str, str], write
         of = [candidate.id for candidate in candidates]
         judgements = {one.candidate_id: one for one in await store.find(run_id, Judgement, parents=of)}
         reviews = reviews_by_row(await store.find(run_id, Review, parents=[*ids, *of]))
-        keys = {row.call for row in (*samples, *candidates) if row.call}
+        keys = {key for key in (*(s.call for s in samples), *(c.call for c in candidates)) if key}
         calls = {key: CallFacts(**facts) for key, facts in (await services.calls.facts_of(sorted(keys))).items()}
         await asyncio.to_thread(_add, writer, samples, candidates, judgements, reviews, calls, used)
     await asyncio.to_thread(writer.close)

@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tools.generation.spans import in_interval
@@ -31,29 +31,32 @@ def render(facts: RunFacts) -> str:
 
     It has no script and loads no other file. Half of a surrogate pair, which UTF-8 cannot hold, becomes ``?``.
     """
-    page = _template().render(
-        facts=facts, missing=missing_parts(facts), charts=_charts(facts), sections=_sections(facts)
+    page = (
+        environment()
+        .get_template("report.html.j2")
+        .render(facts=facts, missing=missing_parts(facts), charts=_charts(facts), sections=_sections(facts))
     )
     return page.encode("utf-8", "replace").decode("utf-8")
 
 
 @lru_cache(maxsize=1)
-def _template() -> Template:
-    environment = Environment(
+def environment() -> Environment:
+    """Return what fills the templates of this folder: all text is escaped, and a missing name is an error."""
+    made = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "number": number,
         "signed": signed,
         "duration": duration,
         "interval": in_interval,
         "when": lambda moment: f"{moment:%Y-%m-%d %H:%M} UTC",
     }
-    return environment.get_template("report.html.j2")
+    return made
 
 
 def _sections(facts: RunFacts) -> dict[str, str]:

@@ -14,10 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from state.records import Candidate, Judgement, Record, Review, Sample
 from tools.people.decisions import decided_in_words, decider_of
+from tools.report.page import environment
 
 CHUNK = 500
 """Rows that are unpacked at once."""
@@ -121,9 +120,10 @@ class RowWriter:
         self._counts: dict[str, list[int]] = {name: [] for name in FILTERS}
         self._script = (_FOLDER / "rows.js").read_text(encoding="utf-8")
         digest = base64.b64encode(hashlib.sha256(self._script.encode()).digest()).decode()
-        environment = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined)
-        head = environment.get_template("rows.html.j2").render(
-            run_id=run_id, report=report, script_hash=f"'sha256-{digest}'"
+        head = (
+            environment()
+            .get_template("rows.html.j2")
+            .render(run_id=run_id, report=report, script_hash=f"'sha256-{digest}'")
         )
         self._write(head)
 
