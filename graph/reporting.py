@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from graph.accounts import cost_comparison
+from graph.row_browser import write_rows
 from graph.services import Services
 from graph.steps import read_step_times
+from graph.teaching import against_people_in, read_band, with_kept_band
 from nodes.train import CHECKLIST, DECISION
 from state.pipeline import DatasetRef, Node, PipelineState
-from state.records import Answer, Candidate, GenerationRound, Judgement, Outcome, Sample
+from state.records import Answer, Candidate, GenerationRound, Judgement, Outcome, Rating, Sample
 from tools.dataset.files import LINEAGE
 from tools.files import write_out
 from tools.people.decisions import in_words
+from tools.people.raters import Agreement, agreements
 from tools.progress import report_progress
-from tools.report import REPORT
+from tools.report import REPORT, rows_beside
 from tools.report.board import Board, read_board
 from tools.report.examples import ExamplePicker, Examples
 from tools.report.facts import CallGroup, Costs, RunFacts
@@ -53,7 +56,12 @@ def reported(node: Node, services: Services) -> Node:
     async def with_report(state: PipelineState) -> PipelineState:
         update = await node(state)
         try:
-            path = await write_report(services, state["run_id"], {**state, **update})
+            now: PipelineState = {**state, **update}
+            # The rows are those that were trained on, from the first report on.
+            place = services.runs_folder / state["run_id"] / REPORT
+            if not await asyncio.to_thread(rows_beside(place).exists):
+                await write_rows(services, state["run_id"], now, place)
+            path = await write_report(services, state["run_id"], now)
         except Exception as error:
             line = f"the report was not written ({type(error).__name__}: {error}); corral report {state['run_id']}"
             return {**update, "warnings": [*update.get("warnings", []), line]}
@@ -81,7 +89,9 @@ async def write_report(
     """
     facts = await gather(services, run_id, state, standing)
     path = out or services.runs_folder / run_id / REPORT
-    page = await asyncio.to_thread(render, facts)
+    rows = rows_beside(path)
+    browser = rows.name if await asyncio.to_thread(rows.exists) else ""
+    page = await asyncio.to_thread(render, facts.model_copy(update={"browser": browser}))
     await asyncio.to_thread(write_out, path, page.encode())
     return path
 
@@ -89,7 +99,8 @@ async def write_report(
 async def gather(services: Services, run_id: str, state: PipelineState, standing: str = "") -> RunFacts:
     """Return everything that the report shows; the arguments are ``write_report``'s."""
     store, folder = services.store, services.runs_folder / run_id
-    request = await store.request_of(run_id)
+    request = await with_kept_band(services, run_id, await store.request_of(run_id))
+    band = await asyncio.to_thread(read_band, folder) if request.judge.band == "measured" else None
     adapter, dataset = state.get("adapter"), state.get("dataset")
     lineage, counter = await _lineage(services, run_id, dataset, adapter.id if adapter else "")
     return RunFacts(
@@ -107,7 +118,15 @@ async def gather(services: Services, run_id: str, state: PipelineState, standing
         costs=await _costs(services, run_id),
         examples=await _examples(services, run_id, request.evaluate.limit, adapter.id) if adapter else None,
         lineage=lineage,
+        people=await against_people_in(services, run_id),
+        agreements=await _agreements(services, run_id),
+        band=band.note if band else "",
     )
+
+
+async def _agreements(services: Services, run_id: str) -> tuple[Agreement, ...]:
+    ratings = [rating async for page in services.store.pages(run_id, Rating) for rating in page]
+    return await asyncio.to_thread(agreements, ratings)
 
 
 def standing_of(state: PipelineState) -> str:

@@ -19,6 +19,8 @@ from state.records import Call, Record
 
 logger = logging.getLogger(__name__)
 
+KEYS = 500
+"""In one ``IN (...)``: small statements keep locks short."""
 SAMPLED = 20_000
 """Calls from which the tokens of a call are learned, about: reading all of a large ledger takes seconds."""
 
@@ -240,6 +242,24 @@ class CallStore:
         )
         async for purpose, started, finished in self.database.stream(query):
             yield purpose, datetime.fromisoformat(started), datetime.fromisoformat(finished)
+
+    async def facts_of(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return what calls were and took, by key, without their texts: purpose, model, tokens, dollars, seconds.
+
+        Args:
+            keys: of any number of calls; those that are not there are left out.
+        """
+        body = calls.c.body
+        fields = [body[name] for name in ("purpose", "model", "attempts", "started_at", "finished_at")]
+        query = select(calls.c.key, calls.c.prompt_tokens + calls.c.completion_tokens, calls.c.cost, *fields)
+        found: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(keys), KEYS):
+            wanted = query.where(calls.c.key.in_(keys[start : start + KEYS]))
+            async for key, tokens, cost, purpose, model, attempts, began, ended in self.database.stream(wanted):
+                seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds()
+                facts = {"purpose": purpose, "model": model, "tokens": tokens, "cost": cost, "attempts": attempts}
+                found[key] = {"key": key, "seconds": seconds, **facts}
+        return found
 
     async def _write(self, entry: Entry) -> OverCap | None:
         written: asyncio.Future[OverCap | None] = asyncio.get_running_loop().create_future()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
 from datetime import UTC, datetime
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ import pytest
 
 from state.calls import PurposeTally
 from state.records import Answer, Check, GenerationRound, Outcome, Sample
-from state.request import RunRequest
+from state.request import Judging, RunRequest
 from tests.builders import candidate, judgement, sample
+from tools.judging.decisions import AgainstPeople, Decided, against_people
+from tools.people.raters import Agreement
 from tools.report.board import read_board
 from tools.report.examples import LINES, LONGEST, SHOWN, ExamplePicker, shortened
 from tools.report.facts import CallGroup, Costs, RunFacts, missing_parts
@@ -23,6 +27,7 @@ from tools.report.page import render
 from tools.report.scores import ScoreCounter
 from tools.report.timing import StepTime
 from tools.report.training import read_training
+from tools.statistics.bootstrap import Estimate
 
 HOSTILE = '</pre></title><script>alert(1)</script><img src=x onerror=alert(1)>" onload="x'
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
@@ -97,6 +102,22 @@ def examples(text: str = "One. Two.") -> Any:
     return picker.result(4)
 
 
+@cache
+def people(text: str) -> AgainstPeople:
+    """Return a judge beside enough people's decisions for a measured band."""
+    draw = random.Random(0)
+    decided = [
+        Decided(
+            item_id=str(n), judge=text, overall=round(score, 1), confidence=0.5,
+            scores=((text, score), ("clarity", 50.0)), good=score > 62.5, stars=3, rated=3 + n % 2,
+        )
+        for n, score in enumerate(draw.uniform(30, 95) for _ in range(60))
+    ]  # fmt: skip
+    found = against_people(decided, {one.overall: 1 for one in decided}, Judging(), [1.0, 0.0])
+    assert found is not None
+    return found
+
+
 def facts(text: str = "One. Two.", **changes: Any) -> RunFacts:
     """Return a run that has every part, with ``text`` wherever a model or a stranger may write."""
     scores, rows, drawn, lines = ScoreCounter(), RowCounter(), RowCounter(), LineageCounter()
@@ -133,6 +154,7 @@ def facts(text: str = "One. Two.", **changes: Any) -> RunFacts:
         "board": read_board(board),
         "trainings": (read_training("round 1", summary, evaluated=True, decision=decided, checklist=looked),),
         "scores": scores.result(),
+        "people": people(text),
         "funnels": tuple(funnel for funnel in funnels if funnel),
         "rounds": (GenerationRound(id="r", round=1, offered=2, accepted=1, novelty=0.5, decision=text, reason=text),),
         "costs": Costs(
@@ -148,15 +170,27 @@ def facts(text: str = "One. Two.", **changes: Any) -> RunFacts:
     return RunFacts.model_validate(given | changes)
 
 
+ESTIMATE = Estimate(value=0.4, low=0.1, high=0.7)
 EMPTY: dict[str, Any] = {
-    **{name: None for name in ("board", "scores", "costs", "examples", "lineage")},
+    **{name: None for name in ("board", "scores", "costs", "examples", "lineage", "people")},
     **{name: () for name in ("trainings", "funnels", "rounds", "warnings")},
 }
 
 
 def test_all_sections_stand_in_order_and_are_linked() -> None:
     page = Page(render(facts()))
-    order = ["scoreboard", "training", "scores", "funnel", "diversity", "cost", "examples", "lineage", "request"]
+    order = [
+        "scoreboard",
+        "training",
+        "scores",
+        "people",
+        "funnel",
+        "diversity",
+        "cost",
+        "examples",
+        "lineage",
+        "request",
+    ]
     assert [one for one in page.values("id") if one in order] == order
     assert page.values("href") == [f"#{anchor}" for anchor in order]
     for words in ("Better than its base", "Base against adapter", "1 min 1 s", "The worst regressions", "$0.5000"):
@@ -415,3 +449,47 @@ def test_what_is_shown_of_how_many_is_said() -> None:
     page = Page(render(facts(funnels=(funnel,), scores=scores.result(), lineage=lineage, examples=many))).text
     assert "the 8 most frequent of 30 reasons" in page and "and 22 other judges" in page
     assert "The first 1 of 444,000 rows" in page and f"{len(many.gained)} of 1,234" in page
+
+
+def test_the_judge_stands_beside_people_by_dimension_and_by_band() -> None:
+    page = Page(render(facts(agreements=(Agreement(criterion="overall", alpha=ESTIMATE, items=9, raters=2),))))
+    for words in ("fixed", "measured", "sent to people", "of 2 pairs", "By dimension", "overall: 9 items by 2 people"):
+        assert words in page.text
+    assert "Squared error of the score" in page.text and "people decided 0 of the" in page.text
+
+
+def test_dimensions_that_were_scored_alike_are_one_measure_and_drawn_once() -> None:
+    counter = ScoreCounter()
+    for score, other in ((70.0, 70.0), (40.0, 40.0), (55.0, 20.0)):
+        scores = [{"dimension": d, "score": score, "capped_from": None} for d in ("accuracy", "clarity")]
+        scores.append({"dimension": "compliance", "score": other})
+        scores.append({"dimension": "brand_alignment", "score": min(score, 50.0), "capped_from": score})
+        counter.add("accepted", score, 3, 0.5, scores, "judge")
+    found = counter.result()
+    assert found is not None and [spread.name for spread in found.drawn] == [
+        "accuracy, clarity, brand_alignment", "compliance",
+    ]  # fmt: skip
+    page = Page(render(facts(scores=found)))
+    assert "accuracy, clarity, brand alignment: one measure, mean 55.0" in page.text
+    assert Page(render(facts())).text.count("one measure") == 1
+
+
+def test_perplexity_and_win_rate_are_pictures_and_kinds_have_intervals() -> None:
+    board = scoreboard()
+    board["perplexity"] = {"ratio": 1.02, "low": 0.99, "high": 1.04, "note": "n"}
+    board["win_rate"] = {"rate": {"value": 0.6, "low": 0.5, "high": 0.7}, "controlled": None, "pairs": 20}
+    interval = {"value": 0.3, "low": 0.1, "high": 0.5}
+    board["by_kind"] = [{"name": "max_words", "count": 9, "base": 0.2, "adapter": 0.5, "interval": interval}]
+    html = render(facts(board=read_board(board)))
+    assert "perplexity 1.02, 95% interval 0.99 to 1.04" in html and "1.020  [0.990, 1.040]" in html
+    assert "win rate 60, 95% interval 50 to 70" in html and "at most 1.05" in html
+    assert "max_words: base 20, adapter 50 of 100, 95% interval of the difference 10 to 50" in html
+    heads = [word for word in ("difference", "95% interval", "base", "adapter") if f'<th class="n">{word}</th>' in html]
+    assert sorted(heads, key=lambda word: html.index(f'<th class="n">{word}</th>')) == heads
+
+
+def test_charts_have_a_form_whose_labels_can_be_read_on_a_phone() -> None:
+    html = render(facts())
+    assert html.count('<div class="wide">') == html.count('<div class="slim">') > 4
+    boxes = {float(box.split()[2]) for box in re.findall(r'<div class="slim"><svg role="img" viewBox="([^"]+)"', html)}
+    assert boxes == {360.0}

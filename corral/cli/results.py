@@ -31,6 +31,7 @@ Page = Annotated[
     Path | None,
     typer.Option("--out", metavar="FILE", help="Where to write it; without it, report.html in the run's folder."),
 ]
+Other = Annotated[str | None, typer.Argument(metavar="[OTHER]", help="Another run, to compare the first one with.")]
 Version = Annotated[str, typer.Argument(help="A version in the registry.")]
 Registry = Annotated[Path | None, typer.Option(help="The registry, where the run named one of its own.")]
 
@@ -95,21 +96,50 @@ def _write_form(folder: Path, form: str, out: Path | None, yes: bool) -> None:
         console.print(f"{written}: {written.stat().st_size:,} bytes", highlight=False, soft_wrap=True)
 
 
-def write_page(name: RunName, out: Page = None, yes: Yes = False) -> None:
+def write_page(name: RunName, other: Other = None, out: Page = None, yes: Yes = False) -> None:
     """Write a run's report: one HTML file with scoreboard, curves, funnel, costs, examples and lineage.
 
-    A run that was evaluated has one already. A run that stopped earlier gets one of what there is.
+    Beside it lies a browser of all rows. A run that was evaluated has both already. A run that stopped earlier gets one
+    of what there is. With a second run, the two are compared.
     """
+    if other is not None:
+        _compare_runs(name, other, out, yes)
+        return
 
     async def write(services: Services, name: str) -> int:
         from graph.reporting import write_report
+        from graph.row_browser import write_rows
         from graph.standing import state_of, status_of
+        from tools.report import REPORT, rows_beside
 
+        place = out or services.runs_folder / name / REPORT
+        # A device or a pipe has no place for a second file beside it.
+        alone = place.exists() and not place.is_file()
         if out is not None:
             may_replace(out, yes)
+            if not alone:
+                may_replace(rows_beside(out), yes)
         status, state = await status_of(services, name), await state_of(services, name)
+        rows = [] if alone else [await write_rows(services, name, state, place)]
         path = await write_report(services, name, state, out=out, standing=standing_in_words(status))
-        console.print(path, highlight=False, markup=False, soft_wrap=True)
+        for written in (path, *rows):
+            console.print(written, highlight=False, markup=False, soft_wrap=True)
+        return 0
+
+    look_at(name, write)
+
+
+def _compare_runs(name: str, other: str, out: Path | None, yes: bool) -> None:
+    async def write(services: Services, name: str) -> int:
+        from graph.run_comparison import write_comparison
+        from graph.standing import named_run
+
+        second = await named_run(services, other)
+        place = out or Path(f"{name}-against-{second}.html")
+        may_replace(place, yes)
+        for line in await write_comparison(services, name, second, place):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(place, highlight=False, markup=False, soft_wrap=True)
         return 0
 
     look_at(name, write)

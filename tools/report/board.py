@@ -69,6 +69,10 @@ class Board(Record):
     prompts: int
     groups: tuple[MetricGroup, ...]
     slices: tuple[SliceGroup, ...]
+    perplexity: Estimate | None
+    """Adapter over base, where it was measured: above 1 the adapter is worse."""
+    win_rates: tuple[DifferenceRow, ...]
+    """Share of pairs that the adapter won, in points of 100: of all, and among pairs of balanced lengths."""
     facts: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     """What else the file says, such as on perplexity and the win rate: a title, and figures by name."""
     notes: tuple[str, ...]
@@ -107,6 +111,8 @@ def read_board(raw: Mapping[str, Any]) -> Board | None:
         prompts=int(raw.get("prompts", 0)),
         groups=tuple(groups),
         slices=tuple(slices),
+        perplexity=_estimate(raw.get("perplexity"), "ratio"),
+        win_rates=tuple(_win_rates(raw.get("win_rate"))),
         facts=tuple(_facts(raw)),
         notes=tuple(map(str, raw.get("notes") or ())),
     )
@@ -138,6 +144,21 @@ def _figures(group: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, st
             yield from _figures(value, name)
         elif isinstance(value, int | float | str) and value != "":
             yield name, number(value) if isinstance(value, float) else str(value)
+
+
+def _estimate(raw: Any, value: str = "value") -> Estimate | None:
+    figures = [raw.get(key) for key in (value, "low", "high")] if isinstance(raw, Mapping) else [None]
+    if not all(map(_is_figure, figures)):
+        return None
+    return Estimate(value=figures[0], low=figures[1], high=figures[2])
+
+
+def _win_rates(raw: Any) -> Iterator[DifferenceRow]:
+    names = {"rate": "win rate", "controlled": "at equal length"}
+    for key, name in names.items() if isinstance(raw, Mapping) else ():
+        if (one := _estimate(raw.get(key))) is not None:
+            points = Estimate(value=100 * one.value, low=100 * one.low, high=100 * one.high)
+            yield DifferenceRow(name=name, difference=points, strong=key == "rate")
 
 
 def _title(path: tuple[str, ...]) -> str:
@@ -185,4 +206,10 @@ def _metric(row: Mapping[str, Any], primary: str, path: tuple[str, ...]) -> Metr
 
 def _slice(row: Mapping[str, Any]) -> DumbbellRow:
     count = row.get("count", row.get("prompts", 0))
-    return DumbbellRow(name=str(row["name"]), count=int(count), base=row["base"], adapter=row["adapter"])
+    difference, low, high = _interval(row)
+    interval = None
+    if all(map(_is_figure, (difference, low, high))):
+        interval = Estimate(value=difference, low=low, high=high)
+    return DumbbellRow(
+        name=str(row["name"]), count=int(count), base=row["base"], adapter=row["adapter"], interval=interval
+    )

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from state.records import Record
 from tools.report.scales import Scale, finite, number, thinned, ticks
-from tools.report.svg import WIDTH, chart, element, horizontal_axis, joined, line, rect, text, vertical_axis
+from tools.report.svg import NARROW, WIDTH, chart, element, horizontal_axis, joined, line, rect, text, vertical_axis
 
 MOST_POINTS = 300
 """Points of a line; of a longer series the means of as many equal stretches are drawn."""
@@ -149,26 +149,31 @@ def histogram(
     return chart(title, f"{total:,} values between {number(low)} and {number(high)}.", width, height, parts)
 
 
-def bars(title: str, rows: Sequence[Bar], *, unit: str, width: int = WIDTH, of_first: bool = False) -> Markup:
+def bars(title: str, rows: Sequence[Bar], *, unit: str, of_first: bool = False, narrow: bool = False) -> Markup:
     """Return horizontal bars on one scale, each with its name before it and its figure after it.
 
     Args:
         title: what they show.
         rows: from top to bottom; none is below 0.
         unit: what is counted, for screen readers.
-        width: of the drawing.
         of_first: whether each bar is a part of the first, as in a funnel, so that its share of it is shown.
+        narrow: whether it is for a phone: names and figures then stand above the bars.
     """
-    pitch, left, right = 30, 210, 150
+    width, pitch, left, right = (NARROW, 44, 14, 14) if narrow else (WIDTH, 30, 210, 150)
     most = max([row.value for row in rows], default=0) or 1
     across = Scale(0, most, left, width - right)
     parts = []
     for place, row in enumerate(rows):
-        y = 6 + place * pitch
-        parts.append(text(left - 12, y + 15, row.name, "name", "end"))
+        y = (22 if narrow else 6) + place * pitch
+        name_at, figure_at = (
+            ((left, y - 5, "start"), (width - right, y - 5, "end"))
+            if narrow
+            else ((left - 12, y + 15, "end"), (width - right + 10, y + 15, "start"))
+        )
+        parts.append(text(name_at[0], name_at[1], row.name, "name", name_at[2]))
         parts.append(rect(left, y, width - right - left, 20, "rail"))
         parts.append(rect(left, y, across(row.value) - left, 20, "bar", f"{row.name}: {number(row.value)} {unit}"))
         share = f" \N{MIDDLE DOT} {row.value / rows[0].value:.0%}" if of_first and place and rows[0].value else ""
-        parts.append(text(width - right + 10, y + 15, row.note or f"{row.value:,.0f}{share}", "figure"))
+        parts.append(text(figure_at[0], figure_at[1], row.note or f"{row.value:,.0f}{share}", "figure", figure_at[2]))
     says = "; ".join(f"{row.name} {row.note or number(row.value)}" for row in rows)
     return chart(title, f"{says} ({unit}).", width, 10 + pitch * max(1, len(rows)), parts)

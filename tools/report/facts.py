@@ -10,6 +10,8 @@ from state.calls import PurposeTally
 from state.records import GenerationRound, Record
 from state.request import RunRequest
 from tools.generation.costing import StageComparison
+from tools.judging.decisions import LEAST_DECISIONS, AgainstPeople
+from tools.people.raters import Agreement
 from tools.report.board import Board
 from tools.report.examples import Examples
 from tools.report.funnel import Funnel
@@ -71,6 +73,14 @@ class RunFacts(Record):
     costs: Costs | None = None
     examples: Examples | None = None
     lineage: Lineage | None = None
+    people: AgainstPeople | None = None
+    """The judge beside people's decisions."""
+    agreements: tuple[Agreement, ...] = ()
+    """How far people agree with each other, by criterion."""
+    browser: str = ""
+    """The file of the row browser, where one lies beside the report."""
+    band: str = ""
+    """What the measured review band of this run is, where it uses one."""
 
     @property
     def settings(self) -> list[Setting]:
@@ -108,6 +118,8 @@ def missing_parts(facts: RunFacts) -> list[tuple[str, str]]:
         parts.append(("cost of calls", "no call has been made"))
     if facts.examples is None:
         parts.append(("examples", "there are no answers of base and adapter to the same prompts"))
+    if facts.people is None:
+        parts.append(("judge against people", f"fewer than {LEAST_DECISIONS} answers were decided by people"))
     if facts.lineage is None:
         parts.append(("lineage", "no dataset has been written"))
     return parts

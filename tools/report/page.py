@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tools.generation.spans import in_interval
 from tools.report.board import Board, MetricGroup
 from tools.report.charts import Bar, Line, Mark, bars, histogram, line_chart
-from tools.report.comparison_plots import dumbbell_plot, interval_plot
+from tools.report.comparison_plots import DifferenceRow, DumbbellRow, dumbbell_plot, interval_plot
 from tools.report.facts import Costs, RunFacts, missing_parts
+from tools.report.people import alphas, chances, in_order
 from tools.report.scales import duration, number, signed
 from tools.report.scores import Scores, Spread
-from tools.report.svg import WIDTH
+from tools.report.svg import NARROW, WIDTH, both_widths
 from tools.report.training import Curve
 
 _FOLDER = Path(__file__).parent
@@ -29,29 +31,32 @@ def render(facts: RunFacts) -> str:
 
     It has no script and loads no other file. Half of a surrogate pair, which UTF-8 cannot hold, becomes ``?``.
     """
-    page = _template().render(
-        facts=facts, missing=missing_parts(facts), charts=_charts(facts), sections=_sections(facts)
+    page = (
+        environment()
+        .get_template("report.html.j2")
+        .render(facts=facts, missing=missing_parts(facts), charts=_charts(facts), sections=_sections(facts))
     )
     return page.encode("utf-8", "replace").decode("utf-8")
 
 
 @lru_cache(maxsize=1)
-def _template() -> Template:
-    environment = Environment(
+def environment() -> Environment:
+    """Return what fills the templates of this folder: all text is escaped, and a missing name is an error."""
+    made = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "number": number,
         "signed": signed,
         "duration": duration,
         "interval": in_interval,
         "when": lambda moment: f"{moment:%Y-%m-%d %H:%M} UTC",
     }
-    return environment.get_template("report.html.j2")
+    return made
 
 
 def _sections(facts: RunFacts) -> dict[str, str]:
@@ -60,6 +65,7 @@ def _sections(facts: RunFacts) -> dict[str, str]:
         "scoreboard": ("Scoreboard", facts.board),
         "training": ("Training", facts.trainings),
         "scores": ("Score distributions", facts.scores),
+        "people": ("Judge against people", facts.people or facts.agreements),
         "funnel": ("Gate funnel", facts.funnels),
         "diversity": ("Diversity growth", facts.rounds),
         "cost": ("Cost and time", facts.costs),
@@ -72,13 +78,18 @@ def _sections(facts: RunFacts) -> dict[str, str]:
 
 def _charts(facts: RunFacts) -> dict[str, Any]:
     return {
+        "perplexity": _perplexity(facts) if facts.board and facts.board.perplexity else None,
+        "win_rate": _win_rate(facts.board) if facts.board and facts.board.win_rates else None,
         "intervals": [_intervals(group) for group in facts.board.groups] if facts.board else [],
         "slices": _slices(facts.board) if facts.board else [],
         "curves": [
             [[_curve(curve) for curve in phase.curves] for phase in training.phases] for training in facts.trainings
         ],
         "scores": _scores(facts.scores, facts) if facts.scores else None,
-        "funnels": [bars(one.title, one.stages, unit=one.unit, of_first=True) for one in facts.funnels],
+        "in_order": in_order(facts.people) if facts.people and facts.people.dimensions else None,
+        "chances": chances(facts.people) if facts.people and facts.people.recalibration else None,
+        "alphas": alphas(facts.agreements) if facts.agreements else None,
+        "funnels": [_bars(one.title, one.stages, one.unit, of_first=True) for one in facts.funnels],
         "growth": _growth(facts) if facts.rounds else [],
         "time": _times(facts.costs) if facts.costs and facts.costs.steps else None,
         "tokens": _tokens(facts.costs) if facts.costs and facts.costs.calls else None,
@@ -91,16 +102,46 @@ def _intervals(group: MetricGroup) -> list[Markup]:
     plots = []
     if shares:
         label = "adapter less base, in points of 100, with the 95% interval"
-        plots.append(interval_plot(f"Differences: {group.title or 'all metrics'}", shares, x=label))
+        plots.append(_plot(f"Differences: {group.title or 'all metrics'}", shares, label))
     for metric in group.metrics:
         if not metric.share:
             label = f"adapter less base, {metric.name}"
-            plots.append(interval_plot(f"Difference in {metric.name}", [metric.row], x=label))
+            plots.append(_plot(f"Difference in {metric.name}", [metric.row], label))
     return plots
 
 
+def _plot(title: str, rows: Sequence[DifferenceRow], x: str) -> Markup:
+    return both_widths(lambda narrow: interval_plot(title, rows, x=x, narrow=narrow))
+
+
+def _perplexity(facts: RunFacts) -> Markup:
+    assert facts.board is not None and facts.board.perplexity is not None
+    rows = [DifferenceRow(name="perplexity", difference=facts.board.perplexity, strong=True)]
+    most = facts.request.evaluate.max_perplexity
+    limits = [(f"at most {most:g}", most)]
+    label = "adapter over base; 1 is no change, above it is worse"
+    title = "Perplexity on texts that no training row has"
+    return both_widths(
+        lambda narrow: interval_plot(title, rows, x=label, places=3, around=1.0, limits=limits, narrow=narrow)
+    )
+
+
+def _win_rate(board: Board) -> Markup:
+    label = "pairs that the adapter won, of 100; a tie counts half"
+    title = "Win rate by the judge"
+    return both_widths(lambda narrow: interval_plot(title, board.win_rates, x=label, around=50.0, narrow=narrow))
+
+
+def _bars(title: str, rows: Sequence[Bar], unit: str, *, of_first: bool = False) -> Markup:
+    return both_widths(lambda narrow: bars(title, rows, unit=unit, of_first=of_first, narrow=narrow))
+
+
 def _slices(board: Board) -> list[Markup]:
-    return [dumbbell_plot(f"Share passed {one.title}", one.slices, x="passed, of 100") for one in board.slices]
+    return [_dumbbells(f"Share passed {one.title}", one.slices) for one in board.slices]
+
+
+def _dumbbells(title: str, rows: Sequence[DumbbellRow]) -> Markup:
+    return both_widths(lambda narrow: dumbbell_plot(title, rows, x="passed, of 100", narrow=narrow))
 
 
 def _curve(curve: Curve) -> Markup:
@@ -113,12 +154,20 @@ def _scores(scores: Scores, facts: RunFacts) -> dict[str, Any]:
     marks.append(Mark(name=f"accepted from {judge.accept:g}", value=judge.accept))
     stars = [Bar(name=f"{place} star{'s' * (place > 1)}", value=count) for place, count in enumerate(scores.stars, 1)]
     return {
-        "overall": histogram(
-            "Overall score", scores.overall.counts, low=0, high=100, x="weighted score", marks=marks, width=WIDTH
+        "overall": both_widths(
+            lambda narrow: histogram(
+                "Overall score",
+                scores.overall.counts,
+                low=0,
+                high=100,
+                x="weighted score",
+                marks=marks,
+                width=NARROW if narrow else WIDTH,
+            )
         ),
-        "dimensions": [_small(spread, 100, "score") for spread in scores.dimensions],
+        "dimensions": [_small(spread, 100, "score") for spread in scores.drawn],
         "confidence": _small(scores.confidence, 1, "confidence"),
-        "stars": bars("The expert's stars", stars, unit="judgements"),
+        "stars": _bars("The expert's stars", stars, "judgements"),
     }
 
 
@@ -154,10 +203,10 @@ def _growth(facts: RunFacts) -> list[Markup]:
 
 def _times(costs: Costs) -> Markup:
     rows = [Bar(name=step.step, value=step.seconds, note=duration(step.seconds)) for step in costs.steps]
-    return bars("Time by step", rows, unit="seconds of the clock")
+    return _bars("Time by step", rows, "seconds of the clock")
 
 
 def _tokens(costs: Costs) -> Markup:
     tallies = [group.tally for group in costs.calls]
     rows = [Bar(name=one.purpose, value=one.prompt_tokens + one.completion_tokens) for one in tallies]
-    return bars("Tokens by purpose", rows, unit="tokens in and out")
+    return _bars("Tokens by purpose", rows, "tokens in and out")

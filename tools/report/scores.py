@@ -33,10 +33,19 @@ class Scores(Record):
     confidence: Spread
     stars: tuple[int, ...]
     """Judgements with one star, two, and so on to five."""
+    measures: tuple[tuple[str, ...], ...] = ()
+    """Dimensions that every judgement scored alike, by groups: they are one measure, and were not judged apart."""
     judges: tuple[tuple[str, int], ...]
     """Identity of each judge, and its judgements; at most ``JUDGES``, those with the most judgements."""
     other_judges: int = 0
     """Judges that are not among ``judges``."""
+
+    @property
+    def drawn(self) -> tuple[Spread, ...]:
+        """The dimensions to draw: one for each measure, named by all that it stands for."""
+        by_name = {spread.name: spread for spread in self.dimensions}
+        groups = self.measures or tuple((name,) for name in by_name)
+        return tuple(by_name[names[0]].model_copy(update={"name": ", ".join(names)}) for names in groups)
 
 
 class _Tally:
@@ -64,6 +73,7 @@ class ScoreCounter:
         self._dimensions: dict[str, _Tally] = {}
         self._stars: Counter[int] = Counter()
         self._judges: Counter[str] = Counter()
+        self._measures: list[list[str]] = []
 
     def add(
         self,
@@ -82,10 +92,24 @@ class ScoreCounter:
         self._confidence.add(confidence)
         self._stars[stars] += 1
         self._judges[judge] += 1
+        self._part(scores)
         for score in scores:
             tally = self._dimensions.setdefault(score["dimension"], _Tally(100.0))
             tally.add(score["score"])
             tally.capped += score.get("capped_from") is not None
+
+    def _part(self, scores: Sequence[Mapping[str, Any]]) -> None:
+        """Part the dimensions that this judgement does not score alike."""
+        # The judge's own score: a failed check may cap one dimension and not the others.
+        points = {s["dimension"]: s["score"] if s.get("capped_from") is None else s["capped_from"] for s in scores}
+        known = {name for names in self._measures for name in names}
+        parted = []
+        for names in [*self._measures, [name for name in points if name not in known]]:
+            by_points: dict[Any, list[str]] = {}
+            for name in names:
+                by_points.setdefault(points.get(name), []).append(name)
+            parted += list(by_points.values())
+        self._measures = parted
 
     def result(self) -> Scores | None:
         """Return the counts, or ``None`` where nothing was judged."""
@@ -98,6 +122,7 @@ class ScoreCounter:
             overall=self._overall.spread("overall"),
             dimensions=tuple(tally.spread(name) for name, tally in self._dimensions.items()),
             confidence=self._confidence.spread("confidence"),
+            measures=tuple(tuple(names) for names in self._measures),
             stars=tuple(self._stars[number] for number in range(1, 6)),
             judges=tuple(self._judges.most_common(JUDGES)),
             other_judges=max(0, len(self._judges) - JUDGES),

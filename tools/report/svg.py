@@ -5,7 +5,7 @@ Colours come from the page's style sheet by class, so that one drawing serves li
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
@@ -13,6 +13,8 @@ from tools.report.scales import Scale, number
 
 WIDTH = 720
 """Of a chart as wide as the page, in its own units; half as much for one of two side by side."""
+NARROW = 360
+"""Of the same chart on a phone."""
 
 
 def element(name: str, content: object = "", **attributes: object) -> Markup:
@@ -63,6 +65,16 @@ def chart(title: str, says: str, width: float, height: float, parts: Sequence[Ma
     head = element("title", title) + element("desc", says)
     box = f"0 0 {width:g} {height:g}"
     return element("svg", head + joined(parts), role="img", viewBox=box, aria_label=f"{title}. {says}")
+
+
+def both_widths(draw: Callable[[bool], Markup]) -> Markup:
+    """Return a drawing in its wide and in its narrow form; the page shows the one that fits.
+
+    Args:
+        draw: returns the drawing, narrow or not.
+    """
+    wide, narrow = (element("div", draw(form), class_=name) for form, name in ((False, "wide"), (True, "slim")))
+    return wide + narrow
 
 
 def horizontal_axis(scale: Scale, marks: Sequence[float], y: float, label: str, top: float) -> Markup:
