@@ -14,6 +14,7 @@ from state.records import Record
 from state.request import EMBEDDED, Endpoint, RunRequest
 from tools.endpoint import weights_here
 from tools.evaluation.scoreboard import Scoreboard
+from tools.training.checklists import MACHINE
 from tools.weights.folders import HUB_NAME
 
 Form = Literal["peft", "peft and gguf", "merged"]
@@ -75,7 +76,7 @@ def facts_of(state: PipelineState, title: str, base: Path) -> CardFacts:
         update={
             "dataset": dataset.version,
             "rows": f"{dataset.sft_rows} rows for SFT, {dataset.dpo_rows} pairs for DPO",
-            "notes": tuple(state.get("warnings", ())),
+            "notes": tuple(line for line in state.get("warnings", ()) if not line.startswith(MACHINE)),
         }
     )
 

@@ -88,6 +88,6 @@ def hub_errors(name: str) -> Iterator[None]:
         raise EndpointUnreachable(f"the hub is out of reach: {' '.join(str(error).split())}") from error
     except Exception as error:
         # Of the HTTP library that the hub's client uses; another version of it has another one.
-        if type(error).__module__.split(".")[0] not in ("httpx", "httpcore", "requests"):
+        if not type(error).__module__.startswith(("httpx", "httpcore", "requests")):
             raise
         raise EndpointUnreachable(f"the hub is out of reach: {' '.join(str(error).split())}") from error
