@@ -126,6 +126,11 @@ async def ask(session: aiohttp.ClientSession, url: str, tokens: int, into: Measu
     into.whole.append(time.monotonic() - begun)
 
 
+def connections() -> aiohttp.TCPConnector:
+    """Return connections that are used once: llama.cpp closes one after a hundred requests, with the next on its way."""
+    return aiohttp.TCPConnector(limit=0, force_close=True)
+
+
 async def closed(url: str, clients: int, each: int, tokens: int) -> Measured:
     """So many clients ask one request after another."""
     found = Measured()
@@ -134,7 +139,7 @@ async def closed(url: str, clients: int, each: int, tokens: int) -> Measured:
         for _ in range(each):
             await ask(session, url, tokens, found)
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with aiohttp.ClientSession(connector=connections()) as session:
         begun = time.monotonic()
         await asyncio.gather(*(client() for _ in range(clients)))
         found.seconds = time.monotonic() - begun
@@ -144,7 +149,7 @@ async def closed(url: str, clients: int, each: int, tokens: int) -> Measured:
 async def overload(url: str, rate: float, seconds: float, tokens: int) -> Measured:
     """Requests arrive at a rate, whatever becomes of those before."""
     found = Measured()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with aiohttp.ClientSession(connector=connections()) as session:
         tasks = []
         for number in range(round(rate * seconds)):
             tasks.append(asyncio.create_task(ask(session, url, tokens, found)))
