@@ -12,7 +12,6 @@ from state.errors import CorralError
 from state.pipeline import Node, PipelineState
 from state.records import Answer, Outcome, Sample
 from state.store import RecordStore
-from tools.dataset.files import LINEAGE
 from tools.endpoint.chat import OpenEndpoint, user_message
 from tools.engine.embedded import served_alone
 from tools.engine.parity import PROMPTS, Parity, measure_parity
@@ -20,8 +19,8 @@ from tools.evaluation.asking import weights_endpoint
 from tools.improvement.canary import open_canary
 from tools.progress import report_progress
 from tools.registry import add, note, point, record_of
-from tools.registry.card import card_facts, named_base
-from tools.registry.version import write_standalone
+from tools.registry.card import named_base
+from tools.registry.version import SCOREBOARD, write_adapter_of
 from tools.weights.folders import base_folder
 from tools.weights.template import load_tokenizer
 
@@ -115,33 +114,18 @@ def _serve(registry: Path, version: str, canary: float) -> None:
 
 def _add(registry: Path, state: PipelineState, base: Path) -> str:
     """Put the adapter into the registry, as a version that stands alone; it blocks."""
-    request, adapter, dataset, verdict = state["request"], state["adapter"], state["dataset"], state["verdict"]
     record = {
         "run": state["run_id"],
-        "dataset": dataset.version,
-        "base": named_base(request.models.base),
-        "verdict": verdict.model_dump(mode="json") | {"scoreboard": "scoreboard.json"},
+        "dataset": state["dataset"].version,
+        "base": named_base(state["request"].models.base),
+        "verdict": state["verdict"].model_dump(mode="json") | {"scoreboard": SCOREBOARD},
         "approval": state["approval"].model_dump(mode="json"),
     }
     if "improvement" in state:
         record |= {"improves": state["improvement"].version, "against": state["against"].model_dump(mode="json")}
 
     def fill(part: Path, version: str) -> Mapping[str, Any]:
-        facts = card_facts(f"Corral {version}", state["run_id"], request, base, adapter.id).model_copy(
-            update={
-                "dataset": dataset.version,
-                "rows": f"{dataset.sft_rows} rows for SFT, {dataset.dpo_rows} pairs for DPO",
-                "notes": tuple(state.get("warnings", ())),
-            }
-        )
-        lacking = write_standalone(
-            Path(adapter.folder),
-            base,
-            part,
-            facts,
-            scoreboard=Path(verdict.scoreboard),
-            lineage=Path(dataset.folder) / LINEAGE,
-        )
+        lacking = write_adapter_of(state, f"Corral {version}", base, part)
         return {"gguf_lacks": lacking} if lacking else {}
 
-    return add(adapter, registry, record, fill)
+    return add(state["adapter"], registry, record, fill)

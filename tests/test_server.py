@@ -101,6 +101,7 @@ async def test_server_runs_to_the_review_and_through_it(client: LangGraphClient,
     assert state["next"] == []
     assert values["approval"]["approved"] and values["deployed"].startswith("v1-")
     assert (home.folder / "home" / "registry" / "current" / "adapter_config.json").is_file()
+    await _answers(str(client.http.client.base_url), values["deployed"], home)
     rows = home.query("SELECT count(*) FROM calls")
     for second in (request, {"request": request["request"] | {"name": "another"}}):
         await _refused(client, thread, home, f"this thread is run {thread} already, it is done", input=second)
@@ -135,6 +136,15 @@ async def test_server_that_is_ended_gives_its_leases_back(home: Home, server: Sc
     assert home.query("SELECT lease_until FROM runs") == [(0.0,)], _log(home)
     answered = home.query("SELECT count(*) FROM calls WHERE status = 'answered'")
     assert answered == [(len(server.requests),)], "what was sent is paid for, and kept"
+
+
+async def _answers(url: str, version: str, home: Home) -> None:
+    """Demand that the same server answers by what was just deployed: the application is mounted beside Studio's API."""
+    async with httpx.AsyncClient(base_url=url, timeout=120) as http:
+        listed = (await http.get("/v1/models")).json()["data"]
+        assert [model["id"] for model in listed] == ["current", version, "base"]
+        found = await http.post("/generate", json={"instruction": "Say something.", "max_tokens": 4})
+        assert found.status_code == 200 and found.json()["model"] == version, f"{found.text}\n{_log(home)}"
 
 
 async def _run(client: LangGraphClient, thread: str, home: Home, **given: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from corral.cli import formats
+from corral.cli.adapters import push
 from corral.cli.backup import backup
 from corral.cli.doctor import doctor
 from corral.cli.evaluating import evaluate
@@ -50,6 +51,7 @@ app.command(rich_help_panel=RUNS)(show)
 app.command(rich_help_panel=RUNS, epilog=formats.DECISIONS)(review)
 app.command(rich_help_panel=RUNS)(approve)
 app.command(rich_help_panel=RUNS, epilog=formats.EXPORTED)(export)
+app.command(rich_help_panel=RUNS)(push)
 app.command("report", rich_help_panel=RUNS)(write_page)
 app.command(rich_help_panel=LOOP)(improve)
 app.command(rich_help_panel=LOOP)(canary)

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from graph.standing import RunStatus
 
 Format = Annotated[
-    Literal["alpaca", "sft", "dpo", "sharegpt", "messages", "llama-factory", "axolotl", "argilla"],
-    typer.Option("--format", help="Which file, or the form of which other tool."),
+    Literal["alpaca", "sft", "dpo", "sharegpt", "messages", "llama-factory", "axolotl", "argilla"] | None,
+    typer.Option("--format", help="Which file of the dataset, or the form of which other tool."),
+]
+Adapter = Annotated[
+    Literal["peft", "merged", "gguf"] | None,
+    typer.Option(help="The adapter: a PEFT folder, a folder with it merged into the base, or llama.cpp's file."),
 ]
 Out = Annotated[
     Path | None,
@@ -36,45 +40,21 @@ Version = Annotated[str, typer.Argument(help="A version in the registry.")]
 Registry = Annotated[Path | None, typer.Option(help="The registry, where the run named one of its own.")]
 
 
-def export(name: RunName, format_: Format, out: Out = None, yes: Yes = False) -> None:
-    """Write a run's dataset: Alpaca JSON, SFT JSONL, DPO JSONL, or rows as other tools read them.
+def export(name: RunName, format_: Format = None, adapter: Adapter = None, out: Out = None, yes: Yes = False) -> None:
+    """Write a run's dataset (Alpaca JSON, SFT JSONL, DPO JSONL, or rows as other tools read them), or its adapter.
 
-    It asks before it overwrites a file.
+    It asks before it overwrites a file. An adapter's folder stands alone: tokenizer, base, card and licence are in it.
     """
+    if (format_ is None) == (adapter is None):
+        raise BadInput("name what to export: --format for the dataset, or --adapter")
 
     async def write(services: Services, name: str) -> int:
-        from graph.standing import state_of, status_of
-        from tools.dataset.files import ALPACA, DPO, SFT
-        from tools.dataset.parquet import write_parquet
-        from tools.files import copy_out
+        from corral.cli.adapters import export_adapter
 
-        status, state = await status_of(services, name), await state_of(services, name)
-        dataset = state.get("dataset")
-        if dataset is None:
-            raise BadInput(f"run {name} has no dataset yet; it is {status.standing} at {status.step or 'its start'}")
-        if format_ not in ("alpaca", "sft", "dpo"):
-            _write_form(Path(dataset.folder), format_, out, yes)
-            return 0
-        source = Path(dataset.folder) / {"alpaca": ALPACA, "sft": SFT, "dpo": DPO}[format_]
-        if out is not None and out.exists() and out.samefile(source):
-            raise BadInput(f"{out} is the dataset's own file; name another place with --out")
-        if out is not None:
-            may_replace(out, yes)
-        if out is not None and out.suffix == ".parquet":
-            write_parquet(source, out)
-            console.print(f"{out}: {out.stat().st_size:,} bytes", highlight=False, soft_wrap=True)
-            return 0
-        try:
-            with source.open("rb") as data:
-                if out is None:
-                    shutil.copyfileobj(data, sys.stdout.buffer)
-                else:
-                    copy_out(out, data)
-        except OSError as error:
-            raise BadInput(f"{error.filename}: {error.strerror}; the run's dataset cannot be read") from error
-        if out is not None:
-            console.print(f"{out}: {source.stat().st_size:,} bytes", highlight=False, soft_wrap=True)
-        return 0
+        if adapter is not None:
+            return await export_adapter(services, name, adapter, out, yes)
+        assert format_ is not None
+        return await _write_dataset(services, name, format_, out, yes)
 
     look_at(name, write)
 
@@ -94,6 +74,41 @@ def _write_form(folder: Path, form: str, out: Path | None, yes: bool) -> None:
         may_replace(place, yes)
     for written in write_form(folder, form, out):
         console.print(f"{written}: {written.stat().st_size:,} bytes", highlight=False, soft_wrap=True)
+
+
+async def _write_dataset(services: Services, name: str, format_: str, out: Path | None, yes: bool) -> int:
+    from graph.standing import state_of, status_of
+    from tools.dataset.files import ALPACA, DPO, SFT
+    from tools.dataset.parquet import write_parquet
+    from tools.files import copy_out
+
+    status, state = await status_of(services, name), await state_of(services, name)
+    dataset = state.get("dataset")
+    if dataset is None:
+        raise BadInput(f"run {name} has no dataset yet; it is {status.standing} at {status.step or 'its start'}")
+    if format_ not in ("alpaca", "sft", "dpo"):
+        _write_form(Path(dataset.folder), format_, out, yes)
+        return 0
+    source = Path(dataset.folder) / {"alpaca": ALPACA, "sft": SFT, "dpo": DPO}[format_]
+    if out is not None and out.exists() and out.samefile(source):
+        raise BadInput(f"{out} is the dataset's own file; name another place with --out")
+    if out is not None:
+        may_replace(out, yes)
+    if out is not None and out.suffix == ".parquet":
+        write_parquet(source, out)
+        console.print(f"{out}: {out.stat().st_size:,} bytes", highlight=False, soft_wrap=True)
+        return 0
+    try:
+        with source.open("rb") as data:
+            if out is None:
+                shutil.copyfileobj(data, sys.stdout.buffer)
+            else:
+                copy_out(out, data)
+    except OSError as error:
+        raise BadInput(f"{error.filename}: {error.strerror}; the run's dataset cannot be read") from error
+    if out is not None:
+        console.print(f"{out}: {source.stat().st_size:,} bytes", highlight=False, soft_wrap=True)
+    return 0
 
 
 def write_page(name: RunName, other: Other = None, out: Page = None, yes: Yes = False) -> None:

@@ -34,8 +34,9 @@ LOOK_SECONDS = 1.0
 """How often the registry is looked at while nobody asks."""
 MOST_ADAPTERS = 8
 """Versions that are held in memory at a time; another one takes the place of the one that was not asked for longest."""
-ALONE = 4
-"""Answers that are written at the same time where a version is served to be measured."""
+ALONE = 1
+"""Answers that are written at the same time where a version is served to be measured: what is written together rounds
+in another way from time to time."""
 
 
 @dataclass(eq=False)

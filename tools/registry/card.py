@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from jinja2 import Environment, StrictUndefined
 
+from state.pipeline import PipelineState
 from state.records import Record
 from state.request import EMBEDDED, Endpoint, RunRequest
 from tools.endpoint import weights_here
 from tools.evaluation.scoreboard import Scoreboard
+from tools.training.checklists import MACHINE
 from tools.weights.folders import HUB_NAME
 
+Form = Literal["peft", "peft and gguf", "merged"]
+"""How an adapter is written: in PEFT's form, with a GGUF file beside it, or merged into its base."""
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 EMBEDDED_LICENCE = "apache-2.0"
 """SmolLM2-135M-Instruct's."""
@@ -40,13 +45,13 @@ class CardFacts(Record):
     notes: tuple[str, ...] = ()
 
 
-def model_card(facts: CardFacts, board: Scoreboard | None, *, gguf: bool) -> str:
+def model_card(facts: CardFacts, board: Scoreboard | None, *, form: Form) -> str:
     """Return the card as Markdown with the hub's metadata in front.
 
     Args:
         facts: what is known of the adapter.
         board: its scoreboard; ``None`` where it was not measured.
-        gguf: whether the adapter lies beside it as a GGUF file, too.
+        form: how it lies beside the card.
     """
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
@@ -60,7 +65,19 @@ def model_card(facts: CardFacts, board: Scoreboard | None, *, gguf: bool) -> str
         judge=f"`{facts.judge.model}` at {facts.judge.base_url}",
         judge_licence=_licence_of_judge(facts.judge),
         board=board,
-        gguf=gguf,
+        form=form,
+    )
+
+
+def facts_of(state: PipelineState, title: str, base: Path) -> CardFacts:
+    """Return what a run's state says for the card of its adapter."""
+    dataset = state["dataset"]
+    return card_facts(title, state["run_id"], state["request"], base, state["adapter"].id).model_copy(
+        update={
+            "dataset": dataset.version,
+            "rows": f"{dataset.sft_rows} rows for SFT, {dataset.dpo_rows} pairs for DPO",
+            "notes": tuple(line for line in state.get("warnings", ()) if not line.startswith(MACHINE)),
+        }
     )
 
 

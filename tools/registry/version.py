@@ -13,22 +13,69 @@ from pathlib import Path
 from typing import Any
 
 from state.errors import BadInput
+from state.pipeline import PipelineState
 from state.request import EMBEDDED
+from tools.dataset.files import LINEAGE
 from tools.evaluation.scoreboard import Scoreboard
 from tools.files import storage_errors, write_file
-from tools.registry.card import CardFacts, hub_name, licence_files, licence_of, model_card
+from tools.registry.card import CardFacts, Form, facts_of, hub_name, licence_files, licence_of, model_card
 from tools.weights.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from tools.weights.embedded import licence_text
 from tools.weights.gguf_files import write_gguf_adapter
 from tools.weights.template import load_tokenizer
+from tools.weights.trust import code_options
 
 BASE = "base"
 """The folder of the base in a version."""
 GGUF = "adapter.gguf"
 SCOREBOARD = "scoreboard.json"
-LINEAGE = "lineage.jsonl"
 SUMMARY = "summary.json"
 """What happened in the training."""
+
+
+def write_adapter_of(state: PipelineState, title: str, base: Path, out: Path) -> str | None:
+    """Write the adapter of a run's state as a folder that stands alone; see ``write_standalone``."""
+    verdict, dataset = state.get("verdict"), state["dataset"]
+    return write_standalone(
+        Path(state["adapter"].folder),
+        base,
+        out,
+        facts_of(state, title, base),
+        scoreboard=Path(verdict.scoreboard) if verdict else None,
+        lineage=Path(dataset.folder) / LINEAGE,
+    )
+
+
+def write_merged(state: PipelineState, title: str, base: Path, out: Path) -> None:
+    """Write a run's adapter merged into its base, as a model of its own; it takes the base's memory twice.
+
+    Args:
+        state: the run's.
+        title: of the model card.
+        base: the folder of the adapter's base.
+        out: an empty folder.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+    import torch
+    from peft import PeftModel
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    code = code_options(base)
+    kept = AutoConfig.from_pretrained(base, **code).dtype
+    # Merged in float32 and rounded once, as it was measured.
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, **code)
+    merged = PeftModel.from_pretrained(model, state["adapter"].folder).merge_and_unload()
+    with storage_errors(out):
+        merged.to(kept or torch.float32).save_pretrained(out)
+        load_tokenizer(base).save_pretrained(out)
+        facts, verdict = facts_of(state, title, base), state.get("verdict")
+        _write_licence(out, facts.base, base)
+        if verdict:
+            shutil.copyfile(verdict.scoreboard, out / SCOREBOARD)
+        board = _board(out)
+        write_file(out / "README.md", model_card(facts, board, form="merged").encode())
 
 
 def write_standalone(
@@ -75,10 +122,14 @@ def _complete(out: Path, base: Path, facts: CardFacts) -> str | None:
         write_gguf_adapter(out, base, out / GGUF)
     except BadInput as error:
         reason = str(error)
-    board = out / SCOREBOARD
-    read = Scoreboard.model_validate_json(board.read_bytes()) if board.is_file() else None
-    write_file(out / "README.md", model_card(facts, read, gguf=reason is None).encode())
+    form: Form = "peft" if reason else "peft and gguf"
+    write_file(out / "README.md", model_card(facts, _board(out), form=form).encode())
     return reason
+
+
+def _board(out: Path) -> Scoreboard | None:
+    kept = out / SCOREBOARD
+    return Scoreboard.model_validate_json(kept.read_bytes()) if kept.is_file() else None
 
 
 def link_folder(source: Path, target: Path) -> None:

@@ -1,0 +1,210 @@
+"""What does Corral's API cost over the bare server? The same requests to ``corral serve`` and to llama.cpp itself.
+
+    python benchmarks/serving.py [--rounds 3] [--tokens 64] [--overload 20]
+
+Both are processes of their own with the embedded model, the same number of threads, slots and tokens of context. A
+number of clients ask for streams of greedy answers to prompts that nobody has asked before, each as soon as it has its
+last one; rounds of the two servers alternate, and a ratio is the median of the rounds' ratios of tokens a second.
+Overload: requests arrive at twice the rate that 16 clients reached; ``p99_ms_overload`` is of those that were answered,
+and ``sent_away`` counts the answers 429. Memory is the whole process's, after all of it. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+
+HOUSE = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(HOUSE))
+CLIENTS = (1, 4, 16)
+SLOTS, CONTEXT = 8, 2048
+BARE = """
+import sys, time
+from tools.engine.llama import LlamaServer
+from tools.weights.embedded import embedded_model
+server = LlamaServer(embedded_model(), {}, parallel=int(sys.argv[1]), context=int(sys.argv[2]))
+print(server.url, file=sys.stderr, flush=True)
+time.sleep(1e6)
+"""
+TOPICS = (
+    "kettles",
+    "ladders",
+    "lanterns",
+    "anchors",
+    "saddles",
+    "marbles",
+    "bridges",
+    "candles",
+    "violins",
+    "harbours",
+)
+numbers = itertools.count()
+
+
+@dataclass
+class Measured:
+    """What some requests came to."""
+
+    tokens: int = 0
+    seconds: float = 0.0
+    first: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+    refused: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second."""
+        return self.tokens / self.seconds
+
+
+@contextmanager
+def process(*arguments: str, **environment: str) -> Iterator[tuple[str, psutil.Process]]:
+    """Run a server until the block ends; the value is the URL that it prints, and the process."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CORRAL_")}
+    paths = {"PYTHONPATH": str(HOUSE), "OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen(
+        [sys.executable, *arguments], env=kept | paths | environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert running.stderr is not None
+        for line in running.stderr:
+            if found := re.search(r"http://\S+", line):
+                yield found[0], psutil.Process(running.pid)
+                return
+        raise SystemExit("a server did not start")
+    finally:
+        running.terminate()
+        running.wait()
+
+
+def asked(tokens: int) -> dict[str, Any]:
+    number = next(numbers)
+    prompt = f"Write a story about {number} {TOPICS[number % len(TOPICS)]} and who made them."
+    return {
+        "model": "base",
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": tokens,
+        "temperature": 0,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+async def ask(session: aiohttp.ClientSession, url: str, tokens: int, into: Measured) -> None:
+    begun, first = time.monotonic(), 0.0
+    async with session.post(f"{url}/v1/chat/completions", json=asked(tokens)) as response:
+        if response.status == 429:
+            into.refused += 1
+            return
+        assert response.status == 200, await response.text()
+        async for line in response.content:
+            if not line.startswith(b"data: {"):
+                continue
+            event = json.loads(line[6:])
+            if event["choices"] and event["choices"][0]["delta"].get("content") and not first:
+                first = time.monotonic() - begun
+            if event.get("usage"):
+                into.tokens += event["usage"]["completion_tokens"]
+    into.first.append(first)
+    into.whole.append(time.monotonic() - begun)
+
+
+def connections() -> aiohttp.TCPConnector:
+    """Return connections that are used once: llama.cpp closes one after a hundred requests, the next on its way."""
+    return aiohttp.TCPConnector(limit=0, force_close=True)
+
+
+async def closed(url: str, clients: int, each: int, tokens: int) -> Measured:
+    """So many clients ask one request after another."""
+    found = Measured()
+
+    async def client() -> None:
+        for _ in range(each):
+            await ask(session, url, tokens, found)
+
+    async with aiohttp.ClientSession(connector=connections()) as session:
+        begun = time.monotonic()
+        await asyncio.gather(*(client() for _ in range(clients)))
+        found.seconds = time.monotonic() - begun
+    return found
+
+
+async def overload(url: str, rate: float, seconds: float, tokens: int) -> Measured:
+    """Requests arrive at a rate, whatever becomes of those before."""
+    found = Measured()
+    async with aiohttp.ClientSession(connector=connections()) as session:
+        tasks = []
+        for number in range(round(rate * seconds)):
+            tasks.append(asyncio.create_task(ask(session, url, tokens, found)))
+            await asyncio.sleep(1 / rate if number else 0)
+        await asyncio.gather(*tasks)
+    return found
+
+
+def compare(served: str, bare: str, clients: int, rounds: int, tokens: int) -> tuple[float, Measured]:
+    """Return the ratio of tokens a second, and what Corral's last round came to."""
+    ratios, last = [], Measured()
+    for _ in range(rounds):
+        each = max(2, 16 // clients)
+        there = asyncio.run(closed(bare, clients, each, tokens))
+        last = asyncio.run(closed(served, clients, each, tokens))
+        ratios.append(last.rate / there.rate)
+        print(
+            f"{clients:3} clients: {last.rate:7.1f} tokens/s, llama.cpp {there.rate:7.1f}; first token "
+            f"{1000 * statistics.median(last.first):6.0f} ms, llama.cpp {1000 * statistics.median(there.first):6.0f} ms"
+        )
+    return statistics.median(ratios), last
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--overload", type=float, default=20, help="seconds")
+    given = parser.parse_args()
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as home:
+        serve = ("-m", "corral.cli", "serve", "--port", "0")
+        with (
+            process("-c", BARE, str(SLOTS), str(CONTEXT)) as (bare, _),
+            process(*serve, CORRAL_HOME=home, CORRAL_SERVE_PARALLEL=str(SLOTS), CORRAL_SERVE_CONTEXT=str(CONTEXT)) as (
+                served,
+                running,
+            ),
+        ):
+            for url in (served, bare):
+                asyncio.run(closed(url, 1, 1, 4))  # until it is ready
+            last = Measured()
+            for clients in CLIENTS:
+                ratio, last = compare(served, bare, clients, given.rounds, given.tokens)
+                found[f"ratio_llamacpp_{clients}"] = round(ratio, 3)
+                found[f"tokens_per_second_{clients}"] = round(last.rate, 1)
+                if clients == 1:
+                    found["ttft_ms_1"] = round(1000 * statistics.median(last.first), 1)
+            rate = 2 * len(last.whole) / last.seconds
+            loaded = asyncio.run(overload(served, rate, given.overload, given.tokens))
+            found["p99_ms_overload"] = round(1000 * sorted(loaded.whole)[int(0.99 * (len(loaded.whole) - 1))])
+            found |= {"overload_per_second": round(rate, 2), "answered": len(loaded.whole), "sent_away": loaded.refused}
+            found["rss_mb"] = round(running.memory_info().rss / 2**20)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
