@@ -57,10 +57,12 @@ def tiny(config: Any, model: Any) -> Any:
     default = config()
     kind = type(default.get_text_config(decoder=True))
     known = {*default.get_text_config(decoder=True).to_dict(), *getattr(kind, "attribute_map", {})}
+    sized = kind(**{name: size for name, size in SIZES.items() if name in known})
+    with torch.device("meta"):
+        if sum(one.numel() for one in model(sized).parameters()) > 2_000_000:
+            raise ValueError("it is not tiny")
     torch.manual_seed(0)
-    made = model(kind(**{name: size for name, size in SIZES.items() if name in known})).eval().float()
-    if sum(one.numel() for one in made.parameters()) > 2_000_000:
-        raise ValueError("it is not tiny")
+    made = model(sized).eval().float()
     for one in made.parameters():
         if one.dim() > 1:
             one.data.normal_(0, 0.2)

@@ -21,8 +21,8 @@ LENGTHS = (9, 26, 40, 26)
 NEW = 10
 COMMON = ("llama", "mistral", "gemma2", "gpt2", "mamba", "recurrent_gemma")
 """Full attention, windows of two kinds, learned positions, a state, both: the others take minutes.
-``CORRAL_TEST_FAMILIES=all`` tries all of them."""
-WANTED = os.environ.get("CORRAL_TEST_FAMILIES", "")
+``TEST_FAMILIES=all`` tries all of them."""
+WANTED = os.environ.get("TEST_FAMILIES", "")
 SECONDS = 60
 
 
