@@ -13,6 +13,7 @@ from tools.endpoint.chat import OpenEndpoint
 from tools.evaluation.measuring import BASE, Measuring, heldout_samples, judged
 from tools.evaluation.perplexity import heldout_passages, paired_nats
 from tools.evaluation.scoreboard import score_answers
+from tools.evaluation.scoring import script_note
 from tools.evaluation.winning import pairs_to_judge
 from tools.files import write_file
 from tools.progress import report_progress
@@ -48,6 +49,7 @@ def make_evaluate(store: RecordStore, runs_folder: Path, open_endpoint: OpenEndp
             score_answers, samples, before, after, request.evaluate, request.seed, nats=nats, win_rate=win_rate
         )
         notes = tuple(line for line in state.get("warnings", ()) if not line.startswith(MACHINE))
+        notes += tuple(script_note(samples)) if request.evaluate.primary == "rougeL" else ()
         board = board.model_copy(update={"notes": notes})
         place = runs_folder / run_id / "evaluation" / f"scoreboard-{adapter.id[:8]}.json"
         await asyncio.to_thread(write_file, place, (board.model_dump_json(indent=1) + "\n").encode())

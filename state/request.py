@@ -151,6 +151,9 @@ class Gates(Section):
     preset: Literal["alpaca", "modern"] = "alpaca"
     """The rules on form: ``alpaca``, those of Stanford's ``generate_instruction.py``; or ``modern``, which stop fewer
     good rows and more bad ones, as ``benchmarks/gates.py`` measures."""
+    language: str = Field("en", pattern=r"^(any|[a-z]{2})$")
+    """What instructions must be in: ``en``, another code of ISO 639-1 such as ``da`` or ``zh``, or ``any``. For all but
+    English, words are told apart in every script, and by letters where a script has no spaces."""
     off: tuple[str, ...] = ()
     """Rules that do not count, by the codes that reasons begin with, such as ``keyword``."""
     rouge_threshold: float = Field(0.7, gt=0, le=1)

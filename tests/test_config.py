@@ -47,6 +47,7 @@ OTHERS: dict[str, Any] = {
     "generation.tasks_per_call": 12,
     "gates.preset": "modern",
     "gates.off": ["keyword"],
+    "gates.language": "da",
     "judge.accept": 80.0,
     "judge.task_type": "budgeting",
     "judge.weights": {"accuracy": 1, "compliance": 0, "brand_alignment": 0, "clarity": 0, "actionability": 0},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from corral.cli.shared import Yes, console, may_replace
+from state.errors import BadInput
 
 if TYPE_CHECKING:
     from tools.gates import GateReport
@@ -29,6 +30,7 @@ def gate(
     out: Annotated[Path, typer.Option(help="Folder for accepted.jsonl, review.jsonl, rejected.jsonl, report.json.")],
     seeds: Annotated[Path, typer.Option(help="Seed tasks that rows must not repeat.")] = DEFAULT_SEEDS,
     preset: Annotated[Preset, typer.Option(help="The rules on form: Stanford's, or today's.")] = Preset.ALPACA,
+    language: Annotated[str, typer.Option(metavar="CODE", help="The rows' language: en, da, zh ..., or any.")] = "en",
     off: Annotated[list[str] | None, typer.Option(metavar="RULE", help="A rule that does not count.")] = None,
     threshold: Annotated[float, typer.Option(min=0.01, max=1, help="ROUGE-L above which a row repeats another.")] = 0.7,
     yes: Yes = False,
@@ -50,9 +52,17 @@ def gate(
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
     with Bars(*columns, console=console, transient=True) as bars:
         task = bars.add_task("rows", total=None)
-        settings = Gates(rouge_threshold=threshold, preset=preset.value, off=tuple(off or ()))
+        settings = Gates(
+            rouge_threshold=threshold, preset=preset.value, language=_language(language), off=tuple(off or ())
+        )
         gated = gate_file(file, out, settings, kept, on_progress=lambda done: bars.update(task, completed=done))
     _print_gated(gated, out)
+
+
+def _language(code: str) -> str:
+    if code != "any" and not (len(code) == 2 and code.isascii() and code.isalpha() and code.islower()):
+        raise BadInput(f"--language takes a code of two letters, such as en or zh, or any; not {code!r}")
+    return code
 
 
 def _print_gated(gated: GateReport, out: Path) -> None:

@@ -16,6 +16,7 @@ from state.request import EMBEDDED, WEIGHTS, Endpoint
 from tools.endpoint.chat import Capabilities, ChatCall, Likelihood, LikelihoodCall, Message
 from tools.endpoint.failures import TryAgain
 from tools.endpoint.kind import Kind, ProbeResult
+from tools.endpoint.loop import shared
 from tools.endpoint.transport import Reply, chat_body
 from tools.files import writable
 from tools.settings import Settings
@@ -64,6 +65,8 @@ class WeightsTransport:
         )
         found = await ask(self.pool, request, model)
         assert isinstance(found, Drawn)
+        if found.slow:
+            (await shared()).say_once(f"{model!r} is decoded by generate, one answer at a time: {found.slow}")
         return Reply(
             text=found.text,
             finish_reason="stop" if found.ended else "length",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from tools.checks import run_checks
 from tools.checks.guard import distinct_n, guard
 from tools.checks.ifeval import REPEAT_PROMPT
 from tools.checks.text import words
+from tools.gates.rouge import sees, tokens_of_any_script
 
 METRICS: Mapping[str, str] = MappingProxyType(
     {
@@ -89,12 +90,37 @@ def _share(results: tuple[CheckResult, ...]) -> float:
 
 
 def _rouge(reference: str, text: str) -> dict[str, float]:
-    """Return F-measures by Google's ``rouge_score``, without stemming."""
-    return {name: float(score.fmeasure) for name, score in _scorer().score(reference, text).items()}
+    """Return F-measures by Google's ``rouge_score``, without stemming.
+
+    Its tokenizer knows Latin letters alone: a reference of which it sees less than half is split by words of any
+    script, since two equal Chinese texts would score 0.
+    """
+    scorer = _scorer(sees(reference))
+    return {name: float(score.fmeasure) for name, score in scorer.score(reference, text).items()}
 
 
-@lru_cache(maxsize=1)
-def _scorer() -> Any:
+class _AnyScript:
+    """A tokenizer, as ``rouge_score`` takes one."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """Return a text's words."""
+        return tokens_of_any_script(text)
+
+
+def script_note(samples: Sequence[Sample]) -> list[str]:
+    """Return what to tell a person of references that ``rouge_score`` does not see; nothing where it sees all."""
+    blind = sum(bool(sample.output) and not sees(sample.output) for sample in samples)
+    if not blind:
+        return []
+    return [
+        f"{blind} of {len(samples)} references are in scripts that rouge_score does not see: their ROUGE is over words "
+        "of any script, and over letters where a script has no spaces, and is not that of other tools"
+    ]
+
+
+@lru_cache(maxsize=2)
+def _scorer(latin: bool) -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=False)
+    own = {} if latin else {"tokenizer": _AnyScript()}
+    return RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=False, **own)

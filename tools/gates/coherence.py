@@ -43,9 +43,9 @@ _LANGUAGE_WORDS = 8
 REPEAT_SHARE, REPEAT_WORDS = 0.5, 24
 
 
-def coherence_issues(sample: Sample) -> list[Issue]:
+def coherence_issues(sample: Sample, language: str = "en") -> list[Issue]:
     """Return what does not fit together in a sample, in the rules' fixed order."""
-    issues = [*_input_issues(sample), *language_issues(sample)]
+    issues = [*_input_issues(sample), *language_issues(sample, language)]
     return issues + list(_output_issues(sample)) if sample.output.strip() else issues
 
 
@@ -89,12 +89,18 @@ def _output_issues(sample: Sample) -> Iterator[Issue]:
         yield _issue("unrelated_output", "the output shares no content word with the input it works on", Severity.LOW)
 
 
-def language_issues(sample: Sample) -> Iterator[Issue]:
-    """Yield a foreign language of the instruction, and letters lost to a wrong encoding."""
-    if language := other_language(sample.instruction):
-        sure = len(words_of(sample.instruction)) >= _LANGUAGE_WORDS or language == ANOTHER_SCRIPT
+def language_issues(sample: Sample, wanted: str = "en") -> Iterator[Issue]:
+    """Yield a foreign language of the instruction, and letters lost to a wrong encoding.
+
+    Args:
+        sample: the row.
+        wanted: the language that it should be in; ``any`` for all.
+    """
+    if found := None if wanted == "any" else other_language(sample.instruction, wanted):
+        sure = len(words_of(sample.instruction)) >= _LANGUAGE_WORDS or found == ANOTHER_SCRIPT
         severity = Severity.HIGH if sure else Severity.MEDIUM
-        yield _issue("not_english", f"the instruction reads as {language}", severity)
+        code = "not_english" if wanted == "en" else "other_language"
+        yield _issue(code, f"the instruction reads as {found}", severity)
     for name, text in (("instruction", sample.instruction), ("input", sample.input), ("output", sample.output)):
         if broken := broken_letters(text):
             detail = f"letters lost to a wrong encoding in the {name}: {broken!r}"
@@ -123,16 +129,16 @@ class CoherenceGate(Gate):
     codes = (
         *("missing_input", "placeholder_input", "input_is_instruction", "output_is_input", "output_is_instruction"),
         *("placeholder_output", "refusal", "asks_for_input", "next_task_left", "repetition", "unrelated_output"),
-        *("not_english", "broken_letters", "model_opinion", "link_alone", "escaped_breaks"),
+        *("not_english", "broken_letters", "other_language", "model_opinion", "link_alone", "escaped_breaks"),
     )
 
     def issues(self, sample: Sample) -> list[Issue]:
         """Return what does not fit together in the row, by the rules of the preset."""
         match self.inputs.settings.preset:
             case "alpaca":
-                return coherence_issues(sample)
+                return coherence_issues(sample, self.inputs.settings.language)
             case "modern":
-                return [*modern_coherence_issues(sample), *language_issues(sample)]
+                return [*modern_coherence_issues(sample), *language_issues(sample, self.inputs.settings.language)]
             case _:
                 assert_never(self.inputs.settings.preset)
 

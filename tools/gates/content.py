@@ -15,6 +15,7 @@ from state.records import Sample
 from tools.gates.gate import Gate
 from tools.gates.modern import content_issues as modern_content_issues
 from tools.gates.results import Issue, Severity
+from tools.gates.rouge import tokens_of_any_script
 from tools.gates.texts import input_fault, is_missing_input
 
 WORDS = (4, 150)
@@ -34,12 +35,14 @@ _PROGRAM = re.compile(r"\s*write\s+a\s+program\b", re.IGNORECASE)
 _PUNCTUATION = frozenset(string.punctuation)
 
 
-def content_issues(sample: Sample) -> list[Issue]:
+def content_issues(sample: Sample, language: str = "en") -> list[Issue]:
     """Return one issue for each rule that the sample breaks, all critical; none for a sample that is fine.
 
-    A given prompt (``origin`` is ``prompt``) may come without an output: the policy answers it.
+    A given prompt (``origin`` is ``prompt``) may come without an output: the policy answers it. For languages other
+    than English a letter of any script may come first, and what a script without spaces has counts by letters.
     """
-    found = [*_instruction_faults(sample.instruction), *_row_faults(sample)]
+    faults = _instruction_faults(sample.instruction) if language == "en" else _faults_in_any_script(sample.instruction)
+    found = [*faults, *_row_faults(sample)]
     return [Issue(code=code, detail=detail, severity=Severity.CRITICAL) for code, detail in found]
 
 
@@ -62,6 +65,14 @@ def _instruction_faults(instruction: str) -> Iterator[tuple[str, str]]:
         yield "starts_with_punctuation", f"begins with {first!r}"
     if first and not first.isascii():
         yield "starts_not_ascii", f"begins with {first!r}"
+
+
+def _faults_in_any_script(instruction: str) -> Iterator[tuple[str, str]]:
+    words, first = len(tokens_of_any_script(instruction)), instruction.strip()[:1]
+    for code, detail in _instruction_faults(instruction):
+        counted = code in ("too_few_words", "too_few_characters")
+        if not (counted and words >= WORDS[0]) and not (code == "starts_not_ascii" and first.isalnum()):
+            yield code, detail
 
 
 def _row_faults(sample: Sample) -> Iterator[tuple[str, str]]:
@@ -90,7 +101,7 @@ class ContentGate(Gate):
         """Return the content rules of the preset that the row breaks."""
         match self.inputs.settings.preset:
             case "alpaca":
-                return content_issues(sample)
+                return content_issues(sample, self.inputs.settings.language)
             case "modern":
                 return modern_content_issues(sample)
             case _:

@@ -14,9 +14,11 @@ What passes (a handful of texts) is decided by rapidfuzz's bit-parallel LCS.
 
 from __future__ import annotations
 
+import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,7 @@ from state.errors import CorralError
 from state.records import Sample
 from tools.gates.gate import Gate, GateInputs
 from tools.gates.results import Issue, Severity
-from tools.gates.rouge import least_lcs, least_shared, tokens
+from tools.gates.rouge import least_lcs, least_shared, tokens, tokens_of_any_script
 
 _UNSEEN = "\U0010ffff"
 _SURROGATES = range(0xD800, 0xE000)
@@ -35,6 +37,7 @@ MAX_WORDS = 0x10FFFF - len(_SURROGATES)
 """Different words an index can hold: one code point each, without the surrogates and the one for unseen words."""
 _FEW = 24
 _CHUNK_CELLS = 8_000_000
+_NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,14 @@ class DiversityIndex:
 
     Args:
         threshold: F-measure in (0, 1] above which a text counts as a repeat.
+        tokenise: splits a text; ``rouge_score``'s own way, unless texts are in other scripts.
     """
 
-    def __init__(self, threshold: float = 0.7) -> None:
+    def __init__(self, threshold: float = 0.7, tokenise: Callable[[str], list[str]] = tokens) -> None:
         if not 0 < threshold <= 1:
             raise ValueError(f"threshold must be above 0 and at most 1, not {threshold}")
         self.threshold = threshold
+        self._tokenise = tokenise
         self._code_points: dict[str, str] = {}
         self._texts: list[str] = []
         self._postings: dict[str, array[int]] = {}
@@ -74,7 +79,11 @@ class DiversityIndex:
 
     def match(self, text: str) -> int | None:
         """Return the position of the first kept text that ``text`` repeats, or ``None`` where it is new."""
-        return self._match(self._encode(tokens(text)))
+        return next(self.matches(text), None)
+
+    def matches(self, text: str) -> Iterator[int]:
+        """Yield the positions of all kept texts that ``text`` repeats, in ascending order."""
+        return self._matches(self._encode(self._tokenise(text)))
 
     def add(self, text: str) -> int:
         """Keep a text without comparing it, and return its position.
@@ -82,7 +91,7 @@ class DiversityIndex:
         Raises:
             CorralError: the index holds ``MAX_WORDS`` different words.
         """
-        words = tokens(text)
+        words = self._tokenise(text)
         return self._keep(words, self._encode(words))
 
     def offer(self, text: str) -> int | None:
@@ -91,9 +100,9 @@ class DiversityIndex:
         Returns:
             ``None`` when it was kept, else the position of the first kept text that it repeats.
         """
-        words = tokens(text)
+        words = self._tokenise(text)
         encoded = self._encode(words)
-        repeated = self._match(encoded)
+        repeated = next(self._matches(encoded), None)
         if repeated is None:
             self._keep(words, encoded)
         return repeated
@@ -139,14 +148,13 @@ class DiversityIndex:
         self._texts.append(encoded)
         return position
 
-    def _match(self, encoded: str) -> int | None:
+    def _matches(self, encoded: str) -> Iterator[int]:
         length = len(encoded)
         for position in self._candidates(encoded):
             kept = self._texts[position]
             needed = least_lcs(length, len(kept), self.threshold)
             if LCSseq.similarity(encoded, kept, score_cutoff=needed) >= needed:
-                return position
-        return None
+                yield position
 
     def _candidates(self, encoded: str) -> list[int]:
         """Return, in ascending order, the kept texts that the filters could not rule out."""
@@ -172,7 +180,7 @@ class DiversityIndex:
     def _neighbours(self, texts: Sequence[str], k: int) -> list[Neighbours]:
         if not self._texts:
             return [Neighbours((), (), 0.0) for _ in texts]
-        encoded = [self._encode(tokens(text)) for text in texts]
+        encoded = [self._encode(self._tokenise(text)) for text in texts]
         shared = process.cdist(encoded, self._texts, scorer=LCSseq.similarity, dtype=np.uint32)
         kept_lengths = np.frombuffer(self._lengths, np.uint32).astype(np.float64)
         return [
@@ -203,6 +211,12 @@ def _nearest(scores: NDArray[np.float64], k: int) -> Neighbours:
     return Neighbours(tuple(nearest.tolist()), tuple(scores[nearest].tolist()), float(scores.mean()))
 
 
+def differ_in_numbers(one: str, other: str) -> bool:
+    """Return whether two texts are the same but for their numbers."""
+    texts = [" ".join(text.casefold().split()) for text in (one, other)]
+    return texts[0] != texts[1] and len({_NUMBER.sub("0", text) for text in texts}) == 1
+
+
 class DiversityGate(Gate):
     """Refuses instructions that repeat a kept one."""
 
@@ -211,18 +225,34 @@ class DiversityGate(Gate):
 
     def __init__(self, inputs: GateInputs) -> None:
         super().__init__(inputs)
-        self._index = DiversityIndex(inputs.settings.rouge_threshold)
+        settings = inputs.settings
+        tokenise = tokens if settings.language == "en" else tokens_of_any_script
+        self._index = DiversityIndex(settings.rouge_threshold, tokenise)
         self._kept: list[str] = []
 
     def issues(self, sample: Sample) -> list[Issue]:
         """Return a critical issue if the instruction repeats a kept one."""
-        repeated = self._index.match(sample.instruction)
+        repeated = self._repeated(sample.instruction)
         if repeated is None:
             return []
         kept = self._kept[repeated]
         shown = kept if len(kept) <= 100 else kept[:100] + "..."
         detail = f"ROUGE-L above {self._index.threshold:g} with {shown!r}"
         return [Issue(code="too_similar", detail=detail, severity=Severity.CRITICAL)]
+
+    def _repeated(self, instruction: str) -> int | None:
+        """Return the first kept instruction that this one repeats.
+
+        By the preset ``modern`` another question about the same things is none: one that differs in its numbers alone.
+        """
+        found = self._index.matches(instruction)
+        match self.inputs.settings.preset:
+            case "alpaca":
+                return next(found, None)
+            case "modern":
+                return next((place for place in found if not differ_in_numbers(self._kept[place], instruction)), None)
+            case _:
+                assert_never(self.inputs.settings.preset)
 
     def keep(self, instruction: str) -> None:
         """Add an instruction to the index."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
@@ -33,15 +34,43 @@ _LANGUAGES = ("EN", "DE", "ES", "FI", "FR", "ID", "IT", "NL", "PL", "SV", "TR", 
 nearest, and each costs 25 MB."""
 _DOUBTFUL, _FOREIGN = 0.3, 0.15
 """Probability of English under which the small models doubt, and under which the large ones call a text foreign."""
+_CERTAINLY_FOREIGN = 0.05
+"""Probability of another wanted language under which the small models call a text foreign."""
 
 
-def other_language(text: str) -> str | None:
-    """Return the language of a text that is not English; ``None`` for English, and for a text too short to tell.
+SCRIPTS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("zh",), ("CJK",)),
+    **dict.fromkeys(("ja",), ("CJK", "HIRAGANA", "KATAKANA")),
+    **dict.fromkeys(("ko",), ("HANGUL", "CJK")),
+    **dict.fromkeys(("ru", "uk", "be", "bg", "mk", "sr", "kk", "mn"), ("CYRILLIC",)),
+    **dict.fromkeys(("ar", "fa", "ur"), ("ARABIC",)),
+    **dict.fromkeys(("hi", "mr"), ("DEVANAGARI",)),
+    "el": ("GREEK",), "he": ("HEBREW",), "th": ("THAI",), "hy": ("ARMENIAN",), "ka": ("GEORGIAN",),
+    "bn": ("BENGALI",), "ta": ("TAMIL",), "te": ("TELUGU",), "gu": ("GUJARATI",), "pa": ("GURMUKHI",),
+}  # fmt: skip
+"""How the names of a language's letters begin in Unicode; one that is not here is written in Latin letters."""
+
+
+def known_language(code: str) -> bool:
+    """Return whether a language can be told: by lingua, or by its script."""
+    from lingua import IsoCode639_1
+
+    return code in SCRIPTS or (len(code) == 2 and code.isalpha() and hasattr(IsoCode639_1, code.upper()))
+
+
+def other_language(text: str, wanted: str = "en") -> str | None:
+    """Return the language of a text that is not the wanted one; ``None`` for that, and for a text too short to tell.
+
+    Args:
+        text: any text.
+        wanted: a code of ISO 639-1. Of languages in a script other than Latin only the script is looked at.
 
     Returns:
         A code such as ``de``, of the nearest language that the detector knows, or ``ANOTHER_SCRIPT`` where over 30% of
         the letters are not Latin.
     """
+    if wanted != "en":
+        return _other_than(wanted, text[:2000])
     letters = [letter for letter in text[:2000] if letter.isalpha()]
     foreign = sum(not letter.isascii() and not _is_latin(letter) for letter in letters)
     if len(letters) >= _FEWEST_LETTERS and foreign > _OTHER_SCRIPT_SHARE * len(letters):
@@ -52,6 +81,22 @@ def other_language(text: str) -> str | None:
     return _detected(" ".join(words))
 
 
+def _other_than(wanted: str, text: str) -> str | None:
+    letters = [letter for letter in _without_quotes(text) if letter.isalpha()]
+    heads = SCRIPTS.get(wanted, ("LATIN",))
+    foreign = sum(not unicodedata.name(letter, "").startswith(heads) for letter in letters)
+    # A text of another script may have names and terms in Latin letters, which are many letters for few words.
+    allowed = _OTHER_SCRIPT_SHARE if heads == ("LATIN",) else 1 - _OTHER_SCRIPT_SHARE
+    if len(letters) >= _FEWEST_LETTERS and foreign > allowed * len(letters):
+        return ANOTHER_SCRIPT
+    words = _WORD.findall(_without_quotes(text).lower())
+    if heads != ("LATIN",) or len(words) < _FEWEST_WORDS:
+        return None
+    # The large models, of which each language would need its own set, are for English alone: here doubt is no fault.
+    found = _probabilities(" ".join(words), quick=True, also=wanted)
+    return None if found[wanted] >= _CERTAINLY_FOREIGN else max(found, key=lambda code: found[code])
+
+
 def _detected(text: str) -> str | None:
     if _probabilities(text, quick=True)["en"] >= _DOUBTFUL:
         return None
@@ -59,17 +104,17 @@ def _detected(text: str) -> str | None:
     return None if found["en"] >= _FOREIGN else max(found, key=lambda code: found[code])
 
 
-def _probabilities(text: str, *, quick: bool) -> dict[str, float]:
-    """Return each language's probability, by its ISO 639-1 code."""
-    values = _detector(quick).compute_language_confidence_values(text)
+def _probabilities(text: str, *, quick: bool, also: str = "en") -> dict[str, float]:
+    """Return each language's probability, by its ISO 639-1 code; ``also`` is one of them."""
+    values = _detector(quick, also).compute_language_confidence_values(text)
     return {value.language.iso_code_639_1.name.lower(): value.value for value in values}
 
 
 @cache
-def _detector(quick: bool) -> LanguageDetector:
+def _detector(quick: bool, also: str) -> LanguageDetector:
     from lingua import IsoCode639_1, LanguageDetectorBuilder
 
-    codes = [IsoCode639_1.from_str(code) for code in _LANGUAGES]
+    codes = [IsoCode639_1.from_str(code) for code in {*_LANGUAGES, also.upper()}]
     builder = LanguageDetectorBuilder.from_iso_codes_639_1(*codes)
     return (builder.with_low_accuracy_mode() if quick else builder).build()
 

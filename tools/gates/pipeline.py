@@ -13,6 +13,7 @@ from tools.gates.coherence import CoherenceGate
 from tools.gates.content import ContentGate
 from tools.gates.diversity import DiversityGate
 from tools.gates.gate import Gate, GateInputs, Opinion
+from tools.gates.language import known_language
 from tools.gates.results import GateDecision, GateResult, Severity, decide_row
 from tools.gates.safety import SafetyGate
 from tools.gates.safety_policy import DEFAULT_POLICY, SafetyPolicy, load_safety_policy
@@ -31,8 +32,11 @@ def demand_known_rules(settings: Gates, policy: SafetyPolicy | None = None) -> N
         policy: the safety policy, whose rules are known too; ``None`` for ours.
 
     Raises:
-        BadInput: one is no rule of a gate or of the safety policy; the nearest is named.
+        BadInput: one is no rule of a gate or of the safety policy, the nearest is named; or ``gates.language`` is no
+            language that can be told.
     """
+    if settings.language not in ("en", "any") and not known_language(settings.language):
+        raise BadInput(f"gates.language: {settings.language!r} is no language that can be told; give any, or its code")
     rules = (policy or load_safety_policy(DEFAULT_POLICY)).rules if settings.off else ()
     known = [code for gate in GATE_CLASSES for code in gate.codes] + [rule.code for rule in rules]
     for code in settings.off:

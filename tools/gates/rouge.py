@@ -9,14 +9,32 @@ because it settles the ties: 7 of 9 and 11 tokens is a true F of 0.7 that comes 
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 
 _WORDS = re.compile("[a-z0-9]+")
+_SPACELESS = (
+    r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+    r"\U00020000-\U0003ffff"
+)
+"""Kana, Han, Thai, Lao, Burmese and Khmer: scripts that set no spaces between words."""
+_ANY_WORDS = re.compile(rf"[{_SPACELESS}]|(?:(?![{_SPACELESS}])[^\W_])+")
 
 
 def tokens(text: str) -> list[str]:
     """Split a text into lower-case runs of ``a-z0-9``: ``rouge_score``'s tokenizer without its stemmer."""
     return _WORDS.findall(text.lower())
+
+
+def tokens_of_any_script(text: str) -> list[str]:
+    """Split a text into lower-case words of any script, and where a script has no spaces into letters."""
+    return _ANY_WORDS.findall(unicodedata.normalize("NFC", text).lower())
+
+
+def sees(text: str) -> bool:
+    """Return whether ``rouge_score``'s tokenizer sees at least half of a text's letters and digits."""
+    there = sum(map(str.isalnum, text))
+    return 2 * sum(map(len, tokens(text))) >= there
 
 
 def f_measure(lcs: int, m: int, n: int) -> float:

@@ -19,7 +19,8 @@ from transformers import DynamicCache
 
 from tools.machine.resources import sampling_processes, total_memory
 from tools.weights.choosing import choose
-from tools.weights.slots import Read, Slots
+from tools.weights.decodable import generated, refusal
+from tools.weights.slots import COLUMNS, Read, Slots
 
 CACHE_SHARE = 0.25
 """The share of the device's memory (on a CPU, of this process's part of it) that keys and values may take: of all of
@@ -90,7 +91,7 @@ def decode(
     A prompt that is given several times in a row is read once.
 
     Args:
-        model: a causal language model of full-attention layers.
+        model: a causal language model. One that cannot be decoded in batches is given to ``generate``.
         prompts: what to continue; the longest first is fastest.
         ends: ids that end a row.
         max_tokens: tokens of a row at most, at least 1.
@@ -102,6 +103,9 @@ def decode(
         top_p: of the rows with noise, in (0, 1].
     """
     longest = max((len(prompt.tokens) for prompt in prompts), default=0) + max_tokens
+    if prompts and refusal(model, longest + PAD_TO + COLUMNS, logits_in_a_batch):
+        yield from (Decoded(*row) for row in generated(model, prompts, ends, max_tokens, temperature, top_p))
+        return
     sizes = sizes_in(model, longest, sizes)
     waiting = deque(_Row(place, prompt) for place, prompt in enumerate(prompts))
     reader = _Reader(model, head, [prompt.tokens for prompt in prompts])
@@ -130,6 +134,18 @@ def decode(
             held.keep(kept)
             rows = [rows[slot] for slot in kept]
         yield from write(rows, _step(model, held, rows))
+
+
+def logits_in_a_batch(model: Any, prompts: Sequence[tuple[int, ...]], behind: Sequence[int]) -> list[torch.Tensor]:
+    """Return the logits after each prompt, and after each token behind it, as they come out in a batch."""
+    rows, held = [_free_row() for _ in prompts], Slots(len(prompts))
+    reader = _Reader(model, (), prompts)
+    logits = [_admit(reader, held, rows, list(range(len(prompts))), [_Row(0, Prompt(tokens)) for tokens in prompts])]
+    for token in behind:
+        for row in rows:
+            row.written.append(token)
+        logits.append(_step(model, held, rows))
+    return logits
 
 
 def decode_greedily(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
@@ -34,5 +35,25 @@ def load_model(base: Path, adapter: Path | None) -> Any:
         base, dtype=torch.float32 if adapter else compute_dtype(), **code_options(base)
     )
     if adapter is not None:
-        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().to(compute_dtype())
+        model = merged(PeftModel.from_pretrained(model, str(adapter))).to(compute_dtype())
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def merged(model: Any) -> Any:
+    """Return the base with its adapter merged into it.
+
+    Where embeddings and output layer share their weights and the adapter changes one of them, they get weights of their
+    own first: what is added to the one must not appear in the other.
+
+    Args:
+        model: a PEFT model.
+    """
+    base = model.get_base_model()
+    layers = [base.get_input_embeddings(), base.get_output_embeddings()]
+    own = [layer.get_base_layer() if isinstance(layer, BaseTunerLayer) else layer for layer in layers]
+    shared = own[1] is not None and own[0].weight is own[1].weight
+    if shared and any(isinstance(layer, BaseTunerLayer) for layer in layers):
+        own[1].weight = torch.nn.Parameter(own[1].weight.detach().clone())
+        base.config.get_text_config().tie_word_embeddings = False
+        base.config.tie_word_embeddings = False
+    return model.merge_and_unload()

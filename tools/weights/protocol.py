@@ -36,6 +36,8 @@ class Drawn(Record):
     prompt_tokens: int = 0
     tokens: int = 0
     """Tokens of the completion, without the end token."""
+    slow: str = ""
+    """Why it was not decoded together with others, if it was not."""
     failed: str = ""
     """Why there is none."""
 

@@ -59,6 +59,7 @@ class Model:
             assert_never(first)
 
     def _complete(self, draws: list[Draw], emit: Emit) -> None:
+        from tools.weights.decodable import last_refusal
         from tools.weights.decoding import Prompt, decode
         from tools.weights.template import prompt_tokens
 
@@ -86,6 +87,7 @@ class Model:
                     ended=row.ended,
                     prompt_tokens=len(tokens[draw.number]),
                     tokens=len(row.tokens),
+                    slow=last_refusal(self._model),
                 )
             )
 
