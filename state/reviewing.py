@@ -95,6 +95,10 @@ class ReviewStore:
         query = select(TASKS.c.run_id, TASKS.c.body).where(_waiting(run, why), ~_drafted(rater), ~_rated(rater))
         keys = (TASKS.c.run_id, TASKS.c.position)
         match order:
+            case "oldest" if run is not None:  # its tasks were all opened at the same time
+                query = query.order_by(TASKS.c.position)
+                if after:
+                    query = query.where(TASKS.c.position > after[2])
             case "oldest":
                 query = query.order_by(TASKS.c.opened_at, *keys)
                 if after:

@@ -31,7 +31,8 @@ async def waiting_run(
         rows: these answers in their place.
         **review: settings of the request's section.
     """
-    request = RunRequest.model_validate({"review": {"audit_share": 0.0} | review, "generation": {"target": 0}})
+    sections = {"generation": {"target": 0}, "models": {"base": "nobody/no-model"}}
+    request = RunRequest.model_validate(sections | {"review": {"audit_share": 0.0} | review})
     await begin(runs.services, run, request)
     asked = sample(PROMPT, checks=[{"kind": "max_words", "value": 5}])
     made = list(rows) or answers(asked, number)
