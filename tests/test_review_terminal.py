@@ -106,7 +106,7 @@ async def test_undo_skip_note_criteria_and_order(tmp_path: Path) -> None:
             ("approve", "", "", {}),
         ]
         shown = person.shown.getvalue()
-        for said in ("taken back", "nothing to undo", "'z' is no key", "One key decides", "1 were skipped", "order:"):
+        for said in ("taken back", "nothing to undo", "'z' is no key", "One key decides", "Skipped, and waiting on: 1", "order:"):
             assert said in shown, said
         person.close()
         again = Person(runs)
@@ -126,7 +126,7 @@ async def test_leaving_keeps_every_decision_and_ctrl_c_leaves_at_once(tmp_path: 
                 assert caught.value.exit_code == 130
             else:
                 assert await person.types(keys) is None
-            assert "are kept and not sent" in person.shown.getvalue()
+            assert "kept and not sent" in person.shown.getvalue()
             person.close()
         assert (await Reviews(runs).queue("ada")).decided == 3
         person = Person(runs)
@@ -279,7 +279,7 @@ def test_a_killed_terminal_has_lost_nothing_and_the_run_goes_on(tmp_path: Path) 
         terminal.press("a")
         terminal.until("[enter] send")
         terminal.press("\r")
-        terminal.until("4 decisions sent, 4 items decided by them")
+        terminal.until("decisions sent: 4; items decided by them: 4")
         assert terminal.end() in (1, 2), "there is nothing to train behind the review"
 
 
