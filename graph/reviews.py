@@ -224,7 +224,7 @@ class Reviews:
             BadInput: there is no such item, or the draft does not fit it.
         """
         task = await self._task(run_id, draft.item_id)
-        demand_fitting(task, draft)
+        _demand_fitting(task, draft)
         if decided := await self._decided(run_id, draft.item_id):
             raise AlreadyDecided(decided.who, decided.when, consequences(decided.decision).past)
         for rating in await self._store.find(run_id, Rating, [draft.item_id]):
@@ -321,7 +321,7 @@ def _shown(run_id: str, item: Item, draft: Draft | None, decided: Decided | None
     )
 
 
-def demand_fitting(task: ReviewTask, draft: Draft) -> None:
+def _demand_fitting(task: ReviewTask, draft: Draft) -> None:
     """Refuse a draft that does not fit its item.
 
     Raises:

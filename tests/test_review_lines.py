@@ -53,7 +53,7 @@ def test_what_is_printed_comes_back_with_decisions(
     assert [item["decision"] for item in items] == [""] * 4 and items[0]["texts"] == ["The river 2."]
     said: list[dict[str, Any]] = [
         {"decision": "approve", "ratings": {"overall": 4, "honesty": 5}},
-        {"decision": "edit", "text": "Rhine, Ebro, Po.", "comment": "mine", "rater": "bob", "ratings": "overall 5"},
+        {"decision": "edit", "text": "Rhine, Ebro, Po.", "comment": "mine", "rater": "bob", "ratings": {"overall": 5}},
         {"decision": "cannot_judge"},
     ]
     lines = [item | more for item, more in zip(items, said, strict=False)] + items[3:]
@@ -70,7 +70,7 @@ def test_what_is_printed_comes_back_with_decisions(
     # The same file again, with another word on the first: it was decided, and who and when is told.
     again = write(tmp_path / "mine.jsonl", {"item_id": ids[0], "decision": "reject", "rater": "eve"})
     code, out, error = corral("review", "mine", "--decisions", again)
-    assert code == 3 and "decisions sent: 0" in out and "line 1: this item was approved by tester at" in error
+    assert code == 3 and "decisions sent: 0" in out and f"item {ids[0]}: this item was approved by tester at" in error
     last = json.dumps({"item_id": ids[3], "decision": "reject"}).encode()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(last)))
     code, out, error = corral("review", "mine", "--decisions", "-")
@@ -79,15 +79,15 @@ def test_what_is_printed_comes_back_with_decisions(
 
 
 BAD: list[tuple[Any, str]] = [
-    ({"item_id": "none", "decision": "approve"}, "no item 'none' of run mine"),
+    ({"item_id": "none", "decision": "approve"}, "no item 'none' of this run"),
     ({"decision": "approve"}, "item_id"),
     ({"item_id": "@", "decision": "maybe"}, "decision"),
-    ({"item_id": "@", "decision": "approve", "ratings": {"overall": 7}}, "less than or equal to 5"),
-    ({"item_id": "@", "decision": "approve", "ratings": {"beauty": 1}}, "instruction_following"),
-    ({"item_id": "@", "decision": "edit"}, "an edit, and only an edit, carries a text"),
+    ({"item_id": "@", "decision": "approve", "ratings": {"overall": 7}}, "stars go from 1 to 5"),
+    ({"item_id": "@", "decision": "approve", "ratings": {"beauty": 1}}, "is no criterion"),
+    ({"item_id": "@", "decision": "edit"}, "an edit carries the new text"),
     ({"item_id": "@", "decision": "prefer_a"}, "one of approve"),
     ({"item_id": "@", "decision": "approve", "mood": "good"}, "mood"),
-    ({"item_id": "@", "decision": "approve", "rater": "policy:midpoint"}, "policy"),
+    ({"item_id": "@", "decision": "approve", "rater": "policy:midpoint"}, "no person's name"),
 ]
 
 

@@ -106,7 +106,14 @@ async def test_undo_skip_note_criteria_and_order(tmp_path: Path) -> None:
             ("approve", "", "", {}),
         ]
         shown = person.shown.getvalue()
-        for said in ("taken back", "nothing to undo", "'z' is no key", "One key decides", "Skipped, and waiting on: 1", "order:"):
+        for said in (
+            "taken back",
+            "nothing to undo",
+            "'z' is no key",
+            "One key decides",
+            "Skipped, and waiting on: 1",
+            "order:",
+        ):
             assert said in shown, said
         person.close()
         again = Person(runs)
