@@ -109,6 +109,8 @@ async def after_sending(runs: Runs, name: str, sent: Sent | None) -> int:
     if sent is None:
         return WAITING
     console.print(f"decisions sent: {sent.sent}; items decided by them: {sent.settled}")
+    if sent.gold is not None:
+        console.print(sent.gold.in_words)
     for line in sent.told:
         errors.print(line, style="yellow", soft_wrap=True)
     if sent.complete:
