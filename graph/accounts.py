@@ -9,11 +9,12 @@ from graph.inputs import request_to_show
 from graph.services import Services
 from state.calls import PurposeTally
 from state.errors import BadInput
-from state.records import Candidate, GenerationRound, Outcome, Record, Review, Sample
+from state.records import Candidate, GenerationRound, Outcome, Rating, Record, Review, Sample
 from state.reviewing import ReviewStore
 from tools.generation.costing import StageComparison, compare
 from tools.people.auditing import AuditedError, audited_errors
 from tools.people.decisions import decided_in_words, decider_of
+from tools.people.raters import GoldAccuracy, gold_accuracy
 from tools.reasons import count_reason
 
 REASONS = 8
@@ -88,6 +89,8 @@ class Accounts(Record):
     """Decisions on borderline rows, by who took them: each person and each policy, apart."""
     audited: tuple[AuditedError, ...] = ()
     """How often the machines were wrong in what they decided alone, as far as people looked at a sample of it."""
+    gold: tuple[GoldAccuracy, ...] = ()
+    """How often each person was right on items whose answer is known."""
     spent: float
     """Dollars this run paid."""
     cap: float | None
@@ -115,6 +118,7 @@ async def account(services: Services, run_id: str) -> Accounts:
         rounds=sorted(await store.find(run_id, GenerationRound), key=lambda r: r.round),
         decided=await decisions(services, run_id),
         audited=await audited(services, run_id),
+        gold=await gold_of(services, run_id),
         spent=await services.calls.spent(run_id),
         cap=await services.calls.cap(run_id),
     )
@@ -126,6 +130,13 @@ async def decisions(services: Services, run_id: str) -> dict[str, int]:
     async for reviewer, _ in services.store.scan(run_id, Review, "reviewer", "decision"):
         counts[decided_in_words(decider_of(reviewer), reviewer)] += 1
     return dict(counts.most_common())
+
+
+async def gold_of(services: Services, run_id: str) -> tuple[GoldAccuracy, ...]:
+    """Return how often each person was right on the run's gold items, by name."""
+    people = ReviewStore(services.database)
+    known = {task.id: task.gold.decision for task in await people.gold(run_id) if task.gold}
+    return gold_accuracy(await people.find(run_id, Rating, list(known)), dict(known))
 
 
 async def audited(services: Services, run_id: str) -> tuple[AuditedError, ...]:

@@ -14,6 +14,7 @@ from tools.endpoint import Price, capabilities, demand_price, price_of, probe
 from tools.endpoint.prices import stated
 from tools.gates.pipeline import demand_known_rules
 from tools.machine.disk import demand_room
+from tools.people.gold import read_gold
 from tools.settings import Settings
 from tools.sources.prompts import load_prompts
 from tools.sources.seeds import load_seed_tasks
@@ -103,6 +104,8 @@ def check_sources(request: RunRequest) -> None:
     """
     demand_known_rules(request.gates)
     load_seed_tasks(Path(request.sources.seeds))
+    if request.sources.gold:
+        read_gold(Path(request.sources.gold))
     prompts = []
     if request.sources.prompts:
         prompts = load_prompts(Path(request.sources.prompts), request.evaluate.heldout_share)

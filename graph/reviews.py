@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from graph.accounts import gold_of
 from graph.runs import Runs
 from nodes.review import asked, second_of
 from state.errors import AlreadyDecided, BadInput
@@ -34,7 +35,9 @@ from state.reviewing import Order, Place, ReviewStore
 from tools.people.asking import answer_from
 from tools.people.checking import check_edit
 from tools.people.decisions import allowed_for, consequences, decider_of
+from tools.people.gold import is_due
 from tools.people.items import WHY, Item, load_items
+from tools.people.raters import GoldAccuracy
 from tools.people.settling import review_of
 
 PAGE = 200
@@ -116,6 +119,8 @@ class Sent(Record):
     """Items that are decided now, by these ratings."""
     told: tuple[str, ...] = ()
     """A line for each rating that came second."""
+    gold: GoldAccuracy | None = None
+    """How often this person was right on gold items so far; ``None`` where there are none."""
     complete: bool
     """Whether nothing is left of what the run asks, so that it can go on."""
 
@@ -152,7 +157,7 @@ class Reviews:
             why: only those that wait for this reason.
             order: the oldest first, or those whose judges are farthest apart.
             after: ``next`` of the page before, of the same order.
-            size: items at most, up to ``PAGE``.
+            size: items at most, up to ``PAGE``; now and then one gold item more stands first.
 
         Raises:
             BadInput: ``after`` is no page's ``next``.
@@ -162,8 +167,9 @@ class Reviews:
         found = await self._store.queue(rater, order, place, size + 1, run=run, why=why)
         waiting, decided = await self._store.count_waiting(rater, run=run, why=why)
         last = found[size - 1] if len(found) > size else None
+        gold = await self._gold_due(rater, found[0][0]) if found and not (after or why) else []
         return QueuePage(
-            items=tuple(_queued(run_id, task) for run_id, task in found[:size]),
+            items=tuple(_queued(run_id, task) for run_id, task in (*gold, *found[:size])),
             next=_place_in_words(*last, order) if last else None,
             waiting=waiting,
             decided=decided,
@@ -224,7 +230,7 @@ class Reviews:
             BadInput: there is no such item, or the draft does not fit it.
         """
         task = await self._task(run_id, draft.item_id)
-        demand_fitting(task, draft)
+        _demand_fitting(task, draft)
         if decided := await self._decided(run_id, draft.item_id):
             raise AlreadyDecided(decided.who, decided.when, consequences(decided.decision).past)
         for rating in await self._store.find(run_id, Rating, [draft.item_id]):
@@ -256,7 +262,9 @@ class Reviews:
             sent += len(ratings)
             settled += sum(before[task.id].standing == "open" != task.standing for task in tasks)
             told += await second_of(self._store, run_id, list(before.values()), ratings)
-        return Sent(sent=sent, settled=settled, told=tuple(told), complete=await self.answer_of(run_id) is not None)
+        gold = next((one for one in await self.accuracy(run_id) if one.rater == rater), None)
+        complete = await self.answer_of(run_id) is not None
+        return Sent(sent=sent, settled=settled, told=tuple(told), gold=gold, complete=complete)
 
     async def answer_of(self, run_id: str) -> dict[str, Any] | None:
         """Return the answer to what a run asks at its review, where all of it is decided; else ``None``."""
@@ -269,6 +277,18 @@ class Reviews:
             return None
         reviews = {r.item_id: r for r in await self._store.find(run_id, Review, [task.id for task in tasks])}
         return answer_from([reviews[task.id] for task in tasks])
+
+    async def accuracy(self, run_id: str) -> tuple[GoldAccuracy, ...]:
+        """Return how often each person was right on the gold items of a run, by name."""
+        return await gold_of(self.runs.services, run_id)
+
+    async def _gold_due(self, rater: str, run_id: str) -> list[tuple[str, ReviewTask]]:
+        """Return the gold item that is this person's next, where it is time for one."""
+        if not (gold := await self._store.gold(run_id)):
+            return []
+        said = await self._store.said(run_id, rater)
+        left = [task for task in gold if task.id not in said]
+        return [(run_id, left[0])] if left and is_due(len(said), len(gold) - len(left)) else []
 
     async def _task(self, run_id: str, item_id: str) -> ReviewTask:
         found: list[ReviewTask] = await self._store.find(run_id, ReviewTask, [item_id])
@@ -321,7 +341,7 @@ def _shown(run_id: str, item: Item, draft: Draft | None, decided: Decided | None
     )
 
 
-def demand_fitting(task: ReviewTask, draft: Draft) -> None:
+def _demand_fitting(task: ReviewTask, draft: Draft) -> None:
     """Refuse a draft that does not fit its item.
 
     Raises:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Container, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import assert_never
 
 from langgraph.types import interrupt
@@ -19,6 +21,7 @@ from tools.dataset.pairing import REJECTED_STARS
 from tools.people.asking import apply_review, ratings_of, review_actions
 from tools.people.choosing import chosen_tasks, completion_task, instruction_task, why_completion
 from tools.people.decisions import consequences, edited_id, reason_of
+from tools.people.gold import gold_tasks, read_gold
 from tools.people.items import Item, load_items
 from tools.people.questions import Decision, HumanAnswer, answer_schema, question
 from tools.people.settling import review_of, second
@@ -75,7 +78,8 @@ async def open_tasks(store: RecordStore, people: ReviewStore, run_id: str, reque
     tasks += await chosen_tasks(store, run_id, request, now)
     once = {task.id: task for task in reversed(tasks)}
     ordered = [task.model_copy(update={"position": n}) for n, task in enumerate(reversed(once.values()))]
-    await people.open_tasks(run_id, ordered)
+    gold = await asyncio.to_thread(read_gold, Path(request.sources.gold)) if request.sources.gold else ()
+    await people.open_tasks(run_id, [*ordered, *gold_tasks(gold, len(ordered), now)] if ordered else [])
 
 
 async def asked(people: ReviewStore, run_id: str, state: PipelineState, page: int) -> list[ReviewTask]:

@@ -227,7 +227,7 @@ class PipelineState(TypedDict, total=False):
     """What a person should know before trusting the run; a line each."""
 
 
-FILES = ("seeds", "prompts")
+FILES = ("seeds", "prompts", "gold")
 """The files that the sources of a request name."""
 
 

@@ -162,8 +162,17 @@ Why = Literal["between_thresholds", "checks_disagree", "audit", "human_share"]
 """Why an item goes to people; ``tools.people.choosing`` says which do."""
 
 
-TaskStanding = Literal["open", "decided", "settled"]
-"""``open``: more people must rate it, or nobody has. ``settled``: what follows from the decision is written."""
+TaskStanding = Literal["open", "decided", "settled", "gold"]
+"""``open``: more people must rate it, or nobody has. ``settled``: what follows from the decision is written. ``gold``:
+its answer is known, and it is there for everybody to rate now and then; no run waits for it."""
+
+
+class GoldAnswer(Record):
+    """An answer of which is known whether it is good."""
+
+    prompt: str
+    text: str
+    decision: Literal["approve", "reject"]
 
 
 class ReviewTask(Record):
@@ -186,6 +195,8 @@ class ReviewTask(Record):
     """The beginning of its prompt, for a list."""
     opened_at: datetime
     standing: TaskStanding = "open"
+    gold: GoldAnswer | None = None
+    """Of an item whose answer is known: what it is about, since no row of the run is."""
     rated: int = Field(0, ge=0)
     """How many people have rated it."""
 

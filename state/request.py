@@ -92,6 +92,10 @@ class Sources(Section):
     """Seed tasks in Self-Instruct's format, one JSON object a line."""
     prompts: str | None = "seeds:prompts"
     """Given prompts with verifiable checks, one JSON object a line; ``null`` for none."""
+    gold: str | None = None
+    """Answers of which is known whether they are good, as labels for ``corral calibrate``: ``{"prompt": "...",
+    "output": "...", "rating": 5}``, one JSON object a line. From 4 on an answer is good, up to 2 it is not. Who reviews
+    meets one now and then, and how often each person is right is told; ``null`` for none."""
     prompt_limit: int | None = Field(None, ge=1)
     """Use at most so many training prompts of the file, and as many held-out ones as ``evaluate.limit`` says."""
 

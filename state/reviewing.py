@@ -44,8 +44,9 @@ class ReviewStore:
                 await connection.execute(statement, [row_of(run_id, task) for task in tasks[start : start + CHUNK]])
 
     async def tasks(self, run_id: str, *, start: int = 0, size: int | None = None) -> list[ReviewTask]:
-        """Return a run's tasks from a position on, in their order."""
-        query = select(TASKS.c.body).where((TASKS.c.run_id == run_id) & (TASKS.c.position >= start))
+        """Return what goes to people in a run from a position on, in its order; gold items are not among it."""
+        own = (TASKS.c.run_id == run_id) & (TASKS.c.standing != "gold")
+        query = select(TASKS.c.body).where(own & (TASKS.c.position >= start))
         return await self._read(ReviewTask, query.order_by(TASKS.c.position).limit(size))
 
     async def standing(self, run_id: str, standing: TaskStanding, size: int, *, after: int = -1) -> list[ReviewTask]:
@@ -75,9 +76,20 @@ class ReviewStore:
         return found
 
     async def count(self, run_id: str, standing: TaskStanding | None = None) -> int:
-        """Return how many tasks a run has, or how many of them stand so."""
+        """Return how many tasks a run has, gold items aside, or how many of them stand so."""
         query = select(func.count()).select_from(TASKS).where(TASKS.c.run_id == run_id)
-        return await self._count(query.where(TASKS.c.standing == standing) if standing else query)
+        return await self._count(query.where(TASKS.c.standing == standing if standing else TASKS.c.standing != "gold"))
+
+    async def gold(self, run_id: str) -> list[ReviewTask]:
+        """Return the gold items of a run, in the order of their positions."""
+        own = (TASKS.c.run_id == run_id) & (TASKS.c.standing == "gold")
+        return await self._read(ReviewTask, select(TASKS.c.body).where(own).order_by(TASKS.c.position))
+
+    async def said(self, run_id: str, rater: str) -> set[str]:
+        """Return the items of a run that a person has rated, or drafted a rating of."""
+        queries = [select(t.c.parent).where((t.c.tag == rater) & (t.c.run_id == run_id)) for t in (RATINGS, DRAFTS)]
+        async with self.database.reading() as connection:
+            return {row.parent for query in queries for row in await connection.execute(query)}
 
     async def queue(
         self, rater: str, order: Order, after: Place | None, size: int, *, run: str | None, why: Why | None
@@ -95,6 +107,10 @@ class ReviewStore:
         query = select(TASKS.c.run_id, TASKS.c.body).where(_waiting(run, why), ~_drafted(rater), ~_rated(rater))
         keys = (TASKS.c.run_id, TASKS.c.position)
         match order:
+            case "oldest" if run is not None:  # its tasks were all opened at the same time
+                query = query.order_by(TASKS.c.position)
+                if after:
+                    query = query.where(TASKS.c.position > after[2])
             case "oldest":
                 query = query.order_by(TASKS.c.opened_at, *keys)
                 if after:

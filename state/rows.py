@@ -40,8 +40,8 @@ TABLES: dict[type[Record], Table] = {
         Column("standing", String, nullable=False),
         Column("rated", Integer, nullable=False),
         position=("run_id", "position"),
-        standing=("run_id", "standing", "position"),
         # Each holds all that a queue's count asks for, so that no row is read for it.
+        standing=("run_id", "standing", "position", "why", "rated", "id"),
         oldest=("standing", "opened_at", "run_id", "position", "why", "rated", "id"),
         disagreement=("standing", "disagreement", "run_id", "position", "why", "rated", "id"),
     ),

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -24,6 +25,7 @@ from corral.cli.reviewing import Session
 from corral.cli.terminal import Terminal
 from graph.reviews import ReviewItem, Reviews, Sent
 from graph.runs import Runs, open_runs
+from state.errors import BadInput
 from state.pipeline import AdapterRef
 from state.records import CheckResult, DimensionScore, Draft, Rating, Review
 from state.request import RunRequest
@@ -104,7 +106,14 @@ async def test_undo_skip_note_criteria_and_order(tmp_path: Path) -> None:
             ("approve", "", "", {}),
         ]
         shown = person.shown.getvalue()
-        for said in ("taken back", "nothing to undo", "'z' is no key", "One key decides", "1 were skipped", "order:"):
+        for said in (
+            "taken back",
+            "nothing to undo",
+            "'z' is no key",
+            "One key decides",
+            "Skipped, and waiting on: 1",
+            "order:",
+        ):
             assert said in shown, said
         person.close()
         again = Person(runs)
@@ -124,7 +133,7 @@ async def test_leaving_keeps_every_decision_and_ctrl_c_leaves_at_once(tmp_path: 
                 assert caught.value.exit_code == 130
             else:
                 assert await person.types(keys) is None
-            assert "are kept and not sent" in person.shown.getvalue()
+            assert "kept and not sent" in person.shown.getvalue()
             person.close()
         assert (await Reviews(runs).queue("ada")).decided == 3
         person = Person(runs)
@@ -254,7 +263,6 @@ def test_a_killed_terminal_has_lost_nothing_and_the_run_goes_on(tmp_path: Path) 
     async def prepare() -> None:
         async with opened(tmp_path) as runs:
             await waiting_run(runs, number=4)
-            await signing_run(runs)
 
     asyncio.run(prepare())
     environment = environment_of(tmp_path, NO_COLOR="1")
@@ -278,15 +286,36 @@ def test_a_killed_terminal_has_lost_nothing_and_the_run_goes_on(tmp_path: Path) 
         terminal.press("a")
         terminal.until("[enter] send")
         terminal.press("\r")
-        terminal.until("4 decisions sent, 4 items decided by them")
+        terminal.until("decisions sent: 4; items decided by them: 4")
         assert terminal.end() in (1, 2), "there is nothing to train behind the review"
-    with PseudoTerminal("review", "signing", environment=environment) as terminal:
-        terminal.until("run signing waits at approve")
-        terminal.press("y\r")
-        terminal.until("[r] reject")
-        terminal.press("r")
-        terminal.until("declined")
-        assert terminal.end() == 0
+
+
+async def test_a_run_that_waits_elsewhere_says_where_and_offers_to_go_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from corral.cli import advancing
+
+    asked: list[str] = []
+
+    async def leave(_console: object, question: dict[str, Any], *_: object) -> None:
+        asked.append(question["action_requests"][0]["name"])
+        raise typer.Exit(130)
+
+    def agree(text: str, **_: object) -> bool:
+        asked.append(text)
+        return True
+
+    async with opened(tmp_path) as runs:
+        await signing_run(runs)
+        with pytest.raises(BadInput, match="waits at approve"):
+            await advancing.answer_run(runs, "signing", "review", None)
+        monkeypatch.setattr(advancing, "asks_here", lambda: True)
+        monkeypatch.setattr("sys.stdin", open(os.ttyname(pty.openpty()[1])))  # a terminal
+        monkeypatch.setattr(advancing.typer, "confirm", agree)
+        monkeypatch.setattr(advancing, "ask", leave)
+        with pytest.raises(typer.Exit):
+            await advancing.answer_run(runs, "signing", "review", None)
+    assert "waits at approve" in asked[0] and "Go there now?" in asked[0] and asked[1] == "deploy_adapter"
 
 
 async def signing_run(runs: Runs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from graph.inputs import begin
@@ -20,7 +21,13 @@ def answers(of: Sample, number: int) -> list[Candidate]:
 
 
 async def waiting_run(
-    runs: Runs, run: str = "mine", number: int = 4, *, rows: Sequence[Candidate] = (), **review: Any
+    runs: Runs,
+    run: str = "mine",
+    number: int = 4,
+    *,
+    rows: Sequence[Candidate] = (),
+    gold: Path | None = None,
+    **review: Any,
 ) -> list[str]:
     """Bring a run to its review, and return the ids of what waits, in the order in which it asks.
 
@@ -29,9 +36,12 @@ async def waiting_run(
         run: its name.
         number: answers that wait.
         rows: these answers in their place.
+        gold: the file of gold answers.
         **review: settings of the request's section.
     """
-    request = RunRequest.model_validate({"review": {"audit_share": 0.0} | review, "generation": {"target": 0}})
+    sections = {"generation": {"target": 0}, "models": {"base": "nobody/no-model"}}
+    sections |= {"sources": {"gold": str(gold)}} if gold else {}
+    request = RunRequest.model_validate(sections | {"review": {"audit_share": 0.0} | review})
     await begin(runs.services, run, request)
     asked = sample(PROMPT, checks=[{"kind": "max_words", "value": 5}])
     made = list(rows) or answers(asked, number)

@@ -108,9 +108,11 @@ async def after_sending(runs: Runs, name: str, sent: Sent | None) -> int:
     """
     if sent is None:
         return WAITING
-    console.print(f"{sent.sent} decisions sent, {sent.settled} items decided by them")
+    console.print(f"decisions sent: {sent.sent}; items decided by them: {sent.settled}")
+    if sent.gold is not None:
+        console.print(sent.gold.in_words)
     for line in sent.told:
-        errors.print(line, style="yellow")
+        errors.print(line, style="yellow", soft_wrap=True)
     if sent.complete:
         return await advance(runs, name)
     console.print(f"others go on waiting: {how_to_answer(await runs.status(name))}", style="bold")

@@ -179,7 +179,7 @@ class Session:
         skipped = sum(draft.draft == "skip" for draft in drafts)
         lines = wrapped(f"Nothing more waits for you: {decided - skipped} decided.", self.console, self.console.width)
         if skipped:
-            lines += wrapped(f"{skipped} were skipped, and go on waiting.", self.console, self.console.width)
+            lines += wrapped(f"Skipped, and waiting on: {skipped}.", self.console, self.console.width)
         self._print(lines, wrapped("[enter] send  [u] undo  [q] leave", self.console, self.console.width, "reverse"))
         while (key := (await self.keys.read()).lower()) not in (ENTER, "u", *LEAVE):
             pass
@@ -212,7 +212,7 @@ class Session:
 
     def _leave(self, decided: int) -> None:
         self._print([], [])
-        kept = f"{decided} decisions are kept and not sent; " if decided else ""
+        kept = f"decisions kept and not sent: {decided}; " if decided else ""
         self.console.print(f"{kept}'corral review {self.run_id}' goes on")
 
     def _draw(self, item: ReviewItem, decided: int, total: int) -> None:

@@ -107,6 +107,8 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
     if accounts.decided:
         who = ", ".join(f"{count} {name}" for name, count in accounts.decided.items())
         console.print(f"rows decided at the review: {who}", highlight=False, markup=False)
+    for one in accounts.gold:
+        console.print(one.in_words, highlight=False, markup=False)
     for error in accounts.audited:
         console.print(error.in_words, highlight=False, markup=False)
     cap = "no cap" if accounts.cap is None else f"cap ${accounts.cap:.4f}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from state.reading import RecordReader
-from state.records import Candidate, Judgement, Outcome, Record, ReviewTask, Sample, Why
+from state.records import Candidate, GoldAnswer, Judgement, Outcome, Record, ReviewTask, Sample, Why
 from state.request import RunRequest
 
 WHY: dict[Why, str] = {
@@ -62,18 +62,33 @@ class Item(Record):
 
 async def load_items(store: RecordReader, run_id: str, tasks: Sequence[ReviewTask]) -> list[Item]:
     """Return the items of these tasks with their records, in their order."""
-    of = {task.id: task.candidates or ((task.id,) if task.kind == "completion" else ()) for task in tasks}
+    of = {task.id: _answers(task) for task in tasks}
     candidates = {c.id: c for c in await store.find(run_id, Candidate, ids=[id_ for ids in of.values() for id_ in ids])}
     found = await store.find(run_id, Judgement, parents=list(candidates))
     judged = {j.candidate_id: j for j in found if j.outcome != Outcome.FAILED}
-    ids = {task.id: candidates[of[task.id][0]].sample_id if of[task.id] else task.id for task in tasks}
-    samples = {s.id: s for s in await store.find(run_id, Sample, ids=list(ids.values()))}
+    samples = {s.id: s for s in await store.find(run_id, Sample, ids=[t.sample_id for t in tasks if not t.gold])}
     return [
-        Item(
+        _gold(task, task.gold)
+        if task.gold
+        else Item(
             task=task,
-            sample=samples[ids[task.id]],
+            sample=samples[task.sample_id],
             candidates=tuple(candidates[id_] for id_ in of[task.id]),
             judgements=tuple(judged.get(id_) for id_ in of[task.id]),
         )
         for task in tasks
     ]
+
+
+def _answers(task: ReviewTask) -> tuple[str, ...]:
+    """Return the ids of the candidates that a task is about."""
+    if task.gold:
+        return ()
+    return task.candidates or ((task.id,) if task.kind == "completion" else ())
+
+
+def _gold(task: ReviewTask, gold: GoldAnswer) -> Item:
+    """Return an item whose answer is known; no row of the run is about it."""
+    asked = Sample(id=task.sample_id, instruction=gold.prompt, origin="prompt")
+    answer = Candidate(id=task.id, sample_id=task.sample_id, draw=0, text=gold.text, ended=True)
+    return Item(task=task, sample=asked, candidates=(answer,), judgements=(None,))

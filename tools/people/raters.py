@@ -64,6 +64,13 @@ class GoldAccuracy(Record):
     undecided: int = 0
     """Gold items skipped, or left as not to be judged; they count in no share."""
 
+    @property
+    def in_words(self) -> str:
+        """The figure as a line."""
+        share = f"{self.accuracy.value:.0%} [{self.accuracy.low:.0%}, {self.accuracy.high:.0%}]"
+        right = round(self.accuracy.value * self.items)
+        return f"{self.rater}: right on {right} of {self.items} items whose answer is known, {share}"
+
 
 def side_of(decision: DecisionKind) -> str:
     """Return what a decision says of the item as it was asked; empty where it says nothing.

@@ -20,7 +20,7 @@ from tools.shipped import find_file
 FOLDER = "inputs"
 """In a run's folder."""
 MANIFEST = "manifest.json"
-SEEDS, PROMPTS, ACCELERATE = "seeds.jsonl", "prompts.jsonl", "accelerate.yaml"
+SEEDS, PROMPTS, GOLD, ACCELERATE = "seeds.jsonl", "prompts.jsonl", "gold.jsonl", "accelerate.yaml"
 """What the copies are called, whatever the person called the files."""
 
 
@@ -35,6 +35,7 @@ def named_files(request: RunRequest, shipped: Collection[str]) -> dict[str, Path
     named = {
         SEEDS: request.sources.seeds,
         PROMPTS: request.sources.prompts,
+        GOLD: request.sources.gold,
         ACCELERATE: None if config in shipped else config,
     }
     return {copy: find_file(name) for copy, name in named.items() if name is not None}
@@ -42,7 +43,8 @@ def named_files(request: RunRequest, shipped: Collection[str]) -> dict[str, Path
 
 def with_copies(request: RunRequest, copies: Mapping[str, Path]) -> RunRequest:
     """Return the request with copies of files in the place of the files; the keys are those of ``named_files``."""
-    sources = {name: str(copies[copy]) for name, copy in (("seeds", SEEDS), ("prompts", PROMPTS)) if copy in copies}
+    named = (("seeds", SEEDS), ("prompts", PROMPTS), ("gold", GOLD))
+    sources = {name: str(copies[copy]) for name, copy in named if copy in copies}
     train = {"accelerate_config": str(copies[ACCELERATE])} if ACCELERATE in copies else {}
     return request.model_copy(
         update={
