@@ -1,7 +1,8 @@
 """The pages of the documentation that are made of the code, so that they cannot go stale: a hook of MkDocs.
 
 ``settings.md`` from the request and the environment's settings, ``commands.md`` from the command line, ``python.md``
-from the public names, the drawing of the pipeline from ``pipeline.mmd``, which a test holds to the compiled graph.
+from the public names, the drawings of the graphs from ``pipeline.mmd`` and ``improvement.mmd``, which tests hold to the
+compiled graphs.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-PIPELINE = "<!-- pipeline -->"
-"""Where the drawing goes."""
+GRAPHS = {"<!-- pipeline -->": "pipeline.mmd", "<!-- improvement -->": "improvement.mmd"}
+"""Where which drawing goes."""
 BOX_WIDTH, BOX_HEIGHT, STEP = 132, 30, 58
 LANE = 50
 """Between two arcs beside each other."""
@@ -39,9 +40,11 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the drawing of the pipeline where a page asks for it."""
-    drawn = drawing((ROOT / "docs" / "pipeline.mmd").read_text(encoding="utf-8")) if PIPELINE in markdown else ""
-    return markdown.replace(PIPELINE, drawn)
+    """Put the drawing of a graph where a page asks for it."""
+    for mark, file in GRAPHS.items():
+        if mark in markdown:
+            markdown = markdown.replace(mark, drawing((ROOT / "docs" / file).read_text(encoding="utf-8")))
+    return markdown
 
 
 def settings_page() -> str:

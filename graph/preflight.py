@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection
+from importlib.util import find_spec
 from pathlib import Path
 
 from state.errors import BadInput
@@ -68,6 +69,7 @@ def check_request(request: RunRequest, plugged: Collection[str] = ()) -> None:
             over a model whose price is not known.
     """
     phases_of(request.train.recipe)
+    demand_reporting(request.train.report_to)
     models = request.models
     for name, spec in (("generator", models.generator), ("policy", models.policy), ("judge", models.judge)):
         try:
@@ -81,6 +83,16 @@ def check_request(request: RunRequest, plugged: Collection[str] = ()) -> None:
     if request.budget.dollars is not None:
         for where, spec in asked_models(request):
             demand_price(spec, known_price(spec, plugged), where)
+
+
+def demand_reporting(service: str) -> None:
+    """Demand the package of a service that is to get the trainer's figures.
+
+    Raises:
+        BadInput: it is not installed.
+    """
+    if service != "none" and find_spec(service) is None:
+        raise BadInput(f"train.report_to {service} needs the package {service}: pip install {service}")
 
 
 def asked_models(request: RunRequest) -> list[tuple[str, Endpoint]]:

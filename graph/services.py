@@ -18,6 +18,7 @@ from state.store import RecordStore
 from tools.endpoint.observing import flush_traces, observe
 from tools.logs import configure_logs, flush_logs
 from tools.settings import Settings
+from tools.spans import configure_spans, flush_spans
 
 if TYPE_CHECKING:  # who only looks at runs loads neither LangChain nor a transport
     from langchain_core.language_models import BaseChatModel
@@ -65,6 +66,7 @@ def make_services(settings: Settings, chat_models: Mapping[str, BaseChatModel] |
     """
     configure_logs(settings)
     observe(settings)
+    configure_spans(settings)
     plugged = dict(chat_models or {})
     database = Database(settings.database_url)
     calls = CallStore(database)
@@ -108,4 +110,5 @@ async def open_services(
         await services.calls.write_last()
         await services.database.close()
         await asyncio.to_thread(flush_traces)
+        await asyncio.to_thread(flush_spans)
         await asyncio.to_thread(flush_logs)

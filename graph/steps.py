@@ -22,6 +22,7 @@ from state.errors import BadInput, LeaseLost
 from state.pipeline import PipelineState, relocated
 from state.snapshots import PIPELINE
 from tools.logs import logged_run
+from tools.spans import span
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,9 @@ def step(node: N, services: Services) -> N:
                 raise BadInput(other_request(run_id))
             began = time.time()
             try:
-                with services.leases.step(run_id), logged_run(run_id, folder, _step_of(task)), _logged_task(name):
+                at = _step_of(task)
+                traced = span(f"step {name}", corral__run=run_id, corral__step=at)
+                with services.leases.step(run_id), logged_run(run_id, folder, at), _logged_task(name), traced:
                     update = await node({**given, "run_id": run_id, "request": request})
                     _log_warnings(state, update)
                 return update

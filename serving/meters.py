@@ -5,15 +5,25 @@ Names follow Prometheus's conventions: base units, ``_total`` for what only grow
 
 from __future__ import annotations
 
+import logging
+import re
+import secrets
 import time
 from collections.abc import Callable
 
 from fastapi import Request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tools.logs import logged_request
+from tools.spans import span
+
+logger = logging.getLogger(__name__)
 
 SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 """Upper bounds of the histograms' buckets."""
+REQUEST_ID = "x-request-id"
 NO_ROUTE = "(none)"
 """The route of a request that no route took: whatever its path was, it is one label."""
 
@@ -78,7 +88,7 @@ def meters_of(request: Request) -> Meters:
 
 
 class MeasuredRequests:
-    """Counts each request and its time, by its route and never by its path.
+    """Counts each request and its time, by its route and never by its path; logs and traces it under its id.
 
     Args:
         app: the application.
@@ -94,16 +104,33 @@ class MeasuredRequests:
             await self._app(scope, receive, send)
             return
         status, began = 500, time.monotonic()
+        headers = Headers(scope=scope)
+        request_id = request_id_of(headers)
 
         async def noting(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
-        try:
-            await self._app(scope, receive, noting)
-        finally:
-            route = getattr(scope.get("route"), "path", NO_ROUTE)
-            self._meters.requests.labels(scope["method"], route, str(status)).inc()
-            self._meters.request_seconds.labels(route).observe(time.monotonic() - began)
+        with logged_request(request_id), span("request", kind="SERVER", parent=headers) as opened:
+            try:
+                await self._app(scope, receive, noting)
+            finally:
+                method, route = scope["method"], getattr(scope.get("route"), "path", NO_ROUTE)
+                seconds = time.monotonic() - began
+                self._meters.requests.labels(method, route, str(status)).inc()
+                self._meters.request_seconds.labels(route).observe(seconds)
+                opened.note(
+                    http__request__method=method, http__route=route, http__response__status_code=status,
+                    corral__request=request_id,
+                )  # fmt: skip
+                told = {"method": method, "route": route, "status": status, "seconds": round(seconds, 3)}
+                logger.info("request", extra=told)
+
+
+def request_id_of(headers: Headers) -> str:
+    """Return the id that a client or a proxy gave a request, where that is plain and short; else a new one."""
+    given = headers.get(REQUEST_ID, "")
+    return given if re.fullmatch(r"[A-Za-z0-9._:-]{1,100}", given) else secrets.token_hex(8)

@@ -304,6 +304,10 @@ class Training(Section):
     package bitsandbytes."""
     max_hours: float | None = Field(None, gt=0)
     """A training that is estimated to take longer is not begun; ``null`` for no limit."""
+    report_to: Literal["none", "wandb", "tensorboard", "mlflow"] = "none"
+    """Where the trainer's own figures go at each step, beside Corral's: a service of that name, whose package must be
+    installed. Its own variables say where it writes, such as ``WANDB_MODE=offline``; files go into the training's
+    folder."""
     wait_minutes: float = Field(60.0, ge=0, le=10_080)
     """How long an unattended run waits for resources that are taken by others, before it fails and can be resumed."""
 

@@ -62,6 +62,7 @@ OTHERS: dict[str, Any] = {
     "evaluate.primary": "rougeL",
     "deploy.registry": "adapters",
     "improve.rule": "interval",
+    "train.report_to": "wandb",
     "improve.start": "base",
 }
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from corral.cli.improving import seconds_of
 from graph.improvement import build_improvement
 from graph.improving import improving, next_turn
 from graph.pipeline import draw
@@ -26,14 +27,14 @@ from state.records import Candidate, Outcome, Review, Sample
 from state.request import Endpoint, RunRequest
 from state.store import RecordStore
 from tests.builders import candidate, sample
-from tests.harness import ROOT, request_of, write_prompts
+from tests.harness import ROOT, Corral, refused, request_of, write_prompts
 from tests.scripted_answers import answer_to
 from tests.scripted_server import ScriptedServer
 from tests.tiny_model import tiny_model
 from tools.endpoint import open_endpoint
 from tools.endpoint.chat import ChatEndpoint, OpenEndpoint
-from tools.improvement.canary import read_canary
-from tools.registry import current, deploy, versions
+from tools.improvement.canary import open_canary, read_canary
+from tools.registry import add, current, deploy, versions
 from tools.settings import Settings
 
 ASKED = [f"Please tell our customers how a {thing} is cleaned." for thing in "kettle lamp saddle violin candle".split()]
@@ -241,3 +242,41 @@ async def endpoints(store: RecordStore, services: Services) -> OpenEndpoint:
         return await open_endpoint(spec, calls, run_id, services.settings)
 
     return opened
+
+
+def test_the_command_looks_once_and_says_why_it_waits(corral: Corral, tmp_path: Path) -> None:
+    refused(corral("improve"), "has no current version to improve on")
+    version = plain_registry(tmp_path)
+    code, out, _ = corral("improve")
+    assert (code, out) == (0, f"{version}: 0 ratings in 7 days, fewer than 100\n")
+    code, out, _ = corral("improve", "--set", "improve.rule=interval", "--unattended")
+    assert (code, out) == (0, f"{version}: 0 raters, fewer than 30\n")
+    refused(corral("improve", "--every", "soon"), "--every takes a time such as 90s, 30m, 1h or 1d, not 'soon'")
+    refused(corral("improve", "--set", "improve.rul=interval"), "improve.rule")
+
+
+def test_the_command_shows_promotes_and_ends_a_trial(corral: Corral, tmp_path: Path) -> None:
+    refused(corral("canary"), "no version of", "is being tried", "CORRAL_SERVE_CANARY")
+    version, registry = plain_registry(tmp_path), tmp_path / "home" / "registry"
+    new = add(AdapterRef(id="b" * 32, folder=str(tmp_path / "adapter")), registry, {})
+    open_canary(registry, new, 0.1)
+    code, out, _ = corral("improve")
+    assert code == 0 and f"{new} is being tried: not decided" in out
+    code, out, _ = corral("canary", "--end")
+    assert (
+        code == 0 and out.startswith(f"{new} serves 0.1 of the users beside {version}") and current(registry) == version
+    )
+    open_canary(registry, new, 0.1)
+    assert corral("canary", "--promote")[0] == 0 and (current(registry), read_canary(registry)) == (new, None)
+    refused(corral("canary", "--promote", "--end"), "exclude each other")
+
+
+@pytest.mark.parametrize(("every", "seconds"), [(None, 0), ("90s", 90), ("30m", 1800), ("1h", 3600), ("1.5d", 129_600)])
+def test_times_of_a_schedule(every: str | None, seconds: float) -> None:
+    assert seconds_of(every) == seconds
+
+
+@pytest.mark.parametrize("every", ["", "1", "h", "-1h", "0s", "1 h 5", "1e9d", "999999d"])
+def test_what_is_no_time_of_a_schedule(every: str) -> None:
+    with pytest.raises(BadInput, match="--every takes a time"):
+        seconds_of(every)

@@ -102,7 +102,7 @@ def test_answers_tokens_and_the_queue_are_measured(tmp_path: Path) -> None:
         meters: Meters = browser.app.state.meters  # type: ignore[attr-defined]
         meters.answered("v1-00000000", seconds=2.0, first_token_seconds=0.3, prompt_tokens=7, completion_tokens=11)
         meters.watch_queue(lambda: 3, lambda: 2)
-        meters.load_seconds.set(1.5)
+        meters.load_seconds.set_function(lambda: 1.5)
         found = told(browser)
     assert found["corral_answers_total"] == {"version=v1-00000000": 1}
     assert found["corral_served_tokens_total"]["kind=completion,version=v1-00000000"] == 11

@@ -4,7 +4,7 @@ A module logs as the standard library says, ``logger.info("step ended", extra={"
 fields of the line. Work on a run stands inside ``logged_run``, which says whose log it is. Lines look like
 
     {"time": "2026-03-01T12:00:00.000+00:00", "level": "INFO", "event": "step ended", "logger": "graph.steps",
-     "run": "demo-1", "step": "gate", "task": "gate", "seconds": 1.2}
+     "run": "demo-1", "thread": "demo-1", "step": "gate", "task": "gate", "seconds": 1.2}
 
 What a model, a server or a person wrote stays one line: all but plain ASCII is escaped. Keys are masked.
 """
@@ -28,7 +28,17 @@ from threading import Thread
 from state.masking import MASK, SHORTEST_SECRET, masked
 from tools.settings import Settings
 
-__all__ = ["MASK", "PACKAGES", "RUN_LOG", "JsonFormatter", "configure_logs", "flush_logs", "logged_run", "secrets_of"]
+__all__ = [
+    "MASK",
+    "PACKAGES",
+    "RUN_LOG",
+    "JsonFormatter",
+    "configure_logs",
+    "flush_logs",
+    "logged_request",
+    "logged_run",
+    "secrets_of",
+]
 
 RUN_LOG = "log.jsonl"
 """In a run's folder."""
@@ -48,6 +58,17 @@ class _Work:
 
 
 _work: ContextVar[_Work | None] = ContextVar("work", default=None)
+_request: ContextVar[str] = ContextVar("request", default="")
+
+
+@contextmanager
+def logged_request(request_id: str) -> Iterator[None]:
+    """Write a request's id into what is logged inside, in this task and those it starts."""
+    token = _request.set(request_id)
+    try:
+        yield
+    finally:
+        _request.reset(token)
 
 
 @contextmanager
@@ -93,8 +114,8 @@ def flush_logs() -> None:
 
 def secrets_of(settings: Settings) -> tuple[str, ...]:
     """Return the keys that no log may hold."""
-    langsmith = settings.langsmith_api_key
-    keys = (*settings.api_keys, langsmith.get_secret_value() if langsmith else "")
+    single = (settings.langsmith_api_key, settings.alert_webhook, *settings.serve_tokens.values())
+    keys = (*settings.api_keys, *(one.get_secret_value() for one in single if one))
     return tuple(key for key in keys if len(key) >= SHORTEST_SECRET)
 
 
@@ -120,8 +141,9 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "event": self._masked(record.getMessage()),
             "logger": record.name,
-            **({"run": work.run} if work else {}),
+            **({"run": work.run, "thread": work.run} if work else {}),
             **({"step": work.step} if work and work.step else {}),
+            **({"request": request} if (request := _request.get()) else {}),
             **{name: self._masked(value) for name, value in fields.items()},
         }
         return json.dumps(line)

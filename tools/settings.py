@@ -113,6 +113,21 @@ class Settings(BaseSettings):
     )
     """The LangSmith server."""
 
+    otel_endpoint: str = Field(
+        "", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
+    """Where OpenTelemetry's spans over requests, steps and model calls are sent; nothing is traced where it is not set.
+    OpenTelemetry reads it, and its other ``OTEL_*`` variables, by itself."""
+    otel_protocol: Literal["http/protobuf", "grpc"] = Field(
+        "http/protobuf",
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"),
+    )
+    """How they are sent."""
+    otel_exporter: Literal["otlp", "none"] = Field("otlp", validation_alias="OTEL_TRACES_EXPORTER")
+    """``none`` turns them off."""
+    otel_disabled: bool = Field(False, validation_alias="OTEL_SDK_DISABLED")
+    """Turns them off, too."""
+
     @field_validator("home", "cache", mode="after")
     @classmethod
     def _absolute(cls, path: Path) -> Path:

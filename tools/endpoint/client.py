@@ -39,6 +39,7 @@ from tools.endpoint.spoken import spoken
 from tools.endpoint.tracing import traced
 from tools.endpoint.transport import Reply, Transport, likelihood_body
 from tools.endpoint.trial import Trial
+from tools.spans import span
 
 T = TypeVar("T", bound=BaseModel)
 Asked = ChatCall | LikelihoodCall
@@ -339,6 +340,22 @@ class LedgeredEndpoint:
         return Reply(text=found.model_dump_json(), finish_reason=LIKELIHOOD)
 
     async def _traced(self, send: Callable[[], Awaitable[Reply]], call: Asked, body: dict[str, Any]) -> Reply:
+        with span(
+            f"chat {self.model}",
+            kind="CLIENT",
+            gen_ai__operation__name="chat",
+            gen_ai__request__model=self.model,
+            server__address=self.spec.base_url,
+            corral__run=self.run_id,
+            corral__purpose=call.purpose,
+        ) as open_span:
+            reply = await self._sent(send, call, body)
+            open_span.note(
+                gen_ai__usage__input_tokens=reply.prompt_tokens, gen_ai__usage__output_tokens=reply.completion_tokens
+            )
+        return reply
+
+    async def _sent(self, send: Callable[[], Awaitable[Reply]], call: Asked, body: dict[str, Any]) -> Reply:
         if not self.tracing:
             return await send()
         known = {"thread_id": self.run_id, "run": self.run_id, "endpoint": self.spec.base_url}

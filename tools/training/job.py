@@ -15,6 +15,9 @@ from tools.training.recipe import phases_of
 from tools.weights.adapters import ADAPTER_WEIGHTS
 from tools.weights.folders import folder_fingerprint
 
+_WITHOUT_EFFECT = {"save_steps", "rounds", "max_hours", "wait_minutes", "report_to"}
+"""Settings that change no weight."""
+
 
 class TrainingJob(Record):
     """One adapter to train. It is written as JSON for the worker, so paths are strings.
@@ -71,7 +74,7 @@ class TrainingJob(Record):
     def identity(self) -> str:
         """Return a hash of everything that the adapter depends on: weights, rows, seed and settings, but no path."""
         rows = [file_hash(self.rows_file(phase)) for phase in self.phases()]
-        settings = self.settings.model_dump(mode="json", exclude={"save_steps", "rounds", "max_hours", "wait_minutes"})
+        settings = self.settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
         # Whether activations are computed again changes no weight; the place that it had in the hash is kept.
         cut = [self.rows_at_once, False]
         start = [file_hash(Path(self.start) / ADAPTER_WEIGHTS)] if self.start else []

@@ -52,6 +52,7 @@ def run(job: TrainingJob, folder: Path, emit: Emit, owner: str = "") -> None:
         BadInput: the rows are malformed, or none is short enough.
         TrainingError: a tripwire stopped it, or another process has taken it over.
     """
+    report_into(job.settings.report_to, folder)
     identity = job.identity()
     if not owner:
         take_folder(folder, identity, owner := "alone")
@@ -74,6 +75,20 @@ def run(job: TrainingJob, folder: Path, emit: Emit, owner: str = "") -> None:
         seconds = round(time.monotonic() - began, 1) if fresh else None
         times = {"estimated_seconds": job.estimated_seconds, "seconds": seconds}
         _publish(job, adapter, identity, {"phases": summaries, **times})
+
+
+def report_into(service: str, folder: Path) -> None:
+    """Let a service that gets the trainer's figures write into the training's folder, unless it is told elsewhere."""
+    match service:
+        case "wandb":
+            os.environ.setdefault("WANDB_DIR", str(folder))
+            os.environ.setdefault("WANDB_PROJECT", "corral")
+            os.environ.setdefault("WANDB_SILENT", "true")
+        case "tensorboard":
+            os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder / "tensorboard"))
+        case "mlflow":
+            os.environ.setdefault("MLFLOW_TRACKING_URI", (folder / "mlruns").as_uri())
+            os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", "corral")
 
 
 def _train_phase(
@@ -119,6 +134,10 @@ def _train_phase(
             stopped = {"phases": [summary()], "flags": [str(error)]}
             write_file(Path(job.out).with_name(STOPPED), (json.dumps(stopped, indent=2) + "\n").encode())
         raise
+    if job.settings.report_to == "wandb":
+        import wandb
+
+        wandb.finish()  # or the next phase would go on in the same run, and a killed one would leave nothing
     demand_taken(taken)
     _keep_adapter(trainer, work, target, done := summary())
     return done
@@ -166,7 +185,8 @@ def _arguments(job: TrainingJob, phase: Phase, work: Path, longest: int) -> Any:
         "save_total_limit": 2,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
-        "report_to": "none",
+        "report_to": job.settings.report_to,
+        "run_name": f"{work.parents[2].parent.name}-{phase.name}",
         "disable_tqdm": True,
         "dataloader_pin_memory": not on_cpu,
     }
