@@ -37,6 +37,7 @@ NEEDS_TORCH = {
     "tools/training/runner.py",
     "tools/training/trainers.py",
     "tools/weights/choosing.py",
+    "tools/weights/decodable.py",
     "tools/weights/decoding.py",
     "tools/weights/invariance.py",
     "tools/weights/loading.py",
