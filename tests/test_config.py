@@ -41,6 +41,7 @@ OTHERS: dict[str, Any] = {
     "name": "other",
     "sources.seeds": "elsewhere.jsonl",
     "sources.prompts": None,
+    "sources.gold": "gold.jsonl",
     "sources.prompt_limit": 3,
     "models.base": "some/folder",
     "budget.dollars": 1.5,

@@ -25,7 +25,7 @@ from state.pipeline import BatchState, PipelineState
 from state.records import Judgement, Outcome, Review, Sample
 from state.request import RunRequest
 from state.store import RecordStore
-from tests.builders import candidate, judgement, sample
+from tests.builders import NOON, candidate, judgement, sample
 from tools.settings import Settings
 
 PROMPTS, PAGE = 600, 20
@@ -72,7 +72,7 @@ async def test_what_reads_a_run_does_not_hold_its_rows(
     readers = {
         "show": lambda run_id: account(services, run_id),
         "report": lambda run_id: gather(services, run_id, {}),
-        "page of a review": lambda run_id: borderline_items(store, run_id, PROMPTS // 2, PAGE),
+        "page of a review": lambda run_id: borderline_items(store, run_id, request, PROMPTS // 2, PAGE, NOON),
         "assemble": assembled,
         "review": lambda run_id: make_review(store)({"run_id": run_id, "request": request}),
     }

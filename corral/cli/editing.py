@@ -9,24 +9,26 @@ from pathlib import Path
 
 from corral.cli.keys import Keys
 from state.errors import BadInput
-from tools.settings import load_settings
 from tools.visible import visible
 
 ADVICE = "Esc, then Enter, keeps the text; Ctrl-C leaves it as it was"
 
 
-async def edited(text: str, keys: Keys) -> str:
+async def edited(text: str, keys: Keys, editor: str) -> str:
     """Return a text as a person changed it; the same text where the person left it as it was.
 
-    The editor is ``VISUAL`` or ``EDITOR``; where neither is set, the text is changed on the terminal. An editor that
-    ends with an error, as ``:cq`` does, has changed nothing; nor has one that is left without saving.
+    An editor that ends with an error, as ``:cq`` does, has changed nothing; nor has one that is left without saving.
+
+    Args:
+        text: what is there.
+        keys: of the terminal.
+        editor: the command of the editor; where it is empty, the text is changed on the terminal.
 
     Raises:
         BadInput: the editor cannot be started.
     """
-    command = load_settings().editor
     with keys.left_to_others():
-        return await (_in_editor(command, text) if command.strip() else _in_line(text))
+        return await (_in_editor(editor, text) if editor.strip() else _in_line(text))
 
 
 async def _in_editor(command: str, text: str) -> str:

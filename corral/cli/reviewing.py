@@ -136,7 +136,7 @@ class Session:
         """Return the text of the person's that shall be kept; empty where there is none."""
         text = item.draft.text if item.draft and item.draft.text else item.texts[0]
         while True:
-            after = await edited(text, self.keys)
+            after = await edited(text, self.keys, self.reviews.runs.services.settings.editor)
             if after == item.texts[0]:
                 self.said = "nothing was changed, so nothing is decided"
                 return ""
