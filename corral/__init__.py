@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from corral.judges import DPODatasetBuilder, MultiAgentRLHF, SyntheticFeedbackGenerator
     from corral.monitor import RLHFMonitor
     from graph.accounts import Accounts, account
+    from graph.reviews import Reviews
     from graph.runs import Runs, open_runs
     from graph.standing import RunStatus
     from state.errors import CorralError
+    from state.records import Draft
     from state.request import Endpoint, RunRequest
     from tools.config import load_request
     from tools.progress import Progress
@@ -34,10 +36,12 @@ __all__ = [
     "Accounts",
     "CorralError",
     "DPODatasetBuilder",
+    "Draft",
     "Endpoint",
     "MultiAgentRLHF",
     "Progress",
     "RLHFMonitor",
+    "Reviews",
     "RunRequest",
     "RunStatus",
     "Runs",
@@ -59,6 +63,10 @@ def __getattr__(name: str) -> Any:  # noqa: C901  # a table of names, which the 
             module = importlib.import_module("corral.monitor")
         case "Accounts" | "account":
             module = importlib.import_module("graph.accounts")
+        case "Reviews":
+            module = importlib.import_module("graph.reviews")
+        case "Draft":
+            module = importlib.import_module("state.records")
         case "Runs" | "open_runs":
             module = importlib.import_module("graph.runs")
         case "RunStatus":

@@ -90,10 +90,12 @@ async def test_server_runs_to_the_review_and_through_it(client: LangGraphClient,
     asked_again = (await client.threads.get_state(thread))["tasks"][0]["interrupts"][0]["value"]
     assert asked_again == asked
 
-    decisions = [{"type": "approve"}] * len(asked["action_requests"])
+    decisions = [{"type": "approve", "ratings": {"overall": 5}}] * len(asked["action_requests"])
     values = await _run(client, thread, home, command={"resume": {"decisions": decisions, "reviewer": "sdk"}})
-    while (await client.threads.get_state(thread))["next"] == ["review"]:
-        values = await _run(client, thread, home, command={"resume": "reject"})
+    while (state := await client.threads.get_state(thread))["next"] == ["review"]:
+        asked = state["tasks"][0]["interrupts"][0]["value"]
+        inbox = [{"type": "ignore", "args": None}] * len(asked["action_requests"])
+        values = await _run(client, thread, home, command={"resume": inbox})
     assert (await client.threads.get_state(thread))["next"] == ["approve"]
     values = await _run(client, thread, home, command={"resume": "approve"})
 
@@ -109,6 +111,8 @@ async def test_server_runs_to_the_review_and_through_it(client: LangGraphClient,
     assert home.query("SELECT count(*) FROM calls") == rows
     reviewers = {row[0] for row in home.query("SELECT json_extract(body, '$.reviewer') FROM reviews")}
     assert "sdk" in reviewers
+    stars = home.query("SELECT DISTINCT json_extract(body, '$.ratings.overall') FROM ratings WHERE tag = 'sdk'")
+    assert stars == [(5,)]
 
 
 def _has_our_pages_beside_studios_api(url: str, thread: str) -> None:
