@@ -84,6 +84,12 @@ async def show_batch(
     return render(request, "batch.html", caller, context=context)
 
 
+@router.get("/send")
+async def show_what_is_left() -> Response:
+    """Lead to the batch whoever loads the page of a sent one again."""
+    return RedirectResponse("/review/batch", 303)
+
+
 @router.post("/send")
 async def send_batch(
     request: Request, caller: Who, reviews: OpenReviews, worker: OpenWorker, place: AtPlace

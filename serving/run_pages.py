@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from graph.accounts import Accounts, account
 from graph.reviews import Reviews
@@ -25,14 +25,14 @@ from state.errors import CorralError, StaleQuestion, UnknownRun
 from state.pipeline import PipelineState
 from state.records import Record
 from tools.people.decisions import in_words
-from tools.report import REPORT
+from tools.report import REPORT, ROWS
 from tools.report.board import Board, read_board
 from tools.report.comparison_plots import interval_plot
 
 router = APIRouter(prefix="/runs", dependencies=[Depends(who), Depends(own_form)], max_body_size=BODY_BYTES)
 
-REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
-"""Of a report, which holds its own style and no script: it is a page of no site, whatever stands in it."""
+FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {script}; sandbox {may}"
+"""Of a file that Corral wrote into the run's folder: it holds its own style, asks for nothing, and sends no form."""
 
 
 class Asked(Record):
@@ -72,20 +72,16 @@ async def tell_progress(run_id: str, runs: OpenRuns, worker: OpenWorker) -> dict
     return {name: found[name] for name in ("status", "steps", "accounts")}
 
 
-@router.get("/{run_id}/report")
+@router.get("/{run_id}/report.html")
 async def show_report(run_id: str, runs: OpenRuns) -> Response:
-    """Show the run's report.
+    """Show the run's report."""
+    return await _file(runs, run_id, REPORT, "allow-same-origin")
 
-    Raises:
-        UnknownRun: there is no such run, or it has no report yet.
-    """
-    await runs.services.store.request_of(run_id)
-    path = runs.services.runs_folder / run_id / REPORT
-    try:
-        page = await asyncio.to_thread(path.read_bytes)
-    except OSError as error:
-        raise UnknownRun(f"run {run_id} has no report yet: it is written when the run is evaluated") from error
-    return Response(page, media_type="text/html", headers={CSP: REPORT_POLICY, "x-frame-options": "SAMEORIGIN"})
+
+@router.get("/{run_id}/rows.html")
+async def show_rows(run_id: str, runs: OpenRuns) -> Response:
+    """Show the browser of the run's rows, which stands beside the report."""
+    return await _file(runs, run_id, ROWS, "allow-same-origin allow-scripts", script="'unsafe-inline'")
 
 
 @router.get("/{run_id}/judge")
@@ -131,6 +127,28 @@ async def answer_run(
     return RedirectResponse(f"/runs/{run_id}", 303)
 
 
+async def _file(runs: Runs, run_id: str, name: str, may: str, script: str = "'none'") -> Response:
+    """Return a page that lies in a run's folder.
+
+    Args:
+        runs: the application's.
+        run_id: the run.
+        name: the file.
+        may: what it may do in its sandbox.
+        script: the scripts that it may run; its own policy names their hashes.
+
+    Raises:
+        UnknownRun: there is no such run, or it has no such page yet.
+    """
+    await runs.services.store.request_of(run_id)
+    path = runs.services.runs_folder / run_id / name
+    if not await asyncio.to_thread(path.is_file):
+        raise UnknownRun(
+            f"run {run_id} has no {name} yet: it is written when the run is evaluated, or by corral report"
+        )
+    return FileResponse(path, headers={CSP: FILE_POLICY.format(script=script, may=may)})
+
+
 async def _run_page(
     request: Request, run_id: str, caller: str, runs: Runs, worker: Any, *, status: int = 200, **typed: str
 ) -> Response:
@@ -147,6 +165,7 @@ async def _run_page(
         "deployed": state.get("deployed", ""),
         "signed": _signed(state),
         "has_report": await asyncio.to_thread((runs.services.runs_folder / run_id / REPORT).exists),
+        "has_rows": await asyncio.to_thread((runs.services.runs_folder / run_id / ROWS).exists),
         "message": "",
         "comment": "",
         "dollars": "",

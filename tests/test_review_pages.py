@@ -251,7 +251,8 @@ def test_people_are_blind_to_each_other_until_an_item_is_decided(tmp_path: Path)
         ("/review/rivers/none", 422, "goes to people"),
         ("/review/none/none", 404, "no run"),
         ("/runs/none", 404, "no run"),
-        ("/runs/rivers/report", 404, "no report yet"),
+        ("/runs/rivers/report.html", 404, "no report.html yet"),
+        ("/runs/none/rows.html", 404, "no run"),
     ],
 )
 def test_an_address_that_leads_nowhere_is_told_in_one_line(

@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from graph.standing import RunStatus
+from serving.headers import CSP
 from serving.steps import step_names, step_views, turns_of
 from state.pipeline import AdapterRef, DatasetRef, NextRound, Overspend
 from state.request import RunRequest
@@ -103,11 +104,10 @@ def test_an_adapter_is_decided_on_beside_its_scoreboard_once(browser: TestClient
     until(lambda: standing(browser).standing == "done")
     page = browser.get("/runs/first", headers=PAGE).text
     assert "declined by tester: fine" in page and "The report</a>" in page
-    report = browser.get("/runs/first/report", headers=PAGE)
-    assert (
-        "sandbox" in report.headers["content-security-policy"]
-        and "script-src" not in report.headers["content-security-policy"]
-    )
+    report = browser.get("/runs/first/report.html", headers=PAGE)
+    assert report.is_success and "script-src 'none'; sandbox allow-same-origin" in report.headers[CSP]
+    rows = browser.get("/runs/first/rows.html", headers=PAGE)
+    assert rows.is_success and "default-src 'none'" in rows.headers[CSP] and "sha256-" in rows.text
     second = browser.post("/runs/first/answer", data={**given, "decision": "approve"})
     assert second.status_code == 409 and "declined by tester" in second.json()["detail"]
 

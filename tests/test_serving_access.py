@@ -17,7 +17,7 @@ from state.request import RunRequest
 from tests.browsing import ADA, GRACE, PAGE, TOKENS, client, form, log_in
 from tools.settings import Settings, load_settings
 
-GUARDED = ("/runs", "/runs/first", "/runs/first/live", "/runs/first/progress", "/runs/first/report")
+GUARDED = ("/runs", "/runs/first", "/runs/first/live", "/runs/first/progress", "/runs/first/report.html")
 
 
 def begin_run(browser: TestClient) -> None:

@@ -3,7 +3,7 @@
 "use strict";
 
 const QUIET = 1500; // milliseconds between two looks at a run that moves
-const TYPING = 350; // milliseconds of silence after which a text that is being edited is checked
+const TYPING = 350; // milliseconds of silence after which a text that is being edited is kept and checked
 const SAYING = 4000; // milliseconds for which what was done is said
 let busy = false;
 
@@ -42,7 +42,7 @@ async function go(url, options = {}, keep = true) {
     show(new DOMParser().parseFromString(await answer.text(), "text/html"));
     if (form) forget(form);
     if (options.said) say(options.said);
-    if (keep) history.pushState({}, "", answer.url);
+    if (keep) history.pushState({}, "", options.method && !answer.redirected ? location.href : answer.url);
     return true;
   } catch {
     complain("The server cannot be reached. Nothing is lost: press the key again when it is back.");
@@ -62,6 +62,7 @@ function show(page) {
 }
 
 // What is typed for an item outlives a reload of the page.
+let keeping = 0;
 const key = (form) => "typed " + form.action.split("?")[0];
 
 function remember(form) {
@@ -69,7 +70,10 @@ function remember(form) {
   try { sessionStorage.setItem(key(form), JSON.stringify(fields)); } catch { /* too large: it stays on the page alone */ }
 }
 
-function forget(action) { sessionStorage.removeItem("typed " + action.split("?")[0]); }
+function forget(action) {
+  clearTimeout(keeping);
+  sessionStorage.removeItem("typed " + action.split("?")[0]);
+}
 
 function recall(form) {
   const kept = JSON.parse(sessionStorage.getItem(key(form)) || "[]");
@@ -170,7 +174,10 @@ function begin() {
 document.addEventListener("keydown", press);
 document.addEventListener("input", (event) => {
   const form = event.target.form;
-  if (form?.matches("[data-keep]")) remember(form);
+  if (form?.matches("[data-keep]")) {
+    clearTimeout(keeping);
+    keeping = setTimeout(remember, TYPING, form);
+  }
   if (event.target.matches("[data-check]")) check(event.target);
 });
 document.addEventListener("toggle", (event) => {
