@@ -45,6 +45,7 @@ from state.calls import CallStore
 from state.database import Database
 from state.store import RecordStore
 from tests.harness import Corral
+from tests.served_registry import ServedRegistry, make_registry
 from tools.logs import PACKAGES
 
 hypothesis.settings.register_profile(
@@ -130,6 +131,12 @@ def corral(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         return code, output.out, output.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> ServedRegistry:
+    """Return a registry of two tiny adapters for all tests that serve; one that changes it copies it first."""
+    return make_registry(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,11 @@ class ServedRegistry(NamedTuple):
     @property
     def registry(self) -> Path:
         return self.home / "registry"
+
+    def copied(self, folder: Path) -> ServedRegistry:
+        """Return the same in another home, to be changed."""
+        shutil.copytree(self.home, folder / "home", symlinks=True)
+        return self._replace(home=folder / "home")
 
     def settings(self, **more: object) -> Settings:
         given = {"home": self.home, "cache": self.home / "cache", "serve_parallel": 2, "serve_context": 256}

@@ -18,7 +18,7 @@ from state.records import Answer
 from state.request import RunRequest
 from state.store import RecordStore
 from tests.builders import sample, verdict
-from tests.served_registry import ServedRegistry, make_registry
+from tests.served_registry import ServedRegistry
 from tests.test_evaluation_scoreboard import board as scoreboard
 from tools.endpoint.chat import Likelihood, LikelihoodCall, Message, user_message
 from tools.engine.embedded import served_alone
@@ -50,11 +50,6 @@ class Trainer:
         ids = ids if not hasattr(ids, "input_ids") else ids.input_ids
         out = self.model.generate(ids, do_sample=False, max_new_tokens=TOKENS)[0, ids.shape[1] :]
         return str(self.tokenizer.decode(out, skip_special_tokens=True))
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> ServedRegistry:
-    return make_registry(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="module")

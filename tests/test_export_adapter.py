@@ -115,7 +115,8 @@ def test_adapter_and_dataset_are_pushed_with_their_cards(
         code, shown, error = corral("push", run, "ada/kettles")
         assert code == 0, error
         assert shown.split() == [f"{hub.url}/ada/kettles", f"{hub.url}/datasets/ada/kettles-dataset"]
-    assert [(one["name"], one["private"]) for one in hub.repositories] == [("kettles", True), ("kettles-dataset", True)]
+    made = [(one["name"], one["visibility"]) for one in hub.repositories]
+    assert made == [("kettles", "private"), ("kettles-dataset", "private")]
     assert {"README.md", "adapter_model.safetensors", "adapter.gguf", "tokenizer.json", "LICENSE"} <= set(
         hub.files["ada/kettles"]
     )

@@ -63,6 +63,8 @@ class ApiError(Exception):
     def response(self) -> JSONResponse:
         """Return the whole answer."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        if self.status == 503:
+            headers["Connection"] = "close"  # or the next request would be lost with the connection
         return JSONResponse(self.body, self.status, headers)
 
 
