@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from graph.accounts import Accounts, account
 from graph.reviews import Reviews
@@ -25,7 +25,7 @@ from state.errors import CorralError, StaleQuestion, UnknownRun
 from state.pipeline import PipelineState
 from state.records import Record
 from tools.people.decisions import in_words
-from tools.report import REPORT
+from tools.report import REPORT, ROWS
 from tools.report.board import Board, read_board
 from tools.report.comparison_plots import interval_plot
 
@@ -33,6 +33,10 @@ router = APIRouter(prefix="/runs", dependencies=[Depends(who), Depends(own_form)
 
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
 """Of a report, which holds its own style and no script: it is a page of no site, whatever stands in it."""
+
+
+ROWS_POLICY = f"{REPORT_POLICY} allow-scripts; script-src 'unsafe-inline'"
+"""Of the browser of rows: the page itself allows its one script alone, by its hash."""
 
 
 class Asked(Record):
@@ -73,6 +77,7 @@ async def tell_progress(run_id: str, runs: OpenRuns, worker: OpenWorker) -> dict
 
 
 @router.get("/{run_id}/report")
+@router.get("/{run_id}/report.html")
 async def show_report(run_id: str, runs: OpenRuns) -> Response:
     """Show the run's report.
 
@@ -86,6 +91,20 @@ async def show_report(run_id: str, runs: OpenRuns) -> Response:
     except OSError as error:
         raise UnknownRun(f"run {run_id} has no report yet: it is written when the run is evaluated") from error
     return Response(page, media_type="text/html", headers={CSP: REPORT_POLICY, "x-frame-options": "SAMEORIGIN"})
+
+
+@router.get("/{run_id}/rows.html")
+async def show_rows(run_id: str, runs: OpenRuns) -> Response:
+    """Show the browser of the run's rows.
+
+    Raises:
+        UnknownRun: there is no such run, or it has none yet.
+    """
+    await runs.services.store.request_of(run_id)
+    path = runs.services.runs_folder / run_id / ROWS
+    if not await asyncio.to_thread(path.is_file):
+        raise UnknownRun(f"run {run_id} has no browser of rows yet: it is written when the run is evaluated")
+    return FileResponse(path, media_type="text/html", headers={CSP: ROWS_POLICY, "x-frame-options": "SAMEORIGIN"})
 
 
 @router.get("/{run_id}/judge")
@@ -147,6 +166,7 @@ async def _run_page(
         "deployed": state.get("deployed", ""),
         "signed": _signed(state),
         "has_report": await asyncio.to_thread((runs.services.runs_folder / run_id / REPORT).exists),
+        "has_rows": await asyncio.to_thread((runs.services.runs_folder / run_id / ROWS).exists),
         "message": "",
         "comment": "",
         "dollars": "",
