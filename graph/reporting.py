@@ -13,7 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from graph.accounts import cost_comparison
+from graph.accounts import cost_comparison, gold_of
 from graph.row_browser import write_rows
 from graph.services import Services
 from graph.steps import read_step_times
@@ -120,6 +120,7 @@ async def gather(services: Services, run_id: str, state: PipelineState, standing
         lineage=lineage,
         people=await against_people_in(services, run_id),
         agreements=await _agreements(services, run_id),
+        gold=await gold_of(services, run_id),
         band=band.note if band else "",
     )
 

@@ -17,7 +17,7 @@ from state.records import Answer, Check, GenerationRound, Outcome, Sample
 from state.request import Judging, RunRequest
 from tests.builders import candidate, judgement, sample
 from tools.judging.decisions import AgainstPeople, Decided, against_people
-from tools.people.raters import Agreement
+from tools.people.raters import Agreement, GoldAccuracy
 from tools.report.board import read_board
 from tools.report.examples import LINES, LONGEST, SHOWN, ExamplePicker, shortened
 from tools.report.facts import CallGroup, Costs, RunFacts, missing_parts
@@ -452,8 +452,19 @@ def test_what_is_shown_of_how_many_is_said() -> None:
 
 
 def test_the_judge_stands_beside_people_by_dimension_and_by_band() -> None:
-    page = Page(render(facts(agreements=(Agreement(criterion="overall", alpha=ESTIMATE, items=9, raters=2),))))
-    for words in ("fixed", "measured", "sent to people", "of 2 pairs", "By dimension", "overall: 9 items by 2 people"):
+    known = GoldAccuracy(rater=HOSTILE, accuracy=ESTIMATE, items=7)
+    told = Agreement(criterion="overall", alpha=ESTIMATE, items=9, raters=2)
+    page = Page(render(facts(agreements=(told,), gold=(known,))))
+    for words in (
+        "Each on gold items",
+        HOSTILE + " (7)",
+        "fixed",
+        "measured",
+        "sent to people",
+        "of 2 pairs",
+        "By dimension",
+        "overall: 9 items by 2 people",
+    ):
         assert words in page.text
     assert "Squared error of the score" in page.text and "people decided 0 of the" in page.text
 

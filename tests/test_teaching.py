@@ -26,8 +26,10 @@ from tools.judging.decisions import (
     measured_band,
     preferred_by_people,
 )
+from tools.judging.quality import quality_report
 from tools.judging.trust import find_calibration, trust_note
 from tools.settings import Settings
+from tools.sources.items import Item
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -142,6 +144,19 @@ def test_pairs_and_ratings_are_labels_too() -> None:
     assert found is not None and found.stars is not None and found.stars.value == 1 and found.pairs == 3
     assert found.preferred is not None and found.preferred.value == pytest.approx(2 / 3)
     assert [one.good for one in decided_by_people([decided_as(1, "cannot_judge")], [judged(1, 60)])] == []
+
+
+def test_what_people_decided_tells_of_other_outputs_how_likely_they_are_taken() -> None:
+    found = calibration_by_decisions(simulated(200, 5), Judging())
+    assert found.recalibration is not None
+    items = [Item(prompt="p", output=f"o{n}") for n in range(3)]
+    failed = judged(3, 0).model_copy(update={"outcome": Outcome.FAILED})
+    told = quality_report("judge", items, [judged(1, 95), judged(2, 25), failed]).recalibrated(
+        found.recalibration.curve
+    )
+    high, low, none = (row.taken for row in told.rows)
+    assert high is not None and low is not None and high > 0.9 and low < 0.1 and none is None
+    assert calibration_by_decisions(simulated(20, 5), Judging()).recalibration is None
 
 
 def test_an_audited_text_stands_for_those_that_nobody_saw() -> None:

@@ -62,15 +62,15 @@ class Pace:
             remaining: what is left to do.
 
         Returns:
-            A range of seconds; where nothing was done yet half and twice what was expected, or what it takes at least
-            since not one is done. ``None`` where nothing is known.
+            A range of seconds; where nothing was done yet half and twice what was expected, or what it takes at least:
+            all may be worked on side by side, and end together. ``None`` where nothing is known.
         """
         seconds = now - self._before
         if not self._bursts:
             if self.expected is not None:
                 rest = max(0.0, self.expected - (now - self.began))
                 return rest / 2, 2 * rest
-            return (remaining * seconds / gamma_range(0)[1], None) if seconds > 0 else None
+            return (seconds / gamma_range(0)[1], None) if seconds > 0 else None
         count = len(self._bursts)
         unit = sum(amount for _, amount in self._bursts) / count
         slow, fast = (max(seconds, 1e-3) / (unit * bound) for bound in gamma_range(count))

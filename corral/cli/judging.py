@@ -40,7 +40,7 @@ def judge(
 ) -> None:
     """Judge any outputs: scores, stars, failed checks, and what falls short."""
     from corral.standalone import in_words, open_judge
-    from tools.judging import judge_quality
+    from tools.judging import find_calibration, judge_quality
     from tools.sources.items import read_items
 
     request, items, settings = read_request(config), read_items(file), open_settings()
@@ -53,6 +53,9 @@ def judge(
         return await judge_quality(opened, items)
 
     judged = _wait(f"judging {len(items)} outputs", work())
+    known = find_calibration(judged.judge, settings.home)
+    if known is not None and known.recalibration is not None:
+        judged = judged.recalibrated(known.recalibration.curve)
     if as_json:
         print_json(with_cost(judged, spending))
     else:
@@ -163,13 +166,16 @@ def _demand_judged(judged: QualityReport) -> None:
 def _print_judged(judged: QualityReport) -> None:
     from corral.cli.tables import print_table
 
+    known = any(row.taken is not None for row in judged.rows)
     rows = []
     for row in judged.rows:
         found = row.judgement
         why = "; ".join(found.reasons)
         figures = (f"{found.overall:.0f}", str(found.stars), f"{found.confidence:.2f}", found.outcome.value)
-        rows.append((str(row.row), *figures, why))
-    print_table(console, ("row", "overall", "stars", "confidence", "outcome", "why"), rows, words=("why",))
+        chance = ("" if row.taken is None else f"{row.taken:.0%}",) if known else ()
+        rows.append((str(row.row), *figures, *chance, why))
+    headers = ("row", "overall", "stars", "confidence", "outcome", *(("people take",) if known else ()), "why")
+    print_table(console, headers, rows, words=("why",))
     console.print(
         f"{len(judged.rows)} rows = {judged.accepted} accepted + {judged.waiting} for a person + {judged.rejected} "
         f"rejected + {judged.failed} failed; judged by {judged.judge}",

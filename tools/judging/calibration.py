@@ -17,8 +17,20 @@ from tools.judging.pairwise import JudgedPair, judge_pairs
 from tools.sources.labels import ChosenPair, Labels, RatedItem
 from tools.statistics.agreement import Level, cohens_kappa, krippendorffs_alpha, share_equal
 from tools.statistics.bootstrap import Estimate, bootstrap, mean
+from tools.statistics.isotonic import Curve
 from tools.statistics.length import longer_share, rank_correlation
 from tools.statistics.reliability import Bin, confidence_curve
+
+
+class Recalibration(Record):
+    """What overall scores have meant: the chance that a person takes the text."""
+
+    curve: Curve
+    """Over all decisions."""
+    before: Estimate
+    """Brier's score of the overall score read as a percentage."""
+    after: Estimate
+    """The same by curves that were fitted without the item, in a cross-validation."""
 
 
 class Calibration(Record):
@@ -49,6 +61,8 @@ class Calibration(Record):
     """The same of the people's labels."""
     curve: tuple[Bin, ...]
     """Accuracy by confidence, from the least to the most confident."""
+    recalibration: Recalibration | None = None
+    """Decisions: what overall scores have meant; ``None`` with fewer than 30."""
     labels_hash: str
     """Content hash of the labels."""
     seconds: float = Field(ge=0)

@@ -17,12 +17,12 @@ from pydantic import Field
 from state.errors import BadInput
 from state.records import Judgement, Outcome, Record, Review, ReviewTask, content_hash
 from state.request import Judging
-from tools.judging.calibration import Calibration
+from tools.judging.calibration import Calibration, Recalibration
 from tools.people.decisions import consequences, decider_of
 from tools.statistics.agreement import cohens_kappa, krippendorffs_alpha, share_equal
 from tools.statistics.bootstrap import Estimate, bootstrap, mean
 from tools.statistics.discrimination import share_in_order
-from tools.statistics.isotonic import Curve, isotonic_curve, out_of_fold, squared_errors
+from tools.statistics.isotonic import isotonic_curve, out_of_fold, squared_errors
 from tools.statistics.reliability import confidence_curve
 from tools.statistics.risk_control import LEAST_LABELS, certain_part, more_labels
 from tools.statistics.significance import wilson_interval
@@ -62,17 +62,6 @@ class DimensionFigures(Record):
     """Mean score of the texts that people took."""
     declined: float
     """Mean score of the others."""
-
-
-class Recalibration(Record):
-    """What overall scores have meant: the chance that a person takes the text."""
-
-    curve: Curve
-    """Over all decisions."""
-    before: Estimate
-    """Brier's score of the overall score read as a percentage."""
-    after: Estimate
-    """The same by curves that were fitted without the item, in a cross-validation."""
 
 
 class Band(Record):
@@ -274,6 +263,7 @@ def calibration_by_decisions(decided: Sequence[Decided], settings: Judging, *, s
         alpha=bootstrap(lambda a, b: krippendorffs_alpha([a, b]), alone, good, seed=seed),
         curve=confidence_curve([one.confidence for one in decided], [a == b for a, b in zip(alone, good, strict=True)]),
         labels_hash=content_hash([one.model_dump(mode="json") for one in decided]),
+        recalibration=_recalibration(decided, seed),
         seconds=0.0,
         made_at=datetime.now(UTC),
     )

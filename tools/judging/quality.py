@@ -9,6 +9,7 @@ from statistics import fmean
 from state.records import Judgement, Outcome, Record
 from tools.judging.batch import Judge, judge_items
 from tools.sources.items import Item
+from tools.statistics.isotonic import Curve
 
 
 class QualityRow(Record):
@@ -19,6 +20,9 @@ class QualityRow(Record):
     prompt: str
     output: str
     judgement: Judgement
+    taken: float | None = None
+    """The chance that a person takes the output, by the judge's recalibration; ``None`` where people's decisions have
+    not recalibrated it, or the output could not be judged."""
 
     def falls_short(self, least: float) -> bool:
         """Whether the overall score is under ``least``, or there is none."""
@@ -48,6 +52,18 @@ class QualityReport(Record):
     def short(self, least: float) -> list[QualityRow]:
         """Return the rows that fall short of an overall score."""
         return [row for row in self.rows if row.falls_short(least)]
+
+    def recalibrated(self, curve: Curve) -> QualityReport:
+        """Return the report with each score's chance that a person takes the output.
+
+        Args:
+            curve: of the judge's recalibration.
+        """
+        rows = [
+            row if row.judgement.outcome == Outcome.FAILED else row.model_copy(update={"taken": chance})
+            for row, chance in zip(self.rows, curve([row.judgement.overall for row in self.rows]), strict=True)
+        ]
+        return self.model_copy(update={"rows": tuple(rows)})
 
 
 async def judge_quality(judge: Judge, items: Sequence[Item]) -> QualityReport:

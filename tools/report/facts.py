@@ -11,7 +11,7 @@ from state.records import GenerationRound, Record
 from state.request import RunRequest
 from tools.generation.costing import StageComparison
 from tools.judging.decisions import LEAST_DECISIONS, AgainstPeople
-from tools.people.raters import Agreement
+from tools.people.raters import Agreement, GoldAccuracy
 from tools.report.board import Board
 from tools.report.examples import Examples
 from tools.report.funnel import Funnel
@@ -77,6 +77,8 @@ class RunFacts(Record):
     """The judge beside people's decisions."""
     agreements: tuple[Agreement, ...] = ()
     """How far people agree with each other, by criterion."""
+    gold: tuple[GoldAccuracy, ...] = ()
+    """How often each person was right on gold items, by name."""
     browser: str = ""
     """The file of the row browser, where one lies beside the report."""
     band: str = ""

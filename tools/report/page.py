@@ -16,7 +16,7 @@ from tools.report.board import Board, MetricGroup
 from tools.report.charts import Bar, Line, Mark, bars, histogram, line_chart
 from tools.report.comparison_plots import DifferenceRow, DumbbellRow, dumbbell_plot, interval_plot
 from tools.report.facts import Costs, RunFacts, missing_parts
-from tools.report.people import alphas, chances, in_order
+from tools.report.people import alphas, chances, gold, in_order
 from tools.report.scales import duration, number, signed
 from tools.report.scores import Scores, Spread
 from tools.report.svg import NARROW, WIDTH, both_widths
@@ -65,7 +65,7 @@ def _sections(facts: RunFacts) -> dict[str, str]:
         "scoreboard": ("Scoreboard", facts.board),
         "training": ("Training", facts.trainings),
         "scores": ("Score distributions", facts.scores),
-        "people": ("Judge against people", facts.people or facts.agreements),
+        "people": ("Judge against people", facts.people or facts.agreements or facts.gold),
         "funnel": ("Gate funnel", facts.funnels),
         "diversity": ("Diversity growth", facts.rounds),
         "cost": ("Cost and time", facts.costs),
@@ -89,6 +89,7 @@ def _charts(facts: RunFacts) -> dict[str, Any]:
         "in_order": in_order(facts.people) if facts.people and facts.people.dimensions else None,
         "chances": chances(facts.people) if facts.people and facts.people.recalibration else None,
         "alphas": alphas(facts.agreements) if facts.agreements else None,
+        "gold": gold(facts.gold) if facts.gold else None,
         "funnels": [_bars(one.title, one.stages, one.unit, of_first=True) for one in facts.funnels],
         "growth": _growth(facts) if facts.rounds else [],
         "time": _times(facts.costs) if facts.costs and facts.costs.steps else None,

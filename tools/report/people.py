@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from tools.judging.decisions import AgainstPeople
-from tools.people.raters import Agreement
+from tools.people.raters import Agreement, GoldAccuracy
 from tools.report.charts import Line, line_chart
 from tools.report.comparison_plots import DifferenceRow, interval_plot
 from tools.report.svg import both_widths
@@ -47,3 +47,10 @@ def alphas(agreements: Sequence[Agreement]) -> Markup:
     rows = [DifferenceRow(name=one.criterion.replace("_", " "), difference=one.alpha) for one in agreements]
     label = "Krippendorff's alpha: 1 is perfect, 0 is chance"
     return both_widths(lambda narrow: interval_plot("People among themselves", rows, x=label, places=2, narrow=narrow))
+
+
+def gold(accuracies: Sequence[GoldAccuracy]) -> Markup:
+    """Return how often each person was right on items whose answer is known."""
+    rows = [_points(f"{one.rater} ({one.items})", one.accuracy) for one in accuracies]
+    label = "right on gold items, of 100; one half is a coin's"
+    return both_widths(lambda narrow: interval_plot("Gold items", rows, x=label, around=50.0, narrow=narrow))

@@ -26,7 +26,7 @@ function made(tag, text, name) {
   return element;
 }
 
-let index, found = [], page = 0, turn = 0;
+let index, waiting, found = [], page = 0, turn = 0;
 
 function option(select, value, text) {
   const one = made("option", text);
@@ -54,7 +54,13 @@ function fits(n, wanted, low, high) {
   return high === null || (score !== null && score <= high);
 }
 
+function soon() {
+  clearTimeout(waiting);
+  waiting = setTimeout(search, 250);
+}
+
 async function search() {
+  clearTimeout(waiting);
   const mine = ++turn;
   const wanted = Object.keys(index.names)
     .map((name) => [name, by("filter-" + name).value])
@@ -148,9 +154,9 @@ async function show() {
 async function begin() {
   index = await unpacked("index");
   build();
-  for (const id of ["low", "high", "order"]) by(id).addEventListener("change", search);
-  let waiting;
-  by("words").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(search, 250); });
+  by("order").addEventListener("change", search);
+  // While somebody types, not at each letter; and not when the field is left, which would close the row just opened.
+  for (const id of ["words", "low", "high"]) by(id).addEventListener("input", soon);
   by("next").addEventListener("click", () => { page++; show(); scrollTo(0, 0); });
   by("back").addEventListener("click", () => { page--; show(); scrollTo(0, 0); });
   await search();
