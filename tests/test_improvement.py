@@ -189,7 +189,7 @@ def test_a_killed_improvement_goes_on_and_asks_nothing_twice(tmp_path: Path, ser
     )
     for moment in moments:
         process = home.start("improve", str(home.config))
-        wait_until(moment, process)
+        wait_until(moment, process, seconds=600)
         process.kill()
         process.wait()
     output = home.corral("improve", str(home.config))
