@@ -153,9 +153,17 @@ class Runs:
             UnknownRun: there is no such run.
             DamagedCheckpoint: its last checkpoint cannot be read.
         """
-        graph = self._graph(await self.services.store.request_of(run_id))
+        graph = await self.graph(run_id)
         snapshot = await graph.aget_state(_config(run_id))
         return list(snapshot.interrupts)
+
+    async def graph(self, run_id: str) -> Pipeline:
+        """Return the graph of a run.
+
+        Raises:
+            UnknownRun: there is no such run.
+        """
+        return self._graph(await self.services.store.request_of(run_id))
 
     def _graph(self, request: RunRequest) -> Pipeline:
         return self.improvement if request.improve.from_feedback else self.pipeline

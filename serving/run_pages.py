@@ -180,9 +180,8 @@ async def _live(runs: Runs, worker: Any, run_id: str) -> dict[str, Any]:
         status = status.model_copy(update={"standing": "running", "detail": "by this application"})
     notes = await asyncio.to_thread(lambda: list(read_step_times(runs.services.runs_folder / run_id)))
     accounts: Accounts = await account(runs.services, run_id)
-    steps: list[StepView] = step_views(
-        step_names(runs.pipeline), status, notes, worker.counts(run_id), turns_of(runs.pipeline)
-    )
+    graph = await runs.graph(run_id)
+    steps: list[StepView] = step_views(step_names(graph), status, notes, worker.counts(run_id), turns_of(graph))
     return {"run_id": run_id, "status": status, "steps": steps, "accounts": accounts}
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, assert_never
 
 from graph.standing import RunStatus, Standing
 from state.records import Record
+from state.snapshots import PIPELINE
 from tools.progress import StepProgress
 from tools.report.timing import step_times
 
@@ -31,16 +32,23 @@ class StepView(Record):
     """Where the run may go from here but to the next step, in words."""
 
 
-def step_names(pipeline: Any) -> tuple[str, ...]:
-    """Return the names of the graph's steps, in their order."""
-    return tuple(name for name in pipeline.nodes if name != START)
+def step_names(graph: Any) -> tuple[str, ...]:
+    """Return the names of the graph's steps, in their order; those of the pipeline within an improvement, too."""
+    within = dict(graph.get_subgraphs())
+    names: list[str] = []
+    for name in graph.nodes:
+        names += step_names(within[name]) if name == PIPELINE else [name] if name != START else []
+    return tuple(names)
 
 
-def turns_of(pipeline: Any) -> dict[str, tuple[str, ...]]:
+def turns_of(graph: Any) -> dict[str, tuple[str, ...]]:
     """Return for each step where else the graph may go after it, such as ``again: back to generate``."""
-    order = {name: place for place, name in enumerate(step_names(pipeline))}
+    order = {name: place for place, name in enumerate(step_names(graph))}
     turns: dict[str, tuple[str, ...]] = {}
-    for edge in pipeline.get_graph().edges:
+    inner = dict(graph.get_subgraphs()).get(PIPELINE)
+    for edge in (*graph.get_graph().edges, *(inner.get_graph().edges if inner else ())):
+        if edge.source not in order or (inner and edge.data == "measured"):
+            continue  # what comes after the pipeline is the next step
         if not edge.conditional or order.get(edge.target) == order.get(edge.source, -2) + 1:
             continue
         where = "the run ends" if edge.target == END else f"back to {edge.target}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -19,15 +21,19 @@ from graph.pipeline import draw
 from graph.runs import Runs, open_runs
 from graph.served import give_feedback, record_answer
 from graph.services import Services, make_services
+from graph.steps import read_step_times
+from nodes.approve import approval_action, unattended_approval
 from nodes.augment import make_augment
+from nodes.train import start_of
+from serving.steps import step_names, turns_of
 from state.calls import CallStore
-from state.errors import BadInput, RunBusy
+from state.errors import BadInput, EndpointError, RunBusy
 from state.pipeline import AdapterRef, Improvement, PipelineState
 from state.records import Candidate, Outcome, Review, Sample
 from state.request import Endpoint, RunRequest
 from state.store import RecordStore
-from tests.builders import candidate, sample
-from tests.harness import ROOT, Corral, refused, request_of, write_prompts
+from tests.builders import candidate, sample, verdict
+from tests.harness import ROOT, Corral, Home, refused, request_of, wait_until, write_prompts
 from tests.scripted_answers import answer_to
 from tests.scripted_server import ScriptedServer
 from tests.tiny_model import tiny_model
@@ -36,6 +42,7 @@ from tools.endpoint.chat import ChatEndpoint, OpenEndpoint
 from tools.improvement.canary import open_canary, read_canary
 from tools.registry import add, current, deploy, versions
 from tools.settings import Settings
+from tools.training.job import TrainingJob
 
 ASKED = [f"Please tell our customers how a {thing} is cleaned." for thing in "kettle lamp saddle violin candle".split()]
 DISLIKED = "No. Look it up yourself, and do not ask again."
@@ -58,6 +65,14 @@ def test_its_steps_follow_the_design(tmp_path: Path) -> None:
     within = dict(improvement(tmp_path).get_subgraphs())["pipeline"]
     assert {"generate", "gate", "respond", "judge", "review", "assemble", "train", "evaluate"} <= within.nodes.keys()
     assert "deploy" not in within.nodes, "what is better than the base alone is not deployed"
+
+
+def test_a_page_shows_the_steps_of_the_pipeline_among_its_own(tmp_path: Path) -> None:
+    line = "collect decide augment generate gate respond judge review assemble train evaluate compare approve deploy"
+    assert step_names(improvement(tmp_path)) == tuple(line.split())
+    turns = turns_of(improvement(tmp_path))
+    assert turns["decide"] == ("wait: the run ends",) and turns["review"] == ("waiting: once more",)
+    assert turns["evaluate"] == ("worse: back to train",)
 
 
 def test_the_server_offers_it() -> None:
@@ -153,6 +168,38 @@ async def test_the_whole_circle(tmp_path: Path, server: ScriptedServer) -> None:
         assert [look.action for look in await runs.services.feedback.looks("retrain")] == ["retrain"] * 2 + ["wait"]
 
 
+@pytest.mark.skipif(not os.environ.get("SLOW_TESTS"), reason="minutes of CPU: SLOW_TESTS=1 runs it")
+def test_a_killed_improvement_goes_on_and_asks_nothing_twice(tmp_path: Path, server: ScriptedServer) -> None:
+    """Killed by SIGKILL while prompts are written, while answers are judged, and in the training."""
+    base = tiny_model(tmp_path / "base")
+    version = deployed(tmp_path, base)
+    prompts = write_prompts(tmp_path / "prompts.jsonl")
+    sections = {"improve": {"similar": 6}, "generation": {"target": 0}, "evaluate": {"judged_pairs": 0}}
+    home = Home.make(tmp_path, request_of(server.url, base, prompts, **sections))
+
+    async def rate() -> None:
+        async with open_runs(Settings(home=tmp_path / "home")) as runs:
+            await rated(runs, version, 120, stars=2)
+
+    asyncio.run(rate())
+    moments = (
+        lambda: home.query("SELECT 1 FROM samples WHERE origin = 'similar'"),
+        lambda: len(home.query("SELECT 1 FROM judgements")) > 3,
+        lambda: list((tmp_path / "home" / "runs").glob("*/training/round-1/*/sft/checkpoint-*")),
+    )
+    for moment in moments:
+        process = home.start("improve", str(home.config))
+        wait_until(moment, process, seconds=600)
+        process.kill()
+        process.wait()
+    output = home.corral("improve", str(home.config))
+    assert f"run improve-{version}-1 is not done" in output
+    assert home.query("SELECT count(*) FROM runs") == [(1,)]
+    asked = Counter(seen.hash for seen in server.answered)
+    assert sum(count - 1 for count in asked.values()) <= 3 * 4, "what was in flight at each kill, four calls at most"
+    assert len(list((tmp_path / "home" / "runs").glob("*/datasets/*"))) == 1
+
+
 def plain_registry(tmp_path: Path, base: str = "embedded") -> str:
     """Deploy a folder without weights, for what only looks at names and records."""
     (tmp_path / "adapter").mkdir(parents=True, exist_ok=True)
@@ -168,6 +215,51 @@ async def test_there_is_nothing_to_improve_on_without_a_current_version(tmp_path
         plain_registry(tmp_path, base="another")
         with pytest.raises(BadInput, match=r"is an adapter of another, and models\.base is embedded"):
             await next_turn(runs, RunRequest())
+
+
+async def test_where_it_stands_is_a_step_of_the_pipeline(tmp_path: Path, server: ScriptedServer) -> None:
+    version = plain_registry(tmp_path, base="nobody/no-model")
+    sections = {"improve": {"similar": 0, "start": "base"}, "generation": {"target": 0}}
+    prompts = write_prompts(tmp_path / "prompts.jsonl")
+    request = RunRequest.model_validate(request_of(server.url, Path("nobody/no-model"), prompts, **sections))
+    async with open_runs(Settings(home=tmp_path / "home")) as runs:
+        await rated(runs, version, 100, stars=1)
+        turn = await next_turn(runs, request)
+        server.fail_when = {"Tell": "404", "tell": "404"}
+        with pytest.raises(EndpointError):
+            async for _ in runs.advance(turn.run):
+                pass
+        status, state = await runs.status(turn.run), await runs.state(turn.run)
+        assert (status.standing, status.step) == ("failed", "respond"), status
+        assert state["accepted"] == 8 + len(ASKED) and state["improvement"].action == "retrain"
+        steps = [name for name, _, _ in read_step_times(runs.services.runs_folder / turn.run)]
+        assert steps[:3] == ["collect", "decide", "ask"] and "gate" in steps
+        assert (await next_turn(runs, request)).run == turn.run
+
+
+def test_a_policy_signs_only_what_is_better_than_what_is_deployed() -> None:
+    better, worse, same = verdict("better"), verdict("worse"), verdict("not shown")
+    cases = [(better, better, True), (same, better, True), (better, same, False), (better, worse, False)]
+    for base, against, signed in [*cases, (worse, better, False)]:
+        assert unattended_approval(base, [], against).approved == signed
+    assert not unattended_approval(better, ["a tripwire"], better).approved
+    asked = approval_action(better, "folder", ["a note"], worse).description
+    assert "better than its base" in asked and "worse than the deployed one" in asked and "Warning: a note" in asked
+
+
+def test_a_training_goes_on_with_the_deployed_adapter_or_afresh(tmp_path: Path) -> None:
+    based = Improvement(version="v1-00000000", adapter=str(tmp_path / "v1"))
+    afresh = RunRequest.model_validate({"improve": {"start": "base"}})
+    assert start_of({"request": RunRequest(), "improvement": based}) == str(tmp_path / "v1")
+    assert start_of({"request": afresh, "improvement": based}) == start_of({"request": RunRequest()}) == ""
+    for folder in ("base", "v1", "v2"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config.json").write_text("{}")
+        (tmp_path / folder / "adapter_model.safetensors").write_bytes(folder.encode())
+    (tmp_path / "sft.jsonl").write_text("{}\n")
+    job = TrainingJob(base=str(tmp_path / "base"), recipe="sft", dataset=str(tmp_path), out="o")
+    started = [job.model_copy(update={"start": str(tmp_path / name)}) for name in ("v1", "v2")]
+    assert len({one.identity() for one in (job, *started)}) == 3, "each is another adapter"
 
 
 async def test_an_improvement_that_another_process_works_on_is_not_begun_again(tmp_path: Path) -> None:

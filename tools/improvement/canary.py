@@ -105,7 +105,7 @@ def deployed_version(registry: Path, base: str) -> str:
     version = current(registry)
     if version is None:
         raise BadInput(f"the registry {registry} has no current version to improve on; 'corral run' makes the first")
-    of = str(record_of(registry, version).get("base") or named_base(base))
-    if of != named_base(base):
+    of = str(record_of(registry, version).get("base") or base)
+    if named_base(of) != named_base(base):
         raise BadInput(f"version {version} is an adapter of {of}, and models.base is {base}; name that base")
     return version
