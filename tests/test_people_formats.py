@@ -241,6 +241,7 @@ async def test_the_command_line_writes_a_file_and_takes_it_back(
     assert done.exit_code == 0, done.output
     assert len(json.loads(out.read_text())) == 2 and ET.parse(f"{out}.labelling.xml")
     assert isinstance((await corral("--export", out)).exception, BadInput)
+    assert (await corral("--export", out, "--format", "label-studio", "--yes")).exit_code == 0
     ratings = tmp_path / "ratings.jsonl"
     assert (await corral("--export", ratings)).exit_code == 0
     rows = [json.loads(line) | {"rater": "ada", "decision": "approve"} for line in ratings.read_text().splitlines()]

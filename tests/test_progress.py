@@ -51,6 +51,15 @@ def test_the_rate_is_of_the_last_minute() -> None:
     assert low < 500 < (high or 0) and (high or 0) < 700
 
 
+def test_what_it_takes_to_begin_is_not_in_the_rate() -> None:
+    pace = Pace(0.0)
+    for n in range(6):
+        pace.add(100.0 + n, 1)  # a model was loaded for 99 seconds
+    assert pace.rate(105) == pytest.approx(1.0)
+    low, high = pace.left(105, 60) or (0, 0)
+    assert 30 < low < 60 < (high or 0) < 200
+
+
 def test_side_by_side_calls_tell_no_more_than_one() -> None:
     together, apart = Pace(0.0), Pace(0.0)
     for n in range(1, 5):

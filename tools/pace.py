@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import dataclass
 
 WINDOW = 60.0
 """Seconds that a rate is of."""
@@ -22,6 +23,15 @@ Range = tuple[float, float | None]
 """Seconds: at least, and at most; ``None`` where nothing says so yet."""
 
 
+@dataclass
+class _Burst:
+    """What was done at nearly one time."""
+
+    began: float
+    ended: float
+    amount: float
+
+
 class Pace:
     """The pace of one step.
 
@@ -33,26 +43,30 @@ class Pace:
     def __init__(self, began: float, expected: float | None = None) -> None:
         self.began = began
         self.expected = expected
-        self._bursts: deque[tuple[float, float]] = deque()
+        self._bursts: deque[_Burst] = deque()
         self._before = began
         """When the burst ended that came before the first one kept."""
+        self._warming = True
+        """Whether no second burst has come: the first one took what it takes to load a model or to fill all slots."""
 
     def add(self, now: float, amount: float) -> None:
         """Count an amount that was done up to now; 0 changes nothing."""
         if amount <= 0:
             return
-        if self._bursts and now - self._bursts[-1][0] < BURST:
-            last, so_far = self._bursts.pop()
-            self._bursts.append((last, so_far + amount))
+        if self._bursts and now - self._bursts[-1].began < BURST:
+            self._bursts[-1].ended = now
+            self._bursts[-1].amount += amount
         else:
-            self._bursts.append((now, amount))
-        while len(self._bursts) > FEWEST and now - self._bursts[0][0] > WINDOW:
-            self._before = self._bursts.popleft()[0]
+            self._bursts.append(_Burst(began=now, ended=now, amount=amount))
+        if self._warming and len(self._bursts) == 2:
+            self._before, self._warming = self._bursts.popleft().ended, False
+        while len(self._bursts) > FEWEST and now - self._bursts[0].ended > WINDOW:
+            self._before = self._bursts.popleft().ended
 
     def rate(self, now: float) -> float | None:
         """Return what is done a second, by the last minute; ``None`` before anything is done."""
         seconds = now - self._before
-        return sum(amount for _, amount in self._bursts) / seconds if self._bursts and seconds > 0 else None
+        return sum(burst.amount for burst in self._bursts) / seconds if self._bursts and seconds > 0 else None
 
     def left(self, now: float, remaining: float) -> Range | None:
         """Return how long the rest takes.
@@ -72,7 +86,7 @@ class Pace:
                 return rest / 2, 2 * rest
             return (seconds / gamma_range(0)[1], None) if seconds > 0 else None
         count = len(self._bursts)
-        unit = sum(amount for _, amount in self._bursts) / count
+        unit = sum(burst.amount for burst in self._bursts) / count
         slow, fast = (max(seconds, 1e-3) / (unit * bound) for bound in gamma_range(count))
         return remaining * fast, (remaining * slow if count > 1 else None)
 

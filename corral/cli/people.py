@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from corral.cli.shared import RunName, console, with_run
+from corral.cli.shared import RunName, Yes, console, with_run
 from state.errors import BadInput
 
 if TYPE_CHECKING:
@@ -57,10 +57,11 @@ def review(
     export: Export = None,
     import_: Import = None,
     format_: FileFormat = "jsonl",
+    yes: Yes = False,
 ) -> None:
     """Decide what a run waits with: approve, edit or reject, one key each; your decisions are kept one by one."""
     if export is not None or import_ is not None:
-        _exchange(name, export, import_, format_)
+        _exchange(name, export, import_, format_, yes)
     elif decisions is not None:
         _decide_by_file(name, decisions)
     elif as_json:
@@ -101,14 +102,18 @@ def _print_items(name: str) -> None:
 
 
 def _exchange(
-    name: str, export: Path | None, import_: Path | None, format_: Literal["jsonl", "argilla", "label-studio"]
+    name: str,
+    export: Path | None,
+    import_: Path | None,
+    format_: Literal["jsonl", "argilla", "label-studio"],
+    yes: bool,
 ) -> None:
     from corral.cli.review_files import export_to, import_from
 
     if export is not None and import_ is not None:
         raise BadInput("give --export or --import, one at a time")
     if export is not None:
-        export_to(name, format_, export)
+        export_to(name, format_, export, yes)
     elif import_ is not None:
         import_from(name, format_, import_)
 

@@ -17,7 +17,7 @@ CONFIG = ".labelling.xml"
 """Beside a file for Label Studio: what its project needs."""
 
 
-def export_to(name: str, format_: Format, out: Path) -> None:
+def export_to(name: str, format_: Format, out: Path, yes: bool) -> None:
     """Write all that goes to people in a run, and what they sent about it.
 
     Raises:
@@ -43,7 +43,9 @@ def export_to(name: str, format_: Format, out: Path) -> None:
             console.print(said, highlight=False, markup=False, soft_wrap=True)
         return 0
 
-    may_replace(out, yes=False)
+    may_replace(out, yes)
+    if format_ == "label-studio":
+        may_replace(out.with_name(out.name + CONFIG), yes)
     look_at(name, write)
 
 
