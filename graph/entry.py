@@ -35,12 +35,14 @@ class Pipeline(CompiledStateGraph[PipelineState, None, RunInput, PipelineState])
 
     Args:
         services: the process's.
+        improves: whether its runs begin with feedback on the deployed version.
         **compiled: what a ``CompiledStateGraph`` is made of.
     """
 
-    def __init__(self, *, services: Services, **compiled: Any) -> None:
+    def __init__(self, *, services: Services, improves: bool = False, **compiled: Any) -> None:
         super().__init__(**compiled)
         self.services = services
+        self.improves = improves
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> AsyncIterator[Any]:
         """Run the graph; see ``CompiledStateGraph.astream``.
@@ -88,12 +90,21 @@ class Pipeline(CompiledStateGraph[PipelineState, None, RunInput, PipelineState])
                 raise BadInput("the answer does not fit: it is empty; the run still waits for it")
             await demand_first(self.services, thread, snapshot, given.resume)
             return given
-        request = requested(given, self.services.settings.openai_base_url)
+        request = self._own(requested(given, self.services.settings.openai_base_url))
         if snapshot.created_at is None:
             await self._demand_new(thread, request)
         elif not _goes_on(snapshot, config):
             raise _second_input(thread, snapshot)
         return RunInput(request=request)
+
+    def _own(self, request: RunRequest) -> RunRequest:
+        """Return a request as this graph's: which graph a run goes on with is told by its request."""
+        if self.improves:
+            improve = request.improve.model_copy(update={"from_feedback": True})
+            return request.model_copy(update={"improve": improve})
+        if request.improve.from_feedback:
+            raise BadInput("improve.from_feedback is for the graph 'improvement'; leave it out here")
+        return request
 
     async def _demand_new(self, run_id: str, request: RunRequest) -> None:
         """Check a thread's first input as ``Runs.create`` does, unless that has noted the run already."""

@@ -54,4 +54,6 @@ def build_improvement(services: Services, checkpointer: Saver | None = None) -> 
     graph.add_edge("compare", "approve")
     graph.add_conditional_edges("approve", after_approve, {"signed": "deploy", "declined": END})
     graph.add_edge("deploy", END)
-    return Pipeline(services=services, **vars(graph.compile(checkpointer=checkpointer, name="improvement")))
+    return Pipeline(
+        services=services, improves=True, **vars(graph.compile(checkpointer=checkpointer, name="improvement"))
+    )

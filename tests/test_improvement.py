@@ -262,6 +262,22 @@ def test_a_training_goes_on_with_the_deployed_adapter_or_afresh(tmp_path: Path) 
     assert len({one.identity() for one in (job, *started)}) == 3, "each is another adapter"
 
 
+async def test_a_run_that_studio_begins_is_known_by_its_graph(tmp_path: Path, server: ScriptedServer) -> None:
+    version = plain_registry(tmp_path, base="nobody/no-model")
+    prompts = write_prompts(tmp_path / "prompts.jsonl")
+    given = {"request": request_of(server.url, Path("nobody/no-model"), prompts)}
+    async with open_runs(Settings(home=tmp_path / "home")) as runs:
+        done = await runs.improvement.ainvoke(given, {"configurable": {"thread_id": "studio"}})
+        assert done["improvement"].version == version and done["improvement"].action == "wait"
+        assert (await runs.services.store.request_of("studio")).improve.from_feedback
+        assert (await runs.status("studio")).standing == "done" and await runs.graph("studio") is runs.improvement
+        (look,) = await runs.services.feedback.looks("retrain")
+        assert look.reason == done["improvement"].reason == "0 ratings in 7 days, fewer than 100"
+        wrong = {"request": {**given["request"], "improve": {"from_feedback": True}}}
+        with pytest.raises(BadInput, match="is for the graph 'improvement'"):
+            await runs.pipeline.ainvoke(wrong, {"configurable": {"thread_id": "other"}})
+
+
 async def test_an_improvement_that_another_process_works_on_is_not_begun_again(tmp_path: Path) -> None:
     version = plain_registry(tmp_path)
     async with open_runs(Settings(home=tmp_path / "home")) as runs:
