@@ -75,14 +75,24 @@ async def _chat_instead(transport: Counting, model: str | None, refused: Endpoin
     """
     if model is None:
         raise refused
-    before = transport.answers
-    try:
-        await transport.send(SMALLEST, model, CHAT_SECONDS)
-    except (TryAgain, EndpointError) as error:
+    before, failed = transport.answers, refused
+    # A second try, since a server that failed over its list may have closed the connection that is used again.
+    for _ in range(2):
+        try:
+            await transport.send(SMALLEST, model, CHAT_SECONDS)
+        except TryAgain as again:
+            failed = again.error
+        except EndpointError as error:
+            failed = error
         # An answer that cannot be used, such as one cut off in its thinking, shows that the server is well.
-        if transport.answers == before:
-            own = error.error if isinstance(error, TryAgain) else error
-            raise (refused if told or not isinstance(own, EndpointRefused) else own) from error
+        if transport.answers > before:
+            break
+        if isinstance(failed, EndpointRefused):
+            raise refused if told else failed
+    else:
+        if told:
+            raise refused
+        raise EndpointUnreachable(f"{refused} Nor did it answer one small chat: {failed}")
     return f"{told or f'its list of models says nothing ({refused})'}, but it answered one small chat"
 
 
