@@ -35,13 +35,15 @@ from graph.inputs import begin
 from graph.runs import Runs, open_runs
 from nodes.assemble import make_assemble
 from nodes.judge import CandidatesToJudge
-from nodes.review import borderline_items, review_actions
 from state.database import call_uses, calls
 from state.dimensions import DIMENSIONS
 from state.pipeline import AdapterRef, BatchState, PipelineState
 from state.records import Answer, Call, Candidate, DimensionScore, Judgement, Outcome, Sample
 from state.request import RunRequest
+from state.reviewing import ReviewStore
 from state.rows import TABLES, row_of
+from tools.people.asking import review_actions
+from tools.people.items import load_items
 from tools.settings import load_settings
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -173,10 +175,11 @@ async def fill(runs: Runs, size: int) -> None:
 
 async def review(runs: Runs, _size: int) -> None:
     """Read one page of what waits, from the middle, and make its question."""
-    request, store = await runs.services.store.request_of(RUN), runs.services.store
-    waiting = await store.count_borderline(RUN)
-    page = await borderline_items(store, RUN, waiting // 2, request.review.page)
-    print(len(review_actions(page, request)), "of", waiting)
+    request, people = await runs.services.store.request_of(RUN), ReviewStore(runs.services.database)
+    waiting = await people.count(RUN)
+    tasks = await people.tasks(RUN, start=waiting // 2, size=request.review.page)
+    items = await load_items(runs.services.store, RUN, tasks)
+    print(len(review_actions(items, request)), "of", waiting)
 
 
 async def assemble(runs: Runs, _size: int) -> None:
