@@ -173,8 +173,14 @@ def test_a_killed_improvement_goes_on_and_asks_nothing_twice(tmp_path: Path, ser
     """Killed by SIGKILL while prompts are written, while answers are judged, and in the training."""
     base = tiny_model(tmp_path / "base")
     version = deployed(tmp_path, base)
-    prompts = write_prompts(tmp_path / "prompts.jsonl")
-    sections = {"improve": {"similar": 6}, "generation": {"target": 0}, "evaluate": {"judged_pairs": 0}}
+    prompts = write_prompts(tmp_path / "prompts.jsonl", training=4, heldout=2)
+    sections = {
+        "improve": {"similar": 3},
+        "generation": {"target": 0},
+        "sampling": {"candidates": 2},
+        "train": {"epochs": 3, "save_steps": 1, "seed_share": 0.0, "rounds": 1},
+        "evaluate": {"judged_pairs": 0, "sampled_draws": 0},
+    }
     home = Home.make(tmp_path, request_of(server.url, base, prompts, **sections))
 
     async def rate() -> None:
@@ -192,8 +198,9 @@ def test_a_killed_improvement_goes_on_and_asks_nothing_twice(tmp_path: Path, ser
         wait_until(moment, process, seconds=600)
         process.kill()
         process.wait()
-    output = home.corral("improve", str(home.config))
-    assert f"run improve-{version}-1 is not done" in output
+    last = home.start("improve", str(home.config))
+    output = last.communicate(timeout=900)[0]
+    assert last.returncode == 0 and f"run improve-{version}-1 is not done" in output, output
     assert home.query("SELECT count(*) FROM runs") == [(1,)]
     asked = Counter(seen.hash for seen in server.answered)
     assert sum(count - 1 for count in asked.values()) <= 3 * 4, "what was in flight at each kill, four calls at most"
