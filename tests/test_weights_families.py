@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.causal_families import families, tiny
+from tests.causal_families import SIZES, families, tiny
 from tools.weights.decodable import last_refusal, refusal
 from tools.weights.decoding import Prompt, decode, logits_in_a_batch
 from tools.weights.loading import load_model
@@ -71,6 +71,17 @@ def test_each_row_is_what_generate_writes(name: str, config: Any, kind: Any) -> 
     found = {one.row: one for one in decode(model, asked, frozenset(), max_tokens=NEW, sizes=(2,), head=HEAD)}
     print(f"\n{name}: {refusal(model, 200, logits_in_a_batch) or 'in batches'}")
     assert [found[row].tokens for row in range(len(asked))] == wanted
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma2", "gpt_oss"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_window_wider_than_all_rows_is_decoded_in_batches(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SIZES, "sliding_window", 200)
+    (_, config, kind), *_ = [one for one in families() if one[0] == family]
+    model = tiny(config, kind)
+    found = decode(model, [Prompt(one) for one in prompts()], frozenset(), max_tokens=NEW, sizes=(2,), head=HEAD)
+    assert {one.row: one.tokens for one in found} == dict(enumerate(expected(model)))
+    assert last_refusal(model) == ""
 
 
 def test_a_window_that_no_row_reaches_is_none() -> None:
