@@ -84,7 +84,7 @@ async def test_draws_are_the_same_in_every_order_and_company(base: Path, tmp_pat
     assert parts == whole
 
 
-@pytest.mark.skipif(not os.environ.get("CORRAL_BUSY_TESTS"), reason="two whole runs, beside busy processes")
+@pytest.mark.skipif(not os.environ.get("SLOW_TESTS"), reason="two whole runs, beside busy processes")
 def test_a_run_on_a_busy_machine_writes_the_same_files(base: Path, tmp_path: Path) -> None:
     prompts = write_prompts(tmp_path / "prompts.jsonl")
 
