@@ -19,8 +19,8 @@ from tools.weights.loading import load_model
 HEAD = (5, 6, 7)
 LENGTHS = (9, 26, 40, 26)
 NEW = 10
-COMMON = ("llama", "mistral", "gemma2", "gpt2", "mamba", "recurrent_gemma")
-"""Full attention, windows of two kinds, learned positions, a state, both: the others take minutes.
+COMMON = ("llama", "mistral", "gemma2", "gpt2", "mpt", "mamba", "recurrent_gemma")
+"""Full attention, windows of two kinds, learned positions, distances, a state, both: the others take minutes.
 ``TEST_FAMILIES=all`` tries all of them."""
 WANTED = os.environ.get("TEST_FAMILIES", "")
 SECONDS = 60

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from random import Random
 from typing import Any, NamedTuple
 
@@ -139,7 +140,8 @@ def decode(
 def logits_in_a_batch(model: Any, prompts: Sequence[tuple[int, ...]], behind: Sequence[int]) -> list[torch.Tensor]:
     """Return the logits after each prompt, and after each token behind it, as they come out in a batch."""
     rows, held = [_free_row() for _ in prompts], Slots(len(prompts))
-    reader = _Reader(model, (), prompts)
+    head = tuple(tokens[0] for tokens in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*prompts, strict=False)))
+    reader = _Reader(model, head, prompts)
     logits = [_admit(reader, held, rows, list(range(len(prompts))), [_Row(0, Prompt(tokens)) for tokens in prompts])]
     for token in behind:
         for row in rows:
