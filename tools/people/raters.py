@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from state.records import Criterion, DecisionKind, Record
 from tools.people.decisions import consequences
-from tools.statistics.agreement import Level, krippendorffs_alpha
 from tools.statistics.bootstrap import RESAMPLES, Estimate, bootstrap
 from tools.statistics.significance import wilson_interval
+
+if TYPE_CHECKING:
+    from tools.statistics.agreement import Level
 
 DECISION = "decision"
 """The criterion of the decision itself, beside the criteria that are rated from 1 to 5."""
@@ -116,6 +118,8 @@ def _agreement(
         return None
     words = sorted({value for given in shared for value in given.values() if isinstance(value, str)})
     columns = [[_number(given.get(rater), words) for given in shared] for rater in raters]
+    from tools.statistics.agreement import krippendorffs_alpha
+
     level: Level = "nominal" if criterion == DECISION else "interval"
     alpha = bootstrap(lambda *drawn: krippendorffs_alpha(list(drawn), level), *columns, resamples=resamples, seed=seed)
     return Agreement(criterion=criterion, alpha=alpha, items=len(shared), raters=len(raters))
