@@ -6,7 +6,7 @@ import importlib
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -69,7 +69,20 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, str(node.args[0].value)
 
 
-EVERY_SOURCE = pytest.mark.parametrize("path", sources(), ids=name_of)
+def every_source(check: Callable[[Path], None]) -> Callable[[], None]:
+    """Make one test of a check of one file: thousands of tests of a millisecond each would take minutes."""
+
+    def over_all() -> None:
+        wrong = []
+        for path in sources():
+            try:
+                check(path)
+            except AssertionError as error:
+                wrong.append(f"{name_of(path)}: {error}")
+        assert not wrong, "\n".join(wrong)
+
+    over_all.__name__ = check.__name__
+    return over_all
 
 
 def test_the_house_is_found() -> None:
@@ -77,7 +90,7 @@ def test_the_house_is_found() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in sources()} >= {"state", "tools", "nodes", "graph", "corral"}
 
 
-@EVERY_SOURCE
+@every_source
 def test_imports_point_one_way(path: Path) -> None:
     allowed = MAY_IMPORT[path.relative_to(ROOT).parts[0]]
     wrong = [
@@ -107,7 +120,7 @@ def test_no_packages_of_tools_import_each_other_in_a_circle() -> None:
     assert {"weights", "endpoint", "training", "evaluation"} <= set(order)
 
 
-@EVERY_SOURCE
+@every_source
 def test_nothing_is_pickled(path: Path) -> None:
     assert [name for _, name in imports(path) if name.split(".")[0] in UNSAFE] == []
     loads = [node for node in ast.walk(parse(path)) if isinstance(node, ast.Call)]
@@ -115,14 +128,14 @@ def test_nothing_is_pickled(path: Path) -> None:
     assert unsafe == []
 
 
-@EVERY_SOURCE
+@every_source
 def test_one_module_renders_prompts(path: Path) -> None:
     calls = [node for node in ast.walk(parse(path)) if isinstance(node, ast.Attribute)]
     renders = any(node.attr == "apply_chat_template" for node in calls)
     assert renders == (name_of(path) == "tools/weights/template.py")
 
 
-@EVERY_SOURCE
+@every_source
 def test_nobody_tests_an_endpoint_by_its_name(path: Path) -> None:
     """What an endpoint can do, its transport says; the one table of names is in ``tools.endpoint``."""
     compared = [
@@ -137,7 +150,7 @@ def test_nobody_tests_an_endpoint_by_its_name(path: Path) -> None:
     assert compared == known.get(name_of(path), [])
 
 
-@EVERY_SOURCE
+@every_source
 def test_only_the_settings_touch_the_environment(path: Path) -> None:
     touched = [
         node.lineno
@@ -149,7 +162,7 @@ def test_only_the_settings_touch_the_environment(path: Path) -> None:
     assert bool(touched) == (name_of(path) in TOUCHES_ENVIRONMENT), f"{name_of(path)}: lines {touched}"
 
 
-@EVERY_SOURCE
+@every_source
 def test_everything_public_says_what_it_is(path: Path) -> None:
     def missing(node: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
         if not ast.get_docstring(node):
@@ -165,7 +178,7 @@ def test_everything_public_says_what_it_is(path: Path) -> None:
     assert list(missing(parse(path), name_of(path))) == []
 
 
-@EVERY_SOURCE
+@every_source
 def test_every_error_of_ours_is_in_the_tree(path: Path) -> None:
     tree = {name for name, value in vars(state.errors).items() if isinstance(value, type)}
     outside = [

@@ -20,7 +20,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from tests.test_architecture import MAY_IMPORT, ROOT, name_of, parse, sources
+from tests.test_architecture import MAY_IMPORT, ROOT, every_source, name_of, parse, sources
 
 WATCHED = ("accelerate", "crewai", "crewai_core", "peft", "transformers", "trl")
 """Libraries that move their modules: what is imported from inside of them is listed too."""
@@ -267,7 +267,7 @@ def patched(path: Path) -> Iterator[str]:
             yield str(node.args[1].value) if isinstance(node.args[1], ast.Constant) else ast.unparse(node.args[1])
 
 
-@pytest.mark.parametrize("path", sources(), ids=name_of)
+@every_source
 def test_every_private_part_is_listed(path: Path) -> None:
     used = {*private_imports(path), *private_attributes(path), *overridden(path), *patched(path)}
     missing = sorted(name for name in used if (name_of(path), name) not in LISTED)
