@@ -81,7 +81,7 @@ async def show_report(run_id: str, runs: OpenRuns) -> Response:
 @router.get("/{run_id}/rows.html")
 async def show_rows(run_id: str, runs: OpenRuns) -> Response:
     """Show the browser of the run's rows, which stands beside the report."""
-    return await _file(runs, run_id, ROWS, "allow-same-origin allow-scripts", script="'unsafe-inline'")
+    return await _file(runs, run_id, ROWS, "allow-scripts", script="'unsafe-inline'")
 
 
 @router.get("/{run_id}/judge")

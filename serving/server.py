@@ -38,6 +38,7 @@ class Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             log_level=log_level.lower(),
+            log_config=None,  # the logs of this process are set up already; dictConfig would close all their handlers
             access_log=False,
             timeout_graceful_shutdown=CUT_SECONDS,
             server_header=False,

@@ -112,7 +112,7 @@ def served(home: Path, port: int = 0, **settings: Any) -> Iterator[tuple[str, An
     """Serve the application on this machine, on a free port or this one; yields its address and the application."""
     made = Settings(home=home, reviewer="tester", **settings)
     app = create_app(lambda: made)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", log_config=None, lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -18,6 +18,7 @@ from state.pipeline import (
     AdapterRef,
     Approval,
     DatasetRef,
+    Improvement,
     NextRound,
     Overspend,
     PipelineState,
@@ -40,6 +41,7 @@ VALUES: tuple[BaseModel, ...] = (
     NextRound(action="retry", reason="too alike", batch_size=20, calls=2),
     RateLimits(requests=3, tokens=400, reset_seconds=1.5),
     TrainingDecision(action="wait", reason="taken", memory_needed=2**33, estimated_seconds=9.5, settled_by="ada"),
+    Improvement(version="v1-0001", adapter="registry/v1-0001", action="retrain", corrected=3),
 )
 CONFIG: dict[str, Any] = {"configurable": {"thread_id": "run"}}
 
