@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from graph.services import Services
 from state.database import call_uses, calls
 from state.errors import BadInput, UnknownAnswer
 from state.feedback import Feedback, ServedAnswer
-from state.records import Candidate, Sample
+from state.records import Candidate, ReviewTask, Sample
 from state.rows import TABLES
 from tools.improvement.rows import feedback_sample, served_candidate_id
 from tools.people.decisions import edited_id
@@ -68,11 +69,13 @@ async def forget_text(services: Services, named: str) -> list[str]:
     ids = _row_ids(gone)
     shared = gone.whole and await _asked_by_others(services, gone)
     held = await _runs_with(services, [*ids, *([] if shared else [feedback_sample(gone.prompt).id])])
-    rows = called = 0
-    for run_id in held:
-        async with services.leases.hold(run_id):
-            rows += await _remove_rows(services, run_id, ids, gone, keep_prompt=shared or not gone.whole)
-            called += await _empty_calls(services, run_id, gone.texts)
+    async with AsyncExitStack() as leases:
+        for run_id in held:
+            await leases.enter_async_context(services.leases.hold(run_id))
+        # By its rows a run is found again: they go last, and all at once.
+        reached = await asyncio.to_thread(_reached, services, held, gone.texts)
+        called = sum([await _empty_calls(services, run_id, gone.texts) for run_id in held])
+        rows = await _remove_rows(services, held, ids, gone, keep_prompt=shared or not gone.whole)
     await services.feedback.withdraw(gone.answer if gone.whole else None, gone.said)
     what = "the answer, its prompt and what was said of it" if gone.whole else "the comment and the corrected answer"
     lines = [f"{what} are gone; so are {rows} rows and the texts of {called} calls of {len(held)} runs"]
@@ -80,7 +83,7 @@ async def forget_text(services: Services, named: str) -> list[str]:
         lines.append(
             "its bytes stay in the database's file until 'corral forget' can write that anew: others use it now"
         )
-    return lines + await asyncio.to_thread(_reached, services, held, gone.texts)
+    return lines + reached
 
 
 async def _withdrawn(services: Services, named: str) -> Withdrawn:
@@ -123,21 +126,26 @@ async def _runs_with(services: Services, ids: Sequence[str]) -> list[str]:
 
 
 async def _remove_rows(
-    services: Services, run_id: str, ids: Sequence[str], gone: Withdrawn, *, keep_prompt: bool
+    services: Services, run_ids: Sequence[str], ids: Sequence[str], gone: Withdrawn, *, keep_prompt: bool
 ) -> int:
     """Remove candidates, the prompt where nobody else asked it, and all that was judged and decided on them."""
-    store = services.store
-    going = set(ids)
-    if not keep_prompt:
-        sample = feedback_sample(gone.prompt).id
-        going |= {sample, *(one.id for one in await store.find(run_id, Candidate, parents=[sample]))}
+    store, sample = services.store, feedback_sample(gone.prompt).id
+    going: dict[str, set[str]] = {}
+    for run_id in run_ids:
+        rows = set(ids)
+        if not keep_prompt:
+            rows |= {sample, *(one.id for one in await store.find(run_id, Candidate, parents=[sample]))}
+        tasks = await store.find(run_id, ReviewTask, parents=[sample])
+        # A comparison has an id of its own, by which its drafts and ratings name it.
+        going[run_id] = rows | {task.id for task in tasks if rows & {task.sample_id, *task.candidates}}
     removed = 0
     async with services.database.writing() as connection:
-        for table in TABLES.values():
-            for some in _chunks(sorted(going)):
-                own: ColumnElement[bool] = table.c.id.in_(some) | table.c.parent.in_(some)
-                result = await connection.execute(delete(table).where((table.c.run_id == run_id) & own))
-                removed += result.rowcount
+        for run_id, rows in going.items():
+            for table in TABLES.values():
+                for some in _chunks(sorted(rows)):
+                    own: ColumnElement[bool] = table.c.id.in_(some) | table.c.parent.in_(some)
+                    result = await connection.execute(delete(table).where((table.c.run_id == run_id) & own))
+                    removed += result.rowcount
     return removed
 
 

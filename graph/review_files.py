@@ -82,12 +82,12 @@ async def import_ratings(services: Services, run_id: str, format_: Format, path:
     earlier: list[Rating] = await store.find(run_id, Rating, list(tasks))
     found = checked(said, {id_: task.kind for id_, task in tasks.items()}, datetime.now(UTC), earlier)
     ratings = [Rating(**dict(draft)) for draft in found.drafts if consequences(draft.decision).settles]
-    after = await store.rate(run_id, ratings, partial(review_of, raters=request.review.raters))
-    late = sorted({r.item_id for r in ratings if tasks[r.item_id].standing != "open"})
+    changed = await store.rate(run_id, ratings, partial(review_of, raters=request.review.raters))
+    late = sorted(was.id for was, _ in changed if was.standing != "open")
     decided = {review.item_id: review for review in await store.find(run_id, Review, late)}
     return Taken(
         sent=len(ratings),
-        settled=sum(tasks[task.id].standing == "open" != task.standing for task in after),
+        settled=sum(was.standing == "open" != now.standing for was, now in changed),
         told=(*told, *found.told, *(_late(decided[item]) for item in late if item in decided)),
     )
 

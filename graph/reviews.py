@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,6 +41,8 @@ from tools.people.settling import review_of
 
 PAGE = 200
 """Items of a queue's page at most."""
+CHECKED = 200_000
+"""Characters that are checked at most: a second of CPU, where a million takes six."""
 
 
 class QueueItem(Record):
@@ -186,12 +187,14 @@ class Reviews:
             after: what the page before returned.
             size: items at most, up to ``PAGE``.
         """
+        if after and " " not in after:
+            raise BadInput("there is no such page of the batch; begin at its first one")
         size = max(1, min(size, PAGE))
         found = await self._store.drafts(rater, run=run, after=after or "", size=size + 1)
         items = []
         for run_id, draft in found[:size]:
-            (task,) = await self._store.find(run_id, ReviewTask, [draft.item_id])
-            items.append(_queued(run_id, task, draft))
+            tasks = await self._store.find(run_id, ReviewTask, [draft.item_id])
+            items += [_queued(run_id, task, draft) for task in tasks]
         following = f"{found[size - 1][0]} {found[size - 1][1].item_id}" if len(found) > size else None
         return tuple(items), following
 
@@ -215,8 +218,12 @@ class Reviews:
         """Return what checks and gates find in a person's own text for an item.
 
         Raises:
-            BadInput: there is no such item, or no such run.
+            BadInput: there is no such item, or no such run, or the text is longer than ``CHECKED``.
         """
+        if len(text) > CHECKED:
+            raise BadInput(
+                f"a text of {len(text):,} characters is too long to be checked; {CHECKED:,} are checked at most"
+            )
         task = await self._task(run_id, item_id)
         request = await self.runs.services.store.request_of(run_id)
         (item,) = await load_items(self.runs.services.store, run_id, [task])
@@ -257,10 +264,11 @@ class Reviews:
         while found := await self._store.drafts(rater, run=run_id, after=after, size=PAGE):
             after = f"{run_id} {found[-1][1].item_id}"
             ratings = [Rating(**dict(draft)) for _, draft in found if consequences(draft.decision).settles]
-            before = {t.id: t for t in await self._store.find(run_id, ReviewTask, [r.item_id for r in ratings])}
             tasks = await self._store.rate(run_id, ratings, decide)
+            before = {task.id: task for task, _ in tasks}
+            ratings = [rating for rating in ratings if rating.item_id in before]  # others were withdrawn
             sent += len(ratings)
-            settled += sum(before[task.id].standing == "open" != task.standing for task in tasks)
+            settled += sum(was.standing == "open" != now.standing for was, now in tasks)
             told += await second_of(self._store, run_id, list(before.values()), ratings)
         gold = next((one for one in await self.accuracy(run_id) if one.rater == rater), None)
         complete = await self.answer_of(run_id) is not None
@@ -366,8 +374,9 @@ def _place_of(after: str, order: Order) -> Place:
     kinds = (str if order == "oldest" else float | int, str, int)
     try:
         place = json.loads(base64.urlsafe_b64decode(after.encode()))
-        if len(place) == len(kinds) and all(isinstance(v, kind) for v, kind in zip(place, kinds, strict=True)):
+        fits = len(place) == len(kinds) and all(isinstance(v, kind) for v, kind in zip(place, kinds, strict=True))
+        if fits and abs(place[2]) < 2**63:
             return place[0], place[1], place[2]
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError, RecursionError):
         pass
     raise BadInput("there is no such page of the queue; begin at its first one")

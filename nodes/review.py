@@ -87,7 +87,7 @@ async def asked(people: ReviewStore, run_id: str, state: PipelineState, page: in
     if (ids := state.get("asked")) is None:
         return (await people.tasks(run_id, start=state.get("reviewed", 0), size=page))[:page]
     found: dict[str, ReviewTask] = {task.id: task for task in await people.find(run_id, ReviewTask, ids)}
-    return [found[id_] for id_ in ids]
+    return [found[id_] for id_ in ids if id_ in found]  # a text that was withdrawn is asked about no more
 
 
 async def second_of(

@@ -14,9 +14,10 @@ import ipaddress
 import secrets
 import time
 from typing import Annotated
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from fastapi import Depends, HTTPException, Request, Response
+from starlette.datastructures import FormData
 
 from serving.services import runs
 from state.names import demand_persons_name
@@ -83,10 +84,15 @@ async def own_form(request: Request) -> None:
     """
     if request.method in SAFE_METHODS or bearer_token(request):
         return
-    given = request.headers.get(CSRF_HEADER) or str((await request.form()).get(CSRF_FIELD, ""))
+    given = request.headers.get(CSRF_HEADER) or str((await form_of(request)).get(CSRF_FIELD, ""))
     expected = request.cookies.get(BROWSER, "")
     if not expected or not _same(given, expected):
         raise AccessRefused(403, "this page is too old to be sent; load it again, and send it once more")
+
+
+async def form_of(request: Request) -> FormData:
+    """Return a request's form; a field may be as long as the whole body."""
+    return await request.form(max_part_size=BODY_BYTES)
 
 
 def settings_of(request: Request) -> Settings:
@@ -152,7 +158,7 @@ def demand_own_page(request: Request) -> None:
     """
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "none")
     follows_link = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
-    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host", "")
+    foreign = origin is not None and _split(origin).netloc != request.headers.get("host", "")
     if foreign or (site not in ("same-origin", "none") and not follows_link):
         raise AccessRefused(403, "a page of another site may not use Corral")
 
@@ -163,7 +169,7 @@ def demand_this_machine(request: Request) -> None:
     Raises:
         AccessRefused: the caller is not on this machine, or asked for it by another name.
     """
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    host = _split(f"//{request.headers.get('host', '')}").hostname or ""
     address = request.client.host if request.client else ""
     if not (is_loopback(host) and is_loopback(address)) or any(name in request.headers for name in FORWARDED):
         raise AccessRefused(
@@ -189,9 +195,15 @@ def login_place(request: Request) -> str:
 
 def local_place(place: str) -> str:
     """Return a place to go on to if it is one of ours, the review otherwise."""
-    parts = urlsplit(place)
-    ours = place.startswith("/") and not place.startswith(("//", "/\\")) and not parts.netloc and place.isprintable()
+    ours = place.startswith("/") and not place.startswith(("//", "/\\")) and place.isprintable()
     return place if ours else "/review"
+
+
+def _split(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _same(one: str, other: str) -> bool:

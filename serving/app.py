@@ -58,7 +58,7 @@ def create_app(load: Callable[[], Settings] = load_settings) -> FastAPI:
             finally:
                 await app.state.worker.close()
 
-    app = FastAPI(title="Corral", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Corral", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(SecurityHeaders)
     app.state.meters = Meters()
     app.add_middleware(MeasuredRequests, meters=app.state.meters)

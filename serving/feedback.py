@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from graph.served import MOST_CHARACTERS, give_feedback
 from serving.access import Who, settings_of, who
 from serving.services import OpenRuns
+from state.errors import BadInput
 from state.feedback import Feedback
+from state.names import POLICY
 
 router = APIRouter(dependencies=[Depends(who)], max_body_size=16 * MOST_CHARACTERS)
 
@@ -63,4 +65,6 @@ def rater_of(caller: str, user: str, *, shared: bool) -> str:
     """
     if not user.strip():
         return caller
+    if not user.isprintable() or user.strip().startswith(POLICY):
+        raise BadInput(f"user: a person's name has visible characters alone, and does not begin with {POLICY!r}")
     return f"{caller}/{user.strip()}" if shared else user.strip()

@@ -42,7 +42,7 @@ def typed_in(form: FormData) -> dict[str, Any]:
         "decision": str(form.get("decision", "")),
         "text": one_newline(str(form.get("text", ""))),
         "comment": str(form.get("comment", "")).strip(),
-        "ratings": {name: int(value) if value.isdecimal() else value for name, value in given.items() if value},
+        "ratings": {name: int(v) if v.isdecimal() and len(v) < 10 else v for name, v in given.items() if v},
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -124,6 +125,12 @@ def tell_errors(app: FastAPI) -> None:
     @app.exception_handler(AccessRefused)
     async def access_refused(request: Request, error: AccessRefused) -> Response:
         return told(request, str(error.detail), error.status_code)
+
+    @app.exception_handler(RequestValidationError)
+    async def unfit(request: Request, error: RequestValidationError) -> Response:
+        # Without what was given: that may be no JSON, such as NaN or half of a surrogate pair.
+        first = error.errors()[0]
+        return told(request, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", 422)
 
     @app.exception_handler(CorralError)
     async def failed(request: Request, error: CorralError) -> Response:

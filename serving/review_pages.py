@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from graph.reviews import ReviewItem, Reviews, Sent
 from graph.teaching import more_decisions
-from serving.access import BODY_BYTES, Who, browser_of, own_form, who
+from serving.access import BODY_BYTES, Who, browser_of, form_of, own_form, who
 from serving.background import Worker
 from serving.differences import marked
 from serving.forms import CRITERIA, draft_of, kept_in, one_newline, typed_in
@@ -96,7 +96,7 @@ async def send_batch(
 ) -> Response:
     """Send what this person has decided, and go on with the runs that wait for nothing more."""
     run_ids = dict.fromkeys([run_id async for run_id, _ in _drafts(reviews, caller)])
-    sent = {run_id: await reviews.send(run_id, caller) for run_id in run_ids}
+    sent = {run_id: await _send(reviews, run_id, caller) for run_id in run_ids}
     going = {run_id: await _go_on(reviews, worker, run_id) for run_id, one in sent.items() if one.complete}
     drafts, following = await reviews.drafts(caller)
     queue = await reviews.queue(caller, **place.filters, size=1)
@@ -149,7 +149,7 @@ async def decide(
     request: Request, run_id: str, item_id: str, caller: Who, reviews: OpenReviews, place: AtPlace
 ) -> Response:
     """Keep this person's decision as a draft, and lead to the next item."""
-    form = await request.form()
+    form = await form_of(request)
     try:
         item = await reviews.item(run_id, item_id, caller)
         await reviews.save(run_id, draft_of(form, item, caller))
@@ -163,10 +163,9 @@ async def decide(
 
 
 @router.post("/{run_id}/{item_id}/check")
-async def check(
-    request: Request, run_id: str, item_id: str, caller: Who, reviews: OpenReviews, text: Annotated[str, Form()] = ""
-) -> Response:
+async def check(request: Request, run_id: str, item_id: str, caller: Who, reviews: OpenReviews) -> Response:
     """Show what the checks find in a text that a person is still writing."""
+    text = str((await form_of(request)).get("text", ""))
     found = await reviews.check(run_id, item_id, one_newline(text))
     return render(request, "checks.html", caller, context={"checks": found})
 
@@ -210,6 +209,14 @@ async def _drafts(reviews: Reviews, rater: str) -> AsyncIterator[tuple[str, Draf
         for run_id, draft in found:
             yield run_id, draft
         after = f"{found[-1][0]} {found[-1][1].item_id}"
+
+
+async def _send(reviews: Reviews, run_id: str, rater: str) -> Sent:
+    """Send what a person decided in a run; one that cannot be read keeps no other from being sent."""
+    try:
+        return await reviews.send(run_id, rater)
+    except CorralError as error:
+        return Sent(sent=0, settled=0, told=(str(error),), complete=False)
 
 
 async def _go_on(reviews: Reviews, worker: Worker, run_id: str) -> str:

@@ -166,7 +166,7 @@ class ReviewStore:
         async with self.database.writing() as connection:
             await connection.execute(delete(DRAFTS).where(_draft_of(run_id, item_id, rater)))
 
-    async def rate(self, run_id: str, ratings: Sequence[Rating], decide: Decide) -> list[ReviewTask]:
+    async def rate(self, run_id: str, ratings: Sequence[Rating], decide: Decide) -> list[tuple[ReviewTask, ReviewTask]]:
         """Write what people sent, drop the drafts that it was, and write the reviews that now follow, all at once.
 
         A rating or a review that is there stays, so that of two people the first counts.
@@ -177,17 +177,17 @@ class ReviewStore:
             decide: returns the review of an item with these ratings, if they decide on it.
 
         Returns:
-            The items' tasks, as they are now.
+            The items' tasks, as they were when these ratings came, and as they are now.
         """
         async with self.database.writing() as connection:
-            found: list[ReviewTask] = []
+            found: list[tuple[ReviewTask, ReviewTask]] = []
             for start in range(0, len(ratings), CHUNK):
                 found += await self._rate(connection, run_id, ratings[start : start + CHUNK], decide)
             return found
 
     async def _rate(
         self, connection: AsyncConnection, run_id: str, ratings: Sequence[Rating], decide: Decide
-    ) -> list[ReviewTask]:
+    ) -> list[tuple[ReviewTask, ReviewTask]]:
         ids = sorted({rating.item_id for rating in ratings})
         items = (TASKS.c.run_id == run_id) & TASKS.c.id.in_(ids)
         # Locks the items until the end: of two people who send at once, the second sees what the first has sent.
@@ -207,13 +207,13 @@ class ReviewStore:
             task = ReviewTask.model_validate(row.body)
             review = decide(task, by_item.get(task.id, [])) if task.standing == "open" else None
             changes = {"rated": len(by_item.get(task.id, [])), "standing": "decided" if review else task.standing}
-            tasks.append(task.model_copy(update=changes))
+            tasks.append((task, task.model_copy(update=changes)))
             reviews += [review] if review else []
         if reviews:
             await connection.execute(
                 insert_new(self.database.engine, REVIEWS), [row_of(run_id, review) for review in reviews]
             )
-        for task in tasks:
+        for _, task in tasks:
             await _replace(connection, run_id, task)
         return tasks
 

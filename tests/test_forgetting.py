@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from pathlib import Path
 
 import pytest
 
+import graph.forgetting
+import tests.waiting
 from graph.forgetting import forget_text, holds
+from graph.reviews import Reviews
+from graph.runs import open_runs
 from graph.served import give_feedback, record_answer
 from graph.services import Services, open_services
 from state.errors import RunBusy, UnknownAnswer
 from state.pipeline import AdapterRef
-from state.records import Candidate, Judgement, Review, Sample
+from state.records import Candidate, Draft, Judgement, Review, Sample
 from state.request import RunRequest
-from tests.builders import call, candidate, judgement
-from tools.improvement.rows import feedback_rows
+from tests.builders import NOON, call, candidate, judgement
+from tests.waiting import answers, waiting_run
+from tools.improvement.rows import feedback_rows, feedback_sample
 from tools.registry import add
 from tools.settings import Settings
 
@@ -127,3 +133,35 @@ async def test_nothing_is_removed_from_a_run_that_is_worked_on_and_nothing_unkno
 )
 def test_a_short_text_is_no_part_of_a_longer_one(body: object, texts: list[str], found: bool) -> None:
     assert holds(body, texts) == found
+
+
+async def test_one_that_was_killed_is_done_again_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_services(Settings(home=tmp_path)) as services:
+        await taken_up(services)
+
+        async def killed(*_: object, **__: object) -> int:
+            raise asyncio.CancelledError
+
+        for step in ("_empty_calls", "_remove_rows"):
+            with monkeypatch.context() as patched:
+                patched.setattr(graph.forgetting, step, killed)
+                with pytest.raises(asyncio.CancelledError):
+                    await forget_text(services, "mine")
+        assert "7 rows and the texts of" in (await forget_text(services, "mine"))[0]
+    assert "Elm Street" not in everything(tmp_path)
+
+
+async def test_a_run_that_waits_with_a_withdrawn_text_goes_on_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_runs(Settings(home=tmp_path)) as runs:
+        asked = feedback_sample(SECRET)
+        turns = [{"role": "user", "content": SECRET}]
+        await record_answer(runs.services, "mine", version="v1-00000000", messages=turns, text=ANSWER, user="u")
+        monkeypatch.setattr(tests.waiting, "sample", lambda *_, **__: asked)
+        ids = await waiting_run(runs, rows=answers(asked, 3))
+        reviews = Reviews(runs)
+        await reviews.save("mine", Draft(item_id=ids[0], rater="ada", decision="approve", decided_at=NOON))
+        await forget_text(runs.services, "mine")
+        assert (await reviews.drafts("ada"))[0] == () and (await reviews.queue("ada")).items == ()
+        assert await reviews.answer_of("mine") is not None, "nothing is left of what it asks"

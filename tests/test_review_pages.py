@@ -296,3 +296,17 @@ def test_long_answers_are_compared_by_lines_and_longer_ones_not_at_all(line: str
     assert [(part.text, part.differs) for part in second][-1] == (line, True)
     huge = "\n".join([line] * MOST_PARTS)
     assert [(len(side), side[0].differs) for side in marked(huge, huge + "x")] == [(1, True), (1, True)]
+
+
+def test_a_long_edit_is_kept_and_one_that_is_too_long_to_check_says_so(browser: TestClient) -> None:
+    item = put(browser)[0].id
+    text = "The Rhine flows. " * 90_000
+    kept = browser.post(f"/review/rivers/{item}", data=form(browser, decision="edit", text=text))
+    assert kept.status_code == 303
+    told = browser.post(f"/review/rivers/{item}/check", data=form(browser, text=text))
+    assert told.status_code == 422 and "too long to be checked" in told.text
+
+
+@pytest.mark.parametrize("place", ["/login?next=//[", "/review?after=WzEsMiwzXQ==", "/review/batch?page=x"])
+def test_no_address_breaks_a_page(place: str, untouched: TestClient) -> None:
+    assert untouched.get(place, headers=PAGE, follow_redirects=True).status_code in (200, 422)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -259,3 +260,12 @@ def test_the_first_of_several_edits_is_the_text() -> None:
     found = review_of(TASK, [rating("edit", "b", 1, text="Two."), rating("edit", "a", 2, text="One.")], 2)
     assert found is not None and (found.text, found.reviewer) == ("Two.", "b, a")
     assert found.id == content_hash("review", "a")
+
+
+async def test_of_two_people_who_send_at_once_one_decides_and_the_other_is_told(runs: Runs, reviews: Reviews) -> None:
+    first = (await fill(runs))[0].id
+    await reviews.save("run", Draft(item_id=first, rater="ada", decision="approve", decided_at=NOON))
+    await reviews.save("run", Draft(item_id=first, rater="bob", decision="reject", decided_at=NOON))
+    both = await asyncio.gather(reviews.send("run", "ada"), reviews.send("run", "bob"))
+    assert sorted(one.settled for one in both) == [0, 1]
+    assert [len(one.told) for one in sorted(both, key=lambda one: one.settled)] == [1, 0]

@@ -90,3 +90,21 @@ def test_no_other_site_may_rate(tmp_path: Path) -> None:
         )
         assert plain.status_code == 422
         assert kept(browser) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"id": "chatcmpl-1", "stars": NaN}', '{"id": "chatcmpl-1", "stars": 1e999}', '{"id": "\\ud800", "stars": 9}'],
+)
+def test_what_is_no_json_value_is_refused_in_one_line(body: str, tmp_path: Path) -> None:
+    with client(tmp_path) as browser:
+        found = browser.post("/feedback", content=body, headers={"content-type": "application/json"})
+    assert found.status_code == 422 and "\n" not in found.json()["detail"]
+
+
+@pytest.mark.parametrize("user", ["policy:approve", "a\u202eb", "a\nb"])
+def test_no_user_takes_a_policys_name_or_one_that_cannot_be_read(user: str, tmp_path: Path) -> None:
+    with client(tmp_path) as browser:
+        serve(browser)
+        assert browser.post("/feedback", json={"id": "chatcmpl-1", "stars": 5, "user": user}).status_code == 422
+        assert kept(browser) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
@@ -46,7 +47,7 @@ class Answering:
 
     def __init__(self, chat: Chat, who: str, model: str, asked: Asked, user: str = "") -> None:
         self.chat, self.who, self.model, self.asked = chat, who, model, asked
-        self.user = user or who
+        self.given_user, self.user = user, user or who
         self.arm: Arm = ""
         self.found = Collected()
         self._held = AsyncExitStack()
@@ -61,7 +62,8 @@ class Answering:
         try:
             await self._held.enter_async_context(self.chat.request())
             await self._held.enter_async_context(self.chat.admission.place())
-            model, self.arm = await self.chat.choose(self.model, self.user)
+            # Without a user nothing tells the client's people apart: each request is one of its own.
+            model, self.arm = await self.chat.choose(self.model, self.given_user or secrets.token_hex(8))
             served: Served = await self._held.enter_async_context(self.chat.engine.open(model))
             self.head = Head(served.version)
             self._pieces = await served.begin(self.asked)

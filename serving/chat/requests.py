@@ -78,6 +78,8 @@ class ResponseFormat(_Given):
             validator_for(schema).check_schema(schema)
         except SchemaError as error:
             raise ApiError(400, f"the JSON schema is none: {error.message}", param="response_format") from error
+        except (TypeError, AttributeError, RecursionError) as error:
+            raise ApiError(400, f"the JSON schema is none: {error}", param="response_format") from error
         return schema
 
 

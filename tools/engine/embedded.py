@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from state.errors import BadInput, CorralError, EndpointUnreachable
+from state.errors import BadInput, EndpointUnreachable
 from tools.engine.asked import BASE, CURRENT, Asked, Entry, Piece
 from tools.engine.llama import LlamaServer
 from tools.engine.merging import merged
@@ -192,7 +192,11 @@ class EmbeddedEngine:
         """Load each version that the registry comes to point at."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            view = await asyncio.to_thread(look, self.registry)
+            try:
+                view = await asyncio.to_thread(look, self.registry)
+            except OSError as error:
+                logger.warning("the registry cannot be read", extra={"error": str(error)})
+                continue
             wanted = view.current
             if wanted not in view.versions or wanted == self._serves or wanted in self._failed:
                 continue
@@ -202,7 +206,7 @@ class EmbeddedEngine:
                         await self._load(wanted, view)
                 self._serves = wanted
                 logger.info("serving another version", extra={"version": wanted})
-            except CorralError as error:
+            except Exception as error:  # one that ends this loop keeps every later version from being served
                 self._failed[wanted] = str(error)
                 logger.warning("a version cannot be served", extra={"version": wanted, "error": str(error)})
 

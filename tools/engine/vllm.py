@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,8 @@ class VllmHeld:
     """Its name there."""
     url: str
     session: aiohttp.ClientSession
+    lost: Callable[[str], None]
+    """Is told where the server does not know the version any more."""
 
     async def begin(self, asked: Asked) -> AsyncGenerator[Piece]:
         """Return the answers; see ``Served.begin``."""
@@ -49,6 +51,8 @@ class VllmHeld:
                 f"{self.url}/chat/completions", json=request_body(asked, self.model), read_bufsize=LONGEST_EVENT
             ) as response:
                 if response.status != 200:
+                    if response.status == 404:
+                        self.lost(self.version)
                     raise refusal(response.status, await response.text())
                 usage = {"prompt_tokens": 0, "completion_tokens": 0}
                 async for line in response.content:
@@ -124,7 +128,7 @@ class VllmEngine:
         if name != BASE:
             await self._tell(name)
         assert self._session is not None
-        yield VllmHeld(name, self._base if name == BASE else name, self.url.rstrip("/"), self._session)
+        yield VllmHeld(name, self._base if name == BASE else name, self.url.rstrip("/"), self._session, self.forget)
 
     async def _tell(self, version: str) -> None:
         """Have the server load a version, once."""
@@ -143,6 +147,10 @@ class VllmEngine:
             except aiohttp.ClientError as error:
                 raise EndpointUnreachable(f"the vLLM server {self.url} is out of reach: {error}") from error
             self._loaded.add(version)
+
+    def forget(self, version: str) -> None:
+        """Tell the server of a version again at the next request: it has been started anew, and has lost it."""
+        self._loaded.discard(version)
 
 
 def request_body(asked: Asked, model: str) -> dict[str, Any]:

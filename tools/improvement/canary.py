@@ -16,7 +16,7 @@ from state.errors import BadInput
 from state.records import Record
 from tools.files import storage_errors, write_file
 from tools.improvement.promotion import arm_of
-from tools.registry import current, demand_version, record_of
+from tools.registry import CURRENT, current, demand_version, record_of, versions
 from tools.registry.card import named_base
 
 CANARY = "canary.json"
@@ -76,7 +76,11 @@ def read_canary(registry: Path) -> Canary | None:
     except (OSError, ValueError, ValidationError) as error:
         why = str(error).splitlines()[0]
         raise BadInput(f"{place} cannot be read ({why}); remove it to serve the current version alone") from error
-    return canary if canary.against == current(registry) else None
+    if canary.against != current(registry) or canary.version not in versions(registry):
+        return None
+    # Who points at a version ends the trial, also where that is the one that it began against.
+    pointed = (registry / CURRENT).lstat().st_mtime
+    return canary if pointed <= canary.opened_at.timestamp() else None
 
 
 def served_version(registry: Path, user: str) -> tuple[str | None, Literal["current", "canary", ""]]:
