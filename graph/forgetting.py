@@ -78,7 +78,8 @@ async def forget_text(services: Services, named: str) -> list[str]:
         rows = await _remove_rows(services, held, ids, gone, keep_prompt=shared or not gone.whole)
     await services.feedback.withdraw(gone.answer if gone.whole else None, gone.said)
     what = "the answer, its prompt and what was said of it" if gone.whole else "the comment and the corrected answer"
-    lines = [f"{what} are gone; so are {rows} rows and the texts of {called} calls of {len(held)} runs"]
+    of = f"{rows} rows and the texts of {called} calls of {len(held)} runs"
+    lines = [f"{what} are gone; so are {of}; a rating still counts"]
     if not await services.database.rewrite():
         lines.append(
             "its bytes stay in the database's file until 'corral forget' can write that anew: others use it now"

@@ -44,6 +44,7 @@ def previewed(request: RunRequest, rows: int) -> RunRequest:
         update={
             "name": f"{NAME}{request.name}"[:41],
             "unattended": True,
+            "preview": True,
             "sources": request.sources.model_copy(update={"prompt_limit": most}),
             "generation": request.generation.model_copy(
                 update={"target": min(rows, request.generation.target), "rounds": 1}

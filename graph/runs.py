@@ -21,6 +21,7 @@ from graph.improvement import build_improvement
 from graph.inputs import begin, demand_name, forget_inputs, own_request
 from graph.pipeline import build_pipeline
 from graph.preflight import preflight
+from graph.preview import LAST_STEP
 from graph.services import Services, open_services
 from graph.standing import RunStatus, how_to_answer, state_of, status_of, statuses_of
 from state.checkpoints import Saver, open_checkpointer, prune, set_aside_damaged
@@ -120,6 +121,7 @@ class Runs:
             return
         await own_request(self.services, run_id, request)
         self._log(run_id, "run started" if status.standing == "new" else "run resumed")
+        last = LAST_STEP if request.preview else last
         start: Any = RunInput(request=request) if status.standing == "new" else None
         given = start if answer is None else Command(resume=answer)
         async for event in self._stream(self._graph(request), run_id, given, last):

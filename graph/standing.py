@@ -63,13 +63,15 @@ async def status_of(services: Services, run_id: str) -> RunStatus:
     created = dict(await services.store.run_ids())
     if run_id not in created and run_id in await _unknown_folders(services, created):
         raise UnknownRun(LOST.format(folder=services.runs_folder / run_id))
-    await services.store.request_of(run_id)
+    request = await services.store.request_of(run_id)
     lease = await services.leases.held(run_id)
     worker = f"by {lease}" if lease is not None and lease.owner != services.leases.owner else ""
     try:
         standing, step, detail = _standing(await read_snapshot(services.database, run_id))
     except DamagedCheckpoint as error:
         standing, step, detail = "damaged", "", str(error)
+    if request.preview and standing == "stopped" and step == "train":
+        standing, step = "done", ""
     if worker:
         standing, detail = "running", worker
     return RunStatus(run_id=run_id, created_at=created[run_id], standing=standing, step=step, detail=detail)

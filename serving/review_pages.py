@@ -46,6 +46,8 @@ async def show_queue(
     request: Request, caller: Who, reviews: OpenReviews, presence: OpenPresence, place: AtPlace
 ) -> Response:
     """Show a page of what waits for this person."""
+    if place.run:
+        await reviews.runs.services.store.request_of(place.run)
     queue = await reviews.queue(caller, **place.filters, after=place.after or None)
     store = reviews.runs.services.store
     run_ids = [run_id for run_id, _ in await store.run_ids()]

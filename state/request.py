@@ -394,3 +394,5 @@ class RunRequest(Section):
     evaluate: Evaluation = Evaluation()
     deploy: Deployment = Deployment()
     improve: Improving = Improving()
+    preview: bool = False
+    """End before the training; ``corral run --preview`` sets it."""

@@ -183,6 +183,8 @@ def test_preview_then_the_run_pays_only_for_the_rest_and_both_can_be_deleted(
     rows = {row["kind"]: row["total"] for row in shown["accounts"]["rows"]}
     assert rows["given prompts, training"] == 2 and rows["candidates"] > 0
     assert "no-model" not in out, "nothing is trained"
+    assert corral("resume", "look")[0] == 0, "it is done"
+    assert json.loads(corral("runs", "--json")[1])[0]["standing"] == "done"
 
     before = len(server.requests)
     corral("run", path, "--run-id", "whole")

@@ -44,7 +44,6 @@ def run(trained: tuple[Path, Path], tmp_path: Path, corral: Corral, monkeypatch:
     scoreboard = tmp_path / "scoreboard.json"
     scoreboard.write_text(board(3, 0, 0).model_dump_json())
     state: PipelineState = {
-        "run_id": "trial",
         "request": request,
         "adapter": AdapterRef(id="1" * 32, folder=str(adapter)),
         "dataset": DatasetRef(version="d1", folder=str(dataset), sft_rows=1, dpo_rows=0, alpaca_rows=1),

@@ -73,7 +73,7 @@ async def adapter_written(services: Services, name: str, form: Literal["peft", "
     from tools.registry.version import write_adapter_of, write_merged
     from tools.weights.folders import base_folder
 
-    state: PipelineState = await state_of(services, name)
+    state: PipelineState = {**await state_of(services, name), "run_id": name}  # a thread's state does not hold its id
     if "adapter" not in state or not Path(state["adapter"].folder).is_dir():
         status = await status_of(services, name)
         raise BadInput(f"run {name} has no adapter; it is {status.standing} at {status.step or 'its start'}")

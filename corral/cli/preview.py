@@ -10,7 +10,7 @@ from corral.cli.tables import print_accounts, print_estimate
 from corral.cli.watch import watch
 from graph.accounts import account
 from graph.estimates import estimated
-from graph.preview import LAST_STEP, PreviewedRow, previewed_rows
+from graph.preview import PreviewedRow, previewed_rows
 from graph.runs import Runs
 from state.errors import TrainingError
 from state.request import RunRequest
@@ -25,7 +25,7 @@ async def show_preview(runs: Runs, name: str, request: RunRequest) -> int:
         request: the whole run's.
     """
     try:
-        await watch(runs, name, runs.advance(name, last=LAST_STEP), console)
+        await watch(runs, name, runs.advance(name), console)
     except TrainingError as error:  # so few rows need not suffice to train on
         errors.print(f"note: {error}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     rows = await previewed_rows(runs.services, name, request.sources.prompt_limit or PANELS)

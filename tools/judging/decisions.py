@@ -245,7 +245,8 @@ def calibration_by_decisions(decided: Sequence[Decided], settings: Judging, *, s
     """
     if len(decided) < LEAST_DECISIONS:
         raise BadInput(
-            f"{len(decided)} decisions by people are too few to measure a judge on; {LEAST_DECISIONS} are needed"
+            f"{len(decided)} decisions by people on this judge's texts are too few to measure it on; {LEAST_DECISIONS} "
+            "are needed. Which judge that is, the run says, or --config"
         )
     if len({one.good for one in decided}) < 2:
         raise BadInput("people took all of the texts or none, so agreement beyond chance cannot be measured")
