@@ -15,7 +15,7 @@ from tools.generation.costing import StageComparison, compare
 from tools.people.auditing import AuditedError, audited_errors
 from tools.people.decisions import decided_in_words, decider_of
 from tools.people.raters import GoldAccuracy, gold_accuracy
-from tools.reasons import count_reason
+from tools.reasons import OTHER, count_reason
 
 REASONS = 8
 """Reasons shown for each kind of row, the most frequent first."""
@@ -37,7 +37,7 @@ class Tally(Record):
     pending: int
     failed: int
     reasons: dict[str, int]
-    """Why rows were not accepted: how often each reason was given, the most frequent first."""
+    """Why rows were not accepted: how often each reason was given, the most frequent first, the rest together."""
 
     @property
     def adds_up(self) -> bool:
@@ -61,6 +61,9 @@ class RowTally:
 
     def result(self) -> Tally:
         """Return the counts."""
+        shown = Counter(dict(self._reasons.most_common(REASONS)))
+        if rest := self._reasons.total() - shown.total():
+            shown[OTHER] += rest
         return Tally(
             kind=self._kind,
             total=self._outcomes.total(),
@@ -69,7 +72,7 @@ class RowTally:
             waiting=self._outcomes[Outcome.WAITING],
             pending=self._outcomes[Outcome.PENDING],
             failed=self._outcomes[Outcome.FAILED],
-            reasons=dict(self._reasons.most_common(REASONS)),
+            reasons=dict(shown),
         )
 
 

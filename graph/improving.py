@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, assert_never
 
 from graph.runs import Runs
-from state.errors import RunBusy, UnreadableRun
+from state.errors import NothingDeployed, RunBusy, UnreadableRun
 from state.feedback import look_of
 from state.records import Record
 from state.request import RunRequest
@@ -26,8 +26,8 @@ class Turn(Record):
 
     action: Literal["trying", "settled", "waits for a person", "wait", "run"]
     """``trying``: the ratings do not say yet which version is better. ``settled``: they did, and it was followed.
-    ``waits for a person``: they did, and a person follows it. ``wait``: the feedback is no reason to retrain. ``run``:
-    a run of improvement is to be worked on."""
+    ``waits for a person``: they did, and a person follows it. ``wait``: the feedback is no reason to retrain, or
+    nothing is deployed yet. ``run``: a run of improvement is to be worked on."""
     reason: str
     """One line for a person."""
     run: str = ""
@@ -43,7 +43,7 @@ async def next_turn(runs: Runs, request: RunRequest) -> Turn:
 
     Raises:
         RunBusy: another process works on an improvement.
-        BadInput: no version is deployed, or it is an adapter of another base.
+        BadInput: the deployed version is an adapter of another base.
         CorralError: as for ``Runs.create``.
     """
     if (unfinished := await unfinished_run(runs)) is not None:
@@ -52,7 +52,10 @@ async def next_turn(runs: Runs, request: RunRequest) -> Turn:
     canary = await asyncio.to_thread(read_canary, registry)
     if canary is not None:
         return await settle_canary(runs, registry, canary, unattended=request.unattended)
-    version = await asyncio.to_thread(deployed_version, registry, request.models.base)
+    try:
+        version = await asyncio.to_thread(deployed_version, registry, request.models.base)
+    except NothingDeployed as error:
+        return Turn(action="wait", reason=str(error))
     decision = await look_at_feedback(runs.services.feedback, version, request.improve, datetime.now(UTC))
     if decision.action == "wait":
         return Turn(action="wait", reason=f"{version}: {decision.reason}")

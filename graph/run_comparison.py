@@ -38,7 +38,12 @@ async def write_comparison(services: Services, first: str, second: str, out: Pat
     found = [shared] if shared else []
     page = await asyncio.to_thread(render_comparison, *facts, found, datetime.now(UTC))
     await asyncio.to_thread(write_out, out, page.encode())
-    return [one.in_words for one in found] or ["the two adapters have no held-out prompts in common"]
+    if found:
+        return [one.in_words for one in found]
+    bare = [
+        f"run {run_id} has no adapter yet" for run_id, id_ in zip((first, second), adapters, strict=True) if not id_
+    ]
+    return bare or ["the two adapters have no held-out prompts in common"]
 
 
 async def _shared(services: Services, first: tuple[str, str], second: tuple[str, str]) -> SharedPrompts | None:

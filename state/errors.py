@@ -54,6 +54,10 @@ class BadInput(CorralError):
     exit_code = 2
 
 
+class NothingDeployed(BadInput):
+    """A registry has no current version yet."""
+
+
 class UnknownRun(BadInput):
     """No run of that name in the record store."""
 

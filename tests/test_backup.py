@@ -90,6 +90,9 @@ async def test_a_backup_of_a_database_that_is_written_to_is_of_one_instant(tmp_p
 def test_what_cannot_be_backed_up_is_one_line(corral: Corral, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(corral("backup", str(tmp_path / "none.tar")), "there is no database")
     assert not (tmp_path / "home").exists(), "nothing is made by asking"
+    assert corral("runs")[0] == 0
+    result = corral("backup", str(tmp_path / "nowhere" / "b.tar"))
+    refused(result, f"{tmp_path}/nowhere/b.tar cannot be written: No such file or directory; name another place")
     monkeypatch.setenv("CORRAL_DATABASE_URL", "postgresql://ada:secret@127.0.0.1:1/corral")
     code, _, error = corral("backup", str(tmp_path / "none.tar"))
     assert code == 2 and "pg_dump" in error and "secret" not in error

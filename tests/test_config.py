@@ -187,7 +187,7 @@ def test_a_setting_that_cannot_be_read_is_named(tmp_path: Path, setting: str, sa
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "none.yaml"
-    assert fault(path) == f"there is no config file {path}; 'corral run' without one takes the defaults"
+    assert fault(path) == f"there is no config file {path}; 'corral init' writes one"
 
 
 def test_a_folder_or_other_bytes_are_no_config(tmp_path: Path) -> None:

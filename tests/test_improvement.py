@@ -217,10 +217,11 @@ def plain_registry(tmp_path: Path, base: str = "embedded") -> str:
 
 async def test_there_is_nothing_to_improve_on_without_a_current_version(tmp_path: Path) -> None:
     async with open_runs(Settings(home=tmp_path / "home")) as runs:
-        with pytest.raises(BadInput, match="has no current version to improve on; 'corral run' makes the first"):
-            await next_turn(runs, RunRequest())
+        turn = await next_turn(runs, RunRequest())
+        assert turn.action == "wait"
+        assert "has no current version to improve on; 'corral run' makes the first" in turn.reason
         plain_registry(tmp_path, base="another")
-        with pytest.raises(BadInput, match=r"is an adapter of another, and models\.base is embedded"):
+        with pytest.raises(BadInput, match=r"/v1-\w+ is an adapter of another, and models\.base is embedded; give the"):
             await next_turn(runs, RunRequest())
 
 
@@ -360,7 +361,10 @@ async def endpoints(store: RecordStore, services: Services) -> OpenEndpoint:
 
 
 def test_the_command_looks_once_and_says_why_it_waits(corral: Corral, tmp_path: Path) -> None:
-    refused(corral("improve"), "has no current version to improve on")
+    code, out, _ = corral("improve")
+    assert code == 0 and "has no current version to improve on" in out, (
+        "a schedule is no failure before the first version"
+    )
     version = plain_registry(tmp_path)
     code, out, _ = corral("improve")
     assert (code, out) == (0, f"{version}: 0 ratings in 7 days, fewer than 100\n")
@@ -371,7 +375,9 @@ def test_the_command_looks_once_and_says_why_it_waits(corral: Corral, tmp_path: 
 
 
 def test_the_command_shows_promotes_and_ends_a_trial(corral: Corral, tmp_path: Path) -> None:
-    refused(corral("canary"), "no version of", "is being tried", "CORRAL_SERVE_CANARY")
+    code, out, _ = corral("canary")
+    assert code == 0 and "is being tried; CORRAL_SERVE_CANARY" in out
+    refused(corral("canary", "--end"), "no version of", "is being tried")
     version, registry = plain_registry(tmp_path), tmp_path / "home" / "registry"
     new = add(AdapterRef(id="b" * 32, folder=str(tmp_path / "adapter")), registry, {})
     open_canary(registry, new, 0.1)

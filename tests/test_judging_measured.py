@@ -156,7 +156,8 @@ async def test_what_was_measured_is_found_again_and_decides_on_training(tmp_path
     labels = [ChosenPair(first=item(90), second=item(10), label=1 + (n % 4 == 0)) for n in range(40)]
     found = await calibrate(ScriptedJudge(), labels)
     assert find_calibration("scripted judge", tmp_path) is None
-    assert "never measured" in trust_note("scripted judge", None)
+    note = trust_note("scripted judge", None)
+    assert "never measured" in note and "LABELS.jsonl, or --decisions RUN" in note
     save_calibration(found, tmp_path)
     again = find_calibration("scripted judge", tmp_path)
     assert again == found and find_calibration("another", tmp_path) is None

@@ -103,6 +103,10 @@ def test_a_judgement_holds_its_sum_its_caps_and_its_limits(
 def test_everything_that_is_not_accepted_has_a_reason(overall: float) -> None:
     outcome, reasons = outcome_of(overall, Judging())
     assert bool(reasons) == (outcome != Outcome.ACCEPTED)
+    kinds = {"between 55 and 70", "low overall score"}
+    assert {reason.partition(": ")[0] for reason in reasons} <= kinds, (
+        "what rows are counted by has no figures of one row"
+    )
 
 
 def test_a_failed_check_of_style_leaves_the_stars() -> None:

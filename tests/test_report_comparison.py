@@ -76,7 +76,7 @@ async def test_both_adapters_are_held_against_each_other_on_the_prompts_that_bot
     (back,) = await write_comparison(services, "two", "one", out)
     assert "second less first \N{MINUS SIGN}100.0 points" in back and back.endswith("the first is better")
     states["two"] = {}
-    assert "no held-out prompts in common" in (await write_comparison(services, "one", "two", out))[0]
+    assert await write_comparison(services, "one", "two", out) == ["run two has no adapter yet"]
     with pytest.raises(BadInput, match="compared with itself"):
         await write_comparison(services, "one", "one", out)
 
@@ -104,7 +104,7 @@ async def test_the_command_line_compares_two_runs_and_asks_before_it_overwrites(
     monkeypatch.chdir(tmp_path)
     done = await asyncio.to_thread(CliRunner().invoke, app, ["report", "one", "two"])
     assert done.exit_code == 0 and "one-against-two.html" in done.stdout, done.output
-    assert "no held-out prompts in common" in done.stdout  # neither was evaluated
+    assert "run one has no adapter yet" in done.stdout and "run two has no adapter yet" in done.stdout
     again = await asyncio.to_thread(CliRunner().invoke, app, ["report", "one", "two"])
     assert isinstance(again.exception, BadInput) and "--yes overwrites it" in str(again.exception)
     one = await asyncio.to_thread(CliRunner().invoke, app, ["report", "one", "--out", "mine.html"])

@@ -40,6 +40,10 @@ def write(path: Path, *lines: Any) -> str:
     return str(path)
 
 
+def give(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
 def printed(corral: Corral) -> list[dict[str, Any]]:
     code, out, error = corral("review", "mine", "--json")
     assert code == 0, error
@@ -72,7 +76,7 @@ def test_what_is_printed_comes_back_with_decisions(
     code, out, error = corral("review", "mine", "--decisions", again)
     assert code == 3 and "decisions sent: 0" in out and f"item {ids[0]}: this item was approved by tester at" in error
     last = json.dumps({"item_id": ids[3], "decision": "reject"}).encode()
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(last)))
+    give(monkeypatch, last)
     code, out, error = corral("review", "mine", "--decisions", "-")
     assert "decisions sent: 1; items decided by them: 1" in out
     assert code == 2 and "no-model" in error, "it went on to its training"
@@ -91,13 +95,27 @@ BAD: list[tuple[Any, str]] = [
 ]
 
 
-def test_a_line_that_does_not_fit_is_named_and_nothing_is_saved(home: Path, corral: Corral, tmp_path: Path) -> None:
+def test_a_line_that_does_not_fit_is_named_and_nothing_is_saved(
+    home: Path, corral: Corral, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     items = printed(corral)
     good = {"item_id": items[0]["item_id"], "decision": "approve"}
     for line, said in BAD:
         bad = {name: items[1]["item_id"] if value == "@" else value for name, value in line.items()}
         result = corral("review", "mine", "--decisions", write(tmp_path / "bad.jsonl", good, bad))
         refused(result, "bad.jsonl, line 2", said, "nothing was saved")
-    refused(corral("review", "mine", "--decisions", str(tmp_path / "none.jsonl")), "none.jsonl")
+    refused(corral("review", "mine", "--decisions", str(tmp_path / "none.jsonl")), "none.jsonl", "nothing was saved")
+    refused(
+        corral("review", "mine", "--decisions", write(tmp_path / "open.jsonl", *items)),
+        "open.jsonl: no line has a decision",
+    )
+    for raw, said in (
+        (b"[1,2]", "row 1: not an object"),
+        (b'{"item_id": ""}\nno', "line 2: not JSON"),
+        (b'{"x": 1}', "line 1: 'x'"),
+    ):
+        give(monkeypatch, raw)
+        refused(corral("review", "mine", "--decisions", "-"), f"corral: standard input, {said}", "nothing was saved")
+    refused(corral("review", "mine", "--json", "--all", "approve"), "--all and --json exclude one another")
     refused(corral("review", "other", "--decisions", write(tmp_path / "good.jsonl", good)), "other")
     assert ratings(home) == {} and len(printed(corral)) == 4

@@ -19,7 +19,7 @@ from state.pipeline import AdapterRef, DatasetRef, NextRound, Overspend
 from state.request import RunRequest
 from tests.browsing import PAGE, client, form
 from tests.builders import verdict
-from tests.harness import write_prompts
+from tests.harness import Corral, refused, write_prompts
 from tests.test_report_page import scoreboard
 from tools.progress import Meter, Progress, StepProgress
 
@@ -88,9 +88,12 @@ def question(browser: TestClient) -> str:
     return page.partition('name="question" value="')[2].partition('"')[0]
 
 
-def test_an_adapter_is_decided_on_beside_its_scoreboard_once(browser: TestClient, tmp_path: Path) -> None:
+def test_an_adapter_is_decided_on_beside_its_scoreboard_once(
+    browser: TestClient, corral: Corral, tmp_path: Path
+) -> None:
     bring(browser, tmp_path, evaluated(tmp_path), "evaluate")
     waits(browser, "approve")
+    refused(corral("approve", "first", "--budget", "3"), "waits with deploy_adapter, not with raise_budget")
     page = browser.get("/runs/first", headers=PAGE).text
     asked = page.partition('class="asked"')[2].partition("</section>")[0]
     assert "Scoreboard" in asked and "+0.200" in asked and "+0.100 to +0.300" in asked and 'value="approve"' in asked

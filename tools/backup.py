@@ -17,7 +17,7 @@ from pathlib import Path
 from state.database import Database
 from state.errors import BadInput, StorageError
 from state.records import Record
-from tools.files import storage_errors
+from tools.files import place_errors, storage_errors
 
 DATABASE = "corral.db"
 """What the database is called in the archive: what ``CORRAL_HOME`` holds where ``CORRAL_DATABASE_URL`` is not set."""
@@ -58,7 +58,9 @@ def back_up(database: Database, home: Path, archive: Path) -> Backup:
     if archive.exists():
         raise BadInput(f"{archive} is there already; name another file, or remove it")
     part = archive.with_name(f".part-{archive.name}")
-    with storage_errors(archive), tempfile.TemporaryDirectory(dir=archive.parent, prefix=".part-") as folder:
+    with place_errors(archive):
+        beside = tempfile.TemporaryDirectory(dir=archive.parent, prefix=".part-")
+    with storage_errors(archive), beside as folder:
         copy = Path(folder) / DATABASE
         try:
             runs, answers = _copy(database, copy)

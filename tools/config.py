@@ -88,7 +88,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise BadInput(f"there is no config file {path}; 'corral run' without one takes the defaults") from error
+        raise BadInput(f"there is no config file {path}; 'corral init' writes one") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"the config file {path} cannot be read: {error}") from error
     try:

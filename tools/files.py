@@ -39,6 +39,17 @@ def storage_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def place_errors(path: Path) -> Iterator[None]:
+    """Turn what keeps ``path``, which a person named, from being written into a StorageError that asks for another."""
+    try:
+        with storage_errors(path):
+            yield
+    except StorageError as error:
+        why = getattr(error.__cause__, "strerror", None) or error
+        raise StorageError(f"{path} cannot be written: {why}; name another place") from error
+
+
 def write_file(path: Path, data: bytes | BinaryIO) -> None:
     """Write ``data``, or the rest of an open file, to ``path`` atomically, making its folder where it is missing.
 
@@ -78,15 +89,12 @@ def copy_out(path: Path, source: BinaryIO) -> None:
     """
     if path.is_dir():
         raise BadInput(f"{path} is a folder; name a file in it")
-    try:
+    with place_errors(path):
         if path.exists() and not path.is_file():
-            with storage_errors(path), path.open("wb") as stream:
+            with path.open("wb") as stream:
                 shutil.copyfileobj(source, stream)
         else:
             write_file(path, source)
-    except StorageError as error:
-        why = getattr(error.__cause__, "strerror", None) or error
-        raise StorageError(f"{path} cannot be written: {why}; name another place") from error
 
 
 @contextmanager

@@ -49,7 +49,7 @@ async def advance(runs: Runs, name: str, answer: Any = None, *, take_over: bool 
     return 0
 
 
-async def answer_run(runs: Runs, name: str, command: str, given: Any, repeat: bool = False) -> int:
+async def answer_run(runs: Runs, name: str, command: str, given: Any, repeat: bool = False, action: str = "") -> int:
     """Answer the question that a run waits with, work on it, and return the exit code.
 
     Args:
@@ -58,10 +58,11 @@ async def answer_run(runs: Runs, name: str, command: str, given: Any, repeat: bo
         command: the step that the answer is for; ``review``, or any other for all other questions.
         given: the answer; a word for all items; or ``None`` to ask on the terminal.
         repeat: whether to answer the pages that follow in the same way.
+        action: what the answer is about, where it fits no other question.
 
     Raises:
         RunBusy: another process works on the run.
-        BadInput: the run does not wait, waits at another step, or there is no terminal to ask on.
+        BadInput: the run does not wait, waits with another question, or there is no terminal to ask on.
     """
     status = await runs.status(name)
     if status.standing == "running":
@@ -80,7 +81,7 @@ async def answer_run(runs: Runs, name: str, command: str, given: Any, repeat: bo
     reviewer = runs.services.settings.reviewer
     if given is None and status.step == "review":
         return await after_sending(runs, name, await review_here(Reviews(runs), name, reviewer, console))
-    question = (await runs.interrupts(name))[0].value
+    question = await _question(runs, name, action)
     answer = given
     if answer is None:
         with Keys() as keys:
@@ -91,6 +92,20 @@ async def answer_run(runs: Runs, name: str, command: str, given: Any, repeat: bo
     if repeat and code == WAITING and (await runs.status(name)).step == "review":
         return await answer_run(runs, name, command, given, repeat)
     return code
+
+
+async def _question(runs: Runs, name: str, action: str) -> dict[str, Any]:
+    """Return the question that a run waits with.
+
+    Raises:
+        BadInput: it is about another action than the one that the answer is about.
+    """
+    question: dict[str, Any] = (await runs.interrupts(name))[0].value
+    asked = question["action_requests"][0]["name"]
+    if action not in ("", asked):
+        how = how_to_answer(await runs.status(name))
+        raise BadInput(f"run {name} waits with {asked}, not with {action}; answer it with {how}")
+    return question
 
 
 def asks_here() -> bool:

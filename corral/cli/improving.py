@@ -67,7 +67,11 @@ def canary(promote: Promote = False, end: End = False) -> None:
         registry = runs.services.registry
         tried = await asyncio.to_thread(read_canary, registry)
         if tried is None:
-            raise BadInput(f"no version of {registry} is being tried; CORRAL_SERVE_CANARY sets the share for the next")
+            none = f"no version of {registry} is being tried; CORRAL_SERVE_CANARY sets the share for the next"
+            if promote or end:
+                raise BadInput(none)
+            _say(none)
+            return 0
         decision = await look_at_canary(runs, tried)
         _say(f"{tried.version} serves {tried.share:g} of the users beside {tried.against}: {decision.reason}")
         if promote:

@@ -60,15 +60,26 @@ def review(
     yes: Yes = False,
 ) -> None:
     """Decide what a run waits with: approve, edit or reject, one key each; your decisions are kept one by one."""
-    if export is not None or import_ is not None:
-        _exchange(name, export, import_, format_, yes)
+    ways = {"--all": all_, "--answers": answers, "--decisions": decisions, "--json": as_json or None}
+    ways |= {"--export": export, "--import": import_}
+    given = [option for option, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise BadInput(f"{' and '.join(given)} exclude one another; give one of {', '.join(ways)}")
+    if export is not None:
+        from corral.cli.review_files import export_to
+
+        export_to(name, format_, export, yes)
+    elif import_ is not None:
+        from corral.cli.review_files import import_from
+
+        import_from(name, format_, import_)
     elif decisions is not None:
         _decide_by_file(name, decisions)
     elif as_json:
         _print_items(name)
     else:
-        given = _read_answers(answers) if answers else None
-        _answer(name, "review", all_ or given, repeat=all_ is not None)
+        page = _read_answers(answers) if answers else None
+        _answer(name, "review", all_ or page, repeat=all_ is not None)
 
 
 def _decide_by_file(name: str, file: Path) -> None:
@@ -101,23 +112,6 @@ def _print_items(name: str) -> None:
     with_run(name, show)
 
 
-def _exchange(
-    name: str,
-    export: Path | None,
-    import_: Path | None,
-    format_: Literal["jsonl", "argilla", "label-studio"],
-    yes: bool,
-) -> None:
-    from corral.cli.review_files import export_to, import_from
-
-    if export is not None and import_ is not None:
-        raise BadInput("give --export or --import, one at a time")
-    if export is not None:
-        export_to(name, format_, export, yes)
-    elif import_ is not None:
-        import_from(name, format_, import_)
-
-
 def approve(name: RunName, reject: Reject = False, comment: Comment = "", budget: Dollars = None) -> None:
     """Sign the adapter that a run waits with, raise its budget, or decide on its training.
 
@@ -125,31 +119,39 @@ def approve(name: RunName, reject: Reject = False, comment: Comment = "", budget
     A training that waits for resources looks again when approved, and begins at once when rejected.
     """
     decision: dict[str, Any] = {"type": "reject" if reject else "approve", "message": comment}
-    if budget is not None:
-        decision = {"type": "edit", "edited_action": {"name": "raise_budget", "args": {"dollars": budget}}}
+    action = "" if budget is None else "raise_budget"
+    if action:
+        decision = {"type": "edit", "edited_action": {"name": action, "args": {"dollars": budget}}}
     asked = not reject and not comment and budget is None and console.is_terminal
-    _answer(name, "approve", None if asked else {"decisions": [decision]})
+    _answer(name, "approve", None if asked else {"decisions": [decision]}, action=action)
 
 
-def _answer(name: str, command: str, given: Any, *, repeat: bool = False) -> None:
+def _answer(name: str, command: str, given: Any, *, repeat: bool = False, action: str = "") -> None:
     async def answer(runs: Runs, name: str) -> int:
         from corral.cli.advancing import answer_run
 
-        return await answer_run(runs, name, command, given, repeat)
+        return await answer_run(runs, name, command, given, repeat, action)
 
     with_run(name, answer)
 
 
 @contextmanager
 def as_file(path: Path) -> Iterator[Path]:
-    """Yield a file, or for ``-`` a temporary one with what comes from standard input."""
+    """Yield a file, or for ``-`` a temporary one with what comes from standard input.
+
+    Raises:
+        BadInput: what the body raises; it names standard input where that is what was read.
+    """
     if str(path) != "-":
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="corral-") as folder:
         file = Path(folder) / "standard input"
         file.write_bytes(sys.stdin.buffer.read())
-        yield file
+        try:
+            yield file
+        except BadInput as error:
+            raise BadInput(str(error).replace(str(file), file.name)) from error
 
 
 def _read_answers(path: Path) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def print_costs(console: Console, costs: Sequence[StageComparison]) -> None:
 
 
 def _reasons(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in counts.items())
+    return ", ".join(f"{reason}: {count}" for reason, count in counts.items())
 
 
 def print_estimate(console: Console, expected: CostEstimate) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from state.errors import BadInput
+from state.errors import BadInput, NothingDeployed
 from state.records import Record
 from tools.files import storage_errors, write_file
 from tools.improvement.promotion import arm_of
@@ -104,12 +104,18 @@ def deployed_version(registry: Path, base: str) -> str:
     """Return the version that is deployed.
 
     Raises:
-        BadInput: there is none, or its adapter is of another base.
+        NothingDeployed: there is none.
+        BadInput: its adapter is of another base.
     """
     version = current(registry)
     if version is None:
-        raise BadInput(f"the registry {registry} has no current version to improve on; 'corral run' makes the first")
+        raise NothingDeployed(
+            f"the registry {registry} has no current version to improve on; 'corral run' makes the first"
+        )
     of = str(record_of(registry, version).get("base") or base)
     if named_base(of) != named_base(base):
-        raise BadInput(f"version {version} is an adapter of {of}, and models.base is {base}; name that base")
+        raise BadInput(
+            f"version {registry / version} is an adapter of {of}, and models.base is {base}; give the config of the "
+            "run that made it, or name that base"
+        )
     return version

@@ -92,7 +92,7 @@ def outcome_of(overall: float, settings: Judging) -> tuple[Outcome, tuple[str, .
     if overall >= settings.accept:
         return Outcome.ACCEPTED, ()
     if overall >= settings.review_from:
-        return Outcome.WAITING, (f"overall {overall:g} lies between {settings.review_from:g} and {settings.accept:g}",)
+        return Outcome.WAITING, (f"between {settings.review_from:g} and {settings.accept:g}: overall {overall:g}",)
     return Outcome.REJECTED, (f"low overall score: {overall:g}, under {settings.review_from:g}",)
 
 

@@ -50,7 +50,8 @@ def find_calibration(judge: str, home: Path) -> Calibration | None:
 def trust_note(judge: str, calibration: Calibration | None) -> str:
     """Return one line for a scoreboard: how the judge agreed with people, or that it was never measured."""
     if calibration is None:
-        return f"{judge} was never measured against people's labels (corral calibrate LABELS.jsonl)"
+        how = "corral calibrate LABELS.jsonl, or --decisions RUN for what people decided in a run"
+        return f"{judge} was never measured against people's labels ({how})"
     kappa, share = calibration.kappa, calibration.agreement
     return (
         f"{judge} agreed with people on {share.value:.0%} of {calibration.labels - calibration.failed} "
