@@ -207,11 +207,11 @@ async def test_many_cancelled_tasks_leave_no_lock_and_no_word(tmp_path: Path, ca
 async def test_a_refused_key_is_the_one_reason_that_a_run_ends_with(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with ScriptedServer(latency=0.01, fail_when={"large": "403"}) as server:
+    with ScriptedServer(latency=0.01, fail_when={"large": "401"}) as server:
         written = request_of(server.url, Path("nobody/no-model"), write_prompts(tmp_path / "prompts.jsonl", 18, 2))
         async with open_runs(load_settings()) as runs:
             run_id = await runs.create(RunRequest.model_validate(written))
-            with pytest.raises(Exception, match="refuses the key \\(403\\)"):
+            with pytest.raises(Exception, match="refuses the key \\(401\\)"):
                 async for _ in runs.advance(run_id):
                     pass
     assert "Traceback" not in caplog.text
