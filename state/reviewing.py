@@ -195,8 +195,12 @@ class ReviewStore:
         await connection.execute(
             insert_new(self.database.engine, RATINGS), [row_of(run_id, rating) for rating in ratings]
         )
-        sent = [rating.id for rating in ratings]
-        await connection.execute(delete(DRAFTS).where((DRAFTS.c.run_id == run_id) & DRAFTS.c.id.in_(sent)))
+        sent = {rating.id: rating.decided_at for rating in ratings}
+        drafts = (DRAFTS.c.run_id == run_id) & DRAFTS.c.id.in_(sent)
+        kept = [Draft.model_validate(row.body) for row in await connection.execute(select(DRAFTS.c.body).where(drafts))]
+        # A draft that was changed after it was read for sending stays: that change was called kept.
+        gone = [draft.id for draft in kept if draft.decided_at <= sent[draft.id]]
+        await connection.execute(delete(DRAFTS).where((DRAFTS.c.run_id == run_id) & DRAFTS.c.id.in_(gone)))
         of_items = (RATINGS.c.run_id == run_id) & RATINGS.c.parent.in_(ids)
         by_item: dict[str, list[Rating]] = {}
         for row in await connection.execute(select(RATINGS.c.body).where(of_items)):

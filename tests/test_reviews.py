@@ -269,3 +269,23 @@ async def test_of_two_people_who_send_at_once_one_decides_and_the_other_is_told(
     both = await asyncio.gather(reviews.send("run", "ada"), reviews.send("run", "bob"))
     assert sorted(one.settled for one in both) == [0, 1]
     assert [len(one.told) for one in sorted(both, key=lambda one: one.settled)] == [1, 0]
+
+
+async def test_a_draft_that_is_changed_while_its_batch_is_sent_stays(
+    runs: Runs, reviews: Reviews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = (await fill(runs))[0].id
+    await reviews.save("run", draft(await reviews._task("run", first), "approve"))
+    rate, changed = ReviewStore.rate, NOON + timedelta(seconds=1)
+
+    async def late(self: ReviewStore, *given: Any) -> Any:
+        await reviews.save("run", Draft(item_id=first, rater="ada", decision="reject", decided_at=changed))
+        return await rate(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ReviewStore, "rate", late)
+        assert (await reviews.send("run", "ada")).sent == 1
+    ((left,), _) = await reviews.drafts("ada")
+    assert left.draft == "reject"
+    assert len((await reviews.send("run", "ada")).told) == 1, "the first that was sent counts"
+    assert (await reviews.drafts("ada"))[0] == ()
