@@ -2,8 +2,11 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from itertools import chain, repeat
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
+from state.calls import OverCap
 from state.errors import (
     AnswerInvalid,
     BudgetExceeded,
     CallRefused,
     EndpointFailing,
     EndpointRefused,
+    LeaseLost,
     RateLimited,
     StorageError,
 )
@@ -460,3 +465,21 @@ async def test_a_command_asks_again_what_an_earlier_one_could_not_use() -> None:
                 with pytest.raises(AnswerInvalid):
                     await asked.complete_as(Grade, CALL)
             assert len(server.requests) == times
+
+
+async def test_who_was_stopped_while_connecting_asks_once_more_before_the_first_byte(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Lost(MemoryLedger):
+        async def reserve(self, run_id: str, dollars: float) -> OverCap | None:
+            if dollars:
+                return await super().reserve(run_id, dollars)
+            raise LeaseLost("run run was taken over by another-machine:1")
+
+    # Allowed and looked at in time; then a minute goes by until the connection stands.
+    clock = chain([0.0, 0.0], repeat(60.0))
+    monkeypatch.setattr(client, "time", SimpleNamespace(clock_gettime=lambda _: next(clock), monotonic=time.monotonic))
+    with ScriptedServer() as server:
+        with pytest.raises(LeaseLost):
+            await endpoint(server, Lost(cap=1.0), input_price=1.0, output_price=1.0).complete(CALL)
+        assert server.requests == []

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -33,7 +34,7 @@ from tools.endpoint.chat import Capabilities, ChatCall, Completion, Fault, Likel
 from tools.endpoint.failures import TryAgain
 from tools.endpoint.health import IN_A_ROW, Health
 from tools.endpoint.ledger import CallLedger
-from tools.endpoint.loop import PendingCall, Shared, shared
+from tools.endpoint.loop import PendingCall, Shared, demand_allowed, shared
 from tools.endpoint.schema import read_answer, second_question, strict_schema
 from tools.endpoint.spoken import spoken
 from tools.endpoint.tracing import traced
@@ -329,15 +330,19 @@ class LedgeredEndpoint:
         Raises:
             LeaseLost: another process has taken the run over.
         """
+        await self._demand_allowed(pending)
+        demand_allowed.set(partial(self._demand_allowed, pending))
+        if isinstance(call, ChatCall):
+            return await self.transport.send(call, self.model, self.spec.timeout)
+        found = await self.transport.likelihood(call, self.model)
+        return Reply(text=found.model_dump_json(), finish_reason=LIKELIHOOD)
+
+    async def _demand_allowed(self, pending: PendingCall) -> None:
         while time.clock_gettime(CLOCK) - pending.allowed > ALLOWED_SECONDS:
             # A try after a wait, or this process was stopped between the reservation and now.
             asked = time.clock_gettime(CLOCK)
             await self.ledger.reserve(self.run_id, 0.0)
             pending.allowed = asked
-        if isinstance(call, ChatCall):
-            return await self.transport.send(call, self.model, self.spec.timeout)
-        found = await self.transport.likelihood(call, self.model)
-        return Reply(text=found.model_dump_json(), finish_reason=LIKELIHOOD)
 
     async def _traced(self, send: Callable[[], Awaitable[Reply]], call: Asked, body: dict[str, Any]) -> Reply:
         with span(

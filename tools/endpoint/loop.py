@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
@@ -29,6 +30,8 @@ LAST_ANSWERS_SECONDS = 60.0
 """How many seconds an orderly end waits for answers that are paid for."""
 GRACE_SECONDS = 8.0
 """The same where a signal asks for the end: ``docker stop`` kills after 10 seconds."""
+demand_allowed: ContextVar[Callable[[], Coroutine[Any, Any, None]] | None] = ContextVar("demand_allowed", default=None)
+"""What a call's request asks once more on its open connection, before its first byte; it raises where it may not go."""
 CONNECT_SECONDS = 10.0
 """How many seconds connecting may take; the wait for an answer has its own limit."""
 
@@ -166,10 +169,18 @@ async def _life(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Shared]:
     # and nobody has to remember to close them.
     import aiohttp  # a sixth of a second, for those who call a model alone
 
+    async def look_again(_session: object, _context: object, _told: object) -> None:
+        if demand := demand_allowed.get():
+            await demand()
+
+    # Between a call's permission and its first byte a connection is made, in which this process may have been stopped.
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_create_end.append(look_again)
+    tracing.on_connection_reuseconn.append(look_again)
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
     timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=CONNECT_SECONDS)
     try:
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, trace_configs=[tracing]) as session:
             yield Shared(session)
     finally:
         _shared.pop(loop, None)
