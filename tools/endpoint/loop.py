@@ -31,7 +31,7 @@ LAST_ANSWERS_SECONDS = 60.0
 GRACE_SECONDS = 8.0
 """The same where a signal asks for the end: ``docker stop`` kills after 10 seconds."""
 demand_allowed: ContextVar[Callable[[], Coroutine[Any, Any, None]] | None] = ContextVar("demand_allowed", default=None)
-"""What a call's request asks once more on its open connection, before its first byte; it raises where it may not go."""
+"""What a call's request asks once more before its first byte; it raises where it may not go."""
 CONNECT_SECONDS = 10.0
 """How many seconds connecting may take; the wait for an answer has its own limit."""
 
@@ -173,10 +173,10 @@ async def _life(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Shared]:
         if demand := demand_allowed.get():
             await demand()
 
-    # Between a call's permission and its first byte a connection is made, in which this process may have been stopped.
+    # Between a call's permission and its first byte a connection is made and a task started: this process may have been
+    # stopped in between. Headers wait for the body, before which aiohttp tells of it.
     tracing = aiohttp.TraceConfig()
-    tracing.on_connection_create_end.append(look_again)
-    tracing.on_connection_reuseconn.append(look_again)
+    tracing.on_request_chunk_sent.append(look_again)
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
     timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=CONNECT_SECONDS)
     try:
