@@ -2,6 +2,7 @@
 
     CorralError                 exit 1
     ├── BadInput                exit 2   the request, a file or a name is wrong; nothing was spent
+    │   ├── NothingDeployed              a registry has no current version yet
     │   ├── UnknownRun                   no run of that name
     │   ├── UnknownAnswer                no answer of that id was served
     │   ├── UnreadableRun                another version wrote the run's request, and this one cannot read it
