@@ -15,6 +15,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -245,6 +246,7 @@ LISTS: Mapping[str, tuple[int, Any]] = {
     "wildcard": (200, {"data": [{"id": "openai/*"}, {"id": "*"}]}),
     "suffix": (200, {"data": [{"id": "/models/m.Q4_K_M.gguf"}]}),
     "models500": (500, "Internal Server Error"),
+    "slow_models": (200, {"data": [{"id": "m"}]}),
 }
 """Status and answer of ``/models``, by the quirk's name; the chats of such a server are plain."""
 
@@ -259,8 +261,12 @@ class QuirkyServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, answer = LISTS.get(self.path.split("/")[1], (200, {"data": [{"id": "m"}]}))
-                Asked(self, {}, 0).says(answer, status)
+                name = self.path.split("/")[1]
+                if name == "slow_models":
+                    time.sleep(1)
+                status, answer = LISTS.get(name, (200, {"data": [{"id": "m"}]}))
+                with suppress(OSError):  # the client may have gone
+                    Asked(self, {}, 0).says(answer, status)
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

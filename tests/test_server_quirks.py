@@ -14,7 +14,7 @@ from state.errors import CallFailed, CallRefused, EndpointError, EndpointRefused
 from state.request import Endpoint
 from tests.memory_ledger import MemoryLedger
 from tests.quirky_server import LISTS, QUIRKS, TEXT, QuirkyServer
-from tools.endpoint import client, probe
+from tools.endpoint import client, probe, probing
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.completions import MOST_TOKENS
@@ -235,8 +235,9 @@ async def test_stop_words_that_a_server_refuses_end_the_text_all_the_same(server
 
 @pytest.mark.parametrize("quirk", [*LISTS, "plain"])
 async def test_a_list_of_models_that_says_nothing_is_followed_by_one_small_chat(
-    server: QuirkyServer, quirk: str
+    server: QuirkyServer, quirk: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(probing, "LIST_SECONDS", 0.3 if quirk == "slow_models" else 10.0)
     server.asked(quirk).clear()
     found = await probe(Endpoint(base_url=server.url(quirk), model="m"), Settings())
     listed = quirk in ("plain", "modelslist", "modelsnames", "modelsollama", "wildcard")

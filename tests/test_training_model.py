@@ -11,9 +11,11 @@ import pytest
 from state.errors import BadInput, TrainingError
 from state.request import Training
 from tests.tiny_model import tiny_model
+from tools.registry.version import link_folder
 from tools.training.job import TrainingJob
 from tools.training.rows import read_conversations
 from tools.training.sealing import read_seal
+from tools.weights.adapters import find_base
 from tools.weights.template import IGNORED, tokenise
 
 SETTINGS = Training(
@@ -186,6 +188,20 @@ def test_same_seed_same_bytes_and_another_seed_others(base: Path, rows: Path, tm
     assert first[0] != other[0] and first[1] != other[1]
     frugal = weights("d", 1, gradient_checkpointing=True)
     assert frugal == first, "memory that is short for a moment changes nothing"
+
+
+def test_what_goes_on_from_a_version_of_the_registry_names_a_base_that_is_there(
+    base: Path, rows: Path, tmp_path: Path
+) -> None:
+    version, second = tmp_path / "version", tmp_path / "second"
+    _run(_job(base, rows, version, "sft", epochs=1), tmp_path / "work-first")
+    link_folder(base, version / "base")
+    config = json.loads((version / "adapter_config.json").read_text())
+    (version / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "base"}))
+    job = _job(base, rows, second, "sft", epochs=1).model_copy(update={"start": str(version)})
+    _run(job, tmp_path / "work-second")
+    assert find_base(version, None, tmp_path / "cache") == version / "base"
+    assert find_base(second, None, tmp_path / "cache") == base
 
 
 def test_a_broken_base_is_stopped(base: Path, rows: Path, tmp_path: Path) -> None:

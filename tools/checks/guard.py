@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 
 from tools.checks.text import bare_words, normal, sentences, straight
+from tools.special_tokens import TOKEN
 
 MIN_DISTINCT = 0.6
 """Least share of distinct 3-grams, as in the training experiment that this project started from."""
@@ -37,9 +38,7 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _LEFTOVER = re.compile(
-    r"<\|\w+\|>|</?s>|<(?:start|end)_of_turn>|<eos>|\[/?INST\]|###\s*(?:instruction|response|input)\b"
-    r"|<no(?:in|out)put>|lorem ipsum",
-    re.IGNORECASE,
+    rf"{TOKEN.pattern}|###\s*(?:instruction|response|input)\b|<no(?:in|out)put>|lorem ipsum", re.IGNORECASE
 )
 _HEAD = 240
 """A refusal is looked for in so many characters; further on the same words may be quoted."""

@@ -5,15 +5,28 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_THINKING = re.compile(r"<(think|thinking|thought|reasoning|reflection)>.*?</\1>", re.DOTALL | re.IGNORECASE)
-_THOUGHT_BEFORE = re.compile(r"\A.*</(?:think|thinking|thought|reasoning|reflection)>", re.DOTALL | re.IGNORECASE)
-_THOUGHT_ON = re.compile(r"\A\s*<(?:think|thinking|thought|reasoning|reflection)>.*\Z", re.DOTALL | re.IGNORECASE)
-_END_TOKENS = (
-    r"</s>|<\|im_end\|>|<\|eot_id\|>|<\|end_of_text\|>|<\|endoftext\|>|<\|end\|>|<end_of_turn>|<eos>|\[/INST\]"
-    r"|<\uff5cend\u2581of\u2581sentence\uff5c>|<\|return\|>|<\|eom_id\|>|<\|END_OF_TURN_TOKEN\|>"
+from tools.special_tokens import without_end_tokens
+
+_WORDS = r"(?:[\w-]{1,20}:)?(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad)"
+_PAIRS = (
+    (rf"<\s?{_WORDS}(?:\s[^<>]{{0,80}})?>", rf"<\s?/\s?{_WORDS}\s?>"),
+    (r"\[THINK\]", r"\[/THINK\]"),
+    (r"\u25c1think\u25b7", r"\u25c1/think\u25b7"),
+    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
+    (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
+    (r"<unused94>", r"<unused95>"),
+    (r"(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)[^<]{0,80}<\|message\|>", r"<\|end\|>"),
 )
-_END = re.compile(rf"(?:\s*(?:{_END_TOKENS}))+\s*\Z")
-_WITHIN = re.compile(_END_TOKENS)
+"""Marks before and behind thinking: of R1 and its like, Magistral, Kimi, Sky-T1, Command A, MedGemma and gpt-oss."""
+_MARKS = tuple(re.compile(f"(?P<opens>{opens})|(?P<closes>{closes})", re.IGNORECASE) for opens, closes in _PAIRS)
+_END_OF_ANY_TURN = _MARKS[-1]
+_TAGGED_ANSWER = re.compile(r"\A\s*<answer>(.*)</answer>\s*\Z", re.DOTALL | re.IGNORECASE)
+_OPENING = re.compile(
+    r"\A\s*(?:(?:<\|start\|>assistant)?<\|channel\|>final[^<]{0,80}<\|message\|>|<\|START_RESPONSE\|>"
+    r"|<\|begin_of_solution\|>|<\|im_start\|>assistant\s|<\|start_header_id\|>assistant<\|end_header_id\|>"
+    r"|<start_of_turn>model\s)\s*"
+)
+"""What templates put before an answer; a server that knows them leaves them out."""
 
 
 class Spoken(NamedTuple):
@@ -23,25 +36,38 @@ class Spoken(NamedTuple):
     """The answer."""
     thinking: bool
     """Whether thinking stood in it and was left out."""
-    end_tokens: bool
-    """Whether end tokens stood at its end and were left out."""
 
 
 def spoken(completion: str) -> Spoken:
-    """Return what a completion says: without blocks of thinking, and without end tokens at its end.
+    """Return what a completion says: without blocks of thinking, and without a template's marks around the answer.
 
     Servers without a reasoning parser leave ``<think>...</think>`` in the text, or its end alone where the template
     opens it; an answer that never left its thinking says nothing. Templates of other models leave their end tokens.
     """
-    text = _THINKING.sub("", completion)
-    text = _THOUGHT_BEFORE.sub("", text)
-    text = _THOUGHT_ON.sub("", text)
+    text = completion
+    for marks in _MARKS:
+        text = _without_blocks(text, marks)
     thinking = text != completion
-    ended = _END.sub("", text)
-    return Spoken(ended.lstrip() if thinking else ended, thinking, ended != text)
+    if thinking and (tagged := _TAGGED_ANSWER.match(text)):
+        text = tagged.group(1).strip()
+    text = without_end_tokens(_OPENING.sub("", text))
+    return Spoken(text.lstrip() if thinking else text, thinking)
 
 
-def end_token_within(text: str) -> str | None:
-    """Return an end token that stands inside a text, where turns ran together; ``None`` where there is none."""
-    found = _WITHIN.search(text)
-    return found.group() if found else None
+def _without_blocks(text: str, marks: re.Pattern[str]) -> str:
+    """Return a text without what stands between two marks; before an end without a beginning, all is thinking."""
+    kept: list[str] = []
+    after, opened = 0, -1
+    for mark in marks.finditer(text):
+        if mark.lastgroup == "opens":
+            if opened < 0:
+                opened = mark.start()
+                kept.append(text[after:opened])
+        elif opened >= 0:
+            after, opened = mark.end(), -1
+        elif marks is not _END_OF_ANY_TURN:
+            kept.clear()
+            after = mark.end()
+    if opened >= 0:
+        return "".join(kept) + text[opened:] if "".join(kept).strip() else ""
+    return "".join(kept) + text[after:]

@@ -13,8 +13,11 @@ REASON_CHARS = 200
 NOTE_CHARS = 140
 """Characters of a strength or weakness: ten words, with room."""
 _SHARE = re.compile(
-    r"(\d+(?:\.\d+)?)\s*(?:(?:/|out\s+of|of)\s*(5|10|100)|(%|percent))?\s*(?:points?|stars?)?\.?", re.IGNORECASE
+    r"(?:(?:score|rating|stars?|points?)\s*[:=]?\s*)?\+?(\d+(?:[.,]\d{1,2})?)"
+    r"\s*(?:(?:/|out\s+of|of)\s*(5|10|100)|(%|percent))?\s*(?:points?|stars?)?\.?(?:\s*[(,;:\u2013\u2014-]\D*)?",
+    re.IGNORECASE,
 )
+"""A number with what models write around it, as long as no other number is there: "80 - good", "4 of 5 (clear)"."""
 
 
 def as_points(value: Any, top: int) -> int:
@@ -28,11 +31,13 @@ def as_points(value: Any, top: int) -> int:
         ValueError: it is no number, or one that could be a share of 1 as well as points.
     """
     if isinstance(value, str):
-        value = _read_points(value.strip(), top)
+        value = _read_points(value.strip(" \t\n*_`\"'"), top)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError("a number is wanted")
     if 0 < value < 1:
         raise ValueError("it may be a share of 1 or points; points are wanted")
+    if not 0 <= value <= top:
+        raise ValueError(f"it must be from 0 to {top}")
     return math.floor(value + 0.5)
 
 
@@ -43,21 +48,24 @@ def _read_points(text: str, top: int) -> float:
     found = _SHARE.fullmatch(text)
     if found is None:
         raise ValueError("a number is wanted")
-    number, of = float(found.group(1)), 100 if found.group(3) else int(found.group(2) or top)
+    number, of = float(found.group(1).replace(",", ".")), 100 if found.group(3) else int(found.group(2) or top)
     if number > of:
         raise ValueError(f"{text} is more than all")
     return number * top / of if of != top else number
 
 
-def as_note(value: Any, most: int) -> Any:
-    """Return a note as models write it, in one line of at most ``most`` characters: null is none, a list is joined."""
-    if value is None:
+def as_note(value: Any, most: int) -> str:
+    """Return a note as models write it, in one line of at most ``most`` characters.
+
+    Null and false are none; the parts of a list or an object are joined.
+    """
+    if value is None or value is False:
         return ""
+    if isinstance(value, dict):
+        value = list(value.values())
     if isinstance(value, list):
         value = "; ".join(str(part) for part in value)
-    if not isinstance(value, str):
-        return value
-    line = " ".join(value.split())
+    line = " ".join(str(value).split())
     return line if len(line) <= most else line[: most - 3].rsplit(" ", 1)[0] + "..."
 
 

@@ -202,6 +202,8 @@ def _publish(job: TrainingJob, adapter: Path, identity: str, summary: dict[str, 
     config = json.loads((adapter / "adapter_config.json").read_text())
     # PEFT keeps these in a set, whose order differs between processes.
     config["target_modules"] = sorted(config["target_modules"])
+    # One that went on from a version of the registry would name the base as that does: by its folder in the version.
+    config["base_model_name_or_path"] = job.base
     (part / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     summary["flags"] = [flag for phase in summary["phases"] for flag in phase.get("flags", [])]
