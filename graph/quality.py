@@ -18,7 +18,8 @@ from tools.improvement.quality import PEOPLE, DayQuality, merged
 async def quality_history(services: Services) -> list[DayQuality]:
     """Return the ratings by day, judge and version, the oldest first; the database counts.
 
-    A judge's ratings in a run are those of the day on which the run was created, on the model that the run tunes.
+    A judge's ratings in a run are those of the day on which the run was created, on the model that the run tunes. A
+    preview's do not count: its few rows are looked at to see whether the settings are right.
 
     Raises:
         StorageError: the database cannot be read.
@@ -35,6 +36,7 @@ async def _of_runs(services: Services) -> list[DayQuality]:
         select(runs.c.created_at, policy, table.c.tag, stars, func.count())
         .join(runs, runs.c.run_id == table.c.run_id)
         .where(table.c.outcome != Outcome.FAILED)
+        .where(func.coalesce(runs.c.request["preview"].as_boolean(), False).is_(False))
         .group_by(runs.c.run_id, runs.c.created_at, policy, table.c.tag, stars)
     )
     async with services.database.reading() as connection:

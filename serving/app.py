@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.staticfiles import StaticFiles
 
 from graph.runs import open_runs
-from serving import chat, entrance, feedback, health, metrics, review_pages, run_pages
+from serving import ask_pages, chat, entrance, feedback, health, metrics, review_pages, run_pages
 from serving.background import Worker
 from serving.chat.service import chatting
 from serving.headers import SecurityHeaders
@@ -27,6 +27,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     feedback.router,
     chat.router,
     entrance.router,
+    ask_pages.router,
     review_pages.router,
     run_pages.router,
 )

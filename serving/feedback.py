@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from graph.served import MOST_CHARACTERS, give_feedback
 from serving.access import Who, settings_of, who
+from serving.chat.errors import OpenAIRoute
 from serving.services import OpenRuns
 from state.errors import BadInput
 from state.feedback import Feedback
 from state.names import POLICY
 
-router = APIRouter(dependencies=[Depends(who)], max_body_size=16 * MOST_CHARACTERS)
+router = APIRouter(route_class=OpenAIRoute, dependencies=[Depends(who)], max_body_size=16 * MOST_CHARACTERS)
 
 
 class GivenFeedback(BaseModel):

@@ -12,29 +12,28 @@ from fastapi import FastAPI
 from serving.chat.service import Chat
 from state.errors import BadInput, CorralError
 
-DRAIN_SECONDS = 60.0
-"""How long answers in flight may take after a signal; a second signal does not wait."""
-CUT_SECONDS = 2
+CUT_SECONDS = 1
 """How long connections that are still open then may take to close."""
 
 
 class Server(uvicorn.Server):
     """uvicorn, but that the engine is loaded before the first request, and that a signal lets answers end.
 
-    After SIGTERM or SIGINT new requests get 503, and answers in flight are sent to their end, for ``DRAIN_SECONDS`` at
-    most. A second signal ends at once.
+    After SIGTERM or SIGINT new requests get 503, and answers in flight are sent to their end, for ``drain``
+    seconds at most. A second signal ends at once.
 
     Args:
         app: the application; its state has ``chat`` once it has started.
         log_level: of uvicorn's own log.
         load: whether the engine is loaded at once.
+        drain: how long answers in flight may take after a signal, in seconds.
 
     Attributes:
         failed: why it could not start.
         received: the signals that came.
     """
 
-    def __init__(self, app: FastAPI, log_level: str, *, load: bool) -> None:
+    def __init__(self, app: FastAPI, log_level: str, *, load: bool, drain: float) -> None:
         config = uvicorn.Config(
             app,
             log_level=log_level.lower(),
@@ -46,7 +45,7 @@ class Server(uvicorn.Server):
             proxy_headers=False,
         )
         super().__init__(config)
-        self.app, self._load = app, load
+        self.app, self._load, self._drain_seconds = app, load, drain
         self.failed: CorralError | None = None
         self.received: list[int] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -80,7 +79,7 @@ class Server(uvicorn.Server):
     def _drain(self) -> None:
         async def drained() -> None:
             try:
-                await self.chat.drain(DRAIN_SECONDS)
+                await self.chat.drain(self._drain_seconds)
             except TimeoutError:
                 pass  # what takes longer is cut
             finally:

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, Field
 from sqlalchemy import JSON, Column, Float, Index, Integer, Select, String, Table, func, select, update
 
 from state.database import Database, insert_new, insert_or_replace, metadata
+from state.errors import UnknownAnswer
 from state.records import Record, content_hash
 
 THUMBS = {"up": 4, "down": 2}
@@ -162,6 +163,9 @@ class FeedbackStore:
         """Keep what a rater says of an answer, and return what is kept.
 
         The same said again changes nothing; something else takes the place of what the rater said before.
+
+        Raises:
+            UnknownAnswer: the answer was withdrawn in the meantime.
         """
         before = await self._feedback_where(feedback_given.c.id == feedback.id)
         if before and _said(before[0]) == _said(feedback):
@@ -174,6 +178,11 @@ class FeedbackStore:
         own = feedback_given.c.id == feedback.id
         async with self.database.writing() as connection:
             await connection.execute(insert_or_replace(self.database.engine, feedback_given, own), [row])
+            # Looked at once it is written: a withdrawal at the same time has either been seen, or will see this.
+            answered = select(served_answers.c.body).where(served_answers.c.id == feedback.answer_id)
+            found = (await connection.execute(answered.with_for_update(read=True))).first()
+            if found is not None and ServedAnswer.model_validate(found.body).withdrawn:
+                raise UnknownAnswer(f"the text of the answer {feedback.answer_id!r} was withdrawn")
         return feedback
 
     async def feedback(
@@ -212,7 +221,7 @@ class FeedbackStore:
         """Remove the texts of an answer and of what was said of it; version, stars and times stay as counts.
 
         Args:
-            answer: the answer; ``None`` where it stays.
+            answer: the answer, and with it all that was said of it by now; ``None`` where it stays.
             said: what was said.
         """
         async with self.database.writing() as connection:
@@ -220,6 +229,8 @@ class FeedbackStore:
                 empty = answer.model_copy(update={"messages": (), "text": "", "user": ""}).model_dump(mode="json")
                 own = served_answers.c.id == answer.id
                 await connection.execute(update(served_answers).where(own).values(body=empty))
+                on_it = select(feedback_given.c.body).where(feedback_given.c.answer_id == answer.id)
+                said = [Feedback.model_validate(row.body) for row in await connection.execute(on_it)]
             for one in said:
                 bare = one.model_copy(update={"comment": "", "corrected": ""}).model_dump(mode="json")
                 mine = feedback_given.c.id == one.id

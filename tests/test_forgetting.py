@@ -6,6 +6,7 @@ import asyncio
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from graph.runs import open_runs
 from graph.served import give_feedback, record_answer
 from graph.services import Services, open_services
 from state.errors import RunBusy, UnknownAnswer
+from state.feedback import Feedback
 from state.pipeline import AdapterRef
 from state.records import Candidate, Draft, Judgement, Review, Sample
 from state.request import RunRequest
@@ -99,6 +101,36 @@ async def test_one_person_takes_back_what_that_person_said(tmp_path: Path) -> No
         assert "datasets/d1" in lines[1]
     kept = everything(tmp_path)
     assert CORRECTED not in kept and "Not what I meant" not in kept and SECRET in kept
+
+
+@pytest.mark.parametrize("late", ["before the removal", "after it"])
+async def test_what_is_said_while_a_text_is_forgotten_does_not_outlive_it(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    async with open_services(Settings(home=tmp_path, database_url=database_url)) as services:
+        await taken_up(services)
+        withdraw, add_feedback = services.feedback.withdraw, services.feedback.add_feedback
+        said = {"stars": 2, "comment": "The one of Elm Street"}
+
+        async def withdraw_late(*given: Any) -> None:
+            if late == "before the removal":
+                await give_feedback(services, "mine", "eve", **said)
+            await withdraw(*given)
+
+        async def add_late(given: Feedback) -> Feedback:
+            await forget_text(services, "mine")  # in full, once the answer was found and before its feedback is kept
+            return await add_feedback(given)
+
+        monkeypatch.setattr(services.feedback, "withdraw", withdraw_late)
+        if late == "after it":
+            monkeypatch.setattr(services.feedback, "add_feedback", add_late)
+            with pytest.raises(UnknownAnswer, match="withdrawn"):
+                await give_feedback(services, "mine", "eve", **said)
+        else:
+            await forget_text(services, "mine")
+        kept = await services.feedback.feedback()
+        assert not any(one.comment or one.corrected for one in kept if one.answer_id == "mine")
+        assert ("eve" in {one.rater for one in kept}) == (late == "before the removal"), "a rating still counts"
 
 
 async def test_what_somebody_else_asked_too_stays(tmp_path: Path) -> None:

@@ -103,9 +103,11 @@ async def test_the_history_is_of_runs_of_people_and_of_what_was_tracked(tmp_path
         RLHFMonitor().quality_by_day()
 
 
-async def test_both_databases_count_alike(tmp_path: Path, database_url: str) -> None:
+async def test_both_databases_count_alike_and_without_previews(tmp_path: Path, database_url: str) -> None:
     async with open_services(Settings(home=tmp_path, database_url=database_url)) as services:
         await fill(services)
+        await services.store.open_run("looked-at", RunRequest(preview=True))
+        await services.store.add("looked-at", [judgement(candidate(sample("Say it."), "It."), 1, judge="crew-9")])
         found = [(one.judge, one.ratings) for one in await quality_history(services)]
     assert found == [("crew-1", {3: 2, 5: 1}), ("people", {2: 1, 3: 1})]
 

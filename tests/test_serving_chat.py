@@ -35,7 +35,7 @@ def serving(settings: Settings) -> Iterator[tuple[str, FastAPI]]:
     """Run the real server in a thread; the value is its URL."""
     listening = bound("127.0.0.1", 0)
     app = create_app(lambda: settings)
-    server = Server(app, "ERROR", load=True)
+    server = Server(app, "ERROR", load=True, drain=60.0)
     app.state.server = server
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
     thread.start()

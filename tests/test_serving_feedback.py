@@ -59,23 +59,25 @@ def test_the_name_behind_the_token_is_the_raters(tmp_path: Path) -> None:
     ("said", "status", "why"),
     [
         ({"id": "chatcmpl-9", "stars": 3}, 404, "no answer 'chatcmpl-9' was served here"),
-        ({"id": "chatcmpl-1"}, 422, "nothing is said"),
-        ({"id": "chatcmpl-1", "stars": 6}, 422, "less than or equal to 5"),
-        ({"id": "chatcmpl-1", "stars": 2.5}, 422, "integer"),
-        ({"id": "chatcmpl-1", "stars": True}, 422, "integer"),
-        ({"id": "chatcmpl-1", "thumb": "sideways"}, 422, "'up' or 'down'"),
-        ({"id": "chatcmpl-1", "stars": 1, "thumb": "down"}, 422, "not both"),
-        ({"id": "chatcmpl-1", "star": 1}, 422, "Extra inputs"),
-        ({"id": "a\x00b", "stars": 1}, 422, "pattern"),
-        ({"stars": 1}, 422, "Field required"),
-        ({"id": "chatcmpl-1", "comment": "x" * 100_001}, 422, "at most 100000 characters"),
+        ({"id": "chatcmpl-1"}, 400, "nothing is said"),
+        ({"id": "chatcmpl-1", "stars": 6}, 400, "less than or equal to 5"),
+        ({"id": "chatcmpl-1", "stars": 2.5}, 400, "integer"),
+        ({"id": "chatcmpl-1", "stars": True}, 400, "integer"),
+        ({"id": "chatcmpl-1", "thumb": "sideways"}, 400, "'up' or 'down'"),
+        ({"id": "chatcmpl-1", "stars": 1, "thumb": "down"}, 400, "not both"),
+        ({"id": "chatcmpl-1", "star": 1}, 400, "Extra inputs"),
+        ({"id": "a\x00b", "stars": 1}, 400, "pattern"),
+        ({"stars": 1}, 400, "Field required"),
+        ({"id": "chatcmpl-1", "comment": "x" * 100_001}, 400, "at most 100000 characters"),
     ],
 )
 def test_what_cannot_be_feedback_is_refused(tmp_path: Path, said: dict[str, Any], status: int, why: str) -> None:
     with client(tmp_path) as browser:
         serve(browser)
         told = browser.post("/feedback", json=said)
-        assert told.status_code == status and why in told.text, told.text
+        error = told.json()["error"]
+        assert told.status_code == status and why in error["message"], told.text
+        assert error["type"] == "invalid_request_error" and error.keys() == {"message", "type", "param", "code"}
         assert kept(browser) == []
 
 
@@ -88,7 +90,7 @@ def test_no_other_site_may_rate(tmp_path: Path) -> None:
         plain = browser.post(
             "/feedback", content=b'{"id":"chatcmpl-1","stars":1}', headers={"content-type": "text/plain"}
         )
-        assert plain.status_code == 422
+        assert plain.status_code == 400
         assert kept(browser) == []
 
 
@@ -99,12 +101,12 @@ def test_no_other_site_may_rate(tmp_path: Path) -> None:
 def test_what_is_no_json_value_is_refused_in_one_line(body: str, tmp_path: Path) -> None:
     with client(tmp_path) as browser:
         found = browser.post("/feedback", content=body, headers={"content-type": "application/json"})
-    assert found.status_code == 422 and "\n" not in found.json()["detail"]
+    assert found.status_code == 400 and "\n" not in found.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("user", ["policy:approve", "a\u202eb", "a\nb"])
 def test_no_user_takes_a_policys_name_or_one_that_cannot_be_read(user: str, tmp_path: Path) -> None:
     with client(tmp_path) as browser:
         serve(browser)
-        assert browser.post("/feedback", json={"id": "chatcmpl-1", "stars": 5, "user": user}).status_code == 422
+        assert browser.post("/feedback", json={"id": "chatcmpl-1", "stars": 5, "user": user}).status_code == 400
         assert kept(browser) == []

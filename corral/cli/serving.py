@@ -37,7 +37,9 @@ def serve(host: Host = "127.0.0.1", port: Port = 8000) -> None:
         note = f"note: only the pages are served; to serve adapters: {install_command('train')}"
         errors.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
     listening = bound(host, port)
-    server = Server(create_app(lambda: settings), settings.log_level or "WARNING", load=not pages_alone)
+    server = Server(
+        create_app(lambda: settings), settings.log_level or "WARNING", load=not pages_alone, drain=settings.serve_drain
+    )
     place = listening.getsockname()[:2]
     shown = f"[{place[0]}]" if ":" in place[0] else place[0]
     errors.print(f"http://{shown}:{place[1]} (Ctrl-C ends it)", highlight=False, markup=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
@@ -17,6 +18,8 @@ from state.errors import (
     CorralError,
     EndpointError,
     PromptTooLong,
+    StorageError,
+    UnknownAnswer,
     UnknownModel,
 )
 from state.faults import first_fault
@@ -68,26 +71,38 @@ class ApiError(Exception):
         return JSONResponse(self.body, self.status, headers)
 
 
+KINDS: tuple[tuple[type[CorralError], int, str, str | None], ...] = (
+    (UnknownModel, 404, "model_not_found", "model"),
+    (UnknownAnswer, 404, "answer_not_found", "id"),
+    (PromptTooLong, 400, "context_length_exceeded", "messages"),
+    (BadInput, 400, "invalid_request", None),
+    (CallRefused, 400, "invalid_request", None),
+    (StorageError, 503, "storage_failed", None),
+    (EndpointError, 502, "engine_failed", None),
+    (CorralError, 500, "failed", None),
+)
+"""An error's status, code and field, the first that fits."""
+
+
 def api_error(error: BaseException) -> ApiError | None:
     """Return an error of ours as the client sees it; ``None`` for one that is not ours, which is a fault of Corral."""
     match error:
         case ApiError():
             return error
-        case UnknownModel():
-            return ApiError(404, str(error), "model_not_found", param="model")
-        case PromptTooLong():
-            return ApiError(400, str(error), "context_length_exceeded", param="messages")
         case Full():
             return ApiError(429, str(error), "queue_full", retry_after=error.retry_after)
         case ValidationError():
             first = error.errors(include_url=False, include_input=False)[0]
             return ApiError(400, first_fault(error), "invalid_request", param=".".join(map(str, first["loc"])) or None)
-        case BadInput() | CallRefused():
-            return ApiError(400, str(error), "invalid_request")
-        case EndpointError():
-            return ApiError(502, str(error), "engine_failed")
+        case RequestValidationError():
+            # Without what was given: that may be no JSON, such as NaN or half of a surrogate pair.
+            fault = error.errors()[0]
+            place = ".".join(str(part) for part in fault["loc"] if part != "body")
+            said = f"{place}: {fault['msg']}" if place else fault["msg"]
+            return ApiError(400, said, "invalid_request", param=place or None)
         case CorralError():
-            return ApiError(500, str(error), "failed")
+            _, status, code, param = next(kind for kind in KINDS if isinstance(error, kind[0]))
+            return ApiError(status, str(error), code, param=param)
         case HTTPException():
             return ApiError(error.status_code, str(error.detail), "refused")
         case _:
