@@ -25,8 +25,7 @@ demo: install
 	$(BIN)/corral run seeds:demo $(UNATTENDED)
 
 test: install  # with COVERAGE=yes also which share of the statements the tests run in their own processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-	  $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
+	$(BIN)/python $(if $(COVERAGE),-m slipcover) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-servers: install  # a run up to its training against llama.cpp, transformers serve and, where it is named, LiteLLM
 	TEST_SERVERS=1 $(BIN)/python -m pytest tests/test_real_servers.py

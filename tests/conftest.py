@@ -26,11 +26,13 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",
 }
 
+import gc
 import ipaddress
 import itertools
 import logging
 import shutil
 import socket
+import sys
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -48,11 +50,36 @@ from tests.harness import Corral
 from tests.served_registry import ServedRegistry, make_registry
 from tools.logs import PACKAGES
 
+WORKER, WORKERS = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if WORKER and sys.platform == "linux":
+    # Each worker has its share of the cores. What starts a process for each core, as sampling from weights does, takes
+    # 4 CPU-seconds for every one, and those of the other cores would only wait for the other worker.
+    every = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, every[int(WORKER[2:]) % WORKERS :: WORKERS] or every)
+
+LONGEST = """
+    test_kill test_training_launch test_endpoint_weights test_training_broken test_training_model test_weights_decoding
+    test_server test_improvement test_previous_version test_notebook test_evaluating test_signals test_training_asked
+    test_review_browser test_weights_families
+""".split()
+"""The files that take longest. They begin first, so that the workers end at about the same time."""
+
 hypothesis.settings.register_profile(
     "corral", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
 hypothesis.settings.load_profile("corral")
 _numbers = itertools.count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the modules hold out of every later collection of garbage: it took a minute of all tests."""
+    gc.collect()
+    gc.freeze()
 
 
 class NetworkRefused(AssertionError):

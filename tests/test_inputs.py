@@ -56,7 +56,8 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def relative(server: ScriptedServer, **sections: Any) -> dict[str, Any]:
     """Return a request that names its files relative to the working folder."""
     sources = {"prompts": "prompts.jsonl", "seeds": "seeds.jsonl"}
-    return request_of(server.url, Path("nobody/no-model"), Path("prompts.jsonl"), sources=sources, **sections)
+    few = {"sampling": {"candidates": 1, "scaffold_draws": 0, "repairs": 0}} | sections
+    return request_of(server.url, Path("nobody/no-model"), Path("prompts.jsonl"), sources=sources, **few)
 
 
 def edit(prompts: Path) -> None:
