@@ -14,7 +14,7 @@ from state.errors import CorralError
 from state.extras import install_command, missing_modules
 from state.records import Record
 from state.request import Endpoint, RunRequest
-from tools.endpoint import probe
+from tools.endpoint import demand_batches, probe
 from tools.machine.disk import demand_room
 from tools.settings import Settings
 from tools.weights.embedded import embedded_model
@@ -89,9 +89,12 @@ async def _endpoint(what: str, spec: Endpoint, settings: Settings, *, any_model:
     place = spec.base_url if any_model else f"{spec.model} at {spec.base_url}"
     try:
         result = await probe(spec, settings, any_model=any_model)
+        if spec.batch is not None:
+            await demand_batches(spec, settings)
     except CorralError as error:
         return Finding(what=what, ok=False, found=place, advice=str(error))
-    return Finding(what=what, ok=True, found=f"{place}: {result.detail}")
+    batches = "; it has batches" if spec.batch is not None else ""
+    return Finding(what=what, ok=True, found=f"{place}: {result.detail}{batches}")
 
 
 def _without_weights(missing: str, has_server: bool) -> Finding:

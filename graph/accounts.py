@@ -94,6 +94,8 @@ class Accounts(Record):
     """How often the machines were wrong in what they decided alone, as far as people looked at a sample of it."""
     gold: tuple[GoldAccuracy, ...] = ()
     """How often each person was right on items whose answer is known."""
+    batches: tuple[str, ...] = ()
+    """A line for each batch of calls: what waits until when, or what came of it."""
     spent: float
     """Dollars this run paid."""
     cap: float | None
@@ -122,6 +124,7 @@ async def account(services: Services, run_id: str) -> Accounts:
         decided=await decisions(services, run_id),
         audited=await audited(services, run_id),
         gold=await gold_of(services, run_id),
+        batches=tuple(batch.in_words for batch in await services.batches.all(run_id)),
         spent=await services.calls.spent(run_id),
         cap=await services.calls.cap(run_id),
     )

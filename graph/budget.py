@@ -9,6 +9,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import interrupt
 
+from graph.batching import add_waiting
 from graph.services import Services
 from graph.steps import step
 from state.pipeline import Node, Overspend, PipelineState
@@ -66,7 +67,9 @@ async def ask_for_budget(services: Services, run_id: str, overspend: Overspend) 
 
 
 def paying(name: str, work: Node, services: Services) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """Return a step that asks for money when its budget ends, and goes on where it stopped; drawn as one node.
+    """Return a step that asks for money when its budget ends, and waits for its batches; drawn as one node.
+
+    It goes on where it stopped.
 
     Asking is a task of its own, so that each answer is read once: a task that asked twice would take its first answer
     for its second question, too. What was paid for is in the ledger, so that working again costs nothing. A fanned-out
@@ -89,10 +92,13 @@ def paying(name: str, work: Node, services: Services) -> CompiledStateGraph[Any,
     paid.add_node(name, step(work, services))
     paid.add_edge(START, "ask")
     paid.add_edge("ask", name)
-    paid.add_conditional_edges(name, after_work, {"unpaid": "ask", "done": END})
+    paid.add_conditional_edges(name, after_work, {"unpaid": "ask", "deferred": "send", "done": END})
+    add_waiting(paid, name, services)
     return paid.compile()
 
 
-def after_work(state: PipelineState) -> Literal["unpaid", "done"]:
-    """Ask if the budget ended before the work did, unless a person has said that it is final."""
+def after_work(state: PipelineState) -> Literal["unpaid", "deferred", "done"]:
+    """Ask if the budget ended before the work did, unless a person has said that it is final; wait for a batch."""
+    if state.get("deferred"):
+        return "deferred"
     return "unpaid" if state.get("overspend") and not state.get("capped") else "done"

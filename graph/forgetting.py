@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select, update
 
 from graph.services import Services
-from state.database import call_uses, calls
+from state.database import batch_calls, call_uses, calls
 from state.errors import BadInput, UnknownAnswer
 from state.feedback import Feedback, ServedAnswer
 from state.records import Candidate, ReviewTask, Sample
@@ -161,7 +161,10 @@ async def _empty_calls(services: Services, run_id: str, texts: Sequence[str]) ->
     async with services.database.writing() as connection:
         for key, body in emptied.items():
             await connection.execute(update(calls).where(calls.c.key == key).values(body=body))
-    return len(emptied)
+    deferred = select(batch_calls.c.key, batch_calls.c.body).where(batch_calls.c.run_id == run_id)
+    waiting = [key async for key, body in services.database.stream(deferred) if holds(body.get("request"), texts)]
+    await services.batches.forget(run_id, waiting)
+    return len(emptied) + len(waiting)
 
 
 def holds(body: Any, texts: Sequence[str]) -> bool:

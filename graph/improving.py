@@ -79,7 +79,7 @@ async def unfinished_run(runs: Runs) -> str | None:
         match status.standing:
             case "running":
                 raise RunBusy(f"run {run_id} improves on the deployed version already: it is worked on {status.detail}")
-            case "new" | "waiting" | "stopped" | "failed" | "damaged":
+            case "new" | "waiting" | "batched" | "stopped" | "failed" | "damaged":
                 return run_id
             case "done" | "unreadable":
                 continue

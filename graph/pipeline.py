@@ -36,14 +36,14 @@ def build_pipeline(services: Services, checkpointer: Saver | None = None, *, par
         part: whether it is a step of another graph, which takes its state along and signs the adapter itself.
     """
     store, runs_folder, cache = services.store, services.runs_folder, services.cache
-    responding = make_respond(store, services.open_endpoint)
-    judging = make_judge(store, services.open_endpoint)
+    # The calls of these three steps may wait for a batch.
+    generating = make_generate(store, services.calls, services.open_deferring)
+    responding = make_respond(store, services.open_deferring)
+    judging = make_judge(store, services.open_deferring)
 
     graph: StateGraph[PipelineState, None, Any, PipelineState]
     graph = StateGraph(PipelineState, input_schema=PipelineState if part else RunInput)
-    graph.add_node(
-        "generate", paying("generate", make_generate(store, services.calls, services.open_endpoint), services)
-    )
+    graph.add_node("generate", paying("generate", generating, services))
     graph.add_node("gate", step(make_gate(store, services.calls, services.open_endpoint), services))
     graph.add_node("respond", fan_out("respond", PromptsToAnswer(store), responding, services))
     graph.add_node("judge", fan_out("judge", CandidatesToJudge(store), judging, services))

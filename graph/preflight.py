@@ -11,7 +11,7 @@ from pathlib import Path
 from state.errors import BadInput
 from state.extras import missing_modules
 from state.request import EMBEDDED, Endpoint, RunRequest
-from tools.endpoint import Price, capabilities, demand_price, price_of, probe
+from tools.endpoint import Price, capabilities, demand_batches, demand_price, has_batches, price_of, probe
 from tools.endpoint.prices import stated
 from tools.gates.pipeline import demand_known_rules
 from tools.machine.disk import demand_room
@@ -34,7 +34,8 @@ async def preflight(
 ) -> None:
     """Check all that can be checked for nothing: sources, disk, what the training needs, endpoints.
 
-    A server whose list of models says nothing is asked for one small chat.
+    A server whose list of models says nothing is asked for one small chat; one that is to answer batches, for its list
+    of those.
 
     Args:
         request: the run's request.
@@ -43,7 +44,8 @@ async def preflight(
         servers: whether to ask the servers.
 
     Raises:
-        BadInput: a source is missing or broken, or leaves nothing to train on or to evaluate with.
+        BadInput: a source is missing or broken, or leaves nothing to train on or to evaluate with; or a server that
+            is to answer batches has none.
         StorageError: the disk is full, or its folder cannot be written.
         EndpointError: an endpoint is out of reach or refuses the key.
     """
@@ -55,6 +57,9 @@ async def preflight(
     for spec in sorted(endpoints, key=lambda e: e.base_url) if servers else ():
         if spec.model not in plugged and (note := (await probe(spec, settings)).note):
             logger.warning("%s: %s", spec.base_url, note)
+    for spec in endpoints if servers else ():
+        if spec.batch is not None:
+            await demand_batches(spec, settings)
 
 
 def check_request(request: RunRequest, plugged: Collection[str] = ()) -> None:
@@ -65,8 +70,8 @@ def check_request(request: RunRequest, plugged: Collection[str] = ()) -> None:
         plugged: names of the models that the program brought itself.
 
     Raises:
-        BadInput: an unknown word for an endpoint, a judge that gives plain text alone, an unknown phase, or a budget
-            over a model whose price is not known.
+        BadInput: an unknown word for an endpoint, a judge that gives plain text alone, batches of what is no server,
+            an unknown phase, or a budget over a model whose price is not known.
     """
     phases_of(request.train.recipe)
     demand_reporting(request.train.report_to)
@@ -76,6 +81,11 @@ def check_request(request: RunRequest, plugged: Collection[str] = ()) -> None:
             can = capabilities(spec)
         except BadInput as error:
             raise BadInput(f"models.{name}: {error}") from error
+        if spec.batch is not None and (spec.model in plugged or not has_batches(spec)):
+            raise BadInput(
+                f"models.{name}.batch: {spec.model!r} at {spec.base_url!r} has no batch API: that needs a server's "
+                "URL; leave batch out"
+            )
         if name == "judge" and not can.json_schema:
             raise BadInput(
                 f"models.judge: base_url {spec.base_url!r} gives plain text alone; judge by 'embedded' or a URL"

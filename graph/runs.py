@@ -16,6 +16,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import is_invalid_resume
 from langgraph.types import Command, Interrupt
 
+from graph.batching import LOOK, until_over
 from graph.entry import Pipeline
 from graph.improvement import build_improvement
 from graph.inputs import begin, demand_name, forget_inputs, own_request
@@ -124,12 +125,28 @@ class Runs:
         last = LAST_STEP if request.preview else last
         start: Any = RunInput(request=request) if status.standing == "new" else None
         given = start if answer is None else Command(resume=answer)
-        async for event in self._stream(self._graph(request), run_id, given, last):
+        async for event in self._until_stopped(run_id, request, status, given, last):
             yield event
         reached = await self.status(run_id)
         if reached.standing == "done":
             await prune(self.saver, run_id)
         self._log(run_id, f"run {reached.standing}", at=reached.step, detail=reached.detail)
+
+    async def _until_stopped(
+        self, run_id: str, request: RunRequest, reached: RunStatus, given: Any, last: str | None
+    ) -> AsyncIterator[Progress]:
+        """Work until the run waits for no batch any more."""
+        while True:
+            if reached.standing == "batched":
+                async for event in until_over(self.services, run_id, request, reached.step):
+                    yield event
+                # Where an attempt that was killed has taken all answers, there is nothing left to wait for.
+                given = Command(resume=LOOK) if await self.services.batches.open(run_id) else None
+            async for event in self._stream(self._graph(request), run_id, given, last):
+                yield event
+            reached = await self.status(run_id)
+            if reached.standing != "batched":
+                return
 
     async def status(self, run_id: str) -> RunStatus:
         """Return where a run stands.
@@ -204,7 +221,7 @@ class Runs:
                 raise RunWaiting(
                     f"run {run_id} waits for a person, and a new input would drop its question: {how_to_answer(status)}"
                 )
-            case "new" | "stopped" | "failed" | "done" | "damaged":
+            case "new" | "batched" | "stopped" | "failed" | "done" | "damaged":
                 raise BadInput(
                     f"there is a run {run_id} already ({status.standing}); resume it, or choose another name"
                 )

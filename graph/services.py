@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from state.batches import BatchStore
 from state.calls import CallStore
 from state.database import Database
 from state.feedback import FeedbackStore
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # who only looks at runs loads neither LangChain nor a transp
     from langchain_core.language_models import BaseChatModel
 
     from tools.endpoint.chat import ChatEndpoint, OpenEndpoint
+    from tools.endpoint.deferring import Deferring
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,12 @@ class Services:
     database: Database
     store: RecordStore
     calls: CallStore
+    batches: BatchStore
     feedback: FeedbackStore
     leases: Leases
     open_endpoint: OpenEndpoint
+    open_deferring: OpenEndpoint
+    """The same, for a step whose calls may wait for a batch where the endpoint says so."""
     plugged: frozenset[str] = frozenset()
     """Names of the chat models that the program brought itself."""
 
@@ -69,9 +74,9 @@ def make_services(settings: Settings, chat_models: Mapping[str, BaseChatModel] |
     configure_spans(settings)
     plugged = dict(chat_models or {})
     database = Database(settings.database_url)
-    calls = CallStore(database)
+    calls, batches = CallStore(database), BatchStore(database)
 
-    async def open_for_run(spec: Endpoint, run_id: str) -> ChatEndpoint:
+    async def open_for_run(spec: Endpoint, run_id: str, deferring: Deferring | None = None) -> ChatEndpoint:
         from tools.endpoint import open_endpoint
         from tools.endpoint.chat_model import ChatModelTransport
         from tools.endpoint.client import LedgeredEndpoint
@@ -79,16 +84,23 @@ def make_services(settings: Settings, chat_models: Mapping[str, BaseChatModel] |
         if spec.model in plugged:
             transport = ChatModelTransport(plugged[spec.model])
             return LedgeredEndpoint(transport, calls, spec, run_id, tracing=settings.langsmith_tracing)
-        return await open_endpoint(spec, calls, run_id, settings)
+        return await open_endpoint(spec, calls, run_id, settings, deferring=deferring)
+
+    async def open_deferring(spec: Endpoint, run_id: str) -> ChatEndpoint:
+        from tools.endpoint.deferring import Deferring
+
+        return await open_for_run(spec, run_id, Deferring(calls, batches) if spec.batch else None)
 
     return Services(
         settings=settings,
         database=database,
         store=RecordStore(database),
         calls=calls,
+        batches=batches,
         feedback=FeedbackStore(database),
         leases=Leases(database),
         open_endpoint=open_for_run,
+        open_deferring=open_deferring,
         plugged=frozenset(plugged),
     )
 

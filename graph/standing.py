@@ -7,13 +7,14 @@ from collections.abc import Container
 from typing import Any, Literal
 
 from graph.services import Services
+from state.batches import WAIT
 from state.errors import DamagedCheckpoint, StorageError, UnknownRun, UnreadableRun
 from state.pipeline import PipelineState, relocated
 from state.records import Record
 from state.snapshots import Snapshot, last_readable, read_snapshot
 from tools.sources.inputs import FOLDER, MANIFEST
 
-Standing = Literal["new", "running", "waiting", "stopped", "failed", "done", "unreadable", "damaged"]
+Standing = Literal["new", "running", "waiting", "batched", "stopped", "failed", "done", "unreadable", "damaged"]
 LOST = (
     "the database does not know this run, though its folder {folder} is there: the database was replaced, or lost what "
     "was written last; restore it from a backup, or start the run anew under another name"
@@ -28,9 +29,10 @@ class RunStatus(Record):
     run_id: str
     created_at: str
     standing: Standing
-    """``stopped``: killed or cancelled, to be resumed; ``failed``: a step raised, to be resumed when mended;
-    ``unreadable``: another version of Corral began it, and this one cannot read its request; or the database does not
-    know it any more; ``damaged``: its last checkpoint cannot be read, to be resumed from the one before."""
+    """``batched``: waits for the answers of a batch, and asks no person; ``stopped``: killed or cancelled;
+    ``failed``: a step raised, to be resumed when mended; ``unreadable``: another version of Corral began it, and this
+    one cannot read its request; or the database does not know it any more; ``damaged``: its last checkpoint cannot be
+    read, to be resumed from the one before."""
     step: str
     """The step that runs, waits or failed; empty if the run is done."""
     detail: str = ""
@@ -112,6 +114,8 @@ def _standing(snapshot: Snapshot) -> tuple[Standing, str, str]:
     errors = [error for error in snapshot.errors if error != "CancelledError()"]
     if not snapshot.begun:
         return "new", step, ""
+    if snapshot.questions and snapshot.questions[0]["action_requests"][0]["name"] == WAIT:
+        return "batched", step, str(snapshot.questions[0]["action_requests"][0]["description"]).partition(". ")[0]
     if snapshot.questions:
         return "waiting", step, _asked(snapshot.questions[0])
     if errors:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from state.calls import CallStore
-from state.errors import CallFailed
+from state.errors import CallDeferred, CallFailed
 from state.pipeline import NextRound, Node, Overspend, PipelineState, RateLimits
 from state.reading import Match
 from state.records import Outcome, Sample
@@ -36,13 +36,9 @@ def make_generate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpo
         run_id, request = state["run_id"], state["request"]
         await store.add(run_id, await asyncio.to_thread(given_prompts, request))
         endpoint = await open_endpoint(request.models.generator, run_id)
-        plan = state.get("next_round")
-        if plan is None:
-            cap = await calls.cap(run_id)
-            facts = await asyncio.to_thread(first_facts, request, cap, endpoint.limits)
-            plan = decide_next_round(facts)
-            if cap is not None and not plan.calls and not pays_for_a_batch(facts) and not state.get("capped"):
-                return {"overspend": Overspend(spent=await calls.spent(run_id), cap=cap)}
+        plan = state.get("next_round") or await first_plan(calls, state, endpoint.limits)
+        if isinstance(plan, Overspend):
+            return {"overspend": plan}
         if plan.wait_seconds:
             await asyncio.sleep(plan.wait_seconds)
         if not plan.calls:
@@ -63,7 +59,10 @@ def make_generate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpo
                 answered.append(completion.key)
             report_progress("generate", 1)
 
-        overspend = await for_each(batch, ask)
+        try:
+            overspend = await for_each(batch, ask)
+        except CallDeferred:
+            return {"next_round": plan, "deferred": True}
         if overspend and not state.get("capped"):
             # The same round goes on once the budget is decided: what it paid for is in the ledger.
             return {"overspend": overspend, "next_round": plan}
@@ -76,6 +75,17 @@ def make_generate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpo
         }
 
     return generate
+
+
+async def first_plan(calls: CallStore, state: PipelineState, limits: RateLimits) -> NextRound | Overspend:
+    """Return what the first round does; the overspend where the cap pays for no call of it, and may be raised."""
+    run_id, request = state["run_id"], state["request"]
+    cap = await calls.cap(run_id)
+    facts = await asyncio.to_thread(first_facts, request, cap, limits)
+    plan = decide_next_round(facts)
+    if cap is not None and not plan.calls and not pays_for_a_batch(facts) and not state.get("capped"):
+        return Overspend(spent=await calls.spent(run_id), cap=cap)
+    return plan
 
 
 def given_prompts(request: RunRequest) -> list[Sample]:

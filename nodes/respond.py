@@ -6,7 +6,6 @@ before the prompt, and repaired texts of its own draws. A candidate's provenance
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,7 +16,7 @@ from state.reading import Match
 from state.records import Candidate, Outcome, Sample, content_hash
 from state.request import RunRequest
 from state.store import RecordStore
-from tools.batch import for_each
+from tools.batch import all_of, for_each
 from tools.candidates import copied, fit_to_imitate, repair, scaffold
 from tools.checks.guard import NOT_ENDED, guard
 from tools.endpoint.answering import TellingEndpoint
@@ -65,7 +64,7 @@ def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
             drawn = {c.draw: c for c in there if c.sample_id == sample.id and c.provenance == "sampled"}
             draws = [d for d in range(request.sampling.candidates) if d not in drawn]
             capped = state.get("capped", False)
-            done = await asyncio.gather(*(draw_candidate(telling, sample, d, request, capped) for d in draws))
+            done = await all_of(draw_candidate(telling, sample, d, request, capped) for d in draws)
             plain = sorted([*drawn.values(), *done], key=lambda one: one.draw)
             done += await further_candidates(endpoint, sample, plain, request, capped)
             # All at once: a sample with its draws in the store is never answered again.
@@ -90,7 +89,7 @@ async def further_candidates(
         return []
     first = request.sampling.candidates
     more = range(first, first + request.sampling.scaffold_draws)
-    scaffolded = await asyncio.gather(*(draw_candidate(endpoint, sample, d, request, capped) for d in more))
+    scaffolded = await all_of(draw_candidate(endpoint, sample, d, request, capped) for d in more)
     return [*scaffolded, *repaired_candidates(sample, [*plain, *scaffolded], request.sampling.repairs)]
 
 

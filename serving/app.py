@@ -19,6 +19,7 @@ from serving.meters import MeasuredRequests, Meters
 from serving.pages import tell_errors, templates
 from serving.presence import Presence
 from serving.recording import record_answers
+from serving.waking import wake_forever
 from tools.settings import Settings, load_settings
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -54,9 +55,12 @@ def create_app(load: Callable[[], Settings] = load_settings) -> FastAPI:
         async with open_runs(settings) as runs, chatting(app, settings) as talk:
             record_answers(talk, runs, app.state.meters)
             app.state.runs, app.state.worker, app.state.presence = runs, Worker(runs), Presence()
+            waking = asyncio.create_task(wake_forever(runs, app.state.worker))
             try:
                 yield
             finally:
+                waking.cancel()
+                await asyncio.gather(waking, return_exceptions=True)
                 await app.state.worker.close()
 
     app = FastAPI(title="Corral", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)

@@ -176,7 +176,7 @@ async def _run_page(
 async def _live(runs: Runs, worker: Any, run_id: str) -> dict[str, Any]:
     """Return what of a run's page moves while it is worked on."""
     status: RunStatus = await runs.status(run_id)
-    if worker.works_on(run_id) and status.standing in ("stopped", "waiting", "new", "failed"):
+    if worker.works_on(run_id) and status.standing in ("stopped", "waiting", "batched", "new", "failed"):
         status = status.model_copy(update={"standing": "running", "detail": "by this application"})
     notes = await asyncio.to_thread(lambda: list(read_step_times(runs.services.runs_folder / run_id)))
     accounts: Accounts = await account(runs.services, run_id)

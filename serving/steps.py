@@ -105,6 +105,8 @@ def _stage(standing: Standing) -> Stage:
     match standing:
         case "running" | "waiting" | "stopped" | "failed":
             return standing
+        case "batched":
+            return "waiting"
         case "damaged" | "unreadable":
             return "failed"
         case "new" | "done":

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, Update, case, except_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from state.batches import DeferredCall, at_least_0, call_row, defer
 from state.database import Database, call_uses, calls, insert_new, insert_or_replace, runs
 from state.errors import CorralError, StorageError
 from state.fencing import demand_own, read_lease, writing_of
@@ -67,6 +68,13 @@ class Reserve:
 
     run_id: str
     dollars: float
+
+
+@dataclass(frozen=True)
+class Deferral(Reserve):
+    """Dollars to reserve for a call that waits for a batch, and the call."""
+
+    call: DeferredCall
 
 
 @dataclass(frozen=True)
@@ -183,6 +191,14 @@ class CallStore:
             return None  # calls that belong to no run have no lease
         return await self._write(Reserve(run_id, dollars))
 
+    async def defer(self, call: DeferredCall, dollars: float) -> OverCap | None:
+        """Note that a call waits for a batch, and reserve dollars for it.
+
+        Returns:
+            ``None`` if it is noted; else what is spent of the cap.
+        """
+        return await self._write(Deferral(call.run_id, dollars, call))
+
     async def release(self, run_id: str, dollars: float) -> None:
         """Give back what was reserved for a call that was never sent."""
         await self._write(Reserve(run_id, -dollars))
@@ -296,7 +312,7 @@ class CallStore:
     async def _commit(self, entries: Sequence[Entry]) -> list[OverCap | None]:
         """Write entries of one run; return what each of them waits for."""
         run_id = entries[0].run_id
-        if all(isinstance(entry, Reserve) and not entry.dollars for entry in entries):
+        if all(type(entry) is Reserve and not entry.dollars for entry in entries):
             demand_own(self.database, run_id, await read_lease(self.database, run_id))
             return [None] * len(entries)
         answers = [*self._kept(run_id), *(entry for entry in entries if isinstance(entry, Answered))]
@@ -305,7 +321,7 @@ class CallStore:
             async with writing_of(self.database, run_id) as connection:
                 if answers:
                     insert = insert_or_replace(self.database.engine, calls, calls.c.status == "failed")
-                    await connection.execute(insert, [_row(entry.call) for entry in answers])
+                    await connection.execute(insert, [call_row(entry.call) for entry in answers])
                     await _settle_reserved(connection, run_id, answers)
                 if uses:
                     await connection.execute(insert_new(self.database.engine, call_uses), uses)
@@ -313,6 +329,9 @@ class CallStore:
                     if isinstance(entry, Unusable):
                         await connection.execute(_noted(entry.call))
                 results = await _reserve_all(connection, entries)
+                fitting = [entry for entry, over in zip(entries, results, strict=True) if over is None]
+                if wanted := [(entry.call, entry.dollars) for entry in fitting if isinstance(entry, Deferral)]:
+                    await defer(connection, self.database.engine, wanted)
         except StorageError:
             self._unwritten |= {entry.call.key: entry for entry in answers}
             raise
@@ -325,7 +344,7 @@ async def _settle_reserved(connection: AsyncConnection, run_id: str, answers: Se
     """Book what calls cost in the place of what was reserved for them."""
     reserved, cost = sum(entry.reserved for entry in answers), sum(entry.call.cost for entry in answers)
     if reserved or cost:
-        values = {"spent": runs.c.spent + cost, "reserved": _at_least_0(runs.c.reserved - reserved)}
+        values = {"spent": runs.c.spent + cost, "reserved": at_least_0(runs.c.reserved - reserved)}
         await connection.execute(update(runs).where(runs.c.run_id == run_id).values(values))
 
 
@@ -344,22 +363,11 @@ async def _reserve(connection: AsyncConnection, entry: Reserve) -> OverCap | Non
     row = runs.c.run_id == entry.run_id
     booked = runs.c.spent + runs.c.in_doubt + runs.c.reserved
     fits = row & ((booked + entry.dollars <= runs.c.budget) | (entry.dollars < 0))
-    query = update(runs).where(fits).values(reserved=_at_least_0(runs.c.reserved + entry.dollars))
+    query = update(runs).where(fits).values(reserved=at_least_0(runs.c.reserved + entry.dollars))
     if (await connection.execute(query)).rowcount:
         return None
     found = (await connection.execute(select(runs.c.spent + runs.c.in_doubt, runs.c.budget).where(row))).first()
     return OverCap(*found) if found is not None and found[1] is not None else None
-
-
-def _at_least_0(dollars: Any) -> Any:
-    # Sums of floats leave a trace of what was subtracted again.
-    return case((dollars > 1e-12, dollars), else_=0.0)
-
-
-def _row(call: Call) -> dict[str, Any]:
-    body = call.model_dump(mode="json")
-    columns = ("key", "run_id", "status", "prompt_tokens", "completion_tokens", "cost")
-    return {name: body[name] for name in columns} | {"body": body}
 
 
 def _noted(call: Call) -> Update:

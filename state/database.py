@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +102,33 @@ call_uses = Table(
     Column("purpose", String, nullable=False),
 )
 
+batch_calls = Table(
+    "batch_calls",
+    metadata,
+    Column("run_id", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("endpoint", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("place", String, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("reserved", Float, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("body", JSON, nullable=False),
+    Index("batch_calls_place", "run_id", "place", "key"),
+)
+"""Calls that wait for a batch; ``place`` is a batch's id or a word of ``state.batches``. One that is answered is in
+``calls``, and here no more."""
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("run_id", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("body", JSON, nullable=False),
+    Index("batches_run", "run_id", "status"),
+)
+
 
 def record_table(name: str, *own: Column[Any], **indexes: tuple[str, ...]) -> Table:
     """Return the table of one record type: what queries need as columns, the whole record as JSON.
@@ -132,10 +159,11 @@ def insert_new(engine: AsyncEngine, table: Table) -> Any:
     return _insert(engine, table).on_conflict_do_nothing()
 
 
-def insert_or_replace(engine: AsyncEngine, table: Table, where: ColumnElement[bool]) -> Any:
-    """Return an insert that replaces the row with the same key if that row fits ``where``."""
+def insert_or_replace(engine: AsyncEngine, table: Table, where: ColumnElement[bool], kept: Collection[str] = ()) -> Any:
+    """Return an insert that replaces the row with the same key, but for the columns ``kept``, if it fits ``where``."""
     insert = _insert(engine, table)
-    values = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
+    new = [column.name for column in table.columns if not column.primary_key and column.name not in kept]
+    values = {name: insert.excluded[name] for name in new}
     return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=values, where=where)
 
 

@@ -25,6 +25,7 @@
     │       ├── CallRefused     exit 1   the server will not take this request
     │       └── AnswerInvalid   exit 1   not the asked JSON, twice
     ├── BudgetExceeded          exit 3   the next call would pass the cap; a person may raise it
+    ├── CallDeferred            exit 1   a call waits for a batch; its row goes on when that is answered
     └── TrainingError           exit 1   the training process failed
 
 Foreign errors are wrapped where they enter (the store, the endpoint client, the training launcher), so code above
@@ -168,6 +169,10 @@ class CallRefused(CallFailed):
 
 class AnswerInvalid(CallFailed):
     """The answer did not fit the asked JSON schema, twice."""
+
+
+class CallDeferred(CorralError):
+    """A call waits for a batch: what needs its answer is done again when that is in the ledger."""
 
 
 class BudgetExceeded(CorralError):

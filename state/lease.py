@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 
-from state.database import Database, calls, runs
+from state.database import Database, batch_calls, calls, runs
 from state.errors import LeaseLost, RunBusy, StorageError
 from state.fencing import Lease, clock, demand_own, lost_to, read_lease
 from state.owners import is_dead, process_owner
@@ -138,8 +138,12 @@ class Leases:
         if lease.owner != self.owner:
             recorded = select(func.coalesce(func.sum(calls.c.cost), 0.0)).where(calls.c.run_id == run_id)
             # What the one before had in flight may have been answered, and paid for: it counts, as it was reserved.
-            accounts = {"spent": recorded.scalar_subquery(), "in_doubt": runs.c.in_doubt + runs.c.reserved}
-            changes = {"lease_epoch": lease.epoch + 1, "reserved": 0.0, **accounts}
+            # What waits for a batch is in no doubt: its answers can still be taken.
+            waits = select(func.coalesce(func.sum(batch_calls.c.reserved), 0.0)).where(batch_calls.c.run_id == run_id)
+            batched = waits.scalar_subquery()
+            lost = case((runs.c.reserved - batched > 1e-12, runs.c.reserved - batched), else_=0.0)
+            accounts = {"spent": recorded.scalar_subquery(), "in_doubt": runs.c.in_doubt + lost}
+            changes = {"lease_epoch": lease.epoch + 1, "reserved": batched, **accounts}
         # Compare and set on the row that was looked at: of two processes that see it free, one wins.
         seen = runs.c.lease_epoch == lease.epoch
         if not take_over:  # one that was renewed meanwhile is not free

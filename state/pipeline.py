@@ -221,6 +221,8 @@ class PipelineState(TypedDict, total=False):
     """The registry version, where one was deployed."""
     overspend: Annotated[Overspend | None, latest]
     """Set while a step that the budget stopped waits for a person's answer."""
+    deferred: bool
+    """Calls of a step wait for a batch, so that it is done again once they are answered."""
     capped: bool
     """A person refused to raise the budget: calls that would pass it fail with that reason."""
     warnings: Annotated[list[str], each_once]

@@ -36,6 +36,15 @@ class Section(BaseModel):
         return with_present_names(cls.__name__, given)
 
 
+class Batch(Section):
+    """When calls wait for OpenAI's Batch API, which answers within a day, at half the price."""
+
+    after: int = Field(50, ge=1, le=50_000)
+    """Calls that wait together from which on they are sent as a batch; fewer are asked at once, at the full price."""
+    within: str = Field("24h", pattern=r"^[1-9][0-9]{0,2}[hd]$")
+    """How long the server may take, as it names it (``completion_window``); OpenAI knows ``24h`` alone."""
+
+
 # pydantic warns of a field that has the name of its old method; nobody calls that here.
 with catch_warnings(action="ignore", category=UserWarning):
 
@@ -69,6 +78,9 @@ with catch_warnings(action="ignore", category=UserWarning):
         json: Literal["schema", "object", "prompt"] = "schema"  # type: ignore[assignment]  # hides pydantic's old method
         """How answers are held to a JSON schema: by the server (``json_schema``); as JSON by the server and in form by
         the prompt (``json_object``); or by the prompt alone. What a server refuses is found out by asking, too."""
+        batch: Batch | None = None
+        """Send the calls of ``generate``, ``respond`` and ``judge`` in batches, for a run that can wait a day for each,
+        at half the price; ``null`` asks at once. For a server that has OpenAI's Batch API."""
 
         @field_validator("base_url")
         @classmethod

@@ -32,6 +32,7 @@ from typing import Any, Self, TextIO
 from aiohttp import web
 
 from tests.scripted_answers import answer_to, request_hash
+from tests.scripted_batches import ScriptedBatches
 
 MODEL = "scripted"
 
@@ -67,6 +68,7 @@ class ScriptedServer:
         answer: takes the request's body and returns the answer's text; the scripted answers where it is not given.
         log: a file that every request and every answer sent is appended to, a JSON object a line, flushed at once.
         port: 0 for a free one.
+        batches: the Batch API; without it the server has none.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class ScriptedServer:
         answer: Callable[[dict[str, Any]], str] = answer_to,
         log: Path | str | None = None,
         port: int = 0,
+        batches: ScriptedBatches | None = None,
     ) -> None:
         self.latency = latency
         self.failures = list(failures)
@@ -89,6 +92,7 @@ class ScriptedServer:
         self.answer = answer
         self.requests: list[Seen] = []
         self.port = port
+        self.batches = batches
         self.in_flight = 0
         self.most_in_flight = 0
         self._log: TextIO | None = open(log, "a", encoding="utf-8") if log else None
@@ -127,11 +131,16 @@ class ScriptedServer:
         app.add_routes(
             [web.get("/v1/models", self._list_models), web.post("/v1/chat/completions", self._chat)],
         )
+        if self.batches is not None:
+            app.add_routes(self.batches.routes(self._batched))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
+
+    def _batched(self, body: dict[str, Any]) -> dict[str, Any]:
+        return _completion(body, {"role": "assistant", "content": self.answer(body)}, "ok")
 
     async def _list_models(self, request: web.Request) -> web.Response:
         if not self._accepts(_bearer(request)):

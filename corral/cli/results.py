@@ -181,6 +181,8 @@ def standing_in_words(status: RunStatus) -> str:
             return "not begun"
         case "waiting":
             return f"waits for a person at {where}"
+        case "batched":
+            return f"waits for a batch at {where}"
         case "running" | "stopped" | "failed":
             return f"{status.standing} at {where}"
         case "unreadable" | "damaged":

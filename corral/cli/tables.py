@@ -91,6 +91,8 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
         calls.append((used.purpose, *(f"{figure:,}" for figure in figures), f"{used.cost:.4f}"))
     headers = ("calls", "answered", "failed", "from the ledger", "tokens in", "tokens out", "dollars")
     print_table(console, headers, calls)
+    for line in accounts.batches:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if accounts.costs:
         print_costs(console, accounts.costs)
     for line in accounts.prices:

@@ -18,13 +18,18 @@ from tools.endpoint.prices import Price, stated
 from tools.settings import Settings
 
 if TYPE_CHECKING:
+    from tools.endpoint.batch_api import BatchApi
     from tools.endpoint.client import LedgeredEndpoint
+    from tools.endpoint.deferring import Deferring
 
 __all__ = [
     "Price",
     "ProbeResult",
     "capabilities",
+    "demand_batches",
     "demand_price",
+    "has_batches",
+    "open_batches",
     "open_endpoint",
     "price_of",
     "probe",
@@ -122,8 +127,50 @@ def demand_price(spec: Endpoint, price: Price | None, where: str) -> None:
         )
 
 
+def has_batches(spec: Endpoint) -> bool:
+    """Return whether an endpoint is of a kind that may have a Batch API; nobody is asked.
+
+    Raises:
+        BadInput: as for ``kind_of``.
+    """
+    return kind_of(spec).batches is not None
+
+
+async def open_batches(spec: Endpoint, settings: Settings) -> BatchApi:
+    """Return an endpoint's Batch API; nothing is asked of it yet.
+
+    Raises:
+        BadInput: there is no such kind of endpoint, or it has none.
+    """
+    kind = kind_of(spec)
+    if kind.batches is None:
+        raise BadInput(f"base_url {spec.base_url!r} has no batch API: it needs a server's URL; leave batch out")
+    return await kind.batches(spec, settings)
+
+
+async def demand_batches(spec: Endpoint, settings: Settings) -> None:
+    """Ask an endpoint's server whether it has a Batch API; nothing is spent.
+
+    Raises:
+        BadInput: it has none.
+        EndpointError: it is out of reach, or refuses the key.
+    """
+    from tools.endpoint.failures import TryAgain
+
+    try:
+        await (await open_batches(spec, settings)).demand()
+    except TryAgain as again:
+        raise again.error from again
+
+
 async def open_endpoint(
-    spec: Endpoint, ledger: CallLedger, run_id: str, settings: Settings, *, since: datetime | None = None
+    spec: Endpoint,
+    ledger: CallLedger,
+    run_id: str,
+    settings: Settings,
+    *,
+    since: datetime | None = None,
+    deferring: Deferring | None = None,
 ) -> LedgeredEndpoint:
     """Return a request's endpoint for one run; nothing is asked of it yet.
 
@@ -133,6 +180,7 @@ async def open_endpoint(
         run_id: the run that pays.
         settings: for its keys.
         since: for work that is no run, but a command: when it began. What an earlier one could not use is asked again.
+        deferring: for a step whose calls may wait for a batch: notes them.
 
     Raises:
         BadInput: there is no such kind of endpoint, or the model is not installed or has another name.
@@ -144,7 +192,8 @@ async def open_endpoint(
     kind = kind_of(spec)
     transport = await kind.open(spec, settings)
     priced = spec.model_copy(update=await asyncio.to_thread(_known_of, kind, spec, settings))
-    return LedgeredEndpoint(transport, ledger, priced, run_id, tracing=settings.langsmith_tracing, since=since)
+    tracing = settings.langsmith_tracing
+    return LedgeredEndpoint(transport, ledger, priced, run_id, tracing=tracing, since=since, deferring=deferring)
 
 
 def _known_of(kind: Kind, spec: Endpoint, settings: Settings) -> dict[str, str | float]:

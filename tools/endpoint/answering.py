@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from pydantic import BaseModel
 
+from state.errors import CallDeferred
 from state.pipeline import RateLimits
 from tools.endpoint.chat import (
     Capabilities,
@@ -19,6 +20,7 @@ from tools.endpoint.chat import (
 )
 
 T = TypeVar("T", bound=BaseModel)
+R = TypeVar("R")
 
 
 class TellingEndpoint:
@@ -45,21 +47,23 @@ class TellingEndpoint:
 
     async def complete(self, call: ChatCall, fault: Fault | None = None) -> Completion:
         """Answer a call; see ``ChatEndpoint.complete``."""
-        try:
-            return await self._endpoint.complete(call, fault)
-        finally:
-            self._answered()
+        return await self._telling(self._endpoint.complete(call, fault))
 
     async def complete_as(self, schema: type[T], call: ChatCall) -> tuple[T, Completion]:
         """Answer with an instance of ``schema``; see ``ChatEndpoint.complete_as``."""
-        try:
-            return await self._endpoint.complete_as(schema, call)
-        finally:
-            self._answered()
+        return await self._telling(self._endpoint.complete_as(schema, call))
 
     async def likelihood(self, call: LikelihoodCall) -> Likelihood:
         """Return how likely the model finds a text; see ``ChatEndpoint.likelihood``."""
+        return await self._telling(self._endpoint.likelihood(call))
+
+    async def _telling(self, answer: Awaitable[R]) -> R:
         try:
-            return await self._endpoint.likelihood(call)
-        finally:
+            found = await answer
+        except CallDeferred:
+            raise  # it has not ended
+        except BaseException:
             self._answered()
+            raise
+        self._answered()
+        return found

@@ -18,6 +18,7 @@ from tenacity.wait import wait_exponential_jitter
 from state.errors import (
     AnswerInvalid,
     BudgetExceeded,
+    CallDeferred,
     CallFailed,
     EndpointError,
     EndpointUnreachable,
@@ -31,6 +32,7 @@ from state.records import Call, content_hash
 from state.request import Endpoint
 from tools.endpoint.budget import Account, most_it_can_cost, price
 from tools.endpoint.chat import Capabilities, ChatCall, Completion, Fault, Likelihood, LikelihoodCall
+from tools.endpoint.deferring import SHARE, Deferring, deferred_call
 from tools.endpoint.failures import TryAgain
 from tools.endpoint.health import IN_A_ROW, Health
 from tools.endpoint.ledger import CallLedger
@@ -72,6 +74,7 @@ class LedgeredEndpoint:
         run_id: the run that pays.
         tracing: whether calls are traced to LangSmith.
         since: for work that is no run, but a command: when it began.
+        deferring: notes calls that may wait for a batch; ``None`` where all are asked at once.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class LedgeredEndpoint:
         *,
         tracing: bool = False,
         since: datetime | None = None,
+        deferring: Deferring | None = None,
     ) -> None:
         self.transport = transport
         self.ledger = ledger
@@ -92,6 +96,7 @@ class LedgeredEndpoint:
         self.tracing = tracing
         self._failed_before = ledger.failed_writes
         self._since = since
+        self._deferring = deferring
 
     @property
     def can(self) -> Capabilities:
@@ -216,7 +221,7 @@ class LedgeredEndpoint:
             try:
                 recorded, paid = await asyncio.shield(pending.task)
                 return recorded, paid and not joined
-            except (BudgetExceeded, LeaseLost, RunBusy):
+            except (BudgetExceeded, CallDeferred, LeaseLost, RunBusy):
                 if not joined:
                     raise
                 # The other run's budget is used up, or its lease is lost, not ours: make the call for this run.
@@ -235,6 +240,9 @@ class LedgeredEndpoint:
         if recorded is not None and recorded.status == "answered":
             return recorded, False
         body, most = self._request(call)
+        if self._deferring is not None and isinstance(call, ChatCall):
+            wanted = deferred_call(call, key, self.run_id, self.spec, body)
+            await self._deferring.defer(wanted, most * SHARE, tried=(await self._trial(call)).passed)
         account = self._account(share)
         health = share.health(self.spec.base_url, self.model)
         async with share.limit(self.spec.base_url, self.spec.concurrency):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -63,6 +63,14 @@ def read_completion(answer: Mapping[str, Any], body: Mapping[str, Any], url: str
         prompt_tokens=asked or estimated_tokens(json.dumps(body["messages"], ensure_ascii=False)),
         completion_tokens=estimated_tokens(text) if completed is None else completed,
     )
+
+
+def with_stops(reply: Reply, stop: Sequence[str], sent: Mapping[str, Any]) -> Reply:
+    """Return a reply that ends where the call's stop words say, also where the server does not take them."""
+    if "stop" in sent or not stop:
+        return reply
+    end = min((at for at in (reply.text.find(word) for word in stop) if at >= 0), default=None)
+    return reply if end is None else reply.model_copy(update={"text": reply.text[:end], "finish_reason": "stop"})
 
 
 def estimated_tokens(text: str) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -57,14 +58,32 @@ class Connection:
         return urlunsplit((scheme, place, base.rstrip("/") + path, query, ""))
 
     async def exchange(
-        self, method: str, path: str, body: dict[str, Any] | None, key: str, timeout: float
+        self, method: str, path: str, body: dict[str, Any] | None, key: str, timeout: float, **more: Any
     ) -> tuple[int, str, Any]:
         """Return status, body and headers of an answer. Redirects are not followed: they would take the key along.
+
+        Args:
+            method: HTTP's.
+            path: behind the base URL.
+            body: sent as JSON; ``None`` for none.
+            key: the API key; empty for none.
+            timeout: seconds for all of it.
+            **more: other arguments of aiohttp's ``request``, such as ``params`` or ``data``.
 
         Raises:
             TryAgain: no connection, no answer in time, or one that broke off.
             EndpointError: it is no URL, its certificate cannot be trusted, or it sends too much.
         """
+        async with self.request(method, path, key, timeout, **({"json": body} if body is not None else {}), **more) as (
+            response
+        ):
+            return response.status, await self.text(response), response.headers
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, path: str, key: str, timeout: float, **more: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Yield an answer whose body is still to be read; arguments and errors as for ``exchange``."""
         import aiohttp  # a sixth of a second, for those who call a server alone
 
         session = (await shared()).session
@@ -75,14 +94,14 @@ class Connection:
                 session.request(
                     method,
                     self.address(path),
-                    json=body,
                     headers=headers if key else {},
                     proxy=self.proxy,
                     ssl=self._tls,
                     allow_redirects=False,
+                    **more,
                 ) as response,
             ):
-                return response.status, await self._text(response), response.headers
+                yield response
         except aiohttp.ConnectionTimeoutError as error:
             raise TryAgain(unreachable(self.base_url, error)) from error
         except TimeoutError:
@@ -98,7 +117,7 @@ class Connection:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise TryAgain(broken_off(self.base_url, error)) from error
 
-    async def _text(self, response: aiohttp.ClientResponse) -> str:
+    async def text(self, response: aiohttp.ClientResponse) -> str:
         """Return the body, unpacked piece by piece and counted; a server that echoes our key gets it nowhere."""
         body = bytearray()
         async for piece in response.content.iter_chunked(65_536):

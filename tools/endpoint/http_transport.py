@@ -15,8 +15,9 @@ from typing import Any
 from state.errors import CallRefused, EndpointError
 from state.pipeline import RateLimits
 from state.request import Endpoint
+from tools.endpoint.batch_api import BatchApi
 from tools.endpoint.chat import Capabilities, ChatCall
-from tools.endpoint.completions import no_completion, read_completion
+from tools.endpoint.completions import no_completion, read_completion, with_stops
 from tools.endpoint.connection import LONGEST_ANSWER, Connection
 from tools.endpoint.failures import TryAgain, failure
 from tools.endpoint.kind import Kind, ProbeResult, one_for_each
@@ -84,7 +85,7 @@ class HttpTransport(NoLikelihoods):
             body = self.body(call, model)
             status, text, failed = await self._post_with_keys(body, timeout)
             if failed is None:
-                return _with_stops(read_completion(_parsed(text, self.base_url), body, self.base_url), call, body)
+                return with_stops(read_completion(_parsed(text, self.base_url), body, self.base_url), call.stop, body)
             refused = status in (400, 422) and left
             if not refused or not await self._learn(model, body, self.body(call, model), text):
                 raise failed
@@ -151,14 +152,6 @@ def _parsed(text: str, url: str) -> dict[str, Any]:
     return answer
 
 
-def _with_stops(reply: Reply, call: ChatCall, sent: Mapping[str, Any]) -> Reply:
-    """Return a reply that ends where the call's stop words say, also where the server does not take them."""
-    if "stop" in sent or not call.stop:
-        return reply
-    end = min((at for at in (reply.text.find(word) for word in call.stop) if at >= 0), default=None)
-    return reply if end is None else reply.model_copy(update={"text": reply.text[:end], "finish_reason": "stop"})
-
-
 def _best_hope(failures: list[TryAgain | EndpointError]) -> TryAgain | EndpointError:
     """Return which key's failure counts: that of the limited key which is free first, else the last one."""
     limited = [failed for failed in failures if isinstance(failed, TryAgain) and failed.limited]
@@ -181,4 +174,8 @@ async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeRe
     return await probe_server(server.connection, server, None if any_model else spec.model)
 
 
-KIND = Kind(can=CAN, open=_open, probe=_probe, listed_price=price_at_url)
+async def _batches(spec: Endpoint, settings: Settings) -> BatchApi:
+    return BatchApi((await _open(spec, settings)).connection, spec.model)
+
+
+KIND = Kind(can=CAN, open=_open, probe=_probe, listed_price=price_at_url, batches=_batches)

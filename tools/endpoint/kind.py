@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from pydantic import Field
 
@@ -16,6 +16,9 @@ from tools.endpoint.chat import Capabilities
 from tools.endpoint.prices import ListedPrice, free
 from tools.endpoint.transport import Transport
 from tools.settings import Settings
+
+if TYPE_CHECKING:
+    from tools.endpoint.batch_api import BatchApi
 
 LANGCHAIN = "langchain"
 """The word, in place of a URL, for a model that LangChain makes from its provider and name."""
@@ -65,6 +68,8 @@ class Kind:
         weights_here: returns the name of the weights on this machine that answer for a model, as ``models.base`` names
             them; ``None`` where the weights are elsewhere.
         listed_price: returns what an endpoint's tokens cost where its owner does not say.
+        batches: returns the Batch API of an endpoint, whether its server has one or not; ``None`` where there cannot
+            be one.
     """
 
     can: Capabilities
@@ -73,6 +78,7 @@ class Kind:
     ledger_model: Callable[[Endpoint, Settings], str] = _as_named
     weights_here: Callable[[str], str | None] = _not_here
     listed_price: ListedPrice = free
+    batches: Callable[[Endpoint, Settings], Awaitable[BatchApi]] | None = None
 
 
 def one_for_each(make: Callable[[*Places], T]) -> Callable[[*Places], T]:

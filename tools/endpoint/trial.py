@@ -47,6 +47,11 @@ class Trial:
         self._why = ""
         self._changed = asyncio.Event()
 
+    @property
+    def passed(self) -> bool:
+        """Whether an answer could be used."""
+        return self._passed
+
     @asynccontextmanager
     async def question(self, *, limited: bool) -> AsyncIterator[None]:
         """Surround a question with all its tries; where ``limited``, it waits until it may be asked.

@@ -17,6 +17,7 @@ from state.request import WEIGHTS, Endpoint, RunRequest
 from tools.candidates.scaffold import SHOWN
 from tools.endpoint import capabilities, price_of
 from tools.endpoint.budget import TEMPLATE_TOKENS
+from tools.endpoint.deferring import SHARE
 from tools.generation.costing import CostEstimate, StageEstimate, stage_estimate, sum_estimates
 from tools.generation.deciding import GROWTH, GenerationFacts, decide_next_round
 from tools.generation.past import Past
@@ -25,6 +26,8 @@ from tools.generation.spans import Span, known, span
 from tools.judging.size import too_small_to_write
 from tools.sources.seeds import SeedTask
 
+BATCHED = ("generate", "respond", "judge")
+"""The stages whose calls may wait for a batch."""
 ACCEPTED = (0.05, 0.4, 1.0)
 """Share of the new tasks asked for that is accepted; the demo 0.33. The least, the expected and the most."""
 NEEDING = span(0.0, 0.5, 1.0, 1.0)
@@ -212,7 +215,8 @@ class _Work:
         self, stage: str, use: str, spec: Endpoint, calls: Span, prompt: Span, completion: Span
     ) -> StageEstimate:
         price = price_of(spec)
-        prices = (price.input, price.output) if price else (0.0, 0.0)
+        share = SHARE if spec.batch is not None and stage in BATCHED else 1.0
+        prices = (price.input * share, price.output * share) if price else (0.0, 0.0)
         prompt, completion = self.past.tokens(use, spec.model, prompt, completion)
         return stage_estimate(stage, calls, prompt, completion, prices)
 
@@ -230,8 +234,10 @@ def price_lines(request: RunRequest) -> tuple[str, ...]:
         if price is None:
             lines.append(f"{name} {spec.model}: its price is not known, so it counts as nothing")
         elif price.input or price.output:
+            half = "; half of that in batches" if spec.batch is not None else ""
             lines.append(
-                f"{name} {spec.model}: ${price.input:g} in and ${price.output:g} out a million tokens ({price.source})"
+                f"{name} {spec.model}: ${price.input:g} in and ${price.output:g} out a million tokens "
+                f"({price.source}{half})"
             )
     return tuple(lines)
 

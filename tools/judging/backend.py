@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from state.errors import CorralError
+from state.errors import CallDeferred, CorralError
 from state.records import CheckResult
 from tools.checks import cap
 from tools.endpoint.chat import ChatCall, ChatEndpoint
@@ -82,7 +82,10 @@ class EndpointBackend:
             self._asking.discard(task)
 
     async def _answer(self, member: str, prompt: str) -> BaseModel:
-        if not self.errors:
+        # What waits for a batch is no fault: all judges are asked, so that one batch holds their calls. Whoever reads
+        # their opinions is not.
+        deferred = all(isinstance(error, CallDeferred) for error in self.errors.values())
+        if not self.errors or (deferred and member not in _EMPTY):
             call = self._call(member, prompt)
             try:
                 if member in _EMPTY:

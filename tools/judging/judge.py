@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from state.dimensions import DIMENSIONS
-from state.errors import BadInput, CallFailed, CorralError
+from state.errors import BadInput, CallDeferred, CallFailed, CorralError
 from state.records import Candidate, CheckResult, Judgement, Sample, content_hash
 from state.request import Endpoint, Judging
 from tools.checks import run_checks
@@ -159,7 +159,7 @@ def kept_errors(backends: Sequence[CrewBackend]) -> dict[str, CorralError]:
         CorralError: one that every other text would meet as well, so that it ends the step and does not fail one row.
     """
     errors = {who: error for backend in backends for who, error in backend.errors.items()}
-    for error in errors.values():
+    for error in sorted(errors.values(), key=lambda error: isinstance(error, CallDeferred)):
         if not isinstance(error, CallFailed):
             raise error
     return errors
