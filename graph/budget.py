@@ -90,7 +90,7 @@ def paying(name: str, work: Node, services: Services) -> CompiledStateGraph[Any,
     paid.add_edge(START, "ask")
     paid.add_edge("ask", name)
     paid.add_conditional_edges(name, after_work, {"unpaid": "ask", "done": END})
-    return paid.compile()
+    return paid.compile(name=f"{name} within the budget")  # what a trace calls it
 
 
 def after_work(state: PipelineState) -> Literal["unpaid", "done"]:

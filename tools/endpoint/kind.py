@@ -20,6 +20,9 @@ from tools.settings import Settings
 LANGCHAIN = "langchain"
 """The word, in place of a URL, for a model that LangChain makes from its provider and name."""
 
+PROGRAM = "program"
+"""The word for a model that a Python program brings itself."""
+
 Places = TypeVarTuple("Places")
 T = TypeVar("T")
 
