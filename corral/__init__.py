@@ -19,8 +19,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from corral.judges import DPODatasetBuilder, MultiAgentRLHF, SyntheticFeedbackGenerator
+    from corral.automated import AutomatedRLHFPipeline
+    from corral.feedback import CrewEvaluation, SyntheticFeedback
+    from corral.judges import MultiAgentRLHF, SyntheticFeedbackGenerator
     from corral.monitor import RLHFMonitor
+    from corral.pairs import DPODatasetBuilder
+    from corral.pipeline_config import PipelineConfig
+    from corral.running import FinishedRun, arun, run
+    from corral.tracing import LangSmithTracer
     from graph.accounts import Accounts, account
     from graph.reviews import Reviews
     from graph.runs import Runs, open_runs
@@ -34,11 +40,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Accounts",
+    "AutomatedRLHFPipeline",
     "CorralError",
+    "CrewEvaluation",
     "DPODatasetBuilder",
     "Draft",
     "Endpoint",
+    "FinishedRun",
+    "LangSmithTracer",
     "MultiAgentRLHF",
+    "PipelineConfig",
     "Progress",
     "RLHFMonitor",
     "Reviews",
@@ -46,21 +57,36 @@ __all__ = [
     "RunStatus",
     "Runs",
     "Settings",
+    "SyntheticFeedback",
     "SyntheticFeedbackGenerator",
     "account",
+    "arun",
     "load_request",
     "load_settings",
     "open_runs",
+    "run",
 ]
 
 
 def __getattr__(name: str) -> Any:  # noqa: C901  # a table of names, which the import rule can read
     """Import a name of the public API when it is first asked for (PEP 562)."""
     match name:
-        case "DPODatasetBuilder" | "MultiAgentRLHF" | "SyntheticFeedbackGenerator":
+        case "AutomatedRLHFPipeline":
+            module = importlib.import_module("corral.automated")
+        case "CrewEvaluation" | "SyntheticFeedback":
+            module = importlib.import_module("corral.feedback")
+        case "MultiAgentRLHF" | "SyntheticFeedbackGenerator":
             module = importlib.import_module("corral.judges")
         case "RLHFMonitor":
             module = importlib.import_module("corral.monitor")
+        case "DPODatasetBuilder":
+            module = importlib.import_module("corral.pairs")
+        case "PipelineConfig":
+            module = importlib.import_module("corral.pipeline_config")
+        case "FinishedRun" | "arun" | "run":
+            module = importlib.import_module("corral.running")
+        case "LangSmithTracer":
+            module = importlib.import_module("corral.tracing")
         case "Accounts" | "account":
             module = importlib.import_module("graph.accounts")
         case "Reviews":

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from statistics import fmean
-from typing import Any, Literal, TypeVar
 
-from corral.feedback import SyntheticFeedback
+from corral.feedback import Row, SyntheticFeedback
+from corral.running import in_sync
+from corral.tracing import LangSmithTracer
 from state.errors import BadInput
-from state.records import Record, content_hash
+from state.records import content_hash
 from tools.improvement.quality import ALERT_BELOW, DayQuality, Drift, drifts
 from tools.settings import Settings
 from tools.statistics.bootstrap import Estimate, unpaired_bootstrap
 
-T = TypeVar("T")
+Versions = Sequence[SyntheticFeedback]
+NONE = "none"
+"""The winner where no difference is shown."""
 
 
-class FeedbackQuality(Record):
+class FeedbackQuality(Row):
     """The figures of a batch of feedback."""
 
     count: int
@@ -36,23 +37,47 @@ class FeedbackQuality(Record):
     alert: str | None
     """What a person should know; ``None`` where nothing is wrong."""
 
+    @property
+    def average_rating(self) -> float | None:
+        """The same as ``mean_rating``, in the guide's word."""
+        return self.mean_rating
 
-class VersionComparison(Record):
+
+class VersionComparison(Row):
     """Feedback on two versions of a model."""
+
+    version_a: str
+    """Its name; ``a`` where none was given."""
+    version_b: str
 
     mean_a: float
     mean_b: float
     difference: Estimate
     """Mean rating of B minus that of A, with its 95% bootstrap interval over the answers of each."""
-    winner: Literal["a", "b", "none"]
-    """The version with the higher mean where the interval excludes 0."""
+    winner: str
+    """The name of the version with the higher mean where the interval excludes 0; else ``none``."""
     summary: str
+
+    @property
+    def rating_delta(self) -> float:
+        """Mean rating of B minus that of A; its interval is that of ``difference``."""
+        return self.difference.value
+
+    def row(self) -> dict[str, object]:
+        """Return the columns: the fields, with the interval as ``low`` and ``high``."""
+        difference = self.difference
+        return self.model_dump(mode="json", exclude={"difference"}) | {
+            "rating_delta": difference.value,
+            "low": difference.low,
+            "high": difference.high,
+        }
 
 
 class RLHFMonitor:
     """Watches feedback over time.
 
     Args:
+        tracer: gets the figures of each batch and comparison as traces; ``None`` for none.
         alert_below: mean rating, 1 to 5, under which an alert is raised.
         settings: of the home whose database keeps the history; without them it is kept in memory alone.
 
@@ -60,14 +85,28 @@ class RLHFMonitor:
         history: every batch tracked so far by this object, in order.
     """
 
-    def __init__(self, alert_below: float = ALERT_BELOW, *, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        tracer: LangSmithTracer | None = None,
+        *,
+        alert_below: float = ALERT_BELOW,
+        settings: Settings | None = None,
+    ) -> None:
+        if tracer is not None and not isinstance(tracer, LangSmithTracer):
+            raise BadInput(f"tracer is a LangSmithTracer, not {type(tracer).__name__}; alert_below is given by name")
         if not 1 <= alert_below <= 5:
             raise BadInput(f"alert_below is a rating from 1 to 5, not {alert_below:g}")
         self.alert_below = alert_below
-        self._settings = settings
+        self._settings, self._tracer = settings, tracer
         self.history: list[FeedbackQuality] = []
 
     def track_feedback_quality(
+        self, feedback: Sequence[SyntheticFeedback], *, version: str = "", day: date | None = None
+    ) -> FeedbackQuality:
+        """Return a batch's figures, keep them, and raise an alert where the mean is too low; see the async form."""
+        return in_sync(self.atrack_feedback_quality(feedback, version=version, day=day))
+
+    async def atrack_feedback_quality(
         self, feedback: Sequence[SyntheticFeedback], *, version: str = "", day: date | None = None
     ) -> FeedbackQuality:
         """Return a batch's figures, keep them, and raise an alert where the mean is too low.
@@ -97,10 +136,16 @@ class RLHFMonitor:
         self.history.append(quality)
         if self._settings is not None:
             when = day or datetime.now(UTC).date()
-            _in_thread(_track(self._settings, feedback, version, when))
+            await _track(self._settings, feedback, version, when)
+        if self._tracer is not None:
+            self._tracer.note("feedback quality", {"version": version, "answers": len(feedback)}, quality.row())
         return quality
 
     def quality_by_day(self) -> list[DayQuality]:
+        """Return the home's history by day; see ``aquality_by_day``."""
+        return in_sync(self.aquality_by_day())
+
+    async def aquality_by_day(self) -> list[DayQuality]:
         """Return the home's whole history by day, judge and version: of runs, of people, and what was tracked.
 
         Raises:
@@ -108,7 +153,7 @@ class RLHFMonitor:
         """
         if self._settings is None:
             raise BadInput("this monitor keeps nothing; make it with RLHFMonitor(settings=load_settings())")
-        return _in_thread(_history(self._settings))
+        return await _history(self._settings)
 
     def drift(self) -> list[Drift]:
         """Return each judge's last week against its first, with an interval; errors as for ``quality_by_day``."""
@@ -119,30 +164,49 @@ class RLHFMonitor:
             return f"none of {count} answers could be judged"
         return f"the mean rating {mean:.2f} is under {self.alert_below:g}" if mean < self.alert_below else None
 
-    def compare_model_versions(
-        self, a: Sequence[SyntheticFeedback], b: Sequence[SyntheticFeedback], *, seed: int = 0
-    ) -> VersionComparison:
+    def compare_model_versions(self, *given: str | Versions, seed: int = 0) -> VersionComparison:
         """Compare the feedback on two versions; the answers need not be to the same prompts.
 
         Args:
-            a: feedback on the one version.
-            b: feedback on the other.
+            *given: the names of the two versions and the feedback on each, as in ``("v1", "v2", a, b)``; without names
+                they are ``a`` and ``b``.
             seed: of the bootstrap.
 
         Raises:
-            BadInput: a version has no rated answer.
+            BadInput: something else was given, the names are equal, or a version has no rated answer.
         """
-        ratings = [[f.overall_rating for f in version if f.overall_rating is not None] for version in (a, b)]
+        names, batches = _named(given)
+        ratings = [[f.overall_rating for f in batch if f.overall_rating is not None] for batch in batches]
         if not all(ratings):
-            raise BadInput(f"version {'a' if not ratings[0] else 'b'} has no rated answer to compare")
+            raise BadInput(f"version {names[0] if not ratings[0] else names[1]} has no rated answer to compare")
         difference = unpaired_bootstrap(ratings[0], ratings[1], seed=seed)
-        means = [fmean(version) for version in ratings]
-        winner: Literal["a", "b", "none"] = "b" if difference.low > 0 else "a" if difference.high < 0 else "none"
+        winner = names[1] if difference.low > 0 else names[0] if difference.high < 0 else NONE
         figures = f"{difference.value:+.2f} stars (95% interval {difference.low:+.2f} to {difference.high:+.2f})"
-        summary = f"no difference shown: {figures}" if winner == "none" else f"{winner.upper()} is better: {figures}"
-        return VersionComparison(
-            mean_a=means[0], mean_b=means[1], difference=difference, winner=winner, summary=summary
+        shown = winner.upper() if len(winner) == 1 else winner
+        found = VersionComparison(
+            version_a=names[0],
+            version_b=names[1],
+            mean_a=fmean(ratings[0]),
+            mean_b=fmean(ratings[1]),
+            difference=difference,
+            winner=winner,
+            summary=f"no difference shown: {figures}" if winner == NONE else f"{shown} is better: {figures}",
         )
+        if self._tracer is not None:
+            self._tracer.note("version comparison", {"version_a": names[0], "version_b": names[1]}, found.row())
+        return found
+
+
+def _named(given: Sequence[str | Versions]) -> tuple[tuple[str, str], tuple[Versions, Versions]]:
+    match given:
+        case [str(one), str(other), first, second] if not isinstance(first, str) and not isinstance(second, str):
+            if one == other or NONE in (one, other):
+                raise BadInput(f"two versions need two names, and none of them is {NONE!r}; not {one!r} and {other!r}")
+            return (one, other), (first, second)
+        case [first, second] if not isinstance(first, str) and not isinstance(second, str):
+            return ("a", "b"), (first, second)
+        case _:
+            raise BadInput('give two names and the feedback on each: compare_model_versions("v1", "v2", a, b)')
 
 
 async def _track(settings: Settings, feedback: Sequence[SyntheticFeedback], version: str, day: date) -> None:
@@ -165,9 +229,3 @@ async def _history(settings: Settings) -> list[DayQuality]:
 
     async with open_services(settings) as services:
         return await quality_history(services)
-
-
-def _in_thread(work: Coroutine[Any, Any, T]) -> T:
-    """Do the work in a thread of its own: the caller may be within an event loop."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()

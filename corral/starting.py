@@ -12,13 +12,13 @@ from state.errors import BadInput, CorralError
 from state.records import Record
 from state.request import EMBEDDED, Endpoint
 from tools.endpoint import probe
+from tools.endpoint.environment import OLLAMA, OPENAI, OPENAI_MODEL, ollama_url
 from tools.settings import Settings
 
 EndpointKind = Literal["embedded", "openai", "ollama", "url", "langchain"]
 
-OLLAMA, VLLM = "http://127.0.0.1:11434/v1", "http://127.0.0.1:8000/v1"
-"""Where each listens unless it was told otherwise."""
-OPENAI, OPENAI_MODEL = "https://api.openai.com/v1", "gpt-4o-mini"
+VLLM = "http://127.0.0.1:8000/v1"
+"""Where it listens unless it was told otherwise."""
 SECONDS = 2.0
 """How long a server on this machine may take to say which models it has."""
 
@@ -36,11 +36,13 @@ class AtHand(Record):
 
 async def look_around(settings: Settings) -> list[AtHand]:
     """Return the endpoints at hand, the best first; the embedded model is always there. Nothing is spent."""
-    servers = await asyncio.gather(_server("ollama", OLLAMA, settings), _server("url", VLLM, settings))
+    ollama = ollama_url(settings) if settings.ollama_base_url else OLLAMA
+    servers = await asyncio.gather(_server("ollama", ollama, settings), _server("url", VLLM, settings))
     found = [one for one in servers if one is not None]
     if settings.openai_api_key is not None:
         url = settings.openai_base_url
-        model = OPENAI_MODEL if urlsplit(url).hostname == urlsplit(OPENAI).hostname else ""
+        at_openai = OPENAI_MODEL if urlsplit(url).hostname == urlsplit(OPENAI).hostname else ""
+        model = settings.openai_model or at_openai
         found.insert(0, AtHand(kind="openai", url=url, model=model, found="OPENAI_API_KEY is set"))
     small = "the small model that comes with Corral: free, and writes and judges poorly"
     return [*found, AtHand(kind="embedded", url=EMBEDDED, model="", found=small)]
@@ -53,7 +55,8 @@ async def _server(kind: EndpointKind, url: str, settings: Settings) -> AtHand | 
             models = (await probe(spec, settings, any_model=True)).models
     except (CorralError, TimeoutError):
         return None
-    return AtHand(kind=kind, url=url, model=next(iter(models), ""), found=f"a server answers at {url}")
+    named = settings.ollama_model if kind == "ollama" else ""
+    return AtHand(kind=kind, url=url, model=named or next(iter(models), ""), found=f"a server answers at {url}")
 
 
 def endpoint_of(kind: EndpointKind, url: str | None, model: str | None, around: list[AtHand]) -> Endpoint:

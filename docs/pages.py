@@ -1,8 +1,8 @@
 """The pages of the documentation that are made of the code, so that they cannot go stale: a hook of MkDocs.
 
 ``settings.md`` from the request and the environment's settings, ``commands.md`` from the command line, ``python.md``
-from the public names, the drawings of the graphs from ``pipeline.mmd`` and ``improvement.mmd``, which tests hold to the
-compiled graphs.
+from the public names, ``records.md`` from what a run has rows of, the drawings of the graphs from ``pipeline.mmd`` and
+``improvement.mmd``, which tests hold to the compiled graphs.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def on_files(files: Any, config: Any) -> Any:
         "settings.md": settings_page(),
         "commands.md": commands_page(),
         "python.md": python_page(),
+        "records.md": records_page(),
         "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
     }
@@ -93,6 +94,23 @@ def python_page() -> str:
     for name in corral.__all__:
         found = getattr(corral, name)
         parts.append(f"\n::: {found.__module__}.{found.__qualname__}\n")
+    return "".join(parts)
+
+
+def records_page() -> str:
+    """Return what a run has rows of, each with the docstrings of its fields."""
+    from graph.tabular import KINDS
+
+    parts = [
+        "# Records\n\nWhat a run keeps, as `await runs.rows(run_id, KIND)` gives it: a list of mappings for "
+        "`pandas.DataFrame`, `polars.DataFrame` or `datasets.Dataset.from_list`. A field that is neither a number nor "
+        "a text nor a list of texts is JSON there; a judgement's scores, and those of a candidate, are columns called "
+        "`NAME_score`.\n"
+    ]
+    for kind, record in KINDS.items():
+        parts.append(
+            f"\n## {kind}\n\n::: {record.__module__}.{record.__qualname__}\n    options:\n      heading_level: 3\n"
+        )
     return "".join(parts)
 
 

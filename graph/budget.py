@@ -94,7 +94,7 @@ def paying(name: str, work: Node, services: Services) -> CompiledStateGraph[Any,
     paid.add_edge("ask", name)
     paid.add_conditional_edges(name, after_work, {"unpaid": "ask", "deferred": "send", "done": END})
     add_waiting(paid, name, services)
-    return paid.compile()
+    return paid.compile(name=f"{name} within the budget")  # what a trace calls it
 
 
 def after_work(state: PipelineState) -> Literal["unpaid", "deferred", "done"]:

@@ -25,6 +25,8 @@ from state.errors import BadInput, RunWaiting, UnknownRun
 from state.pipeline import PipelineState, RunInput
 from state.request import RunRequest
 from tools.config import read_request
+from tools.endpoint.environment import with_environment
+from tools.settings import Settings
 
 
 class Pipeline(CompiledStateGraph[PipelineState, None, RunInput, PipelineState]):
@@ -90,7 +92,7 @@ class Pipeline(CompiledStateGraph[PipelineState, None, RunInput, PipelineState])
                 raise BadInput("the answer does not fit: it is empty; the run still waits for it")
             await demand_first(self.services, thread, snapshot, given.resume)
             return given
-        request = self._own(requested(given, self.services.settings.openai_base_url))
+        request = self._own(requested(given, self.services.settings))
         if snapshot.created_at is None:
             await self._demand_new(thread, request)
         elif not _goes_on(snapshot, config):
@@ -140,8 +142,8 @@ def _as_of_the_root(event: Any, options: Mapping[str, Any]) -> Any:
     return (mode, payload) if not namespace or mode == "custom" else None
 
 
-def requested(given: Any, openai_base_url: str | None) -> RunRequest:
-    """Return the request in an input.
+def requested(given: Any, settings: Settings) -> RunRequest:
+    """Return the request in an input, with the models that the environment names for it.
 
     Raises:
         BadInput: there is none, it is wrong, or something else stands beside it.
@@ -151,7 +153,9 @@ def requested(given: Any, openai_base_url: str | None) -> RunRequest:
     if unknown := sorted(map(str, given.keys() - {"request"})):
         raise BadInput(f"the input: unknown key {unknown[0]}; an input holds request alone, and settings stand in that")
     request = given["request"]
-    return request if isinstance(request, RunRequest) else read_request(request, "the request", openai_base_url)
+    if not isinstance(request, RunRequest):
+        request = read_request(request, "the request", settings.openai_base_url)
+    return with_environment(request, settings)
 
 
 def _goes_on(snapshot: StateSnapshot, config: RunnableConfig) -> bool:

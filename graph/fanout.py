@@ -87,4 +87,4 @@ def fan_out(name: str, pending: Pending, work: BatchNode, services: Services) ->
     add_waiting(wave, "next_wave", services)
     wave.add_edge(START, "next_wave")
     wave.add_edge(BATCH, "next_wave")
-    return wave.compile()
+    return wave.compile(name=f"{name} in batches")  # what a trace calls it

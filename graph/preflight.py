@@ -11,6 +11,7 @@ from pathlib import Path
 from state.errors import BadInput
 from state.extras import missing_modules
 from state.request import EMBEDDED, Endpoint, RunRequest
+from tools.checks.style import demand_context
 from tools.endpoint import Price, capabilities, demand_batches, demand_price, has_batches, price_of, probe
 from tools.endpoint.prices import stated
 from tools.gates.pipeline import demand_known_rules
@@ -75,6 +76,7 @@ def check_request(request: RunRequest, plugged: Collection[str] = ()) -> None:
     """
     phases_of(request.train.recipe)
     demand_reporting(request.train.report_to)
+    demand_context(request.judge.context)
     models = request.models
     for name, spec in (("generator", models.generator), ("policy", models.policy), ("judge", models.judge)):
         try:
@@ -110,6 +112,17 @@ def asked_models(request: RunRequest) -> list[tuple[str, Endpoint]]:
     models = request.models
     generator = [("models.generator", models.generator)] if request.generation.target else []
     return [*generator, ("models.policy", models.policy), ("models.judge", models.judge)]
+
+
+def unused_models(request: RunRequest, plugged: Collection[str]) -> list[str]:
+    """Return a line for each model that the program brought and this request does not use."""
+    models = request.models
+    names = sorted({models.generator.model, models.policy.model, models.judge.model})
+    return [
+        f"no part of this request asks the model {name!r} that the program brought; its models are {', '.join(names)}: "
+        "name it in models.generator, models.policy or models.judge"
+        for name in sorted(set(plugged) - set(names))
+    ]
 
 
 def known_price(spec: Endpoint, plugged: Collection[str]) -> Price | None:

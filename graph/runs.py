@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import is_invalid_resume
 from langgraph.types import Command, Interrupt
@@ -21,18 +20,24 @@ from graph.entry import Pipeline
 from graph.improvement import build_improvement
 from graph.inputs import begin, demand_name, forget_inputs, own_request
 from graph.pipeline import build_pipeline
-from graph.preflight import preflight
+from graph.preflight import preflight, unused_models
 from graph.preview import LAST_STEP
 from graph.services import Services, open_services
 from graph.standing import RunStatus, how_to_answer, state_of, status_of, statuses_of
+from graph.tabular import rows_of
+from graph.tracing import attach_opinions, new_tree
 from state.checkpoints import Saver, open_checkpointer, prune, set_aside_damaged
 from state.errors import BadInput, LeaseLost, RunBusy, RunWaiting
 from state.pipeline import PipelineState, RunInput
 from state.request import RunRequest
+from tools.endpoint.environment import with_environment
 from tools.endpoint.loop import GRACE_SECONDS, await_sent, drop_calls
 from tools.logs import logged_run
 from tools.progress import Progress
-from tools.settings import Settings
+from tools.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from tools.endpoint.plugged import Brought
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +72,9 @@ class Runs:
         if run_id is not None:
             demand_name(run_id)
             await self._refuse_known(run_id)
+        request = with_environment(request, self.services.settings)
+        for line in unused_models(request, self.services.plugged):
+            logger.warning("%s", line)
         await preflight(request, self.services.settings, self.services.plugged, servers=probe)
         run_id = run_id or f"{request.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         await forget_inputs(self.services, run_id)
@@ -165,6 +173,10 @@ class Runs:
         """Return the run's state: references, counts and decisions; of a damaged run, the last that can be read."""
         return await state_of(self.services, run_id)
 
+    async def rows(self, run_id: str, kind: str) -> list[dict[str, Any]]:
+        """Return a run's rows of one kind, such as ``"candidates"``, for a table; see ``graph.tabular.rows_of``."""
+        return await rows_of(self.services, run_id, kind)
+
     async def interrupts(self, run_id: str) -> list[Interrupt]:
         """Return what a run asks a person; empty if it asks nothing.
 
@@ -188,9 +200,10 @@ class Runs:
         return self.improvement if request.improve.from_feedback else self.pipeline
 
     async def _stream(self, graph: Pipeline, run_id: str, given: Any, last: str | None) -> AsyncIterator[Progress]:
+        config: RunnableConfig = {**_config(run_id), **await new_tree(self.services, run_id)}
         events = graph.astream(
             given,
-            _config(run_id),
+            config,
             stream_mode="custom",
             subgraphs=True,
             durability="sync",
@@ -205,6 +218,8 @@ class Runs:
                 raise  # the run did not fail: it waits, as before
             self._log(run_id, "run failed", logging.ERROR, error=f"{type(error).__name__}: {error}")
             raise
+        finally:
+            await attach_opinions(self.services, run_id)
 
     def _log(self, run_id: str, event: str, level: int = logging.INFO, **fields: object) -> None:
         with logged_run(run_id, self.services.runs_folder / run_id):
@@ -232,14 +247,21 @@ class Runs:
 
 
 @asynccontextmanager
-async def open_runs(settings: Settings, chat_models: Mapping[str, BaseChatModel] | None = None) -> AsyncIterator[Runs]:
+async def open_runs(
+    settings: Settings | None = None, chat_models: Mapping[str, Brought] | None = None
+) -> AsyncIterator[Runs]:
     """Yield the runs of the settings' database.
 
     Args:
-        settings: the environment's.
-        chat_models: LangChain chat models to plug in, by the name that a request's ``models.*.model`` gives them.
+        settings: the environment's, which are read where none are given.
+        chat_models: what answers in place of a server, by the name that a request's ``models.*.model`` gives it: a
+            LangChain chat model, another Runnable, or a function of a prompt.
+
+    Raises:
+        BadInput: one of the models is nothing that can be asked.
     """
-    async with open_services(settings, chat_models) as services, open_checkpointer(services.database) as saver:
+    read: Settings = await asyncio.to_thread(load_settings) if settings is None else settings
+    async with open_services(read, chat_models) as services, open_checkpointer(services.database) as saver:
         graphs = {"pipeline": build_pipeline(services, saver), "improvement": build_improvement(services, saver)}
         yield Runs(services=services, saver=saver, **graphs)
 

@@ -22,10 +22,10 @@ from tools.settings import Settings
 from tools.spans import configure_spans, flush_spans
 
 if TYPE_CHECKING:  # who only looks at runs loads neither LangChain nor a transport
-    from langchain_core.language_models import BaseChatModel
-
     from tools.endpoint.chat import ChatEndpoint, OpenEndpoint
     from tools.endpoint.deferring import Deferring
+    from tools.endpoint.plugged import Brought
+    from tools.endpoint.transport import Transport
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Services:
     open_deferring: OpenEndpoint
     """The same, for a step whose calls may wait for a batch where the endpoint says so."""
     plugged: frozenset[str] = frozenset()
-    """Names of the chat models that the program brought itself."""
+    """Names of the models that the program brought itself."""
 
     @property
     def runs_folder(self) -> Path:
@@ -61,29 +61,30 @@ class Services:
         return self.settings.cache
 
 
-def make_services(settings: Settings, chat_models: Mapping[str, BaseChatModel] | None = None) -> Services:
+def make_services(settings: Settings, chat_models: Mapping[str, Brought] | None = None) -> Services:
     """Return services over the settings' database, and log as the settings say; nothing is opened before it is used.
 
     Args:
         settings: the environment's.
-        chat_models: LangChain chat models that answer in place of a server, by the name that a request's
+        chat_models: chat models, Runnables or functions that answer in place of a server, by the name that a request's
             ``models.*.model`` gives them. They go through ledger, budget, limits and retries as a server does.
+
+    Raises:
+        BadInput: one of them is nothing that can be asked.
     """
     configure_logs(settings)
     observe(settings)
     configure_spans(settings)
-    plugged = dict(chat_models or {})
+    plugged = _transports(chat_models or {})
     database = Database(settings.database_url)
     calls, batches = CallStore(database), BatchStore(database)
 
     async def open_for_run(spec: Endpoint, run_id: str, deferring: Deferring | None = None) -> ChatEndpoint:
         from tools.endpoint import open_endpoint
-        from tools.endpoint.chat_model import ChatModelTransport
         from tools.endpoint.client import LedgeredEndpoint
 
         if spec.model in plugged:
-            transport = ChatModelTransport(plugged[spec.model])
-            return LedgeredEndpoint(transport, calls, spec, run_id, tracing=settings.langsmith_tracing)
+            return LedgeredEndpoint(plugged[spec.model], calls, spec, run_id, tracing=settings.langsmith_tracing)
         return await open_endpoint(spec, calls, run_id, settings, deferring=deferring)
 
     async def open_deferring(spec: Endpoint, run_id: str) -> ChatEndpoint:
@@ -105,9 +106,17 @@ def make_services(settings: Settings, chat_models: Mapping[str, BaseChatModel] |
     )
 
 
+def _transports(brought: Mapping[str, Brought]) -> dict[str, Transport]:
+    if not brought:
+        return {}
+    from tools.endpoint.plugged import brought_transport
+
+    return {name: brought_transport(model) for name, model in brought.items()}
+
+
 @asynccontextmanager
 async def open_services(
-    settings: Settings, chat_models: Mapping[str, BaseChatModel] | None = None
+    settings: Settings, chat_models: Mapping[str, Brought] | None = None
 ) -> AsyncIterator[Services]:
     """Yield services whose tables exist, and close them at the end; the arguments are ``make_services``'s."""
     services = make_services(settings, chat_models)

@@ -82,6 +82,8 @@ class Sample(Record):
     origin: Literal["generated", "prompt", "seed", "feedback", "similar"] = "generated"
     split: Literal["train", "heldout"] = "train"
     checks: tuple[Check, ...] = ()
+    context: dict[str, Any] = Field(default_factory=dict)
+    """What the judges should know of brand and readers; it counts before the request's ``judge.context``."""
     category: str = ""
     round: int = Field(0, ge=0)
     """The generation round it came from; 0 for given prompts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from warnings import catch_warnings
 
@@ -43,6 +43,20 @@ class Batch(Section):
     """Calls that wait together from which on they are sent as a batch; fewer are asked at once, at the full price."""
     within: str = Field("24h", pattern=r"^[1-9][0-9]{0,2}[hd]$")
     """How long the server may take, as it names it (``completion_window``); OpenAI knows ``24h`` alone."""
+
+
+def below_accept(given: Any, usual: float) -> Any:
+    """Return a section in which ``review_from``, where only ``accept`` is given, is not above it.
+
+    Args:
+        given: what is to be validated.
+        usual: the default of ``review_from``.
+    """
+    if not isinstance(given, dict) or "review_from" in given:
+        return given
+    accept = given.get("accept")
+    lower = isinstance(accept, int | float) and not isinstance(accept, bool) and accept < usual
+    return given | {"review_from": accept} if lower else given
 
 
 # pydantic warns of a field that has the name of its old method; nobody calls that here.
@@ -177,11 +191,17 @@ class Gates(Section):
     accept: float = Field(0.8, ge=0, le=1)
     """Score from which an instruction is accepted."""
     review_from: float = Field(0.6, ge=0, le=1)
-    """Score from which it waits for a person; below, it is rejected."""
+    """Score from which it waits for a person; below, it is rejected. Where ``accept`` is given alone, never above
+    that."""
     min_diversity: float = Field(0.3, ge=0, le=1)
     """Below this share of novel rows among those offered in a round, the round counts as too alike."""
     opinion: bool = False
     """Ask the judge's model, too, whether instruction, input and output agree: one call a row."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_alone(cls, given: Any) -> Any:
+        return below_accept(given, 0.6)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -207,17 +227,53 @@ class Sampling(Section):
     """Candidates of such a prompt, at most, that are cut to whole sentences and put into the asked form."""
 
 
+class OwnDimension(Section):
+    """A dimension of your own, which a judge of its own scores beside the five."""
+
+    weight: float = Field(gt=0, le=1)
+    """Its share of the overall score; what is left is the five's."""
+    rubric: str = Field(min_length=1)
+    """What which score means, such as ``"90: names the season. 40: could be of any month."``."""
+    goal: str = ""
+    """What its judge looks at; by default the dimension's name."""
+
+
+class Expert(Section):
+    """An expert of your own, in the place of the task type's."""
+
+    role: str = Field(min_length=1)
+    """Such as ``retail media planner``."""
+    goal: str = Field("Decide how good the answer is as a whole for the person who asked.", min_length=1)
+    """What the stars are to say."""
+    backstory: str = ""
+    """What the expert has seen, and what weighs most."""
+    years_of_experience: int | None = Field(None, ge=0, le=80)
+    """Of the role."""
+
+
 class Judging(Section):
     """The crew, and the two thresholds between which a person decides."""
 
     task_type: TaskType = "general"
     """Picks the expert who gives the stars and the policy rules that apply."""
     weights: dict[str, float] = Field({name: dimension.weight for name, dimension in DIMENSIONS.items()})
-    """Share of each dimension in the overall score; they sum to 1."""
+    """Share of each of the five dimensions in the overall score; they sum to 1. Dimensions of your own take theirs
+    before."""
+    dimensions: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")], OwnDimension] = Field({})
+    """Dimensions of your own, by name: ``{seasonality: {weight: 0.2, rubric: "90: fits the season. 40: does not."}}``.
+    Where their weights sum to 1, the five are not asked."""
+    expert: Expert | None = None
+    """An expert of your own, who gives the stars: ``{role: ..., goal: ..., backstory: ..., years_of_experience: 15}``;
+    ``null`` for the task type's."""
+    context: dict[str, Any] = Field({})
+    """What the judges should know of brand and readers, for all answers. ``brand``, ``brand_terms``, ``avoid_terms``,
+    ``tone`` and ``reading_grade`` are checked, too; others, such as ``retailer`` and ``audience``, the judges read. A
+    prompt's own ``context`` in the prompts file counts before it."""
     accept: float = Field(70.0, ge=0, le=100)
     """Overall score from which a candidate is accepted."""
     review_from: float = Field(55.0, ge=0, le=100)
-    """Overall score from which it waits for a person; below, it is rejected."""
+    """Overall score from which it waits for a person; below, it is rejected. Where ``accept`` is given alone, never
+    above that."""
     draws: int = Field(1, ge=1, le=16)
     """Repeated judgements of each candidate; their spread lowers the confidence."""
     max_tokens: int = Field(160, ge=32, le=8192)
@@ -233,14 +289,33 @@ class Judging(Section):
     band_confidence: float = Field(0.9, gt=0, lt=1)
     """With which ``band_error`` is kept, over the draws of the labels."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_alone(cls, given: Any) -> Any:
+        return below_accept(given, 55.0)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of each dimension that is judged in the overall score, the five first; they sum to 1."""
+        left = 1 - sum(own.weight for own in self.dimensions.values())
+        five = {name: self.weights[name] * left for name in DIMENSIONS} if left > 1e-6 else {}
+        return five | {name: own.weight for name, own in self.dimensions.items()}
+
     @model_validator(mode="after")
     def _valid(self) -> Self:
         if self.review_from > self.accept:
             raise ValueError(f"judge.review_from ({self.review_from}) must not be above judge.accept ({self.accept})")
         if set(self.weights) != set(DIMENSIONS):
-            raise ValueError(f"judge.weights must name exactly {', '.join(DIMENSIONS)}")
+            raise ValueError(
+                f"judge.weights must name exactly {', '.join(DIMENSIONS)}; one of your own has its weight in "
+                "judge.dimensions"
+            )
         if min(self.weights.values()) < 0 or abs(sum(self.weights.values()) - 1) > 1e-6:
             raise ValueError(f"judge.weights must be at least 0 and sum to 1, not {sum(self.weights.values()):g}")
+        if taken := sorted(self.dimensions.keys() & {*DIMENSIONS, "expert", "pair"}):
+            raise ValueError(f"judge.dimensions: the name {taken[0]} is taken; judge.weights weighs the five")
+        if (own := sum(dimension.weight for dimension in self.dimensions.values())) > 1 + 1e-6:
+            raise ValueError(f"judge.dimensions: their weights must sum to 1 at most, not {own:g}")
         return self
 
 

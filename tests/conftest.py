@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-STRANGERS = ("CORRAL_", "OPENAI_", "LANGSMITH_", "LANGCHAIN_", "CREWAI_", "OTEL_")
+STRANGERS = ("CORRAL_", "OPENAI_", "OLLAMA_", "LANGSMITH_", "LANGCHAIN_", "CREWAI_", "OTEL_")
 for name in [name for name in os.environ if name.startswith(STRANGERS)]:
     del os.environ[name]
 # Before the first import of langgraph, crewai or transformers: they read these once.

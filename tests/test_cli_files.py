@@ -11,6 +11,7 @@ import yaml
 
 from tests.harness import Corral, refused
 from tests.scripted_server import ScriptedServer
+from tests.served_registry import ServedRegistry
 
 GOOD, BAD = "It answers splendidly: first mix, then bake.", "It answers shabbily, and then stops."
 
@@ -70,6 +71,24 @@ def test_compare_names_the_winner_or_none(corral: Corral, tmp_path: Path, config
     assert found["wins_a"] + found["wins_b"] + found["ties"] + found["failed"] == found["pairs"] == 6
     same = json.loads(corral("compare", good, good, "--config", config, "--json")[1])
     assert same["winner"] == "none"
+
+
+def test_two_models_are_compared_by_their_names(
+    corral: Corral, tmp_path: Path, config: str, served: ServedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORRAL_HOME", str(served.home))
+    monkeypatch.setenv("CORRAL_CACHE", str(tmp_path / "cache"))
+    asked = write(tmp_path / "prompts.jsonl", [{"prompt": f"Say {n}.", "checks": []} for n in ("one", "two")])
+    names = ("--a", f"registry:{served.second}", "--b", "registry:current", "--prompts", asked)
+    command = ("compare", *names, "--max-tokens", "8", "--config", config)
+    code, out, error = corral(*command, "--json")
+    assert code == 0, error
+    assert json.loads(out)["pairs"] == 2 and json.loads(out)["unmatched"] == 0
+    refused(corral("compare", *names[:2], "--b", "registry:v9", "--prompts", asked), "v9")
+    refused(corral("compare", "--a", "base", "--b", "base", "--prompts", asked), "nothing to compare")
+    refused(corral("compare", "--a", "base", "--b", str(served.base), "--prompts", asked), "must be an adapter")
+    refused(corral("compare", *names[:4]), "give two files", "--prompts")
+    refused(corral("compare", asked, asked, *names), "give two files")
 
 
 def test_calibrate_measures_and_refuses_one_sided_labels(corral: Corral, tmp_path: Path, config: str) -> None:

@@ -52,6 +52,9 @@ OTHERS: dict[str, Any] = {
     "judge.accept": 80.0,
     "judge.task_type": "budgeting",
     "judge.weights": {"accuracy": 1, "compliance": 0, "brand_alignment": 0, "clarity": 0, "actionability": 0},
+    "judge.dimensions": {"seasonality": {"weight": 0.2, "rubric": "90: fits.", "goal": ""}},
+    "judge.expert": {"role": "planner", "goal": "Decide.", "backstory": "", "years_of_experience": 15},
+    "judge.context": {"brand": "Acme", "avoid_terms": ["cheap"]},
     "judge.min_kappa": 0.4,
     "judge.band": "measured",
     "review.unattended": "reject",
@@ -88,10 +91,10 @@ def other(key: str, default: Any) -> Any:
 
 
 def read(request: RunRequest, key: str) -> Any:
-    value: Any = request
+    value: Any = request.model_dump(mode="json")  # as YAML has it
     for part in key.split("."):
-        value = getattr(value, part)
-    return list(value) if isinstance(value, tuple) else value  # as YAML has it
+        value = value[part]
+    return value
 
 
 @pytest.mark.parametrize(

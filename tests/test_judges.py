@@ -77,7 +77,7 @@ def test_weights_count() -> None:
         ({"weights": dict.fromkeys(DIMENSIONS, 0.3)}, "sum to 1"),
         ({"draws": 0}, "draws"),
         ({"patience": 3}, "patience"),
-        ({"accept": 10.0}, "must not be above"),
+        ({"accept": 10.0, "review_from": 55.0}, "must not be above"),
     ],
 )
 def test_wrong_settings_are_refused_at_once(settings: dict[str, Any], fault: str) -> None:

@@ -17,6 +17,7 @@ from state.compatibility import present_name, with_present_names
 from state.errors import BadInput
 from state.faults import first_fault
 from state.request import RunRequest
+from tools.settings import load_settings
 from tools.shipped import find_file
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def load_request(path: Path | None, settings: Sequence[str] = (), *, openai_base
         path: a YAML file with the sections of ``RunRequest``, or ``seeds:NAME`` for one that comes with Corral;
             ``None`` for the defaults.
         settings: ``section.key=value``, the value in YAML.
-        openai_base_url: the server of an endpoint with a model and no ``base_url``; without it, the embedded one.
+        openai_base_url: the server of an endpoint with a model and no ``base_url``; by default the environment's.
 
     Raises:
         BadInput: the file is missing or is not YAML, a key is unknown, or a value is out of bounds.
@@ -39,7 +40,8 @@ def load_request(path: Path | None, settings: Sequence[str] = (), *, openai_base
     values = _renamed(_read(path), RunRequest) if path else {}
     for setting in settings:
         _apply(values, setting)
-    return read_request(values, str(path) if path else "the request", openai_base_url)
+    server = openai_base_url or load_settings().openai_base_url
+    return read_request(values, str(path) if path else "the request", server)
 
 
 def read_request(values: Any, where: str, openai_base_url: str | None = None) -> RunRequest:
@@ -48,7 +50,7 @@ def read_request(values: Any, where: str, openai_base_url: str | None = None) ->
     Args:
         values: the sections.
         where: what the mapping is called in an error.
-        openai_base_url: as for ``load_request``.
+        openai_base_url: the server of an endpoint with a model and no ``base_url``; without it, the embedded one.
 
     Raises:
         BadInput: it is no mapping, a key is unknown, or a value is out of bounds.

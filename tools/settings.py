@@ -98,6 +98,12 @@ class Settings(BaseSettings):
         "https://api.openai.com/v1", pattern=r"^https?://\S+$", validation_alias="OPENAI_BASE_URL"
     )
     """The server of a model that is named without a URL."""
+    openai_model: str = Field("", validation_alias=AliasChoices("OPENAI_MODEL", "OPENAI_MODEL_NAME"))
+    """The model at ``OPENAI_BASE_URL`` that judges and writes where a config or a program names none."""
+    ollama_base_url: str = Field("", pattern=r"^(https?://\S+)?$", validation_alias="OLLAMA_BASE_URL")
+    """Ollama's server, with or without ``/v1``; this machine's where it is not set."""
+    ollama_model: str = Field("", validation_alias="OLLAMA_MODEL")
+    """The model of Ollama that does so; ``OPENAI_MODEL`` counts before it."""
     langsmith_api_key: SecretStr | None = Field(
         None, validation_alias=AliasChoices("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY")
     )
@@ -117,6 +123,15 @@ class Settings(BaseSettings):
         "https://api.smith.langchain.com", validation_alias=AliasChoices("LANGSMITH_ENDPOINT", "LANGCHAIN_ENDPOINT")
     )
     """The LangSmith server."""
+
+    langsmith_hide_inputs: bool = Field(
+        False, validation_alias=AliasChoices("LANGSMITH_HIDE_INPUTS", "LANGCHAIN_HIDE_INPUTS")
+    )
+    """Leave what was asked out of the traces, and comments of judges and people."""
+    langsmith_hide_outputs: bool = Field(
+        False, validation_alias=AliasChoices("LANGSMITH_HIDE_OUTPUTS", "LANGCHAIN_HIDE_OUTPUTS")
+    )
+    """The same of what was answered."""
 
     otel_endpoint: str = Field(
         "", validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -178,12 +193,12 @@ class Settings(BaseSettings):
             raise ValueError("two names have the same token, so nobody could say who decided")
         return given
 
-    @field_validator("openai_base_url", "langsmith_endpoint", "serve_url", mode="after")
+    @field_validator("openai_base_url", "ollama_base_url", "langsmith_endpoint", "serve_url", mode="after")
     @classmethod
     def _without_secrets(cls, url: str) -> str:
         return demand_plain(url)
 
-    @field_validator("langsmith_tracing", mode="before")
+    @field_validator("langsmith_tracing", "langsmith_hide_inputs", "langsmith_hide_outputs", mode="before")
     @classmethod
     def _as_langsmith_reads_it(cls, value: bool | str) -> bool | str:
         if value not in (True, False, "true", "false"):

@@ -1,4 +1,4 @@
-"""Commands that judge files: judge (outputs), compare (two sets of outputs), calibrate (the judge against people)."""
+"""Commands that judge files: judge (outputs) and calibrate (the judge against people)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from state.errors import BadInput
 from tools.visible import one_line
 
 if TYPE_CHECKING:
-    from tools.judging import ABComparison, Calibration, QualityReport
+    from tools.judging import Calibration, QualityReport
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def judge(
         opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
         return await judge_quality(opened, items)
 
-    judged = _wait(f"judging {len(items)} outputs", work())
+    judged = wait_for(f"judging {len(items)} outputs", work())
     known = find_calibration(judged.judge, settings.home)
     if known is not None and known.recalibration is not None:
         judged = judged.recalibrated(known.recalibration.curve)
@@ -65,35 +65,6 @@ def judge(
     if fail_under is not None and (short := judged.short(fail_under)):
         errors.print(f"{len(short)} of {len(judged.rows)} rows fall short of {fail_under:g}")
         raise typer.Exit(1)
-
-
-def compare(
-    a: Annotated[Path, typer.Argument(metavar="A.jsonl", help="Outputs of one model.")],
-    b: Annotated[Path, typer.Argument(metavar="B.jsonl", help="Outputs of the other, to the same prompts.")],
-    config: JudgeConfig = None,
-    budget: JudgeBudget = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compare two sets of outputs to the same prompts, each pair in both orders."""
-    from corral.standalone import in_words, open_judge
-    from tools.judging import compare as compare_items
-    from tools.sources.items import read_items
-
-    request, items_a, items_b, settings = read_request(config), read_items(a), read_items(b), open_settings()
-    spending = spending_of(budget, request)
-
-    note_small_model(request, "judge")
-
-    async def work() -> ABComparison:
-        opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
-        return await compare_items(opened, items_a, items_b, seed=request.seed)
-
-    found = _wait(f"comparing {min(len(items_a), len(items_b))} pairs", work())
-    if as_json:
-        print_json(with_cost(found, spending))
-    else:
-        _print_comparison(found)
-        console.print(in_words(spending, request.models.judge), highlight=False, markup=False)
 
 
 def calibrate(
@@ -145,7 +116,7 @@ def _calibrate_by_labels(
         opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
         return await measure(opened, rows, seed=request.seed)
 
-    found = _wait(f"judging {len(rows)} labelled rows", work())
+    found = wait_for(f"judging {len(rows)} labelled rows", work())
     path = save_calibration(found, settings.home)
     if as_json:
         print_json(with_cost(found, spending))
@@ -183,15 +154,6 @@ def _print_judged(judged: QualityReport) -> None:
     )
 
 
-def _print_comparison(found: ABComparison) -> None:
-    from corral.cli.tables import print_table
-
-    headers = ("pairs", "A wins", "B wins", "ties", "flips", "failed", "unmatched", "mean A", "mean B")
-    counts = (found.pairs, found.wins_a, found.wins_b, found.ties, found.flips, found.failed, found.unmatched)
-    print_table(console, headers, [(*map(str, counts), f"{found.overall_a:.1f}", f"{found.overall_b:.1f}")])
-    console.print(f"{found.summary} Judged by {found.judge}.", highlight=False, markup=False)
-
-
 def print_calibration(found: Calibration, path: Path) -> None:
     """Print a calibration's figures, and where it is kept."""
     from corral.cli.tables import print_table
@@ -221,7 +183,8 @@ def print_calibration(found: Calibration, path: Path) -> None:
     )
 
 
-def _wait(what: str, work: Coroutine[Any, Any, T]) -> T:
+def wait_for(what: str, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work of a command that judges, say what it is, and how to go on where its budget ends."""
     from corral.standalone import at_the_cap
 
     with at_the_cap("the same command with a higher --budget goes on."), errors.status(f"{what} ..."):

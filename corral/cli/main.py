@@ -10,12 +10,13 @@ import typer
 from corral.cli import formats
 from corral.cli.adapters import push
 from corral.cli.backup import backup
+from corral.cli.comparing import compare
 from corral.cli.doctor import doctor
 from corral.cli.evaluating import evaluate
 from corral.cli.gating import gate
 from corral.cli.improving import canary, improve
 from corral.cli.init import init
-from corral.cli.judging import calibrate, compare, judge
+from corral.cli.judging import calibrate, judge
 from corral.cli.monitoring import forget, monitor
 from corral.cli.people import approve, review
 from corral.cli.results import export, rollback, write_page

@@ -84,8 +84,9 @@ def read_request(config: Path | None, given: list[str] | None = None) -> RunRequ
         BadInput: the file, a key or a value is wrong.
     """
     from tools.config import load_request
+    from tools.endpoint.environment import with_environment
 
-    return load_request(config, given or [], openai_base_url=open_settings().openai_base_url)
+    return with_environment(load_request(config, given or []), open_settings())
 
 
 def note_small_model(request: RunRequest, *parts: str) -> None:

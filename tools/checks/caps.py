@@ -13,12 +13,12 @@ def cap(score: float, dimension: str, results: Iterable[CheckResult]) -> tuple[f
 
     Args:
         score: the judge's own score, 0 to 100.
-        dimension: one of ``DIMENSIONS``.
+        dimension: one of ``DIMENSIONS``, or one of a request's own, which no check belongs to.
         results: the checks of the judged text, of all dimensions.
 
     Returns:
         The score after the cap, and the first failed check that lowered it; ``None`` where the score stands.
     """
     failed = next((r for r in results if r.dimension == dimension and r.passed is False), None)
-    limit = DIMENSIONS[dimension].cap
-    return (limit, failed) if failed is not None and score > limit else (score, None)
+    limit = DIMENSIONS[dimension].cap if failed is not None else score
+    return (limit, failed) if score > limit else (score, None)

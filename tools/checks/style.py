@@ -93,6 +93,15 @@ def style_checks(text: str, context: Mapping[str, Any] | None) -> tuple[CheckRes
     return (*_brand(plain, given), *_tone(plain, given), _readability(plain, given))
 
 
+def demand_context(context: Mapping[str, Any]) -> None:
+    """Demand that the keys of a context that are read have values of the right type.
+
+    Raises:
+        BadInput: one has not.
+    """
+    style_checks("", context)
+
+
 def _brand(text: str, context: Mapping[str, Any]) -> tuple[CheckResult, ...]:
     found = []
     if names := _phrases(context, "brand"):

@@ -26,6 +26,19 @@ REJECTED_STARS = 2
 """Stars up to which a completion may be rejected."""
 
 
+class StarLimits(Record):
+    """Which stars may be chosen and rejected."""
+
+    chosen: int = CHOSEN_STARS
+    """The fewest of a completion that may be chosen."""
+    rejected: int = REJECTED_STARS
+    """The most of one that may be rejected."""
+
+
+STARS = StarLimits()
+"""A run's limits."""
+
+
 class Rated(Record):
     """A candidate with its rating."""
 
@@ -43,19 +56,20 @@ class Rated(Record):
     """Identity of the judge; empty where none judged it, as a person's own text."""
     judged_stars: int | None = None
     """The crew's stars, whoever decided."""
+    limits: StarLimits = STARS
     faults: tuple[str, ...] = ()
     """Why training may not imitate it: what the guard says, and the checks that fail. Looked for in what has the stars
     to be chosen and is accepted."""
 
     @property
     def may_be_chosen(self) -> bool:
-        """Whether training may imitate it: good stars, accepted, no failed check, and not degenerate."""
-        return self.stars >= CHOSEN_STARS and self.candidate.outcome == Outcome.ACCEPTED and not self.faults
+        """Whether training may imitate it: enough stars, accepted, no failed check, and not degenerate."""
+        return self.stars >= self.limits.chosen and self.candidate.outcome == Outcome.ACCEPTED and not self.faults
 
     @property
     def may_be_rejected(self) -> bool:
-        """Whether training may reject it: one or two stars, and a plain draw."""
-        return self.stars <= REJECTED_STARS and self.candidate.provenance in ("sampled", "served")
+        """Whether training may reject it: few stars, and a plain draw."""
+        return self.stars <= self.limits.rejected and self.candidate.provenance in ("sampled", "served")
 
 
 class Pair(Record):
@@ -78,7 +92,12 @@ class Pair(Record):
 
 
 def rate(
-    sample: Sample, candidate: Candidate, judgement: Judgement | None, review: Review | None, edited: bool
+    sample: Sample,
+    candidate: Candidate,
+    judgement: Judgement | None,
+    review: Review | None,
+    edited: bool,
+    limits: StarLimits = STARS,
 ) -> Rated | None:
     """Join the records of one candidate; ``None`` where nobody rated it.
 
@@ -110,6 +129,7 @@ def rate(
         ratings=review.ratings if review is not None else {},
         judge=judgement.judge if judgement is not None else "",
         judged_stars=judgement.stars if judgement is not None else None,
+        limits=limits,
     )
     if not rated.may_be_chosen:
         return rated

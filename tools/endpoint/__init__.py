@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from state.errors import BadInput
 from state.request import EMBEDDED, WEIGHTS, Endpoint
 from tools.endpoint.chat import Capabilities
-from tools.endpoint.kind import LANGCHAIN, Kind, ProbeResult
+from tools.endpoint.kind import LANGCHAIN, PROGRAM, Kind, ProbeResult
 from tools.endpoint.ledger import CallLedger
 from tools.endpoint.prices import Price, stated
 from tools.settings import Settings
@@ -62,8 +62,14 @@ def _langchain() -> Kind:
     return chat_model.KIND
 
 
+def _program() -> Kind:
+    from tools.endpoint import plugged
+
+    return plugged.KIND
+
+
 KINDS: Mapping[str, Callable[[], Kind]] = MappingProxyType(
-    {EMBEDDED: _embedded, WEIGHTS: _weights, LANGCHAIN: _langchain}
+    {EMBEDDED: _embedded, WEIGHTS: _weights, LANGCHAIN: _langchain, PROGRAM: _program}
 )
 """The words that ``base_url`` may be; anything else is the URL of an OpenAI-compatible server."""
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
+from uuid import UUID
 
 from pydantic import BaseModel
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
@@ -37,9 +38,10 @@ from tools.endpoint.failures import TryAgain
 from tools.endpoint.health import IN_A_ROW, Health
 from tools.endpoint.ledger import CallLedger
 from tools.endpoint.loop import PendingCall, Shared, demand_allowed, shared
+from tools.endpoint.observing import calls_traced
 from tools.endpoint.schema import read_answer, second_question, strict_schema
 from tools.endpoint.spoken import spoken
-from tools.endpoint.tracing import traced
+from tools.endpoint.tracing import trace_id, traced
 from tools.endpoint.transport import Reply, Transport, likelihood_body
 from tools.endpoint.trial import Trial
 from tools.spans import span
@@ -304,7 +306,7 @@ class LedgeredEndpoint:
         )
         reply, failed = Reply(text="", finish_reason=""), None
         try:
-            reply = await self._traced(lambda: retrying(self._send, call, pending), call, body)
+            reply = await self._traced(lambda: retrying(self._send, call, pending), call, body, trace_id(started, key))
         except TryAgain as again:
             failed = again.error
         except EndpointError as error:
@@ -352,7 +354,9 @@ class LedgeredEndpoint:
             await self.ledger.reserve(self.run_id, 0.0)
             pending.allowed = asked
 
-    async def _traced(self, send: Callable[[], Awaitable[Reply]], call: Asked, body: dict[str, Any]) -> Reply:
+    async def _traced(
+        self, send: Callable[[], Awaitable[Reply]], call: Asked, body: dict[str, Any], own_id: UUID
+    ) -> Reply:
         with span(
             f"chat {self.model}",
             kind="CLIENT",
@@ -362,18 +366,20 @@ class LedgeredEndpoint:
             corral__run=self.run_id,
             corral__purpose=call.purpose,
         ) as open_span:
-            reply = await self._sent(send, call, body)
+            reply = await self._sent(send, call, body, own_id)
             open_span.note(
                 gen_ai__usage__input_tokens=reply.prompt_tokens, gen_ai__usage__output_tokens=reply.completion_tokens
             )
         return reply
 
-    async def _sent(self, send: Callable[[], Awaitable[Reply]], call: Asked, body: dict[str, Any]) -> Reply:
-        if not self.tracing:
+    async def _sent(
+        self, send: Callable[[], Awaitable[Reply]], call: Asked, body: dict[str, Any], own_id: UUID
+    ) -> Reply:
+        if not (self.tracing or calls_traced.get()):
             return await send()
         known = {"thread_id": self.run_id, "run": self.run_id, "endpoint": self.spec.base_url}
         draw = {"draw": call.draw} if isinstance(call, ChatCall) else {}
-        return await traced(send, body, call.purpose, known | draw)
+        return await traced(send, body, call.purpose, known | draw, own_id)
 
 
 def noted(health: Health, error: EndpointError | None, began: float, *, before: bool) -> EndpointError | None:

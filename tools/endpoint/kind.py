@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LANGCHAIN = "langchain"
 """The word, in place of a URL, for a model that LangChain makes from its provider and name."""
 
+PROGRAM = "program"
+"""The word for a model that a Python program brings itself."""
+
 Places = TypeVarTuple("Places")
 T = TypeVar("T")
 

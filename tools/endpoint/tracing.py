@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from tools.endpoint.transport import Reply
 
 
+def trace_id(began: datetime, name: str) -> UUID:
+    """Return the id of a trace, which follows from what it is of: a UUID of version 7 (RFC 9562), as LangSmith asks.
+
+    Args:
+        began: when it began; the id's first 48 bits are its milliseconds since 1970.
+        name: what tells it from others of that millisecond, such as a call's key.
+    """
+    drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big")
+    milliseconds = int(began.timestamp() * 1000) & (2**48 - 1)
+    high, low = (drawn >> 64) & 0xFFF, drawn & (2**62 - 1)
+    return UUID(int=milliseconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low)
+
+
 async def traced(
-    send: Callable[[], Awaitable[Reply]], body: dict[str, Any], purpose: str, metadata: dict[str, Any]
+    send: Callable[[], Awaitable[Reply]], body: dict[str, Any], purpose: str, metadata: dict[str, Any], own_id: UUID
 ) -> Reply:
     """Send a call, traced under the step that makes it.
 
@@ -18,6 +34,7 @@ async def traced(
         body: the request as it is sent.
         purpose: what the call is for; the trace's name.
         metadata: what else is known about it, such as its run.
+        own_id: the trace's.
     """
     from langsmith import traceable
 
@@ -41,5 +58,5 @@ async def traced(
             "usage_metadata": tokens | {"total_tokens": sum(tokens.values())},
         }
 
-    await chat(body["messages"])
+    await chat(body["messages"], langsmith_extra={"run_id": own_id})
     return replies[0]

@@ -187,7 +187,7 @@ class _Work:
         rubric = TOKENS * RUBRIC + self.question + TEMPLATE
         both = ANSWERED * (2 * request.evaluate.max_tokens)
         completion = GRADED * request.judge.max_tokens
-        alone = judged * SECOND * (JUDGES * request.judge.draws)
+        alone = judged * SECOND * ((len(request.judge.shares) + 1) * request.judge.draws)
         parts = [
             self._stage("judge", "judge", judge, alone, rubric + self.answer, completion),
             self._stage("judge", "judge.pair", judge, pairs * SECOND, rubric + both, completion),

@@ -16,12 +16,11 @@ from crewai.agents.agent_executor import AgentExecutor
 from crewai.llms.base_llm import BaseLLM
 from pydantic import BaseModel, PrivateAttr
 
-from state.dimensions import DIMENSIONS
 from tools.judging.answers import DimensionRating, Draw, ExpertRating, Opinion, PairChoice
 from tools.judging.backend import CrewBackend
 from tools.judging.crewai_events import without_events
 from tools.judging.subject import shield
-from tools.judging.wording import Wording
+from tools.judging.wording import Panel, Wording
 
 EXPERT, PAIR = "expert", "pair"
 
@@ -92,18 +91,17 @@ class _Task(Task):  # type: ignore[misc]  # crewai carries no usable types
 
 
 class JudgingCrew:
-    """Five judges and the expert of one task type. One kickoff at a time: two must never share a crew.
+    """A judge for each dimension, and the expert. One kickoff at a time: two must never share a crew.
 
     Args:
-        task_type: picks the expert.
-        wording: roles, goals, rubrics and the frame of the prompts.
+        panel: who they are, and what they are told.
     """
 
-    def __init__(self, task_type: str, wording: Wording) -> None:
-        members = {**{d: d for d in DIMENSIONS}, EXPERT: f"expert_{task_type}"}
+    def __init__(self, panel: Panel) -> None:
+        wording, members = panel.wording, {**{d: d for d in panel.dimensions}, EXPERT: panel.expert}
         self._llms = {name: _MemberLLM(model="corral", member=name) for name in members}
         agents = {name: _agent(wording, entry, self._llms[name]) for name, entry in members.items()}
-        judges = [_task(wording, "judge", agents[d], DimensionRating, Opinion) for d in DIMENSIONS]
+        judges = [_task(wording, "judge", agents[d], DimensionRating, Opinion) for d in panel.dimensions]
         expert = _task(wording, "expert", agents[EXPERT], ExpertRating, ExpertRating, context=judges)
         self._crew = _Crew(
             agents=list(agents.values()),
@@ -123,16 +121,16 @@ class JudgingCrew:
 
 
 class PairCrew:
-    """The expert of one task type alone, who compares two answers. One kickoff at a time, as for ``JudgingCrew``.
+    """The expert alone, who compares two answers. One kickoff at a time, as for ``JudgingCrew``.
 
     Args:
-        task_type: picks the expert.
-        wording: as for ``JudgingCrew``.
+        panel: as for ``JudgingCrew``.
     """
 
-    def __init__(self, task_type: str, wording: Wording) -> None:
+    def __init__(self, panel: Panel) -> None:
+        wording = panel.wording
         self._llm = _MemberLLM(model="corral", member=PAIR)
-        agent = _agent(wording, f"expert_{task_type}", self._llm)
+        agent = _agent(wording, panel.expert, self._llm)
         task = _task(wording, PAIR, agent, PairChoice, PairChoice, context=[])
         self._crew = _Crew(agents=[agent], tasks=[task], memory=False, tracing=False)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from state.dimensions import DIMENSIONS
 from state.errors import BadInput, CallDeferred, CallFailed, CorralError
 from state.records import Candidate, CheckResult, Judgement, Sample, content_hash
 from state.request import Endpoint, Judging
@@ -27,7 +26,7 @@ from tools.judging.preference import Preference, by_rating, in_both_orders
 from tools.judging.scoring import SCORING, failed_judgement, judgement
 from tools.judging.size import LEAST, too_small_to_write
 from tools.judging.subject import pair_subject, subject
-from tools.judging.wording import load_wording
+from tools.judging.wording import panel_of
 
 SMALL_CREW = "crew below 1B"
 """The name of a crew whose model is too small to write scores."""
@@ -50,7 +49,7 @@ class CrewJudge:
 
     def __init__(self, endpoint: ChatEndpoint, settings: Judging, *, seed: int = 0) -> None:
         self._endpoint, self._settings, self._seed = endpoint, settings, seed
-        self._by_likelihood = by_likelihood(endpoint)
+        self._by_likelihood, self._panel = by_likelihood(endpoint), panel_of(settings)
         if too_small_to_write(endpoint.model) and not self._by_likelihood:
             warnings.warn(
                 f"{endpoint.model!r} is too small to judge: below {LEAST:,} parameters written scores were noise, and "
@@ -62,7 +61,7 @@ class CrewJudge:
     @property
     def calls_each(self) -> int:
         """Calls that one judgement takes, where none is asked again."""
-        return CALLS if self._by_likelihood else self._settings.draws * (len(DIMENSIONS) + 1)
+        return CALLS if self._by_likelihood else self._settings.draws * (len(self._panel.dimensions) + 1)
 
     async def judge(
         self,
@@ -77,7 +76,8 @@ class CrewJudge:
         Args:
             sample: what was asked, with its checks.
             candidate: the completion.
-            context: brand and readers; shown to the judges and read by the style checks.
+            context: brand and readers of this answer; shown to the judges and read by the style checks. It counts
+                before the sample's own context, and that before the settings'.
             answered: is told of each call that has ended.
 
         Returns:
@@ -90,7 +90,7 @@ class CrewJudge:
             EndpointRefused: the endpoint takes no call of ours.
             StorageError: the ledger cannot be written, or the embedded model not be unpacked.
         """
-        id = content_hash(candidate.id, self.identity)
+        id, context = content_hash(candidate.id, self.identity), self._context(sample, context)
         try:
             checks = await asyncio.to_thread(self._verify, sample, candidate, context)
         except BadInput as error:
@@ -98,7 +98,7 @@ class CrewJudge:
         text = subject(sample.prompt, candidate.text, checks, context, SUBJECT_TOKENS)
         endpoint = TellingEndpoint(self._endpoint, answered) if answered else self._endpoint
         backends = self._backends(endpoint, sample.prompt, candidate.text, checks)
-        draws = await kick_off("JudgingCrew", self._settings.task_type, [(text, backend) for backend in backends])
+        draws = await kick_off("JudgingCrew", self._panel, [(text, backend) for backend in backends])
         if errors := kept_errors(backends):
             return failed_judgement(id, candidate.id, self.identity, errors)
         doubt = max(backend.doubt for backend in backends)
@@ -116,6 +116,7 @@ class CrewJudge:
         """
         if self._by_likelihood:
             return by_rating(*[await self.judge(sample, answer, context) for answer in (first, second)])
+        context = self._context(sample, context)
         try:
             checks = [await asyncio.to_thread(self._verify, sample, answer, context) for answer in (first, second)]
         except BadInput as error:
@@ -126,11 +127,12 @@ class CrewJudge:
             pair_subject(sample.prompt, texts[::-1], checks[::-1], context, SUBJECT_TOKENS),
         ]
         backends = [self._backend(self._endpoint, (), 0) for _ in subjects]
-        choices: list[PairChoice] = await kick_off(
-            "PairCrew", self._settings.task_type, list(zip(subjects, backends, strict=True))
-        )
+        choices: list[PairChoice] = await kick_off("PairCrew", self._panel, list(zip(subjects, backends, strict=True)))
         errors = kept_errors(backends)
         return Preference(error="; ".join(map(str, errors.values()))) if errors else in_both_orders(*choices)
+
+    def _context(self, sample: Sample, given: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {**self._settings.context, **sample.context, **(given or {})}
 
     def _verify(
         self, sample: Sample, candidate: Candidate, context: Mapping[str, Any] | None
@@ -144,7 +146,7 @@ class CrewJudge:
         settings = self._settings
         if self._by_likelihood:
             # Likelihoods are not drawn: a second kickoff would find the same.
-            return [LikelihoodBackend(partial(measure, endpoint), prompt, answer, checks, settings.weights)]
+            return [LikelihoodBackend(partial(measure, endpoint), prompt, answer, checks, settings.shares)]
         return [self._backend(endpoint, checks, draw) for draw in range(settings.draws)]
 
     def _backend(self, endpoint: ChatEndpoint, checks: Sequence[CheckResult], draw: int) -> EndpointBackend:
@@ -183,12 +185,15 @@ def identity_of(spec: Endpoint, settings: Judging) -> str:
 def judge_identity(model: str, settings: Judging, *, by_likelihood: bool) -> str:
     """Return a judge's identity: a readable head, and a hash over all that its scores depend on.
 
-    That is model, task type, weights, prompts, schemas and draws, and the versions of the scoring's code.
+    That is model, task type, weights, prompts, schemas and draws, the versions of the scoring's code, and what the
+    owner has put beside them: dimensions, expert and context.
     """
     parts: list[Any] = [model, settings.task_type, settings.weights, SCORING]
+    own = settings.model_dump(mode="json", include={"dimensions", "expert", "context"}, exclude_defaults=True)
+    parts += [own] if own else []
     if by_likelihood:
         return f"{LIKELIHOOD}/{model}/{settings.task_type}@{content_hash(*parts, likelihood_parts())[:12]}"
     schemas = [DimensionRating.model_json_schema(), ExpertRating.model_json_schema()]
-    parts += [settings.draws, load_wording().parts(), schemas]
+    parts += [settings.draws, panel_of(settings).wording.parts(), schemas]
     head = SMALL_CREW if too_small_to_write(model) else "crew"
     return f"{head}/{model}/{settings.task_type}@{content_hash(*parts)[:12]}"

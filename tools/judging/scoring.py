@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from state.dimensions import DIMENSIONS
 from state.records import CheckResult, DimensionScore, Judgement, Outcome
 from state.request import Judging
 from tools.checks import cap
@@ -43,8 +42,8 @@ def judgement(
     """
     own = [{o.dimension: o.own for o in draw.opinions} for draw in draws]
     reasons = {o.dimension: o.said for o in draws[0].opinions}
-    scores = tuple(_score(d, fmean(draw[d] for draw in own), reasons[d], checks) for d in DIMENSIONS)
-    overall = round(sum(settings.weights[s.dimension] * s.score for s in scores), 2)
+    scores = tuple(_score(d, fmean(draw[d] for draw in own), reasons[d], checks) for d in settings.shares)
+    overall = round(sum(settings.shares[s.dimension] * s.score for s in scores), 2)
     stars = capped_stars(int(fmean(d.expert.stars for d in draws) + 0.5), checks)
     outcome, why = outcome_of(overall, settings)
     failed = [c for c in checks if c.passed is False]

@@ -31,7 +31,8 @@ def check_edit(item: Item, text: str, request: RunRequest) -> tuple[CheckResult,
                 CheckResult(kind="guard", passed=False, evidence=said) for said in guard(prompt, text, ended=True)
             ]
             demanded = run_checks(item.sample.checks, text)
-            return (*demanded, *inferred_checks(prompt, text, request.judge.task_type), *faults)
+            context = request.judge.context | item.sample.context
+            return (*demanded, *inferred_checks(prompt, text, request.judge.task_type, context), *faults)
         case "instruction":
             (found,) = GatePipeline(request.gates, ()).judge([item.sample.model_copy(update={"instruction": text})])
             return tuple(CheckResult(kind="gate", passed=False, evidence=reason) for reason in found.reasons)

@@ -1,7 +1,8 @@
 """Read a prompts file: JSON objects, each a prompt with the checks that its answer can be held to.
 
     {"prompt": "Explain tides in at most 40 words.", "checks": [{"kind": "max_words", "value": 40}],
-     "split": "heldout", "reference": "The moon's pull ...", "category": "science", "input": "", "id": "tides-1"}
+     "split": "heldout", "reference": "The moon's pull ...", "category": "science", "input": "", "id": "tides-1",
+     "context": {"brand": "Tidewise", "audience": "sailors"}}
 
 Only ``prompt`` is needed; a field that is null counts as absent. ``id`` is for the reader of the file; a record's id
 is the hash of its content. Rows in IFEval's own format are read too, see ``tools.sources.ifeval``.
@@ -21,6 +22,7 @@ from state.errors import BadInput
 from state.records import Check, Outcome, Sample, content_hash
 from state.request import RunRequest
 from tools.checks.demands import contradiction
+from tools.checks.style import demand_context
 from tools.sources.ifeval import MARK, as_prompt_row
 from tools.sources.reader import Row, require_rows
 from tools.sources.values import given_input, number_as_text
@@ -44,6 +46,7 @@ class _Prompt(BaseModel):
     split: Split | None = None
     reference: Text = ""
     category: Text = ""
+    context: dict[str, Any] = {}
 
 
 def load_prompts(path: Path, heldout_share: float) -> list[Sample]:
@@ -95,13 +98,14 @@ def _sample(row: _Prompt, checks: tuple[Check, ...], stated: dict[str, tuple[Spl
     key = prompt_key(row.prompt, row.input)
     written = [check.model_dump(mode="json") for check in checks]
     return Sample(
-        id=content_hash(row.prompt, row.input, written),
+        id=content_hash(row.prompt, row.input, written, *([row.context] if row.context else [])),
         instruction=row.prompt,
         input=row.input,
         output=row.reference,
         origin="prompt",
         split=stated[key][0] if key in stated else _hashed_split(key, share),
         checks=checks,
+        context=row.context,
         category=row.category,
     )
 
@@ -118,6 +122,7 @@ def _prompt(path: Path, row: Row) -> tuple[_Prompt, tuple[Check, ...]]:
         prompt = _Prompt.model_validate(as_prompt_row(row.fields) if MARK in row.fields else row.fields)
         checks = tuple(_check(index, one) for index, one in enumerate(prompt.checks, start=1))
         clash = contradiction(checks)
+        demand_context(prompt.context)
     except ValidationError as error:
         raise BadInput(f"{path}, {row.place}: {_first_fault(error, list(_Prompt.model_fields))}") from error
     except BadInput as error:
