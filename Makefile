@@ -8,7 +8,7 @@ UNATTENDED := $(shell [ -t 0 ] || echo --unattended)
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test test-servers test-families lint types docs wheel studio clean
+.PHONY: install demo test test-servers test-readers test-families lint types docs wheel studio clean
 
 install: $(STAMP)
 
@@ -29,6 +29,9 @@ test: install  # with COVERAGE=yes also which share of the statements the tests 
 
 test-servers: install  # a run up to its training against llama.cpp, transformers serve and, where it is named, LiteLLM
 	TEST_SERVERS=1 $(BIN)/python -m pytest tests/test_real_servers.py
+
+test-readers: install  # what is exported, by the readers of AXOLOTL, LLAMA_FACTORY and ARGILLA (each a Python that has it)
+	$(BIN)/python -m pytest tests/test_other_readers.py -rs
 
 test-families: install  # batched decoding against generate, for every causal model that transformers builds tiny
 	TEST_FAMILIES=all $(BIN)/python -m pytest tests/test_weights_families.py -rs

@@ -27,6 +27,7 @@ from tests.harness import Corral, write_prompts
 pytestmark = pytest.mark.skipif(not os.environ.get("TEST_SERVERS"), reason="make test-servers runs it")
 SECONDS = 180
 """How long a server may take to start."""
+KEY = "sk-a-key-of-the-tests-for-LiteLLM-which-will-not-start-without-one"
 
 
 def free_port() -> int:
@@ -87,13 +88,17 @@ def served(name: str, folder: Path) -> Iterator[tuple[dict[str, Any], bool]]:
             listed = {"model_list": [{"model_name": "small/*", "litellm_params": behind}]}
             (folder / "litellm.yaml").write_text(yaml.safe_dump(listed))
             command = [program, "--config", str(folder / "litellm.yaml"), "--port", str(port)]
-            with started(command, port, folder / "log") as url:
+            with started(command, port, folder / "log", LITELLM_MASTER_KEY=KEY) as url:
                 yield {"base_url": url, "model": "small/one"}, True
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["llama.cpp", "transformers", "litellm"])
-def test_a_run_is_taken_to_its_training(name: str, corral: Corral, tmp_path: Path) -> None:
+def test_a_run_is_taken_to_its_training(
+    name: str, corral: Corral, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "litellm":
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with served(name, tmp_path) as (endpoint, judges):
         config = {
             "models": {"generator": endpoint, "policy": endpoint, **({"judge": endpoint} if judges else {})},
