@@ -57,6 +57,16 @@ class _Judges:
         """What this object has spent, in how many calls, and its cap."""
         return self._model.spending
 
+    async def judge_all(self, examples: Sequence[Mapping[str, Any]], batch_size: int = 10) -> list[Judgement]:
+        """Judge many answers and return the whole records; arguments and errors as for ``agenerate_batch``."""
+        if batch_size < 1:
+            raise BadInput(f"batch_size must be at least 1, not {batch_size}")
+        items = [item_of(example, f"example {number}") for number, example in enumerate(examples)]
+        judged: list[Judgement] = []
+        for start in range(0, len(items), batch_size):
+            judged += await self._judge(items[start : start + batch_size])
+        return judged
+
     async def _judge(self, items: Sequence[Item]) -> list[Judgement]:
         endpoint = await self._model.opened()
         with at_the_cap("an object with a higher budget goes on where this one ended."):
@@ -118,7 +128,7 @@ class MultiAgentRLHF(_Judges):
         self, examples: Sequence[Mapping[str, Any]], batch_size: int = 10
     ) -> list[CrewEvaluation]:
         """Score many answers, in their order; arguments and errors as for ``agenerate_batch``."""
-        return [evaluation_of(j) for j in await judge_all(self, examples, batch_size)]
+        return [evaluation_of(j) for j in await self.judge_all(examples, batch_size)]
 
 
 class SyntheticFeedbackGenerator(_Judges):
@@ -164,18 +174,7 @@ class SyntheticFeedbackGenerator(_Judges):
         Raises:
             BadInput: an example lacks its prompt or output (its number is named), or the batch size is under 1.
         """
-        return [feedback_of(j) for j in await judge_all(self, examples, batch_size)]
-
-
-async def judge_all(judges: _Judges, examples: Sequence[Mapping[str, Any]], batch_size: int = 10) -> list[Judgement]:
-    """Judge many answers and return the whole records; arguments and errors as for ``agenerate_batch``."""
-    if batch_size < 1:
-        raise BadInput(f"batch_size must be at least 1, not {batch_size}")
-    items = [item_of(example, f"example {number}") for number, example in enumerate(examples)]
-    judged: list[Judgement] = []
-    for start in range(0, len(items), batch_size):
-        judged += await judges._judge(items[start : start + batch_size])
-    return judged
+        return [feedback_of(j) for j in await self.judge_all(examples, batch_size)]
 
 
 def _item(prompt: str, output: str, context: Context | None) -> Item:

@@ -156,8 +156,12 @@ class RLHFMonitor:
         return await _history(self._settings)
 
     def drift(self) -> list[Drift]:
-        """Return each judge's last week against its first, with an interval; errors as for ``quality_by_day``."""
-        return drifts(self.quality_by_day())
+        """Return each judge's last week against its first, with an interval; errors as for ``aquality_by_day``."""
+        return in_sync(self.adrift())
+
+    async def adrift(self) -> list[Drift]:
+        """Return each judge's last week against its first, with an interval; errors as for ``aquality_by_day``."""
+        return drifts(await self.aquality_by_day())
 
     def _alert(self, mean: float | None, count: int) -> str | None:
         if mean is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from corral.judges import SyntheticFeedbackGenerator, judge_all
+from corral.judges import SyntheticFeedbackGenerator
 from corral.running import in_sync
 from state.errors import BadInput
 from state.records import Candidate, Judgement, Outcome, Record, Sample
@@ -148,7 +148,7 @@ class DPODatasetBuilder:
         examples = [row | {"model_output": text} for row, texts, _ in made for text in dict.fromkeys(texts)]
         items = [item_of(example, f"example {number}") for number, example in enumerate(examples)]
         before = self._generator.spent
-        judgements = await judge_all(self._generator, examples, batch_size=max(parallel, 10))
+        judgements = await self._generator.judge_all(examples, batch_size=max(parallel, 10))
         dataset = dataset_of(items, judgements, self._limits, made)
         return dataset.model_copy(update={"cost": self._generator.spent - before})
 

@@ -11,6 +11,7 @@ LangSmith: traces are sent beside the work, and one that cannot be sent is lost.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import logging
@@ -78,6 +79,10 @@ class LangSmithTracer:
         """
         with self._trace(name, dict(inputs)) as trace:
             trace.note(**outputs)
+
+    async def aget_project_stats(self) -> dict[str, Any]:
+        """Return the project's figures, without blocking the loop; see ``get_project_stats``."""
+        return await asyncio.to_thread(self.get_project_stats)
 
     def get_project_stats(self) -> dict[str, Any]:
         """Return the project's figures from LangSmith, once what was traced so far is sent.

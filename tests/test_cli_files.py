@@ -64,6 +64,18 @@ def test_judge_reports_and_fails_under(corral: Corral, tmp_path: Path, config: s
     assert code == 0
 
 
+def test_the_environment_names_the_judge_where_no_config_does(
+    corral: Corral, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = outputs(tmp_path / "good.jsonl", GOOD)
+    with ScriptedServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_MODEL", "scripted")
+        code, out, error = corral("judge", file, "--json")
+        assert code == 0 and json.loads(out)["judge"].startswith("crew/scripted/") and "embedded" not in error
+        refused(corral("judge", file, "--config", write(tmp_path / "no.yaml", [{"judge": {"weights": 1}}])), "weights")
+
+
 def test_compare_names_the_winner_or_none(corral: Corral, tmp_path: Path, config: str) -> None:
     good, bad = outputs(tmp_path / "good.jsonl", GOOD), outputs(tmp_path / "bad.jsonl", BAD)
     found = json.loads(corral("compare", bad, good, "--config", config, "--json")[1])

@@ -130,6 +130,7 @@ async def test_every_method_has_both_forms(home: Path) -> None:
     quality = monitor.track_feedback_quality(generator.generate_batch(rows))
     assert quality == await monitor.atrack_feedback_quality(generator.generate_batch(rows))
     assert monitor.quality_by_day() == await monitor.aquality_by_day() != []
+    assert monitor.drift() == await monitor.adrift()
 
 
 # 2. Five judges, and those of your own

@@ -91,6 +91,7 @@ async def test_the_guides_tracer_traces_with_what_it_did(tmp_path: Path, monkeyp
         monitor.track_feedback_quality(rated)
         monitor.compare_model_versions("v1", "v2", rated * 8, rated * 8)
         stats = tracer.get_project_stats()
+        assert await tracer.aget_project_stats() == stats
         await generator.agenerate_feedback("And", "untraced?")
         flush_traces()
     paths = langsmith.paths()
