@@ -179,4 +179,4 @@ def _models(request: RunRequest) -> list[Endpoint]:
 
 
 def _spec(request: RunRequest, endpoint: str, model: str) -> Endpoint:
-    return next(spec for spec in _models(request) if (spec.base_url, spec.model) == (endpoint, model))
+    return {(spec.base_url, spec.model): spec for spec in reversed(_models(request))}[endpoint, model]

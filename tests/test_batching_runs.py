@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from serving.waking import wake
 from state.errors import BadInput
 from state.records import Candidate, Judgement
 from state.request import RunRequest
-from tests.harness import Corral, Home, refused, request_of, write_prompts
+from tests.harness import ROOT, Corral, Home, refused, request_of, write_prompts
 from tests.scripted_batches import ScriptedBatches
 from tests.scripted_server import ScriptedServer
 from tools.endpoint import batching as sending
@@ -110,6 +114,44 @@ async def test_a_waiting_run_is_seen_to_wait_asks_no_person_and_is_woken(tmp_pat
                     await asyncio.sleep(0.02)
             await worker.close()
     assert set(server_side.sent.values()) == {1}
+
+
+BEGIN = """
+import asyncio, sys
+from pathlib import Path
+from graph.runs import open_runs
+from state.request import RunRequest
+from tools.settings import load_settings
+
+async def main():
+    async with open_runs(load_settings()) as runs:
+        await runs.create(RunRequest.model_validate_json(Path(sys.argv[1]).read_text()), "run")
+        async for _ in runs.advance("run", last="judge"):
+            pass
+
+asyncio.run(main())
+"""
+
+
+async def test_a_process_that_is_killed_while_it_waits_is_followed_by_another(tmp_path: Path) -> None:
+    with ScriptedServer(batches=(server_side := ScriptedBatches(held=True))) as server:
+        home = Home.make(tmp_path, described(server, tmp_path))
+        path = tmp_path / "request.json"
+        path.write_text(json.dumps(described(server, tmp_path)))
+        process = subprocess.Popen([sys.executable, "-c", BEGIN, str(path)], cwd=ROOT, env=home.environment)
+        try:
+            async with asyncio.timeout(120):
+                while not server_side.made and process.poll() is None:
+                    await asyncio.sleep(0.05)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        async with open_runs(Settings(home=tmp_path / "home", openai_api_key="test-key")) as runs:
+            server_side.release()
+            await advanced(runs, "run")
+            assert len(await runs.services.store.find("run", Judgement)) == 3
+            assert [one.status for one in await runs.services.batches.all("run")] == ["ended"] * len(server_side.made)
+    assert set(server_side.sent.values()) == set(server_side.answered.values()) == {1}
 
 
 def test_what_has_no_batches_is_refused_before_anything_is_sent(corral: Corral, tmp_path: Path) -> None:

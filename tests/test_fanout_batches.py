@@ -12,6 +12,7 @@ from graph.accounts import REASONS, RowTally, Tally, account
 from graph.budget import budget_action, new_cap
 from graph.fanout import BATCHES, LARGEST_BATCH, SMALLEST_BATCH, batches_of
 from graph.services import Services, make_services
+from state.batches import BatchStore
 from state.calls import CallStore
 from state.database import Database
 from state.errors import BudgetExceeded, EndpointRefused
@@ -178,7 +179,7 @@ def test_a_tally_that_lost_a_row_says_so() -> None:
 @pytest.fixture
 def services(store: RecordStore, calls: CallStore, database: Database) -> Services:
     made = make_services(Settings.model_validate({"database_url": "sqlite://"}))
-    return replace(made, database=database, store=store, calls=calls)
+    return replace(made, database=database, store=store, calls=calls, batches=BatchStore(database))
 
 
 async def test_the_account_of_a_run_holds_every_sample_candidate_and_call_once(

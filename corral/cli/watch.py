@@ -19,6 +19,8 @@ from tools.visible import one_line
 REFRESH_SECONDS = 1.0
 LINE_SECONDS = 10.0
 """Where there is no terminal, a running step says how far it is this often."""
+LONGEST_SECONDS = 600.0
+"""The same at most for a step that stands still, as one that waits a day for a batch: each time twice as long."""
 
 
 class View(Protocol):
@@ -60,6 +62,7 @@ class PlainView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._next: dict[str, float] = {}
+        self._pause: dict[str, float] = {}
         self._shown: dict[str, tuple[int, int | None]] = {}
         self._spent = ""
 
@@ -69,8 +72,10 @@ class PlainView:
         early = now < self._next.get(at.step, 0.0)
         if (self._shown.get(at.step) == figures and (early or at.ended)) or (early and not at.ended):
             return
+        still = self._shown.get(at.step) == figures
+        self._pause[at.step] = min(2 * self._pause[at.step], LONGEST_SECONDS) if still else LINE_SECONDS
         self._shown[at.step] = figures
-        self._next[at.step] = now + LINE_SECONDS
+        self._next[at.step] = now + self._pause[at.step]
         count = f"{at.step:9} {at.done}/{at.total if at.total is not None else '?'}"
         parts = [count, f"{at.seconds:.0f} s", "" if at.ended else at.in_words, self._spent, at.note]
         self._console.print("  ".join(part for part in parts if part), highlight=False, markup=False, soft_wrap=True)
