@@ -30,8 +30,8 @@ class SyntheticFeedback(Record):
 class DimensionFeedback(Record):
     """What one judge says of its dimension."""
 
-    score: float
-    """0 to 100, after a failed check's cap."""
+    score: float | None
+    """0 to 100, after a failed check's cap; ``None`` where nothing judged the dimension."""
     feedback: str
     capped_from: float | None
     """The judge's own score where a check lowered it."""
@@ -60,7 +60,7 @@ def feedback_of(judgement: Judgement) -> SyntheticFeedback:
     failed = judgement.outcome == Outcome.FAILED
     return SyntheticFeedback(
         overall_rating=None if failed else judgement.stars,
-        is_chosen=not failed and judgement.stars >= CHOSEN,
+        is_chosen=judgement.stars is not None and not failed and judgement.stars >= CHOSEN,
         reasons=tuple(judgement.feedback.split("\n")) if judgement.feedback else (),
         strengths=judgement.strengths,
         weaknesses=judgement.weaknesses,

@@ -7,8 +7,9 @@
     judges.evaluate("Allocate $2.5M ...", "Amazon $1.2M, ...", {"brand": "Acme"}).overall
     judges.spent  # dollars
 
-Without an endpoint the embedded likelihood judge answers. Calls are kept in the ledger of the settings' database, so
-asking again costs nothing. A sync form may be called where an event loop runs, as in a notebook.
+Without an endpoint checks judge, and the embedded model filters what is off the topic. Calls are kept in the ledger of
+the settings' database, so asking again costs nothing. A sync form may be called where an event loop runs, as in a
+notebook.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ async def _of_runs(services: Services) -> list[DayQuality]:
     query = (
         select(runs.c.created_at, policy, table.c.tag, stars, func.count())
         .join(runs, runs.c.run_id == table.c.run_id)
-        .where(table.c.outcome != Outcome.FAILED)
+        .where(table.c.outcome != Outcome.FAILED, stars.is_not(None))
         .group_by(runs.c.run_id, runs.c.created_at, policy, table.c.tag, stars)
     )
     async with services.database.reading() as connection:

@@ -52,7 +52,7 @@ OTHERS: dict[str, Any] = {
     "judge.accept": 80.0,
     "judge.task_type": "budgeting",
     "judge.weights": {"accuracy": 1, "compliance": 0, "brand_alignment": 0, "clarity": 0, "actionability": 0},
-    "judge.min_kappa": 0.4,
+    "judge.licence": 0.4,
     "judge.band": "measured",
     "review.unattended": "reject",
     "train.recipe": "sft+dpo",
