@@ -7,9 +7,9 @@
     judges.evaluate("Allocate $2.5M ...", "Amazon $1.2M, ...").overall_score
     judges.spent  # dollars
 
-Without an endpoint the model that ``OPENAI_API_KEY``, ``OPENAI_MODEL`` or ``OLLAMA_MODEL`` names is asked, or else the
-embedded one. Calls are kept in the ledger of the settings' database, so asking again costs nothing. A sync form may be
-called where an event loop runs, as in a notebook.
+Without an endpoint the model that ``OPENAI_API_KEY``, ``OPENAI_MODEL`` or ``OLLAMA_MODEL`` names is asked; without one,
+checks judge, and the embedded model filters what is off the topic. Calls are kept in the ledger of the settings'
+database, so asking again costs nothing. A sync form may be called where an event loop runs, as in a notebook.
 """
 
 from __future__ import annotations

@@ -10,14 +10,20 @@ from datetime import UTC, datetime
 from state.calls import CallStore
 from state.database import Database
 from state.errors import BudgetExceeded
-from state.request import Endpoint, Judging
+from state.names import Split
+from state.request import Endpoint, Judging, RunRequest
 from tools.endpoint import demand_price, open_endpoint, price_of
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.observing import flush_traces, observe
 from tools.endpoint.spending import CappedLedger, Spending
-from tools.judging import CrewJudge
+from tools.judging import CrewJudge, calibrate
+from tools.judging.calibration import Calibration
+from tools.judging.fingerprint import fingerprint_of, same_model
+from tools.judging.trust import calibrations_of
 from tools.settings import Settings
+from tools.sources.labels import LabelSet
 
+CHANGED = "the model behind this name answers otherwise than before: what was measured earlier counts for no licence"
 JUDGING, EVALUATION = "judging", "evaluation"
 """What the ledger books such calls under, in place of a run."""
 
@@ -101,3 +107,38 @@ async def open_judge(
     """Return a judge that belongs to no run; errors as for ``open_standalone``."""
     endpoint = await open_standalone(spec, settings, JUDGING, spending, where="models.judge")
     return CrewJudge(endpoint, judging, seed=seed)
+
+
+async def measured_judge(
+    request: RunRequest, given: LabelSet, split: Split, settings: Settings, spending: Spending
+) -> Calibration:
+    """Return the calibration of a request's judge by people's labels, with what it cost and which model answered.
+
+    Args:
+        request: names the judge.
+        given: the labels.
+        split: which part of them.
+        settings: the environment's.
+        spending: what the calls cost is added to it.
+
+    Raises:
+        BadInput: the judge's endpoint is wrong, or no row could be judged.
+        BudgetExceeded, EndpointError: as for ``CrewJudge.judge``.
+    """
+    spec = request.models.judge
+    endpoint = await open_standalone(spec, settings, JUDGING, spending, where="models.judge")
+    fingerprint = await fingerprint_of(endpoint, datetime.now(UTC))
+    cost, calls = spending.spent, spending.calls
+    judge = CrewJudge(endpoint, request.judge, seed=request.seed)
+    found = await calibrate(judge, given.part(split), seed=request.seed, about=given, split=split)
+    known = await asyncio.to_thread(calibrations_of, judge.identity, settings.home)
+    changed = bool(known) and not same_model(known[-1].fingerprint, fingerprint)
+    return found.model_copy(
+        update={
+            "server": endpoint.server,
+            "fingerprint": fingerprint,
+            "cost": spending.spent - cost,
+            "calls": spending.calls - calls,
+            "notes": (*found.notes, *([CHANGED] if changed else [])),
+        }
+    )

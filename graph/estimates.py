@@ -7,6 +7,7 @@ from pathlib import Path
 
 from graph.services import Services
 from state.request import RunRequest
+from tools.evaluation.planning import shown_in_words
 from tools.files import write_file
 from tools.generation.costing import CostEstimate
 from tools.generation.estimating import estimate
@@ -62,7 +63,10 @@ async def estimated(services: Services, request: RunRequest, *, without: str = "
         seeds, path = load_seed_tasks(Path(request.sources.seeds)), request.sources.prompts
         prompts = load_prompts(Path(path), request.evaluate.heldout_share) if path else []
         training, heldout = ([p.prompt for p in prompts if p.split == split] for split in ("train", "heldout"))
-        return estimate(request, seeds, training, heldout, past)
+        found = estimate(request, seeds, training, heldout, past)
+        count = len(heldout[: request.evaluate.limit])
+        shows = shown_in_words(count) if count and request.evaluate.primary == "guarded" else ""
+        return found.model_copy(update={"shows": shows})
 
     return await asyncio.to_thread(made)
 

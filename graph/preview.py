@@ -68,7 +68,7 @@ async def previewed_rows(services: Services, run_id: str, rows: int) -> list[Pre
     shown = [sample for group in found.values() for sample in group[:rows]]
     candidates = await services.store.find(run_id, Candidate, parents=[sample.id for sample in shown])
     judgements = await services.store.find(run_id, Judgement, parents=[candidate.id for candidate in candidates])
-    scores = {judgement.candidate_id: judgement.overall for judgement in judgements}
+    scores = {one.candidate_id: one.overall for one in judgements if one.overall is not None}
     drawn: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         drawn[candidate.sample_id].append(candidate)

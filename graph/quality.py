@@ -35,7 +35,7 @@ async def _of_runs(services: Services) -> list[DayQuality]:
     query = (
         select(runs.c.created_at, policy, table.c.tag, stars, func.count())
         .join(runs, runs.c.run_id == table.c.run_id)
-        .where(table.c.outcome != Outcome.FAILED)
+        .where(table.c.outcome != Outcome.FAILED, stars.is_not(None))
         .where(func.coalesce(runs.c.request["preview"].as_boolean(), False).is_(False))
         .group_by(runs.c.run_id, runs.c.created_at, policy, table.c.tag, stars)
     )

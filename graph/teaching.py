@@ -76,7 +76,7 @@ async def overalls_of(store: RecordStore, judge: str, runs: Iterable[str]) -> Co
     found: Counter[float] = Counter()
     for run_id in runs:
         async for overall, outcome in store.scan(run_id, Judgement, "overall", "outcome", tag=judge):
-            if outcome != Outcome.FAILED:
+            if outcome != Outcome.FAILED and overall is not None:
                 found[overall] += 1
     return found
 

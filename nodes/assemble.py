@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from state.errors import TrainingError
@@ -16,8 +17,12 @@ from state.store import RecordStore
 from tools.dataset.files import dataset_writer
 from tools.dataset.pairing import pair_all
 from tools.dataset.seeding import imitated_seeds
+from tools.endpoint.chat import OpenEndpoint
 from tools.files import in_thread
-from tools.judging import find_calibration, trust_note, trust_refusal
+from tools.judging import find_calibration, trust_note
+from tools.judging.fingerprint import fingerprint_of
+from tools.judging.licence import licence_of, modes_used
+from tools.judging.trust import all_calibrations
 from tools.progress import report_progress
 from tools.sources.seeds import load_seed_tasks
 from tools.training.recipe import phases_of
@@ -25,13 +30,14 @@ from tools.training.recipe import phases_of
 ACCEPTED = Match(tag="train", outcome=Outcome.ACCEPTED)
 
 
-def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
+def make_assemble(store: RecordStore, runs_folder: Path, home: Path, open_endpoint: OpenEndpoint | None = None) -> Node:
     """Return the node.
 
     Args:
         store: the record store.
         runs_folder: each run has a folder of its name in it.
         home: where judges' calibrations are kept.
+        open_endpoint: opens the judge's model, to see whether it is the one that was measured.
     """
 
     async def assemble(state: PipelineState) -> PipelineState:
@@ -63,7 +69,10 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path) -> Node:
         told = answers.notes(request)
         demand_rows(dataset, request, "".join(f" {line}." for line in told) + await failures(store, run_id))
         judges = sorted({judge for judge, _ in await store.tally(run_id, Judgement)})
-        notes = await asyncio.to_thread(judge_trust, judges, request, home)
+        now = ""
+        if request.judge.licence is not None and open_endpoint is not None:
+            now = await fingerprint_of(await open_endpoint(request.models.judge, run_id), datetime.now(UTC))
+        notes = await asyncio.to_thread(judge_trust, judges, request, home, now)
         return {"dataset": dataset, "warnings": [*told, *notes]}
 
     return assemble
@@ -134,14 +143,21 @@ def demand_rows(dataset: DatasetRef, request: RunRequest, failed: str = "") -> N
         )
 
 
-def judge_trust(judges: Sequence[str], request: RunRequest, home: Path) -> list[str]:
+def judge_trust(judges: Sequence[str], request: RunRequest, home: Path, fingerprint: str = "") -> list[str]:
     """Return one line for each judge of the run, for its scoreboard: how well the judge was measured.
 
+    Args:
+        judges: identities.
+        request: the run's.
+        home: where calibrations are kept.
+        fingerprint: of the judge's model now; empty where it is not known.
+
     Raises:
-        TrainingError: the request demands a kappa that a judge was not shown to have.
+        TrainingError: the request demands a licence that a judge has not.
     """
-    records = {judge: find_calibration(judge, home) for judge in judges}
-    for judge, calibration in records.items():
-        if refusal := trust_refusal(judge, calibration, request.judge.min_kappa):
-            raise TrainingError(f"not trained: {refusal}")
-    return [trust_note(judge, calibration) for judge, calibration in records.items()]
+    every = all_calibrations(home)
+    for judge in judges:
+        licence = licence_of(judge, every, request.judge, modes_used(request), fingerprint=fingerprint)
+        if not licence.granted:
+            raise TrainingError(f"not trained: judge.licence refuses {judge}: {'; '.join(licence.refusals)}")
+    return [trust_note(judge, find_calibration(judge, home)) for judge in judges]

@@ -1,4 +1,4 @@
-"""judge: a CrewAI crew scores each candidate on five dimensions, and an expert gives it stars."""
+"""judge: a CrewAI crew, or checks and the likelihood filter, score each candidate on five dimensions and give stars."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def make_judge(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
 
     async def judge(state: BatchState) -> PipelineState:
         run_id, request = state["run_id"], state["request"]
-        crew = CrewJudge(await open_endpoint(request.models.judge, run_id), request.judge, seed=request.seed)
+        endpoint = await open_endpoint(request.models.judge, run_id)
+        crew = CrewJudge(endpoint, request.judge, seed=request.seed, attended=not request.unattended)
         candidates = await store.find(run_id, Candidate, ids=state["ids"])
         samples = {s.id: s for s in await store.find(run_id, Sample, ids=[c.sample_id for c in candidates])}
 

@@ -166,24 +166,29 @@ async def borderline_items(
 def unattended_answer(items: Sequence[Item], request: RunRequest) -> HumanAnswer:
     """Return what the request's policy decides; the policy's name stands as the reviewer, never a person's.
 
-    No policy approves what the expert gave one or two stars: the crew may find an answer clear that misses the prompt.
+    No policy approves what nothing could judge, nor what has one or two stars: the crew may find an answer clear that
+    misses the prompt.
     What a policy approves keeps the stars that it has, so that three are not imitated.
     """
     policy = request.review.unattended
 
     def decide(item: Item) -> Decision:
+        score = item.score
+        if score is None:
+            why = "; ".join(item.judgement.reasons) if item.judgement else "not judged"
+            return Decision(type="reject", message=f"unattended, {why}")
         match policy:
             case "approve":
                 good = True
             case "midpoint":
-                good = item.score >= sum(item.thresholds(request)) / 2
+                good = score >= sum(item.thresholds(request)) / 2
             case "reject":
                 good = False
             case _:
                 assert_never(policy)
         stars = item.judgement.stars if item.judgement else None
         good = good and (stars is None or stars > REJECTED_STARS)
-        said = f"unattended, score {item.score:g}" + (f", {stars} stars" if stars else "")
+        said = f"unattended, score {score:g}" + (f", {stars} stars" if stars else "")
         return Decision(type="approve" if good else "reject", message=said)
 
     return HumanAnswer.model_construct(decisions=[decide(item) for item in items], reviewer=f"{POLICY}{policy}")

@@ -11,7 +11,7 @@ from typing import Any
 FORMER_NAMES: dict[str, dict[str, str | None]] = {
     "Evaluation": {"batch_size": None},
     "Gates": {"review": "review_from"},
-    "Judging": {"review": "review_from"},
+    "Judging": {"review": "review_from", "min_kappa": "licence"},
 }
 """By the name of the section or record: a field's former name, and its present one; ``None`` where it is gone."""
 

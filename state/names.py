@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 POLICY = "policy:"
 """What a policy's name begins with where a reviewer's stands; no person's name may."""
 NAME_LENGTH = 80
@@ -20,3 +22,7 @@ def demand_persons_name(name: str) -> str:
     if name.startswith(POLICY):
         raise ValueError(f"a person's name cannot begin with {POLICY!r}, which is a policy's")
     return name
+
+
+Split = Literal["all", "tune", "report"]
+"""Of a set of labels: half of the prompts, drawn by a hash, are there to tune a judge on, the others to report on."""

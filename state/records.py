@@ -124,25 +124,25 @@ class DimensionScore(Record):
     """One judge's score on one dimension."""
 
     dimension: str
-    score: float = Field(ge=0, le=100)
-    """After the cap."""
+    score: float | None = Field(ge=0, le=100)
+    """After the cap; ``None`` where nothing speaks to the dimension: it was not judged."""
     reason: str
     capped_from: float | None = None
     """The judge's own score where a failed check lowered it, else ``None``."""
 
 
 class Judgement(Record):
-    """What the crew said of one candidate."""
+    """What the judge said of one candidate."""
 
     id: str
     candidate_id: str
     judge: str
     """Identity of the judge: a hash over model, prompts and weights, with a readable head."""
     scores: tuple[DimensionScore, ...] = ()
-    overall: float = Field(0.0, ge=0, le=100)
-    """Weighted mean of the five scores."""
-    stars: int = Field(1, ge=1, le=5)
-    """The expert's rating: 4 and 5 may be chosen, 1 and 2 rejected."""
+    overall: float | None = Field(None, ge=0, le=100)
+    """Weighted mean of the scores that there are; ``None`` where nothing could judge the candidate."""
+    stars: int | None = Field(None, ge=1, le=5)
+    """The expert's rating: 4 and 5 may be chosen, 1 and 2 rejected; ``None`` where nothing could judge it."""
     confidence: float = Field(0.0, ge=0, le=1)
     feedback: str = ""
     strengths: tuple[str, ...] = ()
@@ -150,6 +150,11 @@ class Judgement(Record):
     checks: tuple[CheckResult, ...] = ()
     outcome: Outcome = Outcome.PENDING
     reasons: tuple[str, ...] = ()
+
+    @property
+    def scored(self) -> tuple[tuple[str, float], ...]:
+        """The dimensions that were judged, each with its score."""
+        return tuple((one.dimension, one.score) for one in self.scores if one.score is not None)
 
 
 DecisionKind = Literal["approve", "edit", "reject", "prefer_a", "prefer_b", "cannot_judge", "skip"]

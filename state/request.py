@@ -278,8 +278,12 @@ class Judging(Section):
     """Repeated judgements of each candidate; their spread lowers the confidence."""
     max_tokens: int = Field(160, ge=32, le=8192)
     """Completion tokens of each judgement."""
-    min_kappa: float | None = Field(None, ge=-1, le=1)
-    """Refuse to train when the lower bound of the judge's measured kappa is under this; ``null`` for no demand."""
+    licence: float | None = Field(None, ge=-1, lt=1)
+    """Refuse to train on a judge that is not licensed: in each mode in which the run uses it, ``corral calibrate`` must
+    have shown a kappa whose lower bound is above this, more agreement than the longer answer, the first one, a constant
+    and chance have on the same labels, and no more flips than ``max_flips``; ``null`` for no demand."""
+    max_flips: float = Field(0.25, ge=0, le=1)
+    """Share of pairs in which swapping the order may swap a licensed judge's choice."""
     band: Literal["fixed", "measured"] = "fixed"
     """``measured``: a person decides between the narrowest scores around the middle of ``review_from`` and ``accept``
     that keep ``band_error``, by all decisions that people had made on this judge's texts when the run began. While too
@@ -420,7 +424,7 @@ class Evaluation(Section):
     """Answers drawn for each prompt beside the greedy one, at the temperature of ``sampling``; 0 for none."""
     judged_pairs: int = Field(24, ge=0, le=100_000)
     """Prompts whose two greedy answers the judge compares, in both orders; 0 for none. They are paid for like every
-    other call of the judge; the embedded judge needs about 1.3 CPU-seconds for each."""
+    other call of the judge."""
 
 
 class Deployment(Section):

@@ -39,6 +39,7 @@ class FunctionEndpoint:
 
     def __init__(self, answer: Callable[[ChatCall], dict[str, Any] | Exception], model: str = "scripted") -> None:
         self.model = model
+        self.server = ""
         self.limits = RateLimits()
         self.can = HttpTransport.can
         self.calls: list[ChatCall] = []

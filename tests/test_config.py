@@ -55,7 +55,7 @@ OTHERS: dict[str, Any] = {
     "judge.dimensions": {"seasonality": {"weight": 0.2, "rubric": "90: fits.", "goal": ""}},
     "judge.expert": {"role": "planner", "goal": "Decide.", "backstory": "", "years_of_experience": 15},
     "judge.context": {"brand": "Acme", "avoid_terms": ["cheap"]},
-    "judge.min_kappa": 0.4,
+    "judge.licence": 0.4,
     "judge.band": "measured",
     "review.unattended": "reject",
     "train.recipe": "sft+dpo",

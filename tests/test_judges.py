@@ -16,9 +16,7 @@ from tests.memory_ledger import MemoryLedger
 from tests.scripted_server import ScriptedServer
 from tools.endpoint import open_endpoint
 from tools.endpoint.chat import ChatCall
-from tools.judging.likelihood import Likelihoods, measure
-from tools.judging.likelihood_backend import LikelihoodBackend, own_score, stars_of
-from tools.judging.pool import kick_off
+from tools.judging.topic import measured_gain
 from tools.settings import load_settings
 
 BUDGET = "Allocate $2.5M over Amazon, Walmart and Target."
@@ -183,22 +181,6 @@ def test_a_budget_that_cannot_be_kept_is_refused_at_once(budget: Any, endpoint: 
     assert MultiAgentRLHF(budget=1.0).spent == 0
 
 
-async def test_the_likelihood_judge_goes_through_the_same_crew() -> None:
-    async def found(prompt: str, answer: str) -> Likelihoods:
-        return Likelihoods(yes=0.45, gain=1.08)
-
-    backend = LikelihoodBackend(found, "p", "a", (), dict.fromkeys(DIMENSIONS, 0.2))
-    (draw,) = await kick_off("JudgingCrew", "general", [("subject", backend)])
-    assert [o.own for o in draw.opinions] == [50.0] * 5 and draw.expert.stars == stars_of(50)
-    assert all(o.reason.startswith("likelihood judge") for o in draw.opinions)
-
-
-def test_more_gain_and_more_passed_checks_score_higher() -> None:
-    poor, rich = Likelihoods(yes=0.0, gain=0.1), Likelihoods(yes=0.5, gain=2.5)
-    assert own_score("clarity", poor, ()) < own_score("clarity", rich, ())
-    assert [stars_of(s) for s in (0, 30, 50, 65, 80, 100)] == [1, 2, 3, 4, 5, 5]
-
-
 async def test_likelihoods_are_the_models_own(tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -221,8 +203,8 @@ async def test_likelihoods_are_the_models_own(tmp_path: Path) -> None:
             logits = model(torch.tensor([asked + told])).logits[0, len(asked) - 1 : -1].float()
         return float(torch.nn.functional.cross_entropy(logits, torch.tensor(told)))
 
-    found = await measure(endpoint, "Name a river.", "The Rhine is a river.")
+    gain = await measured_gain(endpoint, "Name a river.", "The Rhine is a river.")
     expected = loss("", "The Rhine is a river.") - loss("Name a river.", "The Rhine is a river.")
-    assert found.gain == pytest.approx(expected, abs=5e-3)
-    assert (await measure(endpoint, "Name a river.", "")).gain == 0
-    assert (await measure(endpoint, "x " * 5000, "y " * 5000)).gain == pytest.approx(0, abs=1)
+    assert gain == pytest.approx(expected, abs=5e-3)
+    assert await measured_gain(endpoint, "Name a river.", "") == 0
+    assert await measured_gain(endpoint, "x " * 5000, "y " * 5000) == pytest.approx(0, abs=1)

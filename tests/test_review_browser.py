@@ -102,7 +102,7 @@ async def _judged(home: Path) -> None:
     """
     wanted = {"generation": {"target": 0}, "sampling": {"candidates": 1, "scaffold_draws": 0, "repairs": 0}}
     sources = {"prompts": str(write_prompts(home / "prompts.jsonl", 4, 2))}
-    request = RunRequest.model_validate(wanted | {"sources": sources, "judge": {"min_kappa": 0.9}})
+    request = RunRequest.model_validate(wanted | {"sources": sources, "judge": {"licence": 0.9}})
     async with open_runs(Settings(home=home)) as runs:
         await runs.create(request, "first")
         async for _ in runs.advance("first", last="gate"):

@@ -131,5 +131,6 @@ def _print_comparison(found: ABComparison) -> None:
 
     headers = ("pairs", "A wins", "B wins", "ties", "flips", "failed", "unmatched", "mean A", "mean B")
     counts = (found.pairs, found.wins_a, found.wins_b, found.ties, found.flips, found.failed, found.unmatched)
-    print_table(console, headers, [(*map(str, counts), f"{found.overall_a:.1f}", f"{found.overall_b:.1f}")])
+    means = ("" if one is None else f"{one:.1f}" for one in (found.overall_a, found.overall_b))
+    print_table(console, headers, [(*map(str, counts), *means)])
     console.print(f"{found.summary} Judged by {found.judge}.", highlight=False, markup=False)

@@ -37,6 +37,7 @@ LABELS = (
     f"Rows, of one kind in a file. {LINES}"
     '\n\n{"prompt": "...", "output": "...", "rating": 4}: a rating from 1 to 5'
     '\n\n{"prompt": "...", "output_1": "...", "output_2": "...", "label": 1}: the better one, 1 or 2; 0 for a tie'
+    "\n\nAs they are published: PandaLM, auto-j, LLMBar, JudgeBench, alpaca_eval, RewardBench 1 and 2, MT-Bench"
 )
 PROMPTS = (
     f'Rows of the prompts file: {{"prompt": "...", {CHECKED}}}. {LINES}'

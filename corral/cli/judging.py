@@ -23,10 +23,11 @@ from corral.cli.shared import (
 )
 from corral.cli.signals import AGAIN, run_orderly
 from state.errors import BadInput
+from state.names import Split
 from tools.visible import one_line
 
 if TYPE_CHECKING:
-    from tools.judging import Calibration, QualityReport
+    from tools.judging import QualityReport
 
 T = TypeVar("T")
 
@@ -40,7 +41,8 @@ def judge(
 ) -> None:
     """Judge any outputs: scores, stars, failed checks, and what falls short."""
     from corral.standalone import in_words, open_judge
-    from tools.judging import find_calibration, judge_quality
+    from tools.judging import judge_quality
+    from tools.judging.trust import recalibration_of
     from tools.sources.items import read_items
 
     request, items, settings = read_request(config), read_items(file), open_settings()
@@ -53,7 +55,7 @@ def judge(
         return await judge_quality(opened, items)
 
     judged = wait_for(f"judging {len(items)} outputs", work())
-    known = find_calibration(judged.judge, settings.home)
+    known = recalibration_of(judged.judge, settings.home)
     if known is not None and known.recalibration is not None:
         judged = judged.recalibrated(known.recalibration.curve)
     if as_json:
@@ -78,45 +80,52 @@ def calibrate(
     mapping: Annotated[
         str | None, typer.Option(help="What other labels mean, such as 0=1,1=2: 1 the first, 2 the second, 0 a tie.")
     ] = None,
+    split: Annotated[
+        Split,
+        typer.Option(
+            help="Half of the prompts to 'tune' a judge on, or the others to 'report' on; neither by default."
+        ),
+    ] = "all",
     config: JudgeConfig = None,
     budget: JudgeBudget = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the judge against people, and keep the figures under the judge's identity.
+    """Measure the judge against people and what costs nothing, and keep the figures under its identity.
 
     With --decisions nobody is asked anything: the labels are the decisions of reviews, and the judge has spoken.
     """
     if (labels is None) == (decisions is None):
         raise BadInput("give a file of labels, or --decisions RUN (or 'all'): one of the two")
     if decisions is not None:
+        if split != "all":
+            raise BadInput("--split parts a file's labels; decisions of a review are all reported")
         if mapping is not None:
             raise BadInput("--mapping says what a file's labels mean; decisions of a review have one meaning")
         from corral.cli.teaching import calibrate_by_decisions
 
         calibrate_by_decisions(decisions, config, as_json)
     elif labels is not None:
-        _calibrate_by_labels(labels, mapping, config, budget, as_json)
+        _calibrate_by_labels(labels, mapping, split, config, budget, as_json)
 
 
 def _calibrate_by_labels(
-    labels: Path, mapping: str | None, config: Path | None, budget: float | None, as_json: bool
+    labels: Path, mapping: str | None, split: Split, config: Path | None, budget: float | None, as_json: bool
 ) -> None:
-    from corral.standalone import in_words, open_judge
-    from tools.judging import calibrate as measure
+    from corral.cli.calibrations import print_calibration
+    from corral.standalone import in_words, measured_judge
     from tools.judging import save_calibration
-    from tools.sources.labels import read_labels, read_mapping
+    from tools.judging.trust import all_calibrations, demand_untouched
+    from tools.sources.labels import read_label_set, read_mapping
 
     meanings = None if mapping is None else read_mapping(mapping)
-    request, rows, settings = read_request(config), read_labels(labels, meanings), open_settings()
-    spending = spending_of(budget, request)
+    request, given, settings = read_request(config), read_label_set(labels, meanings), open_settings()
+    spending, rows = spending_of(budget, request), given.part(split)
+    demand_untouched(given.id, split, all_calibrations(settings.home))
 
     note_small_model(request, "judge")
 
-    async def work() -> Calibration:
-        opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
-        return await measure(opened, rows, seed=request.seed)
-
-    found = wait_for(f"judging {len(rows)} labelled rows", work())
+    work = measured_judge(request, given, split, settings, spending)
+    found = wait_for(f"judging {len(rows)} labelled rows", work)
     path = save_calibration(found, settings.home)
     if as_json:
         print_json(with_cost(found, spending))
@@ -142,7 +151,8 @@ def _print_judged(judged: QualityReport) -> None:
     for row in judged.rows:
         found = row.judgement
         why = "; ".join(found.reasons)
-        figures = (f"{found.overall:.0f}", str(found.stars), f"{found.confidence:.2f}", found.outcome.value)
+        scored = "" if found.overall is None else f"{found.overall:.0f}"
+        figures = (scored, str(found.stars or ""), f"{found.confidence:.2f}", found.outcome.value)
         chance = ("" if row.taken is None else f"{row.taken:.0%}",) if known else ()
         rows.append((str(row.row), *figures, *chance, why))
     headers = ("row", "overall", "stars", "confidence", "outcome", *(("people take",) if known else ()), "why")
@@ -151,35 +161,6 @@ def _print_judged(judged: QualityReport) -> None:
         f"{len(judged.rows)} rows = {judged.accepted} accepted + {judged.waiting} for a person + {judged.rejected} "
         f"rejected + {judged.failed} failed; judged by {judged.judge}",
         highlight=False,
-    )
-
-
-def print_calibration(found: Calibration, path: Path) -> None:
-    """Print a calibration's figures, and where it is kept."""
-    from corral.cli.tables import print_table
-
-    rows = []
-    estimates = {
-        "agreement": found.agreement,
-        "Cohen's kappa": found.kappa,
-        "Krippendorff's alpha": found.alpha,
-        "agreement when asked for the better": found.asked_agreement,
-        "flips when the order is swapped": found.flips,
-    }
-    for name, figure in estimates.items():
-        if figure is not None:
-            rows.append((name, f"{figure.value:.3f}", f"[{figure.low:.3f}, {figure.high:.3f}]"))
-    for name, share in (("prefers longer", found.prefers_longer), ("people prefer longer", found.people_prefer_longer)):
-        if share is not None:
-            rows.append((name, f"{share:.3f}", ""))
-    print_table(console, ("figure", "value", "95% interval"), rows)
-    for part in found.curve:
-        console.print(f"confidence {part.confidence:.2f}: right {part.accuracy:.2f} of {part.rows}", highlight=False)
-    console.print(
-        f"{found.labels} {found.kind}, {found.failed} failed, {found.seconds:.0f} s, judged by {found.judge}; "
-        f"kept in {path}",
-        highlight=False,
-        soft_wrap=True,
     )
 
 

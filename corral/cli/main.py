@@ -10,6 +10,7 @@ import typer
 from corral.cli import formats
 from corral.cli.adapters import push
 from corral.cli.backup import backup
+from corral.cli.calibrations import judges
 from corral.cli.comparing import compare
 from corral.cli.doctor import doctor
 from corral.cli.evaluating import evaluate
@@ -65,6 +66,7 @@ app.command(rich_help_panel=FILES, epilog=formats.ALPACA)(gate)
 app.command(rich_help_panel=FILES, epilog=formats.OUTPUTS)(judge)
 app.command(rich_help_panel=FILES, epilog=formats.OUTPUTS)(compare)
 app.command(rich_help_panel=FILES, epilog=formats.LABELS)(calibrate)
+app.command(rich_help_panel=FILES)(judges)
 app.command(rich_help_panel=FILES, epilog=formats.PROMPTS)(evaluate)
 app.command(rich_help_panel=MACHINE)(init)
 app.command("settings", rich_help_panel=MACHINE)(list_settings)

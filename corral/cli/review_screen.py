@@ -123,7 +123,9 @@ def _scores(item: ReviewItem, console: Console, width: int) -> list[Text]:
     lines = [Text(), Text("scores", style="bold")] if item.scores else []
     longest = max((len(score.dimension) for score in item.scores), default=0)
     for score in item.scores:
-        line = Text(f"{score.dimension:<{longest}} {_bar(score.score / 100, console)} {score.score:3.0f}")
+        given = score.score
+        drawn = "not judged" if given is None else f"{_bar(given / 100, console)} {given:3.0f}"
+        line = Text(f"{score.dimension:<{longest}} {drawn}")
         line.truncate(width)
         lines.append(line)
     said = [f"overall {item.overall:g}"] if item.overall is not None else []

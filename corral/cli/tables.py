@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # a tenth of a second each, and a list of runs needs none
     from graph.services import Services
     from graph.standing import RunStatus
     from state.pipeline import PipelineState
+    from tools.evaluation.comparing import Comparison
     from tools.evaluation.scoreboard import Scoreboard
     from tools.generation.costing import CostEstimate, StageComparison
     from tools.statistics.bootstrap import Estimate
@@ -155,6 +156,7 @@ def print_estimate(console: Console, expected: CostEstimate) -> None:
         f"{total.calls.most:,.0f} calls, ${total.dollars.most:.4f}",
         f"tokens of a call: learned from {expected.learned:,} earlier calls" if expected.learned else "",
         *(f"price: {line}" for line in expected.prices),
+        f"evaluation: {expected.shows}" if expected.shows else "",
     ]
     for line in filter(None, lines):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -166,18 +168,37 @@ def print_scoreboard(console: Console, path: Path) -> None:
 
     board = Scoreboard.model_validate_json(path.read_text(encoding="utf-8"))
     console.print(f"Base against adapter on {board.prompts} held-out prompts", style="bold", highlight=False)
-    rows = []
-    for one in board.comparisons:
-        name = f"{one.metric} (decides)" if one.metric == board.primary else one.metric
-        name = f"{name} (lower is better)" if one.better == "lower" else name
-        rows.append((name, str(one.prompts), *_against(one.base, one.adapter, one.interval), f"{one.p_corrected:.3f}"))
-    for part in board.by_category:
-        name = f"guarded, {part.name}"
-        rows.append((name, str(part.count), *_against(part.base, part.adapter, part.interval), ""))
-    headers = ("metric", "prompts", "base", "adapter", "difference", "95% interval", "p (Holm)")
-    print_table(console, headers, rows, words=("metric",))
+    headers = ("what decides", "prompts", "base", "adapter", "difference", "95% interval", "p", "in a word")
+    print_table(console, headers, [_compared(board.comparison(board.primary))], words=("what decides",))
+    for title, rows in _groups(board):
+        headers = (title, *headers[1:6], "p (Holm)", "in a word")
+        print_table(console, headers, rows, words=(title,))
     for line in board_lines(board):
         console.print(line, highlight=False, markup=False)
+
+
+def _groups(board: Scoreboard) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    """Yield the secondary metrics in groups: greedy answers, sampled ones, categories."""
+    others = [one for one in board.comparisons if one.metric != board.primary]
+    sampled = [one for one in others if one.metric.endswith("_sampled")]
+    greedy = [one for one in others if one not in sampled]
+    parts: list[tuple[str, ...]] = [
+        (f"guarded, {part.name}", str(part.count), *_against(part.base, part.adapter, part.interval), "", "")
+        for part in board.by_category
+    ]
+    for title, rows in (
+        ("beside it", [_compared(one) for one in greedy]),
+        ("sampled answers", [_compared(one) for one in sampled]),
+        ("by category", parts),
+    ):
+        if rows:
+            yield title, rows
+
+
+def _compared(one: Comparison) -> tuple[str, ...]:
+    name = f"{one.metric} (lower is better)" if one.better == "lower" else one.metric
+    figures = _against(one.base, one.adapter, one.interval)
+    return (name, str(one.prompts), *figures, f"{one.p_corrected:.3f}", one.in_a_word)
 
 
 def board_lines(board: Scoreboard) -> list[str]:

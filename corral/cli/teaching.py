@@ -53,7 +53,7 @@ def calibrate_by_decisions(runs: str, config: Path | None, as_json: AsJson) -> N
         if as_json:
             print_json({**found.model_dump(mode="json"), "against_people": beside})
         else:
-            from corral.cli.judging import print_calibration
+            from corral.cli.calibrations import print_calibration
 
             print_calibration(found, path)
             if beside is not None:

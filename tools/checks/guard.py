@@ -10,6 +10,8 @@ import re
 import unicodedata
 from collections import Counter
 
+from state.records import Sample
+from tools.checks.ifeval import REPEAT_PROMPT
 from tools.checks.text import bare_words, normal, sentences, straight
 from tools.special_tokens import TOKEN
 
@@ -81,6 +83,12 @@ def guard(sample_prompt: str, text: str, ended: bool) -> tuple[str, ...]:
         f"'{found.group()}' is left in the answer" if (found := _LEFTOVER.search(plain)) else None,
     )
     return tuple(reason for reason in reasons if reason)
+
+
+def degenerate(sample: Sample, text: str, ended: bool) -> tuple[str, ...]:
+    """Return the guard's objections to an answer; repeating the prompt is no fault where the prompt asks for it."""
+    repeating = any(check.kind == REPEAT_PROMPT for check in sample.checks)
+    return guard("" if repeating else sample.prompt, text, ended)
 
 
 def _repetition(text: str) -> str | None:

@@ -44,8 +44,9 @@ class Rated(Record):
 
     candidate: Candidate
     stars: int
-    """The crew's, or what a person's decision made of them."""
-    overall: float
+    """The judge's, or what a person's decision made of them."""
+    overall: float | None
+    """``None`` where a person decided on what nothing could judge."""
     decider: Decider = "crew"
     """Who decided on it last."""
     reviewer: str = ""
@@ -87,8 +88,12 @@ class Pair(Record):
 
     @property
     def margin(self) -> float | None:
-        """Overall score of the chosen less that of the rejected completion, where there are both."""
-        return self.chosen.overall - self.rejected.overall if self.chosen and self.rejected else None
+        """Overall score of the chosen less that of the rejected completion, where both have one."""
+        if self.chosen is None or self.rejected is None:
+            return None
+        if self.chosen.overall is None or self.rejected.overall is None:
+            return None
+        return self.chosen.overall - self.rejected.overall
 
 
 def rate(
@@ -104,11 +109,13 @@ def rate(
     A person overrides the crew, and so do the stars that the person gave overall: an approved completion has at least
     four, one that was rejected or replaced by an edited text at most two, and the edited text five; a served answer has
     five or one, as its raters decided. A policy is no person: its decision changes no stars. Where people could not
-    judge, the crew's word stands.
+    judge, the crew's word stands; what nothing could judge and no person decided on is not rated.
     """
     if review is not None and review.decision == "cannot_judge":
         review = None
     decider: Decider = decider_of(review.reviewer) if review is not None else "person" if edited else "crew"
+    stars: int | None
+    overall: float | None
     if edited:
         stars, overall = 5, 100.0
     elif candidate.provenance == "served" and review is not None:
@@ -120,6 +127,8 @@ def rate(
         stars, overall = judgement.stars, judgement.overall
         if review is not None and decider == "person":
             stars = reviewed_stars(stars, consequences(review.decision).outcome, review.ratings.get("overall"))
+    if stars is None:
+        return None
     rated = Rated(
         candidate=candidate,
         stars=stars,
@@ -137,20 +146,20 @@ def rate(
     return rated.model_copy(update={"faults": (*guard(sample.prompt, candidate.text, candidate.ended), *failed)})
 
 
-def reviewed_stars(stars: int, outcome: Outcome | None, overall: int | None = None) -> int:
+def reviewed_stars(stars: int | None, outcome: Outcome | None, overall: int | None = None) -> int | None:
     """Return the stars of what a person reviewed: enough to be chosen where it was accepted, few where it was not.
 
     Args:
-        stars: the crew's.
+        stars: the judge's; ``None`` where it has none.
         outcome: what the person's decision made of it.
         overall: the person's own rating, which takes the place of the crew's.
     """
     stars = stars if overall is None else overall
     match outcome:
         case Outcome.ACCEPTED:
-            return max(stars, CHOSEN_STARS)
+            return CHOSEN_STARS if stars is None else max(stars, CHOSEN_STARS)
         case Outcome.REJECTED:
-            return min(stars, REJECTED_STARS)
+            return REJECTED_STARS if stars is None else min(stars, REJECTED_STARS)
         case Outcome.PENDING | Outcome.WAITING | Outcome.FAILED | None:
             return stars
         case _:
@@ -165,7 +174,7 @@ def pair(sample: Sample, rated: Iterable[Rated], settings: Training) -> Pair:
         rated: its rated candidates, in any order.
         settings: how many completions SFT imitates, and how far the lengths of a pair may lie apart.
     """
-    ordered = sorted(rated, key=lambda r: (-r.stars, -r.overall, r.candidate.draw, r.candidate.id))
+    ordered = sorted(rated, key=lambda r: (-r.stars, -(r.overall or 0.0), r.candidate.draw, r.candidate.id))
     good = {r.candidate.text: r for r in reversed(ordered) if r.may_be_chosen}
     # Of equal stars the longer ones: imitation shortens answers, and short ones most.
     longest = sorted(good.values(), key=lambda r: (-r.stars, -len(words(r.candidate.text)), r.candidate.id))

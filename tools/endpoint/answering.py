@@ -36,6 +36,11 @@ class TellingEndpoint:
         self.model = endpoint.model
 
     @property
+    def server(self) -> str:
+        """Where it answers, as ``base_url`` says; empty for a model on this machine."""
+        return self._endpoint.server
+
+    @property
     def can(self) -> Capabilities:
         """What its transport can do."""
         return self._endpoint.can

@@ -126,6 +126,11 @@ class ChatEndpoint(Protocol):
     model: str
 
     @property
+    def server(self) -> str:
+        """Where it answers, as ``base_url`` says; empty for a model on this machine."""
+        ...
+
+    @property
     def can(self) -> Capabilities:
         """What its transport can do."""
         ...

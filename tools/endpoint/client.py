@@ -101,6 +101,11 @@ class LedgeredEndpoint:
         self._deferring = deferring
 
     @property
+    def server(self) -> str:
+        """Where it answers, as ``base_url`` says; empty for a model on this machine."""
+        return self.spec.base_url if self.can.remote else ""
+
+    @property
     def can(self) -> Capabilities:
         """What the transport can do."""
         return self.transport.can

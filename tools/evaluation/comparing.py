@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, assert_never
 
 from state.records import Record, Sample
 from tools.evaluation.scoring import METRICS, NATS, SAMPLED, YES_OR_NO, Scored
 from tools.statistics.bootstrap import Estimate, paired_bootstrap
+from tools.statistics.power import LEVEL, detectable_difference, detectable_mean
 from tools.statistics.significance import holm, mcnemar, sign_flip
 
 LEAST_FOR_INTERVAL = 10
@@ -27,9 +28,27 @@ class Comparison(Record):
     p: float
     """Two-sided: McNemar's exact test for yes-or-no metrics, the sign-flip test for the others."""
     p_corrected: float
-    """After Holm's correction over the metrics of the scoreboard."""
+    """After Holm's correction over the secondary metrics of the scoreboard; the deciding metric's own p."""
+    detectable: float | None = None
+    """The least true difference that so many prompts show in 80% of the cases; ``None`` where they show none."""
     better: Literal["higher", "lower", "neither"] = "higher"
     """Which of two values is the better one."""
+
+    @property
+    def in_a_word(self) -> str:
+        """What the corrected test says at 5%: better, worse, more or less (where neither is better), or not shown."""
+        if self.p_corrected > LEVEL or not (self.interval.low > 0 or self.interval.high < 0):
+            return "not shown"
+        more = self.interval.low > 0
+        match self.better:
+            case "neither":
+                return "more" if more else "less"
+            case "higher":
+                return "better" if more else "worse"
+            case "lower":
+                return "worse" if more else "better"
+            case _:
+                assert_never(self.better)
 
 
 class Slice(Record):
@@ -62,14 +81,22 @@ def marks_of(greedy: Scored, draws: Sequence[Scored]) -> Marks:
 
 
 def compare_all(
-    base: Sequence[Marks], adapter: Sequence[Marks], nats: Sequence[tuple[float, float]], resamples: int, seed: int
+    base: Sequence[Marks],
+    adapter: Sequence[Marks],
+    nats: Sequence[tuple[float, float]],
+    primary: str,
+    resamples: int,
+    seed: int,
 ) -> tuple[Comparison, ...]:
-    """Compare every metric that applies to at least one prompt; p-values are corrected together.
+    """Compare every metric that applies to at least one prompt, the deciding one first.
+
+    It was fixed before the training, so that its p stands for itself; those of the others are corrected together.
 
     Args:
         base: one model's scores, one for each prompt.
         adapter: the other model's scores of the same prompts, in the same order.
         nats: mean negative log-likelihood of a token under base and adapter, for each held-out text.
+        primary: the metric that decides.
         resamples: of bootstrap and sign-flip test.
         seed: of both.
     """
@@ -85,8 +112,10 @@ def compare_all(
         for metric, found in columns.items()
         if found
     ]
-    corrected = holm([one.p for one in raw])
-    return tuple(one.model_copy(update={"p_corrected": p}) for one, p in zip(raw, corrected, strict=True))
+    deciding = [one for one in raw if one.metric == primary]
+    others = [one for one in raw if one.metric != primary]
+    corrected = zip(others, holm([one.p for one in others]), strict=True)
+    return (*deciding, *(one.model_copy(update={"p_corrected": p}) for one, p in corrected))
 
 
 def _compare(metric: str, base: list[float], adapter: list[float], resamples: int, seed: int) -> Comparison:
@@ -102,8 +131,17 @@ def _compare(metric: str, base: list[float], adapter: list[float], resamples: in
         interval=paired_bootstrap(base, adapter, resamples, seed),
         p=p,
         p_corrected=p,
+        detectable=_detectable(metric, base, adapter),
         better="lower" if metric == NATS else "neither" if metric.startswith("words") else "higher",
     )
+
+
+def _detectable(metric: str, base: Sequence[float], adapter: Sequence[float]) -> float | None:
+    """Return what could have been shown: by McNemar's test on as many differing prompts, or by a t-test's spread."""
+    differences = [after - before for before, after in zip(base, adapter, strict=True)]
+    if metric in YES_OR_NO:
+        return detectable_difference(len(base), sum(map(abs, differences)) / len(base))
+    return detectable_mean(differences)
 
 
 def by_kind(base: Sequence[Scored], adapter: Sequence[Scored], resamples: int, seed: int) -> tuple[Slice, ...]:

@@ -13,12 +13,11 @@ from tools.evaluation.comparing import Comparison, Marks, Slice, by_category, by
 from tools.evaluation.perplexity import Perplexity, perplexity_of
 from tools.evaluation.scoring import METRICS, NATS, Scored, score_answer
 from tools.evaluation.winning import WinRate
+from tools.statistics.power import LEVEL
 
 _NEEDS = "'checks' needs prompts with checks, 'rougeL' prompts with a reference"
 Claim = Literal["better", "not shown", "worse"]
 """What a scoreboard can say of the adapter."""
-LEVEL = 0.05
-"""Significance level of every claim."""
 
 
 class Side(Record):
@@ -124,7 +123,7 @@ def score_answers(
     draws = max((answer.draw for answer in (*base, *adapter)), default=0)
     greedy_base, marks_base = _scored(ordered, base, draws)
     greedy_adapter, marks_adapter = _scored(ordered, adapter, draws)
-    comparisons = compare_all(marks_base, marks_adapter, nats, settings.resamples, seed)
+    comparisons = compare_all(marks_base, marks_adapter, nats, settings.primary, settings.resamples, seed)
     by_metric = {one.metric: one for one in comparisons}
     primary = by_metric.get(settings.primary)
     if primary is None:
@@ -193,8 +192,16 @@ def _in_words(one: Comparison, verdict: Claim, against: str) -> str:
     return (
         f"{_claim_in_words(verdict, against)}: {METRICS[one.metric]}, {100 * one.base:.1f} against "
         f"{100 * one.adapter:.1f} of 100 on {one.prompts} prompts, a difference of {100 * interval.value:+.1f} "
-        f"(95% interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}, p = {one.p:.2g})."
+        f"(95% interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}, p = {one.p:.2g}). "
+        f"{_shown_in_words(one)}"
     )
+
+
+def _shown_in_words(one: Comparison) -> str:
+    """Return what the prompts could have shown, which a person needs who reads that nothing is shown."""
+    if one.detectable is None:
+        return f"{one.prompts} prompts on which the two differ so seldom can show no difference."
+    return f"{one.prompts} prompts show a difference of {100 * one.detectable:.1f} or more in 80% of the cases."
 
 
 def _claim_in_words(claim: Claim, against: str) -> str:

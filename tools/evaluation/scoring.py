@@ -10,8 +10,7 @@ from typing import Any
 
 from state.records import Answer, CheckResult, Sample
 from tools.checks import run_checks
-from tools.checks.guard import distinct_n, guard
-from tools.checks.ifeval import REPEAT_PROMPT
+from tools.checks.guard import degenerate, distinct_n
 from tools.checks.text import words
 from tools.gates.rouge import sees, tokens_of_any_script
 
@@ -77,12 +76,6 @@ def score_answer(sample: Sample, answer: Answer | None) -> Scored:
     metrics["ended"] = float(ended)
     metrics["words"] = float(len(words(text)))
     return Scored(metrics, strict)
-
-
-def degenerate(sample: Sample, text: str, ended: bool) -> tuple[str, ...]:
-    """Return the guard's objections to an answer; repeating the prompt is no fault where the prompt asks for it."""
-    repeating = any(check.kind == REPEAT_PROMPT for check in sample.checks)
-    return guard("" if repeating else sample.prompt, text, ended)
 
 
 def _share(results: tuple[CheckResult, ...]) -> float:

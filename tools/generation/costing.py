@@ -44,6 +44,8 @@ class CostEstimate(Record):
     total: StageEstimate
     prices: tuple[str, ...] = ()
     """A line for each model that may cost money: what its tokens cost, and who says so."""
+    shows: str = ""
+    """What the held-out prompts can show, in a sentence."""
     learned: int = Field(0, ge=0)
     """Earlier calls of this home that the tokens of a call were learned from; 0 where nothing is known yet."""
 

@@ -23,7 +23,6 @@ from tools.generation.deciding import GROWTH, GenerationFacts, decide_next_round
 from tools.generation.past import Past
 from tools.generation.planning import needs_of
 from tools.generation.spans import Span, known, span
-from tools.judging.size import too_small_to_write
 from tools.sources.seeds import SeedTask
 
 BATCHED = ("generate", "respond", "judge")
@@ -62,8 +61,10 @@ RUBRIC = 200
 their present wording, and the JSON schema of the answer."""
 JUDGES = len(DIMENSIONS) + 1
 """Calls for one judgement: one for each dimension, and one for the expert."""
-LIKELIHOODS = 3
-"""Calls for one judgement by likelihoods, which count no tokens."""
+LIKELIHOODS = 2
+"""Calls of the off-topic filter for one answer, which count no tokens."""
+FILTERED = span(0.2, 0.55, 1.0, 1.0)
+"""Share of the answers that pass their checks, so that the filter is asked about them; the demo 0.57."""
 TEXTS = span(0.0, 48.0, 64.0, 64.0)
 """Held-out texts of which each model's likelihood is measured, see ``tools.evaluation.perplexity``; the demo 48."""
 NOTHING = known(0)
@@ -181,8 +182,8 @@ class _Work:
         further = FIT * sampling.scaffold_draws + REPAIRED * sampling.repairs
         judged = self.samples * (PASSED * sampling.candidates) + self.samples * NEEDING * further
         pairs = self._tries() * DIFFERENT * (2 * min(request.evaluate.judged_pairs, heldout))
-        if capabilities(judge).likelihoods and too_small_to_write(judge.model):
-            calls = (judged + pairs) * LIKELIHOODS
+        if capabilities(judge).likelihoods:
+            calls = (judged + pairs) * FILTERED * LIKELIHOODS
             return self._stage("judge", "judge.likelihood", judge, calls, NOTHING, NOTHING)
         rubric = TOKENS * RUBRIC + self.question + TEMPLATE
         both = ANSWERED * (2 * request.evaluate.max_tokens)

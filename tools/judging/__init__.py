@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from tools.judging.calibration import Calibration, calibrate
     from tools.judging.comparing import ABComparison, compare
     from tools.judging.judge import CrewJudge
+    from tools.judging.licence import licence_of
     from tools.judging.quality import QualityReport, judge_quality
-    from tools.judging.trust import find_calibration, save_calibration, trust_note, trust_refusal
+    from tools.judging.trust import find_calibration, save_calibration, trust_note
 
 __all__ = [
     "ABComparison",
@@ -23,9 +24,9 @@ __all__ = [
     "compare",
     "find_calibration",
     "judge_quality",
+    "licence_of",
     "save_calibration",
     "trust_note",
-    "trust_refusal",
 ]
 
 
@@ -40,7 +41,9 @@ def __getattr__(name: str) -> Any:
             module = importlib.import_module("tools.judging.judge")
         case "QualityReport" | "judge_quality":
             module = importlib.import_module("tools.judging.quality")
-        case "find_calibration" | "save_calibration" | "trust_note" | "trust_refusal":
+        case "licence_of":
+            module = importlib.import_module("tools.judging.licence")
+        case "find_calibration" | "save_calibration" | "trust_note":
             module = importlib.import_module("tools.judging.trust")
         case _:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

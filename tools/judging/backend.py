@@ -36,8 +36,6 @@ class CrewBackend(Protocol):
 
     errors: dict[str, CorralError]
     """What went wrong, by member."""
-    doubt: float
-    """What the backend knows against its own scores, 0 to 1; it lowers the confidence by as much."""
 
     async def ask(self, member: str, prompt: str) -> BaseModel:
         """Answer for one member: an ``Opinion`` for a dimension, or what ``expert`` or ``pair`` must give."""
@@ -63,7 +61,6 @@ class EndpointBackend:
         self, endpoint: ChatEndpoint, checks: Sequence[CheckResult], *, draw: int, seed: int, max_tokens: int
     ) -> None:
         self.errors: dict[str, CorralError] = {}
-        self.doubt = 0.0
         self._endpoint, self._checks = endpoint, checks
         self._draw, self._seed, self._max_tokens = draw, seed, max_tokens
         self._asking: set[asyncio.Task[object]] = set()

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from math import floor
 from time import monotonic
 from typing import Any, Literal
 
 from pydantic import Field
 
 from state.errors import BadInput
+from state.names import Split
 from state.records import Judgement, Outcome, Record, content_hash
 from tools.judging.batch import Judge, judge_items
+from tools.judging.figures import (
+    Ceiling,
+    Labelled,
+    Mode,
+    ModeFigures,
+    human_ceiling,
+    mode_figures,
+    stars_as_labels,
+)
 from tools.judging.pairwise import JudgedPair, judge_pairs
-from tools.sources.labels import ChosenPair, Labels, RatedItem
-from tools.statistics.agreement import Level, cohens_kappa, krippendorffs_alpha, share_equal
-from tools.statistics.bootstrap import Estimate, bootstrap, mean
+from tools.sources.labels import ChosenPair, Labels, LabelSet, RatedItem
+from tools.statistics.agreement import Level, krippendorffs_alpha
+from tools.statistics.bootstrap import Estimate, bootstrap
 from tools.statistics.isotonic import Curve
 from tools.statistics.length import longer_share, rank_correlation
 from tools.statistics.reliability import Bin, confidence_curve
+
+ALIKE = 0.9
+"""Share of the labels of which a judge says the same, above which that is told."""
 
 
 class Recalibration(Record):
@@ -53,7 +65,7 @@ class Calibration(Record):
     asked_agreement: Estimate | None = None
     """Pairs: the share where the expert, shown both answers in both orders, chose as the person did."""
     flips: Estimate | None = None
-    """Pairs: the share where swapping the order swapped the expert's choice; always 0 for the likelihood judge, which
+    """Pairs: the share where swapping the order swapped the expert's choice; always 0 for the judge by checks, which
     reads one answer at a time."""
     prefers_longer: float | None = None
     """Pairs: how often the better-rated answer is the longer one. Ratings: rank correlation of stars with length."""
@@ -68,15 +80,44 @@ class Calibration(Record):
     seconds: float = Field(ge=0)
     """How long the judging took; about 0 if the ledger had all answers."""
     made_at: datetime
+    modes: tuple[ModeFigures, ...] = ()
+    """The figures of each mode that was measured, beside baselines; empty in what earlier versions measured."""
+    ceiling: Ceiling | None = None
+    """How far people agree among themselves, where several rated each pair."""
+    source: str = ""
+    """What the labels are called: the file's name."""
+    split: Split = "all"
+    set_hash: str = ""
+    """Content hash of the whole set, of which ``labels_hash`` may be a half."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the figures should know of the labels and of the judge."""
+    server: str = ""
+    """Where the judge's model answers."""
+    fingerprint: str = ""
+    """Of the judge's model; see ``tools.judging.fingerprint``."""
+    cost: float = 0.0
+    """Dollars that the judging cost; 0 if the ledger had all answers."""
+    calls: int = 0
+    """Calls that it made."""
+
+    def mode(self, name: Mode) -> ModeFigures | None:
+        """Return the figures of a mode; ``None`` where it was not measured."""
+        return next((one for one in self.modes if one.mode == name), None)
 
 
-async def calibrate(judge: Judge, labels: Labels, *, seed: int = 0) -> Calibration:
+async def calibrate(
+    judge: Judge, labels: Labels, *, seed: int = 0, about: LabelSet | None = None, split: Split = "all"
+) -> Calibration:
     """Measure a judge.
+
+    Pairs are judged in both modes: each answer scored alone, and both shown in both orders. No judge sees a reference.
 
     Args:
         judge: the judge to measure.
         labels: checked labels, see ``tools.sources.labels``.
         seed: of the bootstrap.
+        about: the set that the labels are of.
+        split: which part of it they are.
 
     Raises:
         BadInput: no row could be judged.
@@ -91,14 +132,20 @@ async def calibrate(judge: Judge, labels: Labels, *, seed: int = 0) -> Calibrati
         figures = figures_of_pairs(pairs, judged, seed)
     else:
         judgements = await judge_items(judge, [label.item for label in rated])
-        _some_judged(["; ".join(j.reasons) if j.outcome == Outcome.FAILED else "" for j in judgements])
+        _some_judged([error_of(judgement) for judgement in judgements])
         figures = figures_of_ratings(rated, judgements, seed)
+    labels_hash = content_hash([label.model_dump(mode="json") for label in labels])
+    notes = [*(about.notes if about else ()), *judge_notes(figures["modes"], figures["failed"], len(labels))]
     return Calibration(
         judge=judge.identity,
         labels=len(labels),
-        labels_hash=content_hash([label.model_dump(mode="json") for label in labels]),
+        labels_hash=labels_hash,
         seconds=round(monotonic() - started, 2),
         made_at=datetime.now(UTC),
+        source=about.name if about else "",
+        split=split,
+        set_hash=about.id if about else labels_hash,
+        notes=tuple(notes),
         **figures,
     )
 
@@ -106,6 +153,21 @@ async def calibrate(judge: Judge, labels: Labels, *, seed: int = 0) -> Calibrati
 def _some_judged(errors: Sequence[str]) -> None:
     if all(errors):
         raise BadInput(f"none of the {len(errors)} rows could be judged; the first: {errors[0]}")
+
+
+def error_of(judgement: Judgement) -> str:
+    """Return why a text has no stars; empty where it has."""
+    unjudged = judgement.outcome == Outcome.FAILED or judgement.stars is None
+    return ("; ".join(judgement.reasons) or "not judged") if unjudged else ""
+
+
+def judge_notes(modes: Sequence[ModeFigures], failed: int, labels: int) -> list[str]:
+    """Return what is odd about a judge's answers: rows that it did not judge, and always the same answer."""
+    notes = [f"{failed} of {labels} rows could not be judged, and count in no figure"] if failed else []
+    for one in modes:
+        if one.ties > ALIKE:
+            notes.append(f"{one.mode}: the judge says the same of {one.ties:.0%} of the labels")
+    return notes
 
 
 def figures_of_pairs(labels: Sequence[ChosenPair], judged: Sequence[JudgedPair], seed: int) -> dict[str, Any]:
@@ -117,39 +179,57 @@ def figures_of_pairs(labels: Sequence[ChosenPair], judged: Sequence[JudgedPair],
     flips = [float(pair.asked.flipped) for _, pair in good]
     texts = [(label.first.output, label.second.output) for label, _ in good]
     sure = [min(pair.first.confidence, pair.second.confidence) for _, pair in good]
+    prompts = [label.first.prompt for label, _ in good]
+
+    def rows(said: Sequence[int]) -> Labelled:
+        lengths = [(len(one), len(other)) for one, other in texts]
+        return Labelled(people, said, lengths, prompts, [label.source for label, _ in good])
+
+    modes = (mode_figures("rating", rows(rated), "nominal"), mode_figures("asked", rows(asked), "nominal", flips))
     return {
         "kind": "pairs",
         "failed": len(labels) - len(good),
-        **_agreement(rated, people, "nominal", seed),
-        "asked_agreement": bootstrap(share_equal, asked, people, seed=seed),
-        "flips": bootstrap(mean, flips, seed=seed),
+        "agreement": modes[0].agreement,
+        "kappa": modes[0].kappa,
+        "alpha": _alpha(rated, people, "nominal", seed),
+        "asked_agreement": modes[1].agreement,
+        "flips": modes[1].flips,
         "prefers_longer": longer_share(rated, texts),
         "people_prefer_longer": longer_share(people, texts),
         "curve": confidence_curve(sure, [a == b for a, b in zip(rated, people, strict=True)]),
+        "modes": modes,
+        "ceiling": human_ceiling([label.raters for label, _ in good], prompts),
     }
 
 
 def figures_of_ratings(labels: Sequence[RatedItem], judged: Sequence[Judgement], seed: int) -> dict[str, Any]:
-    """Return the figures over single ratings; one judgement a label, failed ones left out."""
-    good = [(label, made) for label, made in zip(labels, judged, strict=True) if made.outcome != Outcome.FAILED]
-    people = [floor(label.rating + 0.5) for label, _ in good]
-    stars = [made.stars for _, made in good]
+    """Return the figures over single ratings; one judgement a label, those without stars left out."""
+    good = [(label, made) for label, made in zip(labels, judged, strict=True) if not error_of(made)]
+    people = stars_as_labels([label.rating for label, _ in good])
+    stars = [made.stars or 0 for _, made in good]
     texts = [label.item.output for label, _ in good]
+    rows = Labelled(
+        people,
+        stars,
+        [(len(text), len(text)) for text in texts],
+        [label.item.prompt for label, _ in good],
+        [""] * len(good),
+    )
+    mode = mode_figures("rating", rows, "interval")
     return {
         "kind": "ratings",
         "failed": len(labels) - len(good),
-        **_agreement(stars, people, "interval", seed),
+        "agreement": mode.agreement,
+        "kappa": mode.kappa,
+        "alpha": _alpha(stars, people, "interval", seed),
         "prefers_longer": rank_correlation(stars, texts),
         "people_prefer_longer": rank_correlation(people, texts),
         "curve": confidence_curve(
             [made.confidence for _, made in good], [a == b for a, b in zip(stars, people, strict=True)]
         ),
+        "modes": (mode,),
     }
 
 
-def _agreement(ours: Sequence[int], people: Sequence[int], level: Level, seed: int) -> dict[str, Estimate]:
-    return {
-        "agreement": bootstrap(share_equal, ours, people, seed=seed),
-        "kappa": bootstrap(lambda a, b: cohens_kappa(a, b, level), ours, people, seed=seed),
-        "alpha": bootstrap(lambda a, b: krippendorffs_alpha([a, b], level), ours, people, seed=seed),
-    }
+def _alpha(ours: Sequence[int], people: Sequence[int], level: Level, seed: int) -> Estimate:
+    return bootstrap(lambda a, b: krippendorffs_alpha([a, b], level), ours, people, seed=seed)

@@ -31,11 +31,11 @@ class ABComparison(Record):
     """Ties of the second kind."""
     failed: int
     """Pairs that could not be judged."""
-    overall_a: float
-    """Mean overall score, 0 to 100."""
-    overall_b: float
-    difference: Estimate
-    """Mean overall score of B less that of A, over the pairs."""
+    overall_a: float | None
+    """Mean overall score, 0 to 100, over the pairs of which both answers were scored; ``None`` where none was."""
+    overall_b: float | None
+    difference: Estimate | None
+    """Mean overall score of B less that of A, over the same pairs."""
     win_rate: Estimate
     """Share of judged pairs that B won, a tie counting half."""
     winner: Literal["a", "b", "none"]
@@ -88,10 +88,11 @@ def comparison(judge: str, judged: Sequence[JudgedPair], *, unmatched: int = 0, 
     if not good:
         raise BadInput(f"none of the {len(judged)} pairs could be judged; the first: {judged[0].error}")
     points = [pair.asked.points for pair in good]
-    scores_a = [pair.first.overall for pair in good]
-    scores_b = [pair.second.overall for pair in good]
+    both = [(pair.first.overall, pair.second.overall) for pair in good]
+    scored = [(one, other) for one, other in both if one is not None and other is not None]
+    scores_a, scores_b = [one for one, _ in scored], [other for _, other in scored]
     rate = bootstrap(mean, points, seed=seed)
-    difference = paired_bootstrap(scores_a, scores_b, RESAMPLES, seed)
+    difference = paired_bootstrap(scores_a, scores_b, RESAMPLES, seed) if scored else None
     winner: Literal["a", "b", "none"] = "b" if rate.low > 0.5 else "a" if rate.high < 0.5 else "none"
     return ABComparison(
         judge=judge,
@@ -102,8 +103,8 @@ def comparison(judge: str, judged: Sequence[JudgedPair], *, unmatched: int = 0, 
         ties=points.count(0.5),
         flips=sum(pair.asked.flipped for pair in good),
         failed=len(judged) - len(good),
-        overall_a=round(fmean(scores_a), 2),
-        overall_b=round(fmean(scores_b), 2),
+        overall_a=round(fmean(scores_a), 2) if scored else None,
+        overall_b=round(fmean(scores_b), 2) if scored else None,
         difference=difference,
         win_rate=rate,
         winner=winner,
@@ -111,11 +112,9 @@ def comparison(judge: str, judged: Sequence[JudgedPair], *, unmatched: int = 0, 
     )
 
 
-def _in_words(winner: Literal["a", "b", "none"], rate: Estimate, difference: Estimate, pairs: int) -> str:
-    figures = (
-        f"B wins {rate.value:.0%} of {pairs} pairs (95% interval {rate.low:.0%} to {rate.high:.0%}), "
-        f"{difference.value:+.1f} points of 100 on average"
-    )
+def _in_words(winner: Literal["a", "b", "none"], rate: Estimate, difference: Estimate | None, pairs: int) -> str:
+    scored = "no pair was scored" if difference is None else f"{difference.value:+.1f} points of 100 on average"
+    figures = f"B wins {rate.value:.0%} of {pairs} pairs (95% interval {rate.low:.0%} to {rate.high:.0%}), {scored}"
     match winner:
         case "none":
             return f"no difference shown: {figures}"

@@ -127,14 +127,14 @@ def decided_by_people(
             judge=judgement.judge,
             overall=judgement.overall,
             confidence=judgement.confidence,
-            scores=tuple((one.dimension, one.score) for one in judgement.scores),
+            scores=judgement.scored,
             good=said[judgement.candidate_id][0] == Outcome.ACCEPTED,
             stars=judgement.stars,
             rated=said[judgement.candidate_id][1],
             stands_for=audited.get(judgement.candidate_id, 1.0),
         )
         for judgement in judgements
-        if judgement.scores and judgement.candidate_id in said
+        if judgement.overall is not None and judgement.stars is not None and judgement.candidate_id in said
     ]
 
 
@@ -158,7 +158,7 @@ def preferred_by_people(
     Returns:
         1 where it does, 0 where it scores the other one higher, 0.5 where both score alike.
     """
-    overalls = {one.candidate_id: one.overall for one in judgements if one.scores}
+    overalls = {one.candidate_id: one.overall for one in judgements if one.overall is not None}
     of = {task.id: task.candidates for task in tasks}
     found = []
     for review in reviews:

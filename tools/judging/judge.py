@@ -1,11 +1,10 @@
-"""CrewJudge: one text in, one judgement out. Runs the checks first, then the crew, and sorts errors from scores."""
+"""CrewJudge: one text in, one judgement out. Checks first, then the crew or the filter; errors are no scores."""
 
 from __future__ import annotations
 
 import asyncio
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from state.errors import BadInput, CallDeferred, CallFailed, CorralError
@@ -18,14 +17,20 @@ from tools.endpoint.answering import TellingEndpoint
 from tools.endpoint.chat import ChatEndpoint
 from tools.judging.answers import DimensionRating, ExpertRating, PairChoice
 from tools.judging.backend import CrewBackend, EndpointBackend
-from tools.judging.likelihood import CALLS, measure
-from tools.judging.likelihood_backend import NAME as LIKELIHOOD
-from tools.judging.likelihood_backend import LikelihoodBackend, likelihood_parts
 from tools.judging.pool import kick_off
 from tools.judging.preference import Preference, by_rating, in_both_orders
 from tools.judging.scoring import SCORING, failed_judgement, judgement
 from tools.judging.size import LEAST, too_small_to_write
 from tools.judging.subject import pair_subject, subject
+from tools.judging.topic import CALLS, measured_gain, topic_check
+from tools.judging.verified import (
+    NAME,
+    further_checks,
+    is_proven_wrong,
+    speaking,
+    verified_judgement,
+    verified_parts,
+)
 from tools.judging.wording import panel_of
 
 SMALL_CREW = "crew below 1B"
@@ -37,31 +42,34 @@ SUBJECT_TOKENS = 6000
 class CrewJudge:
     """Five judges and an expert, as a CrewAI crew over one endpoint.
 
-    A model below a billion parameters is too small for written scores. Where its endpoint gives likelihoods, as the
-    embedded one does, the crew answers from those and is named the likelihood judge. Any other is asked for scores
-    all the same, with a warning, and its name says that it is too small; see ``tools.judging.size``.
+    Where the endpoint gives likelihoods, as the embedded one does, no model is asked for its opinion: checks judge,
+    likelihoods filter what is off the topic, and the judge is named so; see ``tools.judging.verified``. Behind a URL
+    the crew writes its scores. A model whose name states less than a billion parameters is asked, too, with a warning,
+    and the judge's name says that it is too small; see ``tools.judging.size``.
 
     Args:
         endpoint: the model that answers for all of them, behind the ledger.
         settings: task type, weights, thresholds, draws.
         seed: the run's seed; every draw adds its number.
+        attended: whether a person looks at what nothing can judge. Where nobody does, that is left out, and the filter
+            is not asked about it.
     """
 
-    def __init__(self, endpoint: ChatEndpoint, settings: Judging, *, seed: int = 0) -> None:
-        self._endpoint, self._settings, self._seed = endpoint, settings, seed
-        self._by_likelihood, self._panel = by_likelihood(endpoint), panel_of(settings)
-        if too_small_to_write(endpoint.model) and not self._by_likelihood:
+    def __init__(self, endpoint: ChatEndpoint, settings: Judging, *, seed: int = 0, attended: bool = True) -> None:
+        self._endpoint, self._settings, self._seed, self._attended = endpoint, settings, seed, attended
+        self._by_checks, self._panel = endpoint.can.likelihoods, panel_of(settings)
+        if too_small_to_write(endpoint.model) and not self._by_checks:
             warnings.warn(
                 f"{endpoint.model!r} is too small to judge: below {LEAST:,} parameters written scores were noise, and "
                 "a server does not tell likelihoods. Set models.judge to a larger model, or to the embedded one.",
                 stacklevel=2,
             )
-        self.identity = judge_identity(endpoint.model, settings, by_likelihood=self._by_likelihood)
+        self.identity = judge_identity(endpoint.model, settings, by_checks=self._by_checks, server=endpoint.server)
 
     @property
     def calls_each(self) -> int:
         """Calls that one judgement takes, where none is asked again."""
-        return CALLS if self._by_likelihood else self._settings.draws * (len(self._panel.dimensions) + 1)
+        return CALLS if self._by_checks else self._settings.draws * (len(self._panel.dimensions) + 1)
 
     async def judge(
         self,
@@ -95,26 +103,40 @@ class CrewJudge:
             checks = await asyncio.to_thread(self._verify, sample, candidate, context)
         except BadInput as error:
             return failed_judgement(id, candidate.id, self.identity, {"checks": error})
-        text = subject(sample.prompt, candidate.text, checks, context, SUBJECT_TOKENS)
         endpoint = TellingEndpoint(self._endpoint, answered) if answered else self._endpoint
-        backends = self._backends(endpoint, sample.prompt, candidate.text, checks)
+        if self._by_checks:
+            return await self._judge_by_checks(endpoint, id, sample, candidate, checks)
+        text = subject(sample.prompt, candidate.text, checks, context, SUBJECT_TOKENS)
+        backends = [self._backend(endpoint, checks, draw) for draw in range(self._settings.draws)]
         draws = await kick_off("JudgingCrew", self._panel, [(text, backend) for backend in backends])
         if errors := kept_errors(backends):
             return failed_judgement(id, candidate.id, self.identity, errors)
-        doubt = max(backend.doubt for backend in backends)
-        return judgement(id, candidate.id, self.identity, draws, checks, self._settings, doubt)
+        return judgement(id, candidate.id, self.identity, draws, checks, self._settings)
+
+    async def _judge_by_checks(
+        self, endpoint: ChatEndpoint, id: str, sample: Sample, candidate: Candidate, checks: tuple[CheckResult, ...]
+    ) -> Judgement:
+        """Judge by what can be verified; the filter is asked about what may be imitated, and what a person will see."""
+        checks += further_checks(sample, candidate.text, candidate.ended)
+        if not is_proven_wrong(checks) and (self._attended or speaking(checks)):
+            try:
+                gain = await measured_gain(endpoint, sample.prompt, candidate.text)
+            except CallFailed as error:
+                return failed_judgement(id, candidate.id, self.identity, {NAME: error})
+            checks += (topic_check(gain),)
+        return verified_judgement(id, candidate.id, self.identity, checks, self._settings)
 
     async def prefer(
         self, sample: Sample, first: Candidate, second: Candidate, context: Mapping[str, Any] | None = None
     ) -> Preference:
         """Let the expert choose between two answers, once in each order.
 
-        The likelihood judge reads one answer at a time, so no order can sway it: it rates both instead.
+        Checks read one answer at a time, so no order can sway them: both are rated instead.
 
         Returns:
             The choice that stands in both orders. Errors as for ``judge``; an unusable answer is in the result.
         """
-        if self._by_likelihood:
+        if self._by_checks:
             return by_rating(*[await self.judge(sample, answer, context) for answer in (first, second)])
         context = self._context(sample, context)
         try:
@@ -140,15 +162,6 @@ class CrewJudge:
         written = run_checks(sample.checks, candidate.text)
         return (*written, *inferred_checks(sample.prompt, candidate.text, self._settings.task_type, context))
 
-    def _backends(
-        self, endpoint: ChatEndpoint, prompt: str, answer: str, checks: Sequence[CheckResult]
-    ) -> Sequence[CrewBackend]:
-        settings = self._settings
-        if self._by_likelihood:
-            # Likelihoods are not drawn: a second kickoff would find the same.
-            return [LikelihoodBackend(partial(measure, endpoint), prompt, answer, checks, settings.shares)]
-        return [self._backend(endpoint, checks, draw) for draw in range(settings.draws)]
-
     def _backend(self, endpoint: ChatEndpoint, checks: Sequence[CheckResult], draw: int) -> EndpointBackend:
         tokens = self._settings.max_tokens
         return EndpointBackend(endpoint, checks, draw=draw, seed=self._seed + draw, max_tokens=tokens)
@@ -167,32 +180,28 @@ def kept_errors(backends: Sequence[CrewBackend]) -> dict[str, CorralError]:
     return errors
 
 
-def by_likelihood(endpoint: ChatEndpoint) -> bool:
-    """Return whether a model judges by its likelihoods: it is too small to write scores, and its endpoint has them."""
-    return endpoint.can.likelihoods and too_small_to_write(endpoint.model)
-
-
 def identity_of(spec: Endpoint, settings: Judging) -> str:
     """Return the identity of the judge that a request names; nothing is opened.
 
     Raises:
         BadInput: the endpoint's address is no known word and no URL.
     """
-    likely = capabilities(spec).likelihoods and too_small_to_write(spec.model)
-    return judge_identity(spec.model, settings, by_likelihood=likely)
+    can = capabilities(spec)
+    server = spec.base_url if can.remote else ""
+    return judge_identity(spec.model, settings, by_checks=can.likelihoods, server=server)
 
 
-def judge_identity(model: str, settings: Judging, *, by_likelihood: bool) -> str:
+def judge_identity(model: str, settings: Judging, *, by_checks: bool, server: str = "") -> str:
     """Return a judge's identity: a readable head, and a hash over all that its scores depend on.
 
-    That is model, task type, weights, prompts, schemas and draws, the versions of the scoring's code, and what the
-    owner has put beside them: dimensions, expert and context.
+    That is model, server, task type, weights, prompts, schemas and draws, the versions of the scoring's code, and what
+    the owner has put beside them: dimensions, expert and context.
     """
-    parts: list[Any] = [model, settings.task_type, settings.weights, SCORING]
+    parts: list[Any] = [model, settings.task_type, settings.weights, SCORING, *([server] if server else [])]
     own = settings.model_dump(mode="json", include={"dimensions", "expert", "context"}, exclude_defaults=True)
     parts += [own] if own else []
-    if by_likelihood:
-        return f"{LIKELIHOOD}/{model}/{settings.task_type}@{content_hash(*parts, likelihood_parts())[:12]}"
+    if by_checks:
+        return f"{NAME}/{model}/{settings.task_type}@{content_hash(*parts, verified_parts())[:12]}"
     schemas = [DimensionRating.model_json_schema(), ExpertRating.model_json_schema()]
     parts += [settings.draws, panel_of(settings).wording.parts(), schemas]
     head = SMALL_CREW if too_small_to_write(model) else "crew"

@@ -65,5 +65,7 @@ def by_rating(first: Judgement, second: Judgement) -> Preference:
     failed = [judgement for judgement in (first, second) if judgement.outcome == Outcome.FAILED]
     if failed:
         return Preference(error="; ".join(failed[0].reasons))
+    if first.overall is None or second.overall is None:
+        return Preference(reason="nothing can judge both answers")
     better: Literal[0, 1, 2] = 0 if first.overall == second.overall else 1 if first.overall > second.overall else 2
     return Preference(better=better, reason=f"overall {first.overall:g} against {second.overall:g}")

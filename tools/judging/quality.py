@@ -26,7 +26,7 @@ class QualityRow(Record):
 
     def falls_short(self, least: float) -> bool:
         """Whether the overall score is under ``least``, or there is none."""
-        return self.judgement.outcome == Outcome.FAILED or self.judgement.overall < least
+        return self.judgement.overall is None or self.judgement.overall < least
 
 
 class QualityReport(Record):
@@ -36,7 +36,7 @@ class QualityReport(Record):
     rows: tuple[QualityRow, ...]
     accepted: int
     waiting: int
-    """Between the two thresholds: a person should look."""
+    """Between the two thresholds, or nothing can judge it: a person should look."""
     rejected: int
     failed: int
     """Not judged; the reason is in the row."""
@@ -45,7 +45,7 @@ class QualityReport(Record):
     mean_stars: float | None
     mean_confidence: float | None
     dimensions: dict[str, float]
-    """Mean score by dimension."""
+    """Mean score by dimension, over the rows in which it was judged."""
     failed_checks: dict[str, int]
     """How many rows failed a check, by its kind, the most frequent first."""
 
@@ -59,9 +59,10 @@ class QualityReport(Record):
         Args:
             curve: of the judge's recalibration.
         """
+        chances = curve([row.judgement.overall or 0.0 for row in self.rows])
         rows = [
-            row if row.judgement.outcome == Outcome.FAILED else row.model_copy(update={"taken": chance})
-            for row, chance in zip(self.rows, curve([row.judgement.overall for row in self.rows]), strict=True)
+            row if row.judgement.overall is None else row.model_copy(update={"taken": chance})
+            for row, chance in zip(self.rows, chances, strict=True)
         ]
         return self.model_copy(update={"rows": tuple(rows)})
 
@@ -79,6 +80,7 @@ def quality_report(judge: str, items: Sequence[Item], judgements: Sequence[Judge
     """Put judgements together, one an item in the same order."""
     outcomes = Counter(j.outcome for j in judgements)
     good = [j for j in judgements if j.outcome != Outcome.FAILED]
+    points = [(name, score) for j in good for name, score in j.scored]
     checks = Counter(kind for j in good for kind in {c.kind for c in j.checks if c.passed is False})
     return QualityReport(
         judge=judge,
@@ -90,12 +92,12 @@ def quality_report(judge: str, items: Sequence[Item], judgements: Sequence[Judge
         waiting=outcomes[Outcome.WAITING],
         rejected=outcomes[Outcome.REJECTED],
         failed=outcomes[Outcome.FAILED],
-        mean_overall=_mean([j.overall for j in good]),
-        mean_stars=_mean([float(j.stars) for j in good]),
+        mean_overall=_mean([j.overall for j in good if j.overall is not None]),
+        mean_stars=_mean([float(j.stars) for j in good if j.stars is not None]),
         mean_confidence=_mean([j.confidence for j in good]),
         dimensions={
-            s.dimension: round(fmean(j.scores[i].score for j in good), 2)
-            for i, s in enumerate(good[0].scores if good else ())
+            name: round(fmean(score for named, score in points if named == name), 2)
+            for name in dict.fromkeys(name for name, _ in points)
         },
         failed_checks=dict(sorted(checks.items(), key=lambda entry: (-entry[1], entry[0]))),
     )

@@ -27,7 +27,6 @@ def judgement(
     draws: Sequence[Draw],
     checks: Sequence[CheckResult],
     settings: Judging,
-    doubt: float = 0.0,
 ) -> Judgement:
     """Put the crew's draws over one text together.
 
@@ -38,12 +37,12 @@ def judgement(
         draws: what the crew said, one draw a kickoff; at least one.
         checks: what was verified; failed checks cap their dimension, and the stars.
         settings: weights and thresholds.
-        doubt: what the judge knows against its own scores, 0 to 1; it lowers the confidence by as much.
     """
     own = [{o.dimension: o.own for o in draw.opinions} for draw in draws]
     reasons = {o.dimension: o.said for o in draws[0].opinions}
+    means = {d: round(cap(fmean(draw[d] for draw in own), d, checks)[0], 2) for d in settings.shares}
     scores = tuple(_score(d, fmean(draw[d] for draw in own), reasons[d], checks) for d in settings.shares)
-    overall = round(sum(settings.shares[s.dimension] * s.score for s in scores), 2)
+    overall = round(sum(settings.shares[d] * mean for d, mean in means.items()), 2)
     stars = capped_stars(int(fmean(d.expert.stars for d in draws) + 0.5), checks)
     outcome, why = outcome_of(overall, settings)
     failed = [c for c in checks if c.passed is False]
@@ -54,10 +53,10 @@ def judgement(
         scores=scores,
         overall=overall,
         stars=stars,
-        confidence=round(confidence(own, checks) * (1 - doubt), 3),
+        confidence=confidence(own, checks),
         feedback=_feedback(scores, draws[0], stars),
-        strengths=_notes(draws[0].expert.strength, [s for s in scores if s.score >= STRONG]),
-        weaknesses=_notes(draws[0].expert.weakness, [s for s in scores if s.score < WEAK])
+        strengths=_notes(draws[0].expert.strength, [s for s in scores if means[s.dimension] >= STRONG]),
+        weaknesses=_notes(draws[0].expert.weakness, [s for s in scores if means[s.dimension] < WEAK])
         + tuple(c.evidence for c in failed),
         checks=tuple(checks),
         outcome=outcome,

@@ -1,14 +1,8 @@
 """How large a judge's model is, and from what size its written scores are worth reading. Pure.
 
-A judge of a stated size is one of three:
-
-* ``LEAST`` parameters or more, or a name that states no size: the crew writes its scores.
-* Below, and its weights are here, which is the embedded model: the likelihood judge.
-* Below, behind a URL: the crew writes its scores, its name says that it is too small, and a warning is given.
-  Likelihoods would need the log-probability of each token of a given text; the chat completions that all servers
-  share report it only for tokens that the model has just drawn.
-
-The size is read from the model's name, where nearly every small model states it; servers have no common field for it.
+Behind a URL the crew writes its scores, whatever the model. One whose name states fewer than ``LEAST`` parameters is
+named too small, and a warning is given. The size is read from the model's name, where nearly every small model states
+it; servers have no common field for it.
 """
 
 from __future__ import annotations

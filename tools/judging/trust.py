@@ -1,43 +1,89 @@
-"""A judge's calibrations, saved under its identity, and whether a run may rely on the judge."""
+"""A judge's calibrations, kept under its identity for good, and what its newest one says in a line."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from state.errors import StorageError
+from state.errors import BadInput, StorageError
+from state.names import Split
 from state.records import content_hash
 from tools.files import storage_errors, write_file
 from tools.judging.calibration import Calibration
 
 FOLDER = "calibrations"
-"""In Corral's home: one file for each judge, with its newest calibration."""
+"""In Corral's home: a folder for each judge, with a file for each of its calibrations."""
 
 
 def save_calibration(calibration: Calibration, home: Path) -> Path:
-    """Write a calibration as JSON, in place of the judge's earlier one, and return its path; blocks.
+    """Write a calibration as JSON beside the judge's earlier ones, and return its path; blocks.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    path = _path(calibration.judge, home)
-    write_file(path, (calibration.model_dump_json(indent=2) + "\n").encode())
+    at = calibration.made_at.strftime("%Y%m%dT%H%M%S.%f")
+    text = calibration.model_dump_json(indent=2) + "\n"
+    path = home / FOLDER / content_hash(calibration.judge) / f"{at}-{content_hash(text)[:8]}.json"
+    write_file(path, text.encode())
     return path
 
 
-def find_calibration(judge: str, home: Path) -> Calibration | None:
-    """Return the newest calibration of a judge, or ``None`` if it was never measured; blocks.
+def calibrations_of(judge: str, home: Path) -> list[Calibration]:
+    """Return all calibrations of a judge, the oldest first; blocks.
 
     Args:
         judge: its identity.
         home: Corral's home.
 
     Raises:
-        StorageError: the file is there and cannot be read.
+        StorageError: a file is there and cannot be read.
     """
-    path = _path(judge, home)
+    name = content_hash(judge)
+    return _read([home / FOLDER / f"{name}.json", *(home / FOLDER / name).glob("*.json")])
+
+
+def all_calibrations(home: Path) -> list[Calibration]:
+    """Return the calibrations of all judges, the oldest first; blocks. Errors as for ``calibrations_of``."""
+    folder = home / FOLDER
+    return _read([*folder.glob("*.json"), *folder.glob("*/*.json")])
+
+
+def find_calibration(judge: str, home: Path) -> Calibration | None:
+    """Return the newest calibration of a judge, or ``None`` if it was never measured; blocks.
+
+    Raises:
+        StorageError: a file is there and cannot be read.
+    """
+    found = [one for one in calibrations_of(judge, home) if one.split != "tune"]
+    return found[-1] if found else None
+
+
+def recalibration_of(judge: str, home: Path) -> Calibration | None:
+    """Return a judge's newest calibration that says what its scores have meant; errors as for ``calibrations_of``."""
+    found = [one for one in calibrations_of(judge, home) if one.recalibration is not None]
+    return found[-1] if found else None
+
+
+def demand_untouched(set_hash: str, split: Split, every: Sequence[Calibration]) -> None:
+    """Refuse to report on labels that a judge was tuned on.
+
+    Raises:
+        BadInput: half of the set was there to tune on, and all of it is to be measured on.
+    """
+    if split == "all" and any(one.split == "tune" and one.set_hash == set_hash for one in every):
+        raise BadInput("half of these labels were there to tune a judge on; measure it on the others: --split report")
+
+
+def _read(paths: Sequence[Path]) -> list[Calibration]:
+    found = [one for path in paths if (one := _calibration(path)) is not None]
+    return sorted(found, key=lambda one: one.made_at)
+
+
+def _calibration(path: Path) -> Calibration | None:
+    """Return a file's calibration; ``None`` where there is no file. Earlier versions kept one file a judge."""
     try:
         with storage_errors(path):
             return Calibration.model_validate(json.loads(path.read_text("utf-8"))) if path.exists() else None
@@ -53,28 +99,10 @@ def trust_note(judge: str, calibration: Calibration | None) -> str:
         how = "corral calibrate LABELS.jsonl, or --decisions RUN for what people decided in a run"
         return f"{judge} was never measured against people's labels ({how})"
     kappa, share = calibration.kappa, calibration.agreement
+    beaten = [b.name for mode in calibration.modes[:1] for b in mode.baselines if b.gain.low > 0]
+    above = f"; shown better than {', '.join(beaten)}" if beaten else "; shown better than no trivial baseline"
     return (
         f"{judge} agreed with people on {share.value:.0%} of {calibration.labels - calibration.failed} "
         f"{calibration.kind}: kappa {kappa.value:.2f}, 95% interval {kappa.low:.2f} to {kappa.high:.2f}"
+        f"{above if calibration.modes else ''}"
     )
-
-
-def trust_refusal(judge: str, calibration: Calibration | None, min_kappa: float | None) -> str | None:
-    """Return why a run must not train on this judge's scores, or ``None`` if it may.
-
-    Args:
-        judge: its identity.
-        calibration: its newest, if it has one.
-        min_kappa: what the lower bound of its kappa must reach; ``None`` for no demand.
-    """
-    if min_kappa is None:
-        return None
-    if calibration is None:
-        return f"judge.min_kappa is {min_kappa:g}, but {trust_note(judge, None)}"
-    if calibration.kappa.low < min_kappa:
-        return f"judge.min_kappa is {min_kappa:g}, but {trust_note(judge, calibration)}"
-    return None
-
-
-def _path(judge: str, home: Path) -> Path:
-    return home / FOLDER / f"{content_hash(judge)}.json"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
 
-from state.records import DecisionKind, Rating, Review
+from state.records import DecisionKind, Judgement, Rating, Review
 from state.request import RunRequest
 from tools.people.decisions import BASIC, allowed_for, consequences
 from tools.people.items import WHY, Item
@@ -56,21 +56,29 @@ def described(item: Item, request: RunRequest) -> str:
         case "pair":
             said = "Which of the two answers is the better one?"
         case "instruction":
-            said = f"The gates gave {item.score:.2f}{_between(item.score, low, high)}"
+            gates = item.score or 0.0
+            said = f"The gates gave {gates:.2f}{_between(gates, low, high)}"
             said += f": {'; '.join(item.sample.reasons)}" if item.sample.reasons else ""
         case "completion" if judgement is not None:
-            scores = ", ".join(f"{s.dimension} {s.score:.0f}" for s in judgement.scores)
+            scores = ", ".join(f"{name} {score:.0f}" for name, score in judgement.scored) or "none"
             checks = "; ".join(f"{c.kind}: {c.evidence}" for c in judgement.checks if c.passed is not None)
-            said = (
-                f"The crew gave {item.score:.0f} of 100{_between(item.score, low, high)}, and {judgement.stars} stars "
-                f"(confidence {judgement.confidence:.2f}).\nScores: {scores}\nChecks: {checks or 'none apply'}\n"
-                f"{judgement.feedback}"
-            )
+            said = f"{_given(judgement, low, high)}\nScores: {scores}\nChecks: {checks or 'none apply'}\n"
+            said += judgement.feedback
         case "completion":
             said = "Nobody judged it."
         case _:
             assert_never(item.task.kind)
     return f"{why}\n{said}" if why else said
+
+
+def _given(judgement: Judgement, low: float, high: float) -> str:
+    """Return what the judge gave a completion; why it gave nothing, where nothing could judge it."""
+    if judgement.overall is None:
+        return f"It was not judged: {'; '.join(judgement.reasons)}."
+    return (
+        f"The judge gave {judgement.overall:.0f} of 100{_between(judgement.overall, low, high)}, and {judgement.stars} "
+        f"stars (confidence {judgement.confidence:.2f})."
+    )
 
 
 def _between(score: float, low: float, high: float) -> str:

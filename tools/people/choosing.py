@@ -29,7 +29,8 @@ def check_distance(sample: Sample, judgement: Judgement) -> float:
     A check that failed is held against the score of its dimension before the cap. Checks that pass say little alone:
     only where all that the prompt demands in writing is there, it is held against the score for compliance.
     """
-    own = {s.dimension: (s.score if s.capped_from is None else s.capped_from) / 100 for s in judgement.scores}
+    given = {s.dimension: s.score if s.capped_from is None else s.capped_from for s in judgement.scores}
+    own = {name: score / 100 for name, score in given.items() if score is not None}
     apart = [own[c.dimension] for c in judgement.checks if c.passed is False and c.dimension in own]
     demanded = {check.kind for check in sample.checks}
     written = [c.passed for c in judgement.checks if c.kind in demanded and c.passed is not None]
@@ -93,9 +94,9 @@ def pair_task(
     """Return the task of comparing a prompt's best answer with its worst, in an order that says nothing of either.
 
     Returns:
-        ``None`` where there are no two judged answers of different texts.
+        ``None`` where there are no two scored answers of different texts.
     """
-    overall = {j.candidate_id: j.overall for j in judgements if j.outcome != Outcome.FAILED}
+    overall = {j.candidate_id: j.overall for j in judgements if j.overall is not None}
     ordered = sorted((c for c in candidates if c.id in overall), key=lambda c: (overall[c.id], c.id))
     if not ordered or (worst := ordered[0]).text == (best := ordered[-1]).text:
         return None

@@ -34,8 +34,11 @@ class Item(Record):
         return self.task.id
 
     @property
-    def score(self) -> float:
-        """Its score on the scale of ``thresholds``: 0 to 100 for a completion, 0 to 1 for an instruction."""
+    def score(self) -> float | None:
+        """Its score on the scale of ``thresholds``: 0 to 100 for a completion, 0 to 1 for an instruction.
+
+        ``None`` for a completion that nothing could judge.
+        """
         return self.judgement.overall if self.judgement else (self.sample.score or 0.0)
 
     def thresholds(self, request: RunRequest) -> tuple[float, float]:

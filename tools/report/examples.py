@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Literal, assert_never
 
 from state.records import Answer, CheckResult, Record, Sample
-from tools.evaluation.scoring import Scored, degenerate, score_answer
+from tools.checks.guard import degenerate
+from tools.evaluation.scoring import Scored, score_answer
 
 LONGEST, LINES = 1200, 24
 """Characters and lines shown of a text."""

@@ -103,10 +103,12 @@ function bars(scores) {
   for (const one of scores) {
     const line = made("p", undefined, "score");
     line.append(made("span", one.dimension.replaceAll("_", " ")));
-    const meter = made("meter");
-    meter.max = 100;
-    meter.value = one.score;
-    line.append(meter, made("b", one.score.toFixed(0)));
+    if (one.score !== null) {
+      const meter = made("meter");
+      meter.max = 100;
+      meter.value = one.score;
+      line.append(meter, made("b", one.score.toFixed(0)));
+    }
     const capped = one.capped_from === null ? "" : " (the judge gave " + one.capped_from + ")";
     line.append(made("span", one.reason + capped, "faint"));
     part.append(line);

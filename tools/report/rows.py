@@ -76,7 +76,8 @@ def row_of(
         origin += [f"answer: {candidate.id}", f"draw {candidate.draw}", candidate.provenance]
         origin.append("ended by itself" if candidate.ended else "cut at the token limit")
     if judgement:
-        origin.append(f"judge: {judgement.judge}, {judgement.stars} stars, confidence {judgement.confidence:.2f}")
+        stars = "no stars" if judgement.stars is None else f"{judgement.stars} stars"
+        origin.append(f"judge: {judgement.judge}, {stars}, confidence {judgement.confidence:.2f}")
     if review:
         origin.append(f"{review.decision} {decided}" + (f": {review.comment}" if review.comment else ""))
     return {
@@ -88,7 +89,7 @@ def row_of(
         "split": sample.split,
         "provenance": candidate.provenance if candidate else "",
         "decided": decided,
-        "stars": str(judgement.stars) if judgement and judgement.scores else "",
+        "stars": str(judgement.stars) if judgement and judgement.scores and judgement.stars else "",
         "failed check": failed[0] if failed else "",
         "used": used,
         "score": score if judgement is None or judgement.scores else None,

@@ -28,6 +28,8 @@ class Scores(Record):
 
     judged: int
     failed: int
+    unjudged: int = 0
+    """Answers that nothing could judge."""
     overall: Spread
     dimensions: tuple[Spread, ...]
     confidence: Spread
@@ -68,7 +70,7 @@ class ScoreCounter:
     FIELDS = ("outcome", "overall", "stars", "confidence", "scores", "judge")
 
     def __init__(self) -> None:
-        self._failed = 0
+        self._failed, self._unjudged = 0, 0
         self._overall, self._confidence = _Tally(100.0), _Tally(1.0)
         self._dimensions: dict[str, _Tally] = {}
         self._stars: Counter[int] = Counter()
@@ -78,16 +80,20 @@ class ScoreCounter:
     def add(
         self,
         outcome: str,
-        overall: float,
-        stars: int,
+        overall: float | None,
+        stars: int | None,
         confidence: float,
         scores: Sequence[Mapping[str, Any]],
         judge: str,
     ) -> None:
-        """Count one judgement; one that failed has no scores."""
+        """Count one judgement; one that failed, or of what nothing could judge, has no scores."""
         if outcome == Outcome.FAILED:
             self._failed += 1
             return
+        if overall is None or stars is None:
+            self._unjudged += 1
+            return
+        scores = [score for score in scores if score["score"] is not None]
         self._overall.add(overall)
         self._confidence.add(confidence)
         self._stars[stars] += 1
@@ -114,11 +120,12 @@ class ScoreCounter:
     def result(self) -> Scores | None:
         """Return the counts, or ``None`` where nothing was judged."""
         judged = sum(self._stars.values())
-        if not judged and not self._failed:
+        if not judged and not self._failed and not self._unjudged:
             return None
         return Scores(
             judged=judged,
             failed=self._failed,
+            unjudged=self._unjudged,
             overall=self._overall.spread("overall"),
             dimensions=tuple(tally.spread(name) for name, tally in self._dimensions.items()),
             confidence=self._confidence.spread("confidence"),

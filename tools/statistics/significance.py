@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 from tools.statistics.bootstrap import CELLS, paired_columns
 
@@ -77,14 +78,15 @@ def holm(pvalues: Sequence[float]) -> list[float]:
     return corrected
 
 
-def wilson_interval(successes: float, trials: float) -> tuple[float, float]:
-    """Return the 95% score interval of a share (Wilson 1927), which holds at the borders and for few trials.
+def wilson_interval(successes: float, trials: float, level: float = 0.05) -> tuple[float, float]:
+    """Return the score interval of a share (Wilson 1927), which holds at the borders and for few trials.
 
     Args:
         successes: how many of the trials succeeded; a tie may count half.
         trials: at least 1; no whole number where they are weighted.
+        level: the two-sided error; 0.05 for a 95% interval.
     """
-    share, z = successes / trials, 1.959964
+    share, z = successes / trials, NormalDist().inv_cdf(1 - level / 2)
     middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
     return max(0.0, middle - half), min(1.0, middle + half)
