@@ -48,7 +48,10 @@ def crew(
     is kept in crew.json of the run's folder. The agents' own calls may take a fifth of the budget.
     """
     from corral.crew_tools import Inputs, planned
+    from graph.crews.catalogue import TOOLS
+    from tools.crews.reading import read_crew
 
+    read_crew(name, TOOLS)  # what is wrong with its files is said before anything else
     before = read_request(config, set_)
     usual = before.generation.target if config else Inputs().instructions
     given = Inputs(
