@@ -86,6 +86,7 @@ def commands_page() -> str:
 def python_page() -> str:
     """Return what ``corral`` exports, each with its docstring."""
     import corral
+    from graph.crews.catalogue import TOOLS, description
 
     parts = [
         "# Python\n\nEverything here is imported from `corral`. Steps, tools and records below it are not public: they "
@@ -94,6 +95,10 @@ def python_page() -> str:
     for name in corral.__all__:
         found = getattr(corral, name)
         parts.append(f"\n::: {found.__module__}.{found.__qualname__}\n")
+    parts.append("\n## Crews and their tools\n\nImported from `corral.crew_tools`; it imports CrewAI.\n")
+    parts += [f"\n::: corral.crew_tools.{name}\n" for name in ("kickoff", "Inputs", "crew_tools", "langchain_tools")]
+    parts.append("\n| tool | what it does |\n| --- | --- |\n")
+    parts += [f"| `{name}` | {_escaped(description(name))} |\n" for name in TOOLS]
     return "".join(parts)
 
 

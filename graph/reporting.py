@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from graph.accounts import cost_comparison, gold_of
+from graph.checklists import keep_checklists
 from graph.row_browser import write_rows
 from graph.services import Services
 from graph.steps import read_step_times
@@ -21,7 +23,9 @@ from graph.teaching import against_people_in, read_band, with_kept_band
 from nodes.train import CHECKLIST, DECISION
 from state.pipeline import DatasetRef, Node, PipelineState
 from state.records import Answer, Candidate, GenerationRound, Judgement, Outcome, Rating, Sample
-from tools.dataset.files import LINEAGE
+from tools.checklists.items import Checklist
+from tools.checklists.kept import Stage, read_checklists
+from tools.dataset.files import DIVERSITY, LINEAGE
 from tools.files import write_out
 from tools.people.decisions import in_words
 from tools.people.raters import Agreement, agreements
@@ -29,7 +33,7 @@ from tools.progress import report_progress
 from tools.report import REPORT, rows_beside
 from tools.report.board import Board, read_board
 from tools.report.examples import ExamplePicker, Examples
-from tools.report.facts import CallGroup, Costs, RunFacts
+from tools.report.facts import CallGroup, Costs, RunFacts, StageChecklist
 from tools.report.funnel import Funnel, RowCounter, candidate_funnel, instruction_funnel, prompt_funnel
 from tools.report.lineage import Lineage, LineageCounter, read_lineage, row_source
 from tools.report.page import render
@@ -61,7 +65,10 @@ def reported(node: Node, services: Services) -> Node:
             place = services.runs_folder / state["run_id"] / REPORT
             if not await asyncio.to_thread(rows_beside(place).exists):
                 await write_rows(services, state["run_id"], now, place)
-            path = await write_report(services, state["run_id"], now)
+            lists = await keep_checklists(services, state["run_id"], now)
+            if "verdict" in update:
+                update = _with_failures(update, now, lists)
+            path = await write_report(services, state["run_id"], {**state, **update})
         except Exception as error:
             line = f"the report was not written ({type(error).__name__}: {error}); corral report {state['run_id']}"
             return {**update, "warnings": [*update.get("warnings", []), line]}
@@ -69,6 +76,28 @@ def reported(node: Node, services: Services) -> Node:
         return update
 
     return with_report
+
+
+def _with_failures(update: PipelineState, state: PipelineState, lists: Mapping[Stage, Checklist]) -> PipelineState:
+    """Return what the evaluation found, with the critical items of its checklists that failed.
+
+    They are warnings to who signs the adapter, and flags of it: an unattended run deploys no adapter that has any. What
+    speaks against the adapter itself is not repeated here: the policy looks at it by itself.
+    """
+    stops = [f"checklist of the {stage}: {lists[stage].stop}" for stage in ("data", "training") if _stops(lists, stage)]
+    if not stops:
+        return update
+    adapter = state["adapter"]
+    flags = (*adapter.flags, *(line for line in stops if line not in adapter.flags))
+    return {
+        **update,
+        "adapter": adapter.model_copy(update={"flags": flags}),
+        "warnings": [*update.get("warnings", []), *stops],
+    }
+
+
+def _stops(lists: Mapping[Stage, Checklist], stage: Stage) -> bool:
+    return stage in lists and bool(lists[stage].stop)
 
 
 async def write_report(
@@ -122,7 +151,22 @@ async def gather(services: Services, run_id: str, state: PipelineState, standing
         agreements=await _agreements(services, run_id),
         gold=await gold_of(services, run_id),
         band=band.note if band else "",
+        checklists=await asyncio.to_thread(_checklists, folder),
+        diversity=await asyncio.to_thread(_diversity, dataset),
     )
+
+
+def _checklists(folder: Path) -> tuple[StageChecklist, ...]:
+    return tuple(
+        StageChecklist(stage=stage, score=found.score, stop=found.stop, items=found.items)
+        for stage, found in read_checklists(folder).items()
+    )
+
+
+def _diversity(dataset: DatasetRef | None) -> tuple[tuple[str, str], ...]:
+    """Return the figures of diversity in a dataset's manifest, with what they are called."""
+    found = _read_json(Path(dataset.folder) / "manifest.json").get("diversity", {}) if dataset else {}
+    return tuple((called, f"{found[name]:.4g}") for name, called in DIVERSITY.items() if name in found)
 
 
 async def _agreements(services: Services, run_id: str) -> tuple[Agreement, ...]:

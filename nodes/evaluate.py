@@ -8,6 +8,7 @@ from pathlib import Path
 from state.pipeline import Node, PipelineState
 from state.records import Sample
 from state.store import RecordStore
+from tools.checklists.items import MACHINE
 from tools.dataset.seeding import imitated_seeds
 from tools.endpoint.chat import OpenEndpoint
 from tools.evaluation.measuring import BASE, Measuring, heldout_samples, judged
@@ -18,7 +19,6 @@ from tools.evaluation.winning import pairs_to_judge
 from tools.files import write_file
 from tools.progress import report_progress
 from tools.sources.seeds import load_seed_tasks
-from tools.training.checklists import MACHINE
 
 
 def make_evaluate(store: RecordStore, runs_folder: Path, open_endpoint: OpenEndpoint) -> Node:

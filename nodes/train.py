@@ -17,14 +17,13 @@ from state.pipeline import Node, PipelineState, TrainingDecision
 from state.records import Outcome, Sample
 from state.request import RunRequest
 from state.store import RecordStore
-from tools.checklists.items import CheckItem, Checklists
+from tools.checklists.items import MACHINE, CheckItem, Checklists
 from tools.endpoint import weights_here
 from tools.files import write_file
 from tools.people.decisions import consequences
 from tools.people.questions import Action, HumanAnswer, answer_schema, question
 from tools.progress import report_progress
 from tools.training.checklists import (
-    MACHINE,
     after_items,
     decision_items,
     during_items,
@@ -227,6 +226,8 @@ class ProgressSteps:
         self._seen: dict[str, int] = {}
         self.lowest_disk: int | None = None
         """The least free bytes of any step so far; ``None`` before the first."""
+        self.highest_memory: float | None = None
+        """The highest share of the device's memory of any step so far; ``None`` before the first."""
 
     def follow(self, progress: TrainingProgress) -> None:
         """Report the steps since the last event; a resumed phase counts only the steps that are left."""
@@ -234,6 +235,8 @@ class ProgressSteps:
             return
         if (free := progress.disk_free) is not None:
             self.lowest_disk = free if self.lowest_disk is None else min(free, self.lowest_disk)
+        if (share := progress.memory_share) is not None:
+            self.highest_memory = max(share, self.highest_memory or 0.0)
         if progress.phase not in self._seen:
             self._seen[progress.phase] = progress.step - 1
             report_progress("train", total=progress.total - progress.step + 1)
@@ -263,7 +266,7 @@ def _finish(
     found = [CheckItem.model_validate(item) for item in summary["inspection"]]
     lists = Checklists(
         before=begun.before,
-        during=tuple(during_items(summary, progress.lowest_disk)),
+        during=tuple(during_items(summary, progress.lowest_disk, progress.highest_memory)),
         after=tuple(after_items(summary, found)),
     )
     _write(folder / CHECKLIST, lists)
@@ -280,7 +283,7 @@ def _note_stop(folder: Path, progress: ProgressSteps) -> None:
     if (folder / STOPPED).is_file():
         summary = json.loads((folder / STOPPED).read_text(encoding="utf-8"))
         begun = Checklists.model_validate_json((folder / CHECKLIST).read_text(encoding="utf-8"))
-        seen = tuple(during_items(summary, progress.lowest_disk))
+        seen = tuple(during_items(summary, progress.lowest_disk, progress.highest_memory))
         _write(folder / CHECKLIST, begun.model_copy(update={"during": seen}))
 
 

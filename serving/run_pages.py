@@ -24,6 +24,7 @@ from serving.steps import StepView, step_names, step_views, turns_of
 from state.errors import CorralError, StaleQuestion, UnknownRun
 from state.pipeline import PipelineState
 from state.records import Record
+from tools.checklists.kept import read_checklists
 from tools.people.decisions import in_words
 from tools.report import REPORT, ROWS
 from tools.report.board import Board, read_board
@@ -162,6 +163,7 @@ async def _run_page(
         "board": board,
         "plots": [_plot(group) for group in board.groups] if board else [],
         "warnings": state.get("warnings", []),
+        "checklists": await asyncio.to_thread(read_checklists, runs.services.runs_folder / run_id),
         "deployed": state.get("deployed", ""),
         "signed": _signed(state),
         "has_report": await asyncio.to_thread((runs.services.runs_folder / run_id / REPORT).exists),

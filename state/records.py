@@ -93,6 +93,10 @@ class Sample(Record):
     reasons: tuple[str, ...] = ()
     score: float | None = None
     """The gates' score in [0, 1]; ``None`` before the gate."""
+    similar: dict[str, float] = Field(default_factory=dict)
+    """The most similar instructions that were kept before, with their ROUGE-L; empty unless that is recorded."""
+    mean_similarity: float | None = None
+    """The mean ROUGE-L over all that were kept before; ``None`` unless that is recorded."""
 
     @property
     def prompt(self) -> str:

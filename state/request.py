@@ -178,14 +178,26 @@ class Generation(Section):
 class Gates(Section):
     """What an instruction must pass. ``accept`` and ``review_from`` are scores in [0, 1]."""
 
-    preset: Literal["alpaca", "modern"] = "alpaca"
-    """The rules on form: ``alpaca``, those of Stanford's ``generate_instruction.py``; or ``modern``, which stop fewer
-    good rows and more bad ones, as ``benchmarks/gates.py`` measures."""
+    preset: Literal["alpaca", "modern", "guide"] = "alpaca"
+    """The rules on form: ``alpaca``, those of Stanford's ``generate_instruction.py``; ``modern``, which stop fewer
+    good rows and more bad ones, as ``benchmarks/gates.py`` measures; or ``guide``, Alpaca's and a decision tree on
+    quality (``tools/gates/tree.py``)."""
     language: str = Field("en", pattern=r"^(any|[a-z]{2})$")
     """What instructions must be in: ``en``, another code of ISO 639-1 such as ``da`` or ``zh``, or ``any``. For all but
     English, words are told apart in every script, and by letters where a script has no spaces."""
     off: tuple[str, ...] = ()
     """Rules that do not count, by the codes that reasons begin with, such as ``keyword``."""
+    severity: dict[str, Literal["low", "medium", "high", "critical"]] = {}
+    """How much a rule weighs, by its code, where that is not its own weight: ``low`` costs a tenth of the score,
+    ``medium`` three, ``high`` half of it, and ``critical`` rejects."""
+    min_words: int = Field(5, ge=0, le=10_000)
+    """Words of an instruction at least, by the preset ``guide``."""
+    max_words: int = Field(100, ge=1, le=100_000)
+    """Words of an instruction at most, by the preset ``guide``."""
+    min_output: int = Field(5, ge=0, le=100_000)
+    """Characters of an output at least, by the preset ``guide``."""
+    max_output: int = Field(1000, ge=1, le=1_000_000)
+    """Characters of an output at most, by the preset ``guide``."""
     rouge_threshold: float = Field(0.7, gt=0, le=1)
     """An instruction with a ROUGE-L F-measure above this against any kept one is rejected."""
     accept: float = Field(0.8, ge=0, le=1)
@@ -195,6 +207,9 @@ class Gates(Section):
     that."""
     min_diversity: float = Field(0.3, ge=0, le=1)
     """Below this share of novel rows among those offered in a round, the round counts as too alike."""
+    record_similarity: bool = False
+    """Keep with each row the ten most similar kept instructions with their ROUGE-L, and the mean over all, as
+    Stanford's record does: exact, and some seventeen times the gate's own work."""
     opinion: bool = False
     """Ask the judge's model, too, whether instruction, input and output agree: one call a row."""
 
@@ -207,6 +222,11 @@ class Gates(Section):
     def _ordered(self) -> Self:
         if self.review_from > self.accept:
             raise ValueError(f"gates.review_from ({self.review_from}) must not be above gates.accept ({self.accept})")
+        for least, most in (("min_words", "max_words"), ("min_output", "max_output")):
+            if getattr(self, least) > getattr(self, most):
+                raise ValueError(
+                    f"gates.{least} ({getattr(self, least)}) must not be above gates.{most} ({getattr(self, most)})"
+                )
         return self
 
 
@@ -342,13 +362,16 @@ class Reviewing(Section):
 
 
 class Training(Section):
-    """SFT and DPO with a LoRA adapter.
+    """SFT and DPO, of a LoRA adapter or of all weights.
 
     The defaults were found on the embedded model of 135M parameters and a CPU. Alpaca's, for a full fine-tune of 7B,
-    are 3 epochs, batches of 128, a learning rate of 2e-5 and 512 tokens; ``seeds/large.yaml`` has what of them fits
-    LoRA.
+    are in ``seeds/alpaca_7b.yaml``; ``seeds/large.yaml`` has what of them fits LoRA.
     """
 
+    method: Literal["lora", "full"] = "lora"
+    """``lora``: an adapter on every linear layer. ``full``: all weights, as Alpaca did; what is kept is still a PEFT
+    adapter, as large as the base, which llama.cpp does not serve: merge it by ``corral export --adapter merged``. It
+    takes some 20 bytes of memory for each weight."""
     recipe: str = Field("sft", pattern=r"^[a-z]+(\+[a-z]+)*$")
     """The phases of the training, in order, joined by ``+``; all of them train one adapter. ``sft`` imitates the chosen
     answers, ``dpo`` turns from rejected ones to chosen ones, ``sft+dpo`` does both. On the small model SFT on guarded
@@ -369,9 +392,13 @@ class Training(Section):
     """Rows of one optimiser step, over all processes. What does not fit into memory together follows by gradient
     accumulation. 8 was best for the 135M model and a few hundred rows; Alpaca took 128 for 7B and 52,000 rows."""
     learning_rate: float = Field(3e-4, gt=0, lt=1)
-    """Peak of the SFT, for a LoRA adapter on a small model: it rises over the first tenth of the steps, then falls by a
-    cosine. 4e-4 gained no more and made answers shorter, 8e-4 cost language (docs/experiments.md). LoRA on 7B takes
+    """Peak of the SFT, for a LoRA adapter on a small model: it rises over ``warmup_ratio``, then goes by ``scheduler``.
+    4e-4 gained no more and made answers shorter, 8e-4 cost language (docs/experiments.md). LoRA on 7B takes
     about 2e-4, Alpaca's full fine-tune took 2e-5."""
+    scheduler: Literal["cosine", "linear", "constant", "cosine_with_restarts", "polynomial"] = "cosine"
+    """The course of the learning rates after their peak, by its name in transformers; ``constant`` stays there."""
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps over which a learning rate rises to its peak; Alpaca took 0.03."""
     dpo_learning_rate: float = Field(5e-5, gt=0, lt=1)
     """Peak of the DPO, of the same course. At 3e-4 the small model learned to repeat itself."""
     dpo_beta: float = Field(0.1, gt=0, le=10)
@@ -393,6 +420,8 @@ class Training(Section):
     quantise: Literal["none", "4bit"] = "none"
     """``4bit``: QLoRA, the frozen base in NF4 with double quantisation, computing in bfloat16. Needs a GPU and the
     package bitsandbytes."""
+    min_examples: int = Field(1, ge=1, le=10_000_000)
+    """Rows that each phase needs; with fewer, nothing is trained."""
     max_hours: float | None = Field(None, gt=0)
     """A training that is estimated to take longer is not begun; ``null`` for no limit."""
     report_to: Literal["none", "wandb", "tensorboard", "mlflow"] = "none"
@@ -401,6 +430,15 @@ class Training(Section):
     folder."""
     wait_minutes: float = Field(60.0, ge=0, le=10_080)
     """How long an unattended run waits for resources that are taken by others, before it fails and can be resumed."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.method == "full" and self.quantise != "none":
+            raise ValueError(
+                f"train.method full trains the weights themselves, which train.quantise {self.quantise} "
+                "freezes; set one of them otherwise"
+            )
+        return self
 
 
 class Evaluation(Section):
@@ -415,6 +453,9 @@ class Evaluation(Section):
     primary: Literal["guarded", "checks", "rougeL"] = "guarded"
     """The metric of the verdict, fixed before training. ``guarded``: the checks pass, the text does not repeat
     itself and it ended by itself."""
+    stemmer: bool = False
+    """Compare words for ROUGE by Porter's stems, as some evaluations of Alpaca do: ``walks`` and ``walking`` are one.
+    The diversity gate, whose verdicts are Stanford's, does not."""
     max_perplexity: float = Field(1.05, gt=0)
     """An adapter whose perplexity on held-out text is more than so many times its base's is not deployed by an
     unattended run, and a person is warned: a gain in the checks that costs the language is no gain."""

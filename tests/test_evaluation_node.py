@@ -18,12 +18,12 @@ from state.request import Endpoint, RunRequest
 from state.store import RecordStore
 from tests.judging_support import FunctionEndpoint
 from tests.tiny_model import tiny_model
+from tools.checklists.items import MACHINE
 from tools.endpoint import open_endpoint
 from tools.endpoint.chat import ChatCall, ChatEndpoint
 from tools.endpoint.weights import WeightsTransport
 from tools.evaluation.scoreboard import Scoreboard
 from tools.settings import load_settings
-from tools.training.checklists import MACHINE
 
 SAMPLES = [
     Sample(

@@ -32,7 +32,16 @@ RUN = "trial"
 DURATIONS = ("seconds", "estimated_seconds")
 """Fields of JSON files that tell how long something took."""
 TIME = re.compile(rb"\d{4}-?\d\d-?\d\d[T ]\d\d:?\d\d(:?\d\d)?(Z|\+00:00)?")
-OF_THE_MACHINE = (".log", "log.jsonl", "steps.jsonl", "decision.json", "checklist.json", "sealed.json", "report.html")
+OF_THE_MACHINE = (
+    ".log",
+    "log.jsonl",
+    "steps.jsonl",
+    "decision.json",
+    "checklist.json",
+    "checklists.json",
+    "sealed.json",
+    "report.html",
+)
 """Files with the memory that was free, the pace of the machine, the times of all steps, or the hash of a time."""
 
 

@@ -379,7 +379,7 @@ def test_a_config_that_cannot_be_used_is_refused(tmp_path: Path, with_gpus: Call
         with pytest.raises(BadInput, match=said):
             configs.config_file(name)
     with_gpus(2)
-    with pytest.raises(BadInput, match="pip install deepspeed"):
+    with pytest.raises(BadInput, match=r"pip install 'corral\[deepspeed\]'"):
         configs.config_file("zero3")
 
 

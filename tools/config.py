@@ -67,6 +67,22 @@ def read_request(values: Any, where: str, openai_base_url: str | None = None) ->
         raise BadInput(f"{where}: {first_fault(error)}") from error
 
 
+def with_settings(request: RunRequest, settings: Sequence[str]) -> RunRequest:
+    """Return a request with single settings over it.
+
+    Args:
+        request: stays as it is.
+        settings: ``section.key=value``, the value in YAML.
+
+    Raises:
+        BadInput: a key is unknown, or a value is out of bounds.
+    """
+    values = request.model_dump(mode="json", exclude_unset=True)
+    for setting in settings:
+        _apply(values, setting)
+    return read_request(values, "the request")
+
+
 def left_to_the_small_model(request: RunRequest, *parts: str) -> list[str]:
     """Return a line for each part that nobody named a model for, so that the embedded one takes it.
 

@@ -20,6 +20,7 @@ class Preset(StrEnum):
 
     ALPACA = "alpaca"
     MODERN = "modern"
+    GUIDE = "guide"
 
 
 DEFAULT_SEEDS = Path("seeds:seed_tasks")
@@ -29,10 +30,13 @@ def gate(
     file: Annotated[Path, typer.Argument(help="Alpaca-format rows: a JSON array or JSONL.")],
     out: Annotated[Path, typer.Option(help="Folder for accepted.jsonl, review.jsonl, rejected.jsonl, report.json.")],
     seeds: Annotated[Path, typer.Option(help="Seed tasks that rows must not repeat.")] = DEFAULT_SEEDS,
-    preset: Annotated[Preset, typer.Option(help="The rules on form: Stanford's, or today's.")] = Preset.ALPACA,
+    preset: Annotated[Preset, typer.Option(help="The rules on form: Stanford's, today's, a tree.")] = Preset.ALPACA,
     language: Annotated[str, typer.Option(metavar="CODE", help="The rows' language: en, da, zh ..., or any.")] = "en",
     off: Annotated[list[str] | None, typer.Option(metavar="RULE", help="A rule that does not count.")] = None,
     threshold: Annotated[float, typer.Option(min=0.01, max=1, help="ROUGE-L above which a row repeats another.")] = 0.7,
+    similarity: Annotated[
+        bool, typer.Option(help="Keep the ten most similar instructions of each row and the mean, as Stanford did.")
+    ] = False,
     yes: Yes = False,
 ) -> None:
     """Put any Alpaca-format file through the gates: content, diversity, safety, coherence.
@@ -53,7 +57,11 @@ def gate(
     with Bars(*columns, console=console, transient=True) as bars:
         task = bars.add_task("rows", total=None)
         settings = Gates(
-            rouge_threshold=threshold, preset=preset.value, language=_language(language), off=tuple(off or ())
+            rouge_threshold=threshold,
+            preset=preset.value,
+            language=_language(language),
+            off=tuple(off or ()),
+            record_similarity=similarity,
         )
         gated = gate_file(file, out, settings, kept, on_progress=lambda done: bars.update(task, completed=done))
     _print_gated(gated, out)

@@ -12,6 +12,7 @@ from corral.cli.adapters import push
 from corral.cli.backup import backup
 from corral.cli.calibrations import judges
 from corral.cli.comparing import compare
+from corral.cli.crewing import crew
 from corral.cli.doctor import doctor
 from corral.cli.evaluating import evaluate
 from corral.cli.gating import gate
@@ -48,6 +49,7 @@ RUNS, FILES, MACHINE = "A run and what it makes", "Files, without a run", "This 
 LOOP = "What is served, and the next version"
 app.command(rich_help_panel=RUNS, epilog=formats.CONFIG)(run)
 app.command(rich_help_panel=RUNS)(resume)
+app.command(rich_help_panel=RUNS)(crew)
 app.command("runs", rich_help_panel=RUNS)(list_runs)
 app.command(rich_help_panel=RUNS)(show)
 app.command(rich_help_panel=RUNS, epilog=formats.DECISIONS)(review)

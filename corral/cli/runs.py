@@ -128,18 +128,25 @@ def show(name: RunName, as_json: AsJson = False) -> None:
     """Show where a run stands, the sum of its rows and calls, and its scoreboard."""
 
     async def show_one(services: Services, name: str) -> int:
-        from corral.cli.tables import print_accounts, print_results, print_runs
+        from corral.cli.tables import print_accounts, print_checklists, print_performance, print_results, print_runs
         from graph.accounts import account
+        from graph.crews.performance import performance_of
         from graph.standing import state_of, status_of
+        from tools.checklists.kept import read_checklists
 
         status, state = await status_of(services, name), await state_of(services, name)
         accounts = await account(services, name)
+        checked = read_checklists(services.runs_folder / name)
+        performance = await performance_of(services, name)
         if as_json:
             kept = {key: state.get(key) for key in RESULTS}
-            print_json({"status": status, "accounts": accounts, **kept})
+            found = {"checklists": checked, "performance": performance}
+            print_json({"status": status, "accounts": accounts, **found, **kept})
             return 0
         print_runs(console, [status])
         print_accounts(console, accounts)
+        print_checklists(console, checked)
+        print_performance(console, performance)
         print_results(console, services, name, state)
         return 0
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # a tenth of a second each, and a list of runs needs none
     from graph.services import Services
     from graph.standing import RunStatus
     from state.pipeline import PipelineState
+    from tools.checklists.items import Checklist
+    from tools.checklists.kept import Stage
+    from tools.crews.performance import Performance
     from tools.evaluation.comparing import Comparison
     from tools.evaluation.scoreboard import Scoreboard
     from tools.generation.costing import CostEstimate, StageComparison
@@ -116,6 +119,27 @@ def print_accounts(console: Console, accounts: Accounts) -> None:
         console.print(error.in_words, highlight=False, markup=False)
     cap = "no cap" if accounts.cap is None else f"cap ${accounts.cap:.4f}"
     console.print(f"spent ${accounts.spent:.4f}, {cap}", highlight=False)
+
+
+def print_checklists(console: Console, found: Mapping[Stage, Checklist]) -> None:
+    """Print the score of each checklist, and every item that failed."""
+    for stage, one in found.items():
+        passed = sum(item.outcome == "passed" for item in one.items)
+        failed = [item for item in one.items if item.outcome == "failed"]
+        line = f"checklist of the {stage}: {passed} passed, {len(failed)} failed, score {one.score:.2f} of 1"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        for item in failed:
+            word = "critical: " if item.critical else ""
+            console.print(f"  {word}{item.name}: {item.evidence}", highlight=False, markup=False, soft_wrap=True)
+
+
+def print_performance(console: Console, found: Performance) -> None:
+    """Print what the agent performance validator found, where anything was measured."""
+    measured = [one for one in found.measures if one.value is not None]
+    if measured:
+        lines = [f"performance: {found.status}", *(f"  {one.in_words}" for one in measured)]
+        lines += [f"  advice: {line}" for line in found.recommendations]
+        console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
 def print_costs(console: Console, costs: Sequence[StageComparison]) -> None:

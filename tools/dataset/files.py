@@ -16,6 +16,8 @@ from state.pipeline import DatasetRef
 from state.records import Outcome, Sample
 from tools.dataset.pairing import Pair
 from tools.files import new_folder, publish, storage_errors, writable, write_file
+from tools.gates.measures import FiguresBuilder
+from tools.gates.results import similarity_columns
 from tools.people.decisions import decided_in_words
 
 ALPACA, SFT, DPO, LINEAGE = "alpaca.json", "sft.jsonl", "dpo.jsonl", "lineage.jsonl"
@@ -37,10 +39,19 @@ def alpaca_rows(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
             "instruction": writable(p.sample.instruction),
             "input": writable(p.sample.input),
             "output": writable(p.chosen.candidate.text if p.chosen else p.sample.output),
+            **_similarity(p.sample),
         }
         for p in pairs
         if p.sample.outcome == Outcome.ACCEPTED and (p.chosen or p.sample.output)
     ]
+
+
+def _similarity(sample: Sample) -> dict[str, Any]:
+    """Return a row's record of similarity, where one was kept."""
+    if sample.mean_similarity is None:
+        return {}
+    most = {writable(text): score for text, score in sample.similar.items()}
+    return similarity_columns(most, sample.mean_similarity)
 
 
 def sft_rows(pairs: Sequence[Pair], seeds: Sequence[Sample]) -> list[dict[str, Any]]:
@@ -107,6 +118,7 @@ class DatasetWriter:
         self._provenance: Counter[str] = Counter()
         self._deciders: Counter[str] = Counter()
         self._kinds: Counter[str] = Counter()
+        self._figures = FiguresBuilder()
 
     @property
     def imitates(self) -> bool:
@@ -120,6 +132,8 @@ class DatasetWriter:
             StorageError: the disk is full or read-only.
         """
         self._offered += len(pairs)
+        for pair in pairs:
+            self._figures.add(pair.sample)
         self._with_chosen += sum(p.chosen is not None for p in pairs)
         self._with_pair += sum(p.rejected is not None for p in pairs)
         self._provenance.update(r.candidate.provenance for p in pairs for r in p.imitated)
@@ -202,6 +216,7 @@ class DatasetWriter:
             "provenance of SFT rows": dict(self._provenance),
             "deciders of SFT rows": dict(self._deciders),
             "shares of SFT rows": _shares(self._kinds),
+            "diversity": self._figures.result().model_dump(mode="json", include=set(DIVERSITY)),
         }
 
 
@@ -275,6 +290,18 @@ def _shares(kinds: Counter[str]) -> dict[str, float]:
     return {name: round(counts[name] / kinds.total(), 4) for name in SHARES} if kinds else {}
 
 
+DIVERSITY = {
+    "rows": "prompts measured",
+    "distinct_1": "different words over all words",
+    "distinct_2": "different pairs of words over all pairs",
+    "balance": "balance of the categories, of 1",
+    "mean_similarity": "mean ROUGE-L over all pairs",
+    "max_similarity": "highest ROUGE-L of a pair",
+    "verbs": "different verbs",
+}
+"""The figures of diversity that manifest and card have, and what the card calls them."""
+
+
 def _card(manifest: Mapping[str, Any]) -> str:
     table = "\n".join(
         f"| `{name}` | {entry['rows']} | `{entry['sha256'][:16]}` |" for name, entry in manifest["files"].items()
@@ -287,8 +314,9 @@ def _card(manifest: Mapping[str, Any]) -> str:
         f"- {name} ({SHARES[name]}): {share:.1%} of the SFT rows"
         for name, share in manifest["shares of SFT rows"].items()
     )
+    diversity = "\n".join(f"- {DIVERSITY[name]}: {value:.4g}" for name, value in manifest["diversity"].items())
     head = CARD.format(version=manifest["version"], run=manifest["run"], made=manifest["made"], table=table)
-    return "\n".join(part for part in (head + prompts, shares, deciders) if part) + "\n"
+    return "\n".join(part for part in (head + prompts, shares, deciders, diversity) if part) + "\n"
 
 
 CARD = """---

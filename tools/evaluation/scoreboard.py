@@ -121,8 +121,8 @@ def score_answers(
         )
     ordered = sorted(samples, key=lambda sample: sample.id)
     draws = max((answer.draw for answer in (*base, *adapter)), default=0)
-    greedy_base, marks_base = _scored(ordered, base, draws)
-    greedy_adapter, marks_adapter = _scored(ordered, adapter, draws)
+    greedy_base, marks_base = _scored(ordered, base, draws, settings.stemmer)
+    greedy_adapter, marks_adapter = _scored(ordered, adapter, draws, settings.stemmer)
     comparisons = compare_all(marks_base, marks_adapter, nats, settings.primary, settings.resamples, seed)
     by_metric = {one.metric: one for one in comparisons}
     primary = by_metric.get(settings.primary)
@@ -148,11 +148,17 @@ def score_answers(
     )
 
 
-def _scored(samples: Sequence[Sample], answers: Sequence[Answer], draws: int) -> tuple[list[Scored], list[Marks]]:
+def _scored(
+    samples: Sequence[Sample], answers: Sequence[Answer], draws: int, stemmer: bool
+) -> tuple[list[Scored], list[Marks]]:
     """Return the scores of the greedy answers, and each prompt's metrics over all of its answers."""
     given = _by_prompt(samples, answers)
-    greedy = [score_answer(one, given.get((one.id, 0))) for one in samples]
-    drawn = [[score_answer(one, given.get((one.id, draw))) for draw in range(1, draws + 1)] for one in samples]
+
+    def score(sample: Sample, draw: int) -> Scored:
+        return score_answer(sample, given.get((sample.id, draw)), stemmer=stemmer)
+
+    greedy = [score(one, 0) for one in samples]
+    drawn = [[score(one, draw) for draw in range(1, draws + 1)] for one in samples]
     return greedy, [marks_of(first, others) for first, others in zip(greedy, drawn, strict=True)]
 
 

@@ -57,10 +57,15 @@ class Scored:
     checks: tuple[CheckResult, ...]
 
 
-def score_answer(sample: Sample, answer: Answer | None) -> Scored:
+def score_answer(sample: Sample, answer: Answer | None, *, stemmer: bool = False) -> Scored:
     """Score one answer; a missing one is an empty text that did not end, and fails every metric.
 
     An answer to a prompt without checks is guarded if it is clean: there is nothing else that it could fail.
+
+    Args:
+        sample: the prompt, with its checks and reference.
+        answer: a model's, or none.
+        stemmer: whether ROUGE compares words by Porter's stems.
     """
     text = answer.text if answer is not None else ""
     ended = answer is not None and answer.ended
@@ -71,7 +76,7 @@ def score_answer(sample: Sample, answer: Answer | None) -> Scored:
         metrics["checks"] = _share(strict)
         metrics["checks_loose"] = _share(run_checks(sample.checks, text, loose=True))
     if sample.output:
-        metrics |= _rouge(sample.output, text)
+        metrics |= _rouge(sample.output, text, stemmer)
     metrics["distinct3"] = distinct_n(text, 3) if text.strip() else 0.0
     metrics["ended"] = float(ended)
     metrics["words"] = float(len(words(text)))
@@ -82,13 +87,13 @@ def _share(results: tuple[CheckResult, ...]) -> float:
     return sum(result.passed is True for result in results) / len(results)
 
 
-def _rouge(reference: str, text: str) -> dict[str, float]:
-    """Return F-measures by Google's ``rouge_score``, without stemming.
+def _rouge(reference: str, text: str, stemmer: bool) -> dict[str, float]:
+    """Return F-measures by Google's ``rouge_score``.
 
     Its tokenizer knows Latin letters alone: a reference of which it sees less than half is split by words of any
     script, since two equal Chinese texts would score 0.
     """
-    scorer = _scorer(sees(reference))
+    scorer = _scorer(sees(reference), stemmer)
     return {name: float(score.fmeasure) for name, score in scorer.score(reference, text).items()}
 
 
@@ -111,9 +116,9 @@ def script_note(samples: Sequence[Sample]) -> list[str]:
     ]
 
 
-@lru_cache(maxsize=2)
-def _scorer(latin: bool) -> Any:
+@lru_cache(maxsize=4)
+def _scorer(latin: bool, stemmer: bool) -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
     own = {} if latin else {"tokenizer": _AnyScript()}
-    return RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=False, **own)
+    return RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=stemmer, **own)

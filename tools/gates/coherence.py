@@ -135,7 +135,7 @@ class CoherenceGate(Gate):
     def issues(self, sample: Sample) -> list[Issue]:
         """Return what does not fit together in the row, by the rules of the preset."""
         match self.inputs.settings.preset:
-            case "alpaca":
+            case "alpaca" | "guide":
                 return coherence_issues(sample, self.inputs.settings.language)
             case "modern":
                 return [*modern_coherence_issues(sample), *language_issues(sample, self.inputs.settings.language)]

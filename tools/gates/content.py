@@ -17,6 +17,7 @@ from tools.gates.modern import content_issues as modern_content_issues
 from tools.gates.results import Issue, Severity
 from tools.gates.rouge import tokens_of_any_script
 from tools.gates.texts import input_fault, is_missing_input
+from tools.gates.tree import TREE_CODES, tree_issues
 
 WORDS = (4, 150)
 """Fewest and most words of an instruction, split at white space."""
@@ -95,6 +96,7 @@ class ContentGate(Gate):
         *("too_few_words", "too_many_words", "too_few_characters", "too_many_characters", "keyword"),
         *("write_a_program", "starts_with_punctuation", "starts_not_ascii", "noinput_left", "empty_output"),
         *("output_too_long", "placeholder_output"),
+        *TREE_CODES,
     )
 
     def issues(self, sample: Sample) -> list[Issue]:
@@ -104,5 +106,8 @@ class ContentGate(Gate):
                 return content_issues(sample, self.inputs.settings.language)
             case "modern":
                 return modern_content_issues(sample)
+            case "guide":
+                found = content_issues(sample, self.inputs.settings.language)
+                return [*found, *tree_issues(sample, self.inputs.settings)]
             case _:
                 assert_never(self.inputs.settings.preset)

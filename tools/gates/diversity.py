@@ -28,7 +28,7 @@ from rapidfuzz.distance import LCSseq
 from state.errors import CorralError
 from state.records import Sample
 from tools.gates.gate import Gate, GateInputs
-from tools.gates.results import Issue, Severity
+from tools.gates.results import Issue, Severity, Similar
 from tools.gates.rouge import least_lcs, least_shared, tokens, tokens_of_any_script
 
 _UNSEEN = "\U0010ffff"
@@ -36,6 +36,8 @@ _SURROGATES = range(0xD800, 0xE000)
 MAX_WORDS = 0x10FFFF - len(_SURROGATES)
 """Different words an index can hold: one code point each, without the surrogates and the one for unseen words."""
 _FEW = 24
+RECORDED = 10
+"""Most similar instructions that are kept with a row, as in Stanford's record."""
 _CHUNK_CELLS = 8_000_000
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 
@@ -247,12 +249,20 @@ class DiversityGate(Gate):
         """
         found = self._index.matches(instruction)
         match self.inputs.settings.preset:
-            case "alpaca":
+            case "alpaca" | "guide":
                 return next(found, None)
             case "modern":
                 return next((place for place in found if not differ_in_numbers(self._kept[place], instruction)), None)
             case _:
                 assert_never(self.inputs.settings.preset)
+
+    def similar(self, sample: Sample) -> Similar | None:
+        """Return the ten nearest kept instructions and the mean, where ``gates.record_similarity`` asks for them."""
+        if not self.inputs.settings.record_similarity:
+            return None
+        (found,) = self._index.most_similar([sample.instruction], RECORDED)
+        near = zip(found.positions, found.scores, strict=True)
+        return Similar(most={self._kept[place]: score for place, score in near}, mean=found.mean)
 
     def keep(self, instruction: str) -> None:
         """Add an instruction to the index."""

@@ -20,7 +20,7 @@ from tools.gates.categories import categorise
 from tools.gates.measures import DiversityFigures, FiguresBuilder
 from tools.gates.pipeline import GatePipeline
 from tools.gates.rates import GateRate, PassTally
-from tools.gates.results import GateDecision, reason_code
+from tools.gates.results import GateDecision, reason_code, similarity_columns
 from tools.gates.safety_policy import DEFAULT_POLICY, SafetyPolicy, load_safety_policy
 from tools.sources.alpaca import ALPACA, AlpacaRow, read_alpaca
 from tools.sources.columns import Columns
@@ -220,6 +220,8 @@ def _line(row: AlpacaRow, sample: Sample, decision: GateDecision, columns: Colum
         # Never empty: of an empty list nobody can tell of what it is a list.
         "reasons": list(decision.reasons) or ["accepted: no rule has anything against it"],
     }
+    if decision.similar is not None:
+        ours |= similarity_columns(decision.similar.most, decision.similar.mean)
     return _with_other(ours, columns.fit(row.other))
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from state.records import Sample
 from state.request import Gates
-from tools.gates.results import GateResult, Issue, result_of
+from tools.gates.results import GateResult, Issue, Severity, Similar, result_of
 from tools.gates.safety_policy import SafetyPolicy
 
 Opinion = Callable[[Sample], tuple[float, str] | None]
@@ -51,12 +51,23 @@ class Gate(ABC):
         """Return the row's faults; none for a row that is fine."""
 
     def counted(self, sample: Sample) -> list[Issue]:
-        """Return the row's faults but for those of rules that are off."""
-        return [issue for issue in self.issues(sample) if issue.code not in self.inputs.settings.off]
+        """Return the row's faults but for those of rules that are off, each with the weight that the settings give."""
+        settings = self.inputs.settings
+        found = [issue for issue in self.issues(sample) if issue.code not in settings.off]
+        return [
+            issue.model_copy(update={"severity": Severity(settings.severity[issue.code])})
+            if issue.code in settings.severity
+            else issue
+            for issue in found
+        ]
 
     def judge(self, sample: Sample) -> GateResult:
         """Return what the gate found in a row."""
         return result_of(self.name, self.counted(sample), self.inputs.settings)
+
+    def similar(self, sample: Sample) -> Similar | None:
+        """Return the nearest kept instructions, where the gate knows them and they are recorded."""
+        return None
 
     def keep(self, instruction: str) -> None:  # noqa: B027  # most gates remember nothing
         """Remember an instruction that later rows are compared with."""

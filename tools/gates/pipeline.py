@@ -14,7 +14,7 @@ from tools.gates.content import ContentGate
 from tools.gates.diversity import DiversityGate
 from tools.gates.gate import Gate, GateInputs, Opinion
 from tools.gates.language import known_language
-from tools.gates.results import GateDecision, GateResult, Severity, decide_row
+from tools.gates.results import GateDecision, GateResult, Severity, Similar, decide_row
 from tools.gates.safety import SafetyGate
 from tools.gates.safety_policy import DEFAULT_POLICY, SafetyPolicy, load_safety_policy
 
@@ -25,7 +25,7 @@ GATES = tuple(gate.name for gate in GATE_CLASSES)
 
 
 def demand_known_rules(settings: Gates, policy: SafetyPolicy | None = None) -> None:
-    """Check the rules that are to be off.
+    """Check the rules that are to be off, or to weigh otherwise.
 
     Args:
         settings: the gates'.
@@ -37,13 +37,14 @@ def demand_known_rules(settings: Gates, policy: SafetyPolicy | None = None) -> N
     """
     if settings.language not in ("en", "any") and not known_language(settings.language):
         raise BadInput(f"gates.language: {settings.language!r} is no language that can be told; give any, or its code")
-    rules = (policy or load_safety_policy(DEFAULT_POLICY)).rules if settings.off else ()
+    rules = (policy or load_safety_policy(DEFAULT_POLICY)).rules if settings.off or settings.severity else ()
     known = [code for gate in GATE_CLASSES for code in gate.codes] + [rule.code for rule in rules]
-    for code in settings.off:
-        if code not in known:
-            near = get_close_matches(code, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the rules are {', '.join(known)}"
-            raise BadInput(f"gates.off: {code!r} is no rule; {hint}")
+    for setting, codes in (("off", settings.off), ("severity", settings.severity)):
+        for code in codes:
+            if code not in known:
+                near = get_close_matches(code, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"the rules are {', '.join(known)}"
+                raise BadInput(f"gates.{setting}: {code!r} is no rule; {hint}")
 
 
 class GatePipeline:
@@ -88,11 +89,13 @@ class GatePipeline:
 
     def _judge_one(self, sample: Sample) -> GateDecision:
         results: list[GateResult] = []
+        similar: Similar | None = None
         for gate in self._gates:
             results.append(gate.judge(sample))
+            similar = similar or gate.similar(sample)
             if results[-1].severity is Severity.CRITICAL:
                 break
-        decision = decide_row(sample.id, results, self._settings)
+        decision = decide_row(sample.id, results, self._settings).model_copy(update={"similar": similar})
         if decision.outcome is Outcome.ACCEPTED:
             self._keep(sample.instruction)
         return decision

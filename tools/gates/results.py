@@ -12,9 +12,9 @@ Every fault that a gate finds has a severity, and a severity has a penalty: the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import assert_never
+from typing import Any, assert_never
 
 from pydantic import Field
 
@@ -74,6 +74,15 @@ class GateResult(Record):
     """The worst fault's; ``None`` where there is none."""
 
 
+class Similar(Record):
+    """The kept instructions that are most similar to a row's."""
+
+    most: dict[str, float]
+    """ROUGE-L by instruction, the most similar first."""
+    mean: float
+    """Over all kept instructions."""
+
+
 class GateDecision(Record):
     """The decision on one row, and why."""
 
@@ -83,6 +92,8 @@ class GateDecision(Record):
     score: float = Field(ge=0, le=1)
     reasons: tuple[str, ...] = ()
     """All gates' reasons, in their order. An accepted row may have some, of faults too small to reject it."""
+    similar: Similar | None = None
+    """The nearest kept instructions; ``None`` unless that is recorded, and the diversity gate saw the row."""
     results: tuple[GateResult, ...] = ()
     """One for each gate that saw the row: after a critical fault the later gates do not."""
 
@@ -162,8 +173,14 @@ def round_diversity(decisions: Iterable[GateDecision]) -> float:
     return counts.diversity
 
 
+def similarity_columns(most: Mapping[str, float], mean: float) -> dict[str, Any]:
+    """Return the record of similarity under the names that it has in Stanford's ``regen.json``."""
+    return {"most_similar_instructions": dict(most), "avg_similarity_score": mean}
+
+
 def judged(sample: Sample, decision: GateDecision) -> Sample:
     """Return the sample with the gates' decision on it."""
-    return sample.model_copy(
-        update={"outcome": decision.outcome, "score": decision.score, "reasons": tuple(decision.reasons)}
-    )
+    found = {"outcome": decision.outcome, "score": decision.score, "reasons": tuple(decision.reasons)}
+    if decision.similar is not None:
+        found |= {"similar": decision.similar.most, "mean_similarity": decision.similar.mean}
+    return sample.model_copy(update=found)

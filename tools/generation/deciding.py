@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 from pydantic import Field
 
@@ -167,7 +168,23 @@ def _calls(facts: GenerationFacts, size: int) -> int:
     price = _dollars(facts, size)
     if facts.budget_left is not None and calls * price > facts.budget_left:
         calls = math.floor(facts.budget_left / price)
-    return max(calls, 1)
+    return max(min(calls, _window(facts, size)), 1)
+
+
+def _window(facts: GenerationFacts, size: int) -> int:
+    """Return how many calls the rate limit's window has room for; those after them would be refused or would wait."""
+    rooms = []
+    if facts.requests_left is not None:
+        rooms.append(facts.requests_left)
+    if facts.tokens_left is not None:
+        rooms.append(facts.tokens_left // max(1, _tokens(facts, size)))
+    return min(rooms, default=sys.maxsize)
+
+
+def _tokens(facts: GenerationFacts, size: int) -> int:
+    """Return the tokens that a call takes of the window at most."""
+    share = completion_share(size, facts.batch_size, facts.demonstrations)
+    return facts.prompt_tokens + math.ceil(facts.completion_tokens * share)
 
 
 def _dollars(facts: GenerationFacts, size: int) -> float:
@@ -187,8 +204,5 @@ def _admitted(facts: GenerationFacts) -> int:
     """Return the largest batch for which the rate limit has tokens; 0 when it has for none."""
     if facts.tokens_left is None:
         return facts.batch_size
-    for size in range(facts.batch_size, 1, -1):
-        share = completion_share(size, facts.batch_size, facts.demonstrations)
-        if facts.prompt_tokens + facts.completion_tokens * share <= facts.tokens_left:
-            return size
-    return 0
+    sizes = range(facts.batch_size, 1, -1)
+    return next((size for size in sizes if _tokens(facts, size) <= (facts.tokens_left or 0)), 0)

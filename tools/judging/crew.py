@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from crewai import Agent, Crew, Task
+from crewai import Task
 from crewai.agents.agent_executor import AgentExecutor
 from crewai.llms.base_llm import BaseLLM
 from pydantic import BaseModel, PrivateAttr
@@ -19,6 +19,7 @@ from pydantic import BaseModel, PrivateAttr
 from tools.judging.answers import DimensionRating, Draw, ExpertRating, Opinion, PairChoice
 from tools.judging.backend import CrewBackend
 from tools.judging.crewai_events import without_events
+from tools.judging.crewai_quiet import QuietAgent, QuietCrew
 from tools.judging.subject import shield
 from tools.judging.wording import Panel, Wording
 
@@ -57,33 +58,6 @@ class _OneCallExecutor(AgentExecutor):  # type: ignore[misc]  # crewai carries n
         return {"output": await self.llm.acall(list(self.state.messages), from_task=self.task, from_agent=self.agent)}
 
 
-class _NoLog:
-    """Keeps no task outputs; CrewAI's own log is a SQLite file that costs 69 ms a kickoff."""
-
-    def reset(self) -> None:
-        """Do nothing: no output is kept."""
-
-    def add(self, *_: Any, **__: Any) -> None:
-        """Do nothing: no output is kept."""
-
-    def update(self, *_: Any, **__: Any) -> None:
-        """Do nothing: no output is kept."""
-
-    def load(self) -> list[Any]:
-        """Return an empty list: no output is kept."""
-        return []
-
-
-class _Crew(Crew):  # type: ignore[misc]  # crewai carries no usable types
-    _task_output_handler: Any = PrivateAttr(default_factory=_NoLog)
-
-
-class _Agent(Agent):  # type: ignore[misc]  # crewai carries no usable types
-    def _use_trained_data(self, task_prompt: str) -> str:
-        """Return the prompt as it is; CrewAI would unpickle a trained_agents_data.pkl of the working directory."""
-        return task_prompt
-
-
 class _Task(Task):  # type: ignore[misc]  # crewai carries no usable types
     def prompt(self) -> str:
         """Return the description and what is expected, without CrewAI's own sentences about it."""
@@ -103,7 +77,7 @@ class JudgingCrew:
         agents = {name: _agent(wording, entry, self._llms[name]) for name, entry in members.items()}
         judges = [_task(wording, "judge", agents[d], DimensionRating, Opinion) for d in panel.dimensions]
         expert = _task(wording, "expert", agents[EXPERT], ExpertRating, ExpertRating, context=judges)
-        self._crew = _Crew(
+        self._crew = QuietCrew(
             agents=list(agents.values()),
             tasks=[*judges, expert],
             memory=False,
@@ -132,7 +106,7 @@ class PairCrew:
         self._llm = _MemberLLM(model="corral", member=PAIR)
         agent = _agent(wording, panel.expert, self._llm)
         task = _task(wording, PAIR, agent, PairChoice, PairChoice, context=[])
-        self._crew = _Crew(agents=[agent], tasks=[task], memory=False, tracing=False)
+        self._crew = QuietCrew(agents=[agent], tasks=[task], memory=False, tracing=False)
 
     async def judge(self, subject: str, backend: CrewBackend) -> PairChoice:
         """Kick the crew off once over two answers in one order."""
@@ -143,8 +117,8 @@ class PairCrew:
         return choice
 
 
-def _agent(wording: Wording, entry: str, llm: _MemberLLM) -> _Agent:
-    return _Agent(
+def _agent(wording: Wording, entry: str, llm: _MemberLLM) -> QuietAgent:
+    return QuietAgent(
         **wording.agents[entry],
         llm=llm,
         executor_class=_OneCallExecutor,
@@ -160,7 +134,7 @@ def _agent(wording: Wording, entry: str, llm: _MemberLLM) -> _Agent:
 def _task(
     wording: Wording,
     entry: str,
-    agent: _Agent,
+    agent: QuietAgent,
     asked: type[BaseModel],
     given: type[BaseModel],
     context: list[_Task] | None = None,

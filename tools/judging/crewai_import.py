@@ -34,10 +34,14 @@ _crew: ModuleType | None = None
 
 async def load_crew() -> ModuleType:
     """Return ``tools.judging.crew``, importing CrewAI in a thread the first time (seconds, and about 255 MB)."""
-    return await asyncio.to_thread(_load) if _crew is None else _crew
+    return await asyncio.to_thread(prepare_crewai) if _crew is None else _crew
 
 
-def _load() -> ModuleType:
+def prepare_crewai() -> ModuleType:
+    """Import CrewAI where it was not imported yet, and return ``tools.judging.crew``; it blocks, for seconds.
+
+    Modules of ours that import it at their top may be imported afterwards.
+    """
     global _crew
     with _lock:
         if _crew is None:
@@ -65,6 +69,8 @@ def _configure() -> None:
     crewai_core.settings.DEFAULT_CONFIG_PATH = folder / "settings.json"
     # Its base class logs a warning for every call that is counted by estimate; ours are counted by the ledger.
     logging.getLogger("crewai.llms.base_llm").setLevel(logging.ERROR)
+    # It logs what ends a crew, with its traceback; that comes up to us, and is said in one line.
+    logging.getLogger("crewai.flow.runtime").setLevel(logging.CRITICAL)
 
 
 def _temporary_folder() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -60,6 +61,12 @@ def measure(folder: Path, gpus: tuple[Gpu, ...] = (), training_elsewhere: bool =
     )
 
 
+def memory_share() -> float:
+    """Return the share of the machine's memory, or of the container's, that is taken, in [0, 1]."""
+    total, free = _memory()
+    return 1 - free / total if total else 0.0
+
+
 def total_memory() -> int:
     """Return the bytes of the machine's memory, or of the container's around us."""
     return _memory()[0]
@@ -81,6 +88,21 @@ def cores() -> int:
 def gpu_count() -> int:
     """Return how many NVIDIA GPUs the system shows, without loading CUDA."""
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def gpus_now() -> tuple[Gpu, ...]:
+    """Return the NVIDIA GPUs with their memory as the driver tells it; empty where there is no driver."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ()
+    query = [tool, "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
+    rows = [line.rsplit(",", 2) for line in answer.stdout.splitlines()] if not answer.returncode else []
+    return tuple(
+        Gpu(name=name.strip(), total=int(total) * 2**20, free=int(free) * 2**20)
+        for name, total, free in rows
+        if total.strip().isdigit() and free.strip().isdigit()
+    )
 
 
 def sampling_processes() -> int:

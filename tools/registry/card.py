@@ -12,9 +12,9 @@ from jinja2 import Environment, StrictUndefined
 from state.pipeline import PipelineState
 from state.records import Record
 from state.request import EMBEDDED, Endpoint, RunRequest
+from tools.checklists.items import MACHINE
 from tools.endpoint import weights_here
 from tools.evaluation.scoreboard import Scoreboard
-from tools.training.checklists import MACHINE
 from tools.weights.folders import HUB_NAME
 
 Form = Literal["peft", "peft and gguf", "merged"]

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from state.calls import PurposeTally
 from state.records import GenerationRound, Record
 from state.request import RunRequest
+from tools.checklists.items import CheckItem
 from tools.generation.costing import StageComparison
 from tools.judging.decisions import LEAST_DECISIONS, AgainstPeople
 from tools.people.raters import Agreement, GoldAccuracy
@@ -55,6 +56,16 @@ class Costs(Record):
     """A line for each model that may cost money: what its tokens cost, and who says so."""
 
 
+class StageChecklist(Record):
+    """The checklist of one part of a run."""
+
+    stage: str
+    score: float
+    stop: str
+    """The critical item that failed; empty where none did."""
+    items: tuple[CheckItem, ...]
+
+
 class RunFacts(Record):
     """One run."""
 
@@ -81,6 +92,10 @@ class RunFacts(Record):
     """How often each person was right on gold items, by name."""
     browser: str = ""
     """The file of the row browser, where one lies beside the report."""
+    checklists: tuple[StageChecklist, ...] = ()
+    """Of the parts that the run has come to."""
+    diversity: tuple[tuple[str, str], ...] = ()
+    """The dataset's figures of diversity, as its card has them."""
     band: str = ""
     """What the measured review band of this run is, where it uses one."""
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from state.pipeline import TrainingDecision
 from state.request import EMBEDDED
-from tools.checklists.items import CheckItem, item
+from tools.checklists.items import MACHINE, CheckItem, item
 from tools.training.phase import Phase, Row
 from tools.training.tripwires import REPETITION
 
-MACHINE = "this machine: "
-"""Begins a warning about time or free memory. A person is told it; the scoreboard, which is the same on a busy machine,
-leaves it out."""
+FULL_MEMORY = 0.95
+"""Share of the memory that trains, above which the next row may be one too many."""
+GRADIENT_GROWTH = 10.0
+"""How many times the first third's mean gradient norm that of the last third may be."""
 MISESTIMATED = 2.0
 """Ratio of true and estimated time above which a person is told."""
 LONG_SECONDS = 60.0
@@ -83,12 +84,15 @@ def decision_items(decision: TrainingDecision, memory_free: int, disk_free: int,
     ]
 
 
-def during_items(summary: Mapping[str, Any], lowest_disk: int | None) -> list[CheckItem]:
+def during_items(
+    summary: Mapping[str, Any], lowest_disk: int | None, highest_memory: float | None = None
+) -> list[CheckItem]:
     """Return the checks of what happened while it trained.
 
     Args:
         summary: the adapter's ``summary.json``.
         lowest_disk: the least free bytes of any step; ``None`` where it was not measured.
+        highest_memory: the highest share of the device's memory that was taken; ``None`` where it was not measured.
     """
     items = []
     for phase in summary["phases"]:
@@ -106,9 +110,19 @@ def during_items(summary: Mapping[str, Any], lowest_disk: int | None) -> list[Ch
                 phase["steps"] == phase["planned_steps"] > 0,
                 f"{phase['steps']} of {phase['planned_steps']} steps",
             ),
+            _growth(name, gradients),
             _repetition(name, phase["probe_distinct3"]),
         ]
     room = "not measured" if lowest_disk is None else f"at least {lowest_disk / 1e9:.1f} GB were free at every step"
+    memory = "not measured" if highest_memory is None else f"{highest_memory:.0%} taken at most"
+    items.append(
+        item(
+            f"{MACHINE}memory stayed under {FULL_MEMORY:.0%}",
+            None if highest_memory is None else highest_memory < FULL_MEMORY,
+            memory,
+        )
+    )
+    items.append(_pace(summary))
     return [*items, item("disk did not fill up", None if lowest_disk is None else lowest_disk > 2**20, room)]
 
 
@@ -127,6 +141,30 @@ def after_items(summary: Mapping[str, Any], found: Sequence[CheckItem]) -> list[
         said = f"{begin:.3f} over the first third, {end:.3f} over the last" if third else f"{len(losses)} steps"
         items.append(item(f"the {phase['phase']} loss went down", end < begin if third else None, said))
     return items
+
+
+def _growth(phase: str, norms: Sequence[float]) -> CheckItem:
+    """Return whether the gradient's norm stayed in bounds: one that grows tenfold comes before a loss that does."""
+    third = len(norms) // 3
+    if not third:
+        return item(f"{phase} gradient norm does not grow", None, f"{len(norms)} steps")
+    begin, end = (sum(part) / third for part in (norms[:third], norms[len(norms) - third :]))
+    said = f"{begin:.3g} over the first third, {end:.3g} over the last"
+    return item(f"{phase} gradient norm does not grow", end <= GRADIENT_GROWTH * begin, said)
+
+
+def _pace(summary: Mapping[str, Any]) -> CheckItem:
+    """Return how many steps a second it made, and whether that is what was estimated."""
+    steps = sum(phase["steps"] for phase in summary["phases"])
+    took, expected = summary.get("seconds"), summary.get("estimated_seconds")
+    name = f"{MACHINE}steps came at the estimated pace"
+    if not took or not steps:
+        return item(name, None, f"{steps} steps; the time was not measured: it was resumed, or stopped")
+    pace = f"{steps / took:.3g} steps a second"
+    if not expected or max(took, expected) < LONG_SECONDS:
+        return item(name, None, pace)
+    said = f"{pace}; {expected:.0f} s were estimated, {took:.0f} s were taken"
+    return item(name, took <= MISESTIMATED * expected, said)
 
 
 def _repetition(phase: str, distinct: Sequence[float]) -> CheckItem:

@@ -36,7 +36,7 @@ def config_file(name: str | None) -> Path:
     if kind in SHARDED and not gpu_count():
         raise BadInput(f"train.accelerate_config: {name} shards over GPUs, and this machine has none")
     if kind == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
-        raise BadInput(f"train.accelerate_config: {name} needs the package deepspeed (pip install deepspeed)")
+        raise BadInput(f"train.accelerate_config: {name} needs the package deepspeed (pip install 'corral[deepspeed]')")
     return path
 
 

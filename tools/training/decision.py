@@ -64,6 +64,9 @@ def decide_training(survey: Survey, settings: Training) -> TrainingDecision:
         if not phase.within(settings.max_length).lengths:
             held = f"all {len(phase.lengths)} are longer than train.max_length" if phase.lengths else "there is none"
             return _aborted(settings, f"there are no {phase.phase} rows to train on: {held}")
+        if (count := len(phase.within(settings.max_length).lengths)) < settings.min_examples:
+            few = f"{count} {phase.phase} rows are fewer than train.min_examples, {settings.min_examples}"
+            return _aborted(settings, f"{few}; start a run with more prompts or instructions, or lower it")
     needed, free = disk_bytes(survey.base, settings), survey.resources.disk_free
     if free < needed:
         return _aborted(settings, f"the training needs {_gb(needed)} on disk and {_gb(free)} are free; make room")

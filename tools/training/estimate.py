@@ -91,12 +91,13 @@ class Machine(Record):
 
 def trained_weights(base: BaseFacts, settings: Training) -> int:
     """Return how many weights the adapter has."""
-    return base.adapted_widths * settings.lora_rank
+    return base.parameters if settings.method == "full" else base.adapted_widths * settings.lora_rank
 
 
 def fixed_bytes(base: BaseFacts, settings: Training, machine: Machine) -> int:
     """Return the bytes that a process holds on its device, whatever the rows: libraries, base and adapter."""
-    weights = base.parameters * BYTES_OF_WEIGHT[settings.quantise] * (2 if machine.wide else 1)
+    wide = machine.wide or settings.method == "full"
+    weights = base.parameters * BYTES_OF_WEIGHT[settings.quantise] * (2 if wide else 1)
     adapter = trained_weights(base, settings) * ADAPTER_BYTES
     held = (weights + adapter) / (machine.processes if machine.sharded else 1)
     # Two layers at a time: the one that computes and the one that is fetched.
@@ -135,8 +136,9 @@ def seconds_needed(
 ) -> float:
     """Return the estimated seconds of a training.
 
-    A pass forward takes two operations for each weight and token, a pass back through frozen weights two more, and
-    computing activations again another two. The passes over a reference go forward only.
+    A pass forward takes two operations for each weight and token, a pass back through frozen weights two more, two
+    others where all weights are trained, and computing activations again another two. The passes over a reference go
+    forward only.
 
     Args:
         work: the phases, without rows that are too long.
@@ -149,7 +151,8 @@ def seconds_needed(
     total = 0.0
     for phase, at_once in zip(work, rows_at_once, strict=True):
         passes = settings.epochs * len(phase.lengths) / at_once
-        operations = settings.epochs * phase.tokens * base.parameters * (6 if checkpointing else 4)
+        each = (6 if settings.method == "full" else 4) + (2 if checkpointing else 0)
+        operations = settings.epochs * phase.tokens * base.parameters * each
         operations += phase.reference_passes * phase.tokens * base.parameters * 2
         computing = operations / (machine.pace * EFFICIENCY) + passes * base.layers * PASS_SECONDS[machine.on_cpu]
         total += START_SECONDS[machine.on_cpu] + computing / machine.processes

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, load_peft_weights, set_peft_model_state_dict
+from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tools.checklists.items import item
 from tools.weights.trust import code_options
+
+PEFTS = "base_model.model."
+"""How PEFT begins the names of an adapter's weights."""
 
 
 def inspect_adapter(base: Path, adapter: Path) -> list[dict[str, Any]]:
@@ -22,8 +27,7 @@ def inspect_adapter(base: Path, adapter: Path) -> list[dict[str, Any]]:
     """
     weights: dict[str, torch.Tensor] = load_peft_weights(str(adapter), device="cpu")
     missing, unknown = _fit(base, adapter, weights)
-    moved = [name for name, tensor in weights.items() if "lora_B" in name and bool(tensor.any())]
-    outputs = sum("lora_B" in name for name in weights)
+    moved, outputs = _moved(base, weights)
     finite = sum(bool(tensor.isfinite().all()) for tensor in weights.values())
     items = [
         item(
@@ -32,10 +36,26 @@ def inspect_adapter(base: Path, adapter: Path) -> list[dict[str, Any]]:
             f"{len(weights)} matrices; {missing} layers of the base get none, {unknown} matrices fit no layer",
         ),
         item("its weights are finite", finite == len(weights) > 0, f"{finite} of {len(weights)} matrices"),
-        # LoRA starts with B at 0, which changes nothing.
-        item("its weights were changed", len(moved) == outputs > 0, f"{len(moved)} of {outputs} layers are above 0"),
+        item("its weights were changed", moved == outputs > 0, f"{moved} of {outputs} layers"),
     ]
     return [found.model_dump() for found in items]
+
+
+def _moved(base: Path, weights: Mapping[str, torch.Tensor]) -> tuple[int, int]:
+    """Return how many layers a training changed, and how many it trained. LoRA starts with B at 0."""
+    outputs = [tensor for name, tensor in weights.items() if "lora_B" in name]
+    if outputs:
+        return sum(bool(tensor.any()) for tensor in outputs), len(outputs)
+    return sum(_differs(base, name.removeprefix(PEFTS), tensor) for name, tensor in weights.items()), len(weights)
+
+
+def _differs(base: Path, name: str, trained: torch.Tensor) -> bool:
+    """Return whether a trained weight is not the base's; one that the base does not hold, as a tied head, counts."""
+    for file in sorted(base.glob("*.safetensors")):
+        with safe_open(str(file), framework="pt") as held:
+            if name in held.keys():  # it is no mapping
+                return not torch.equal(held.get_tensor(name).float(), trained.float())
+    return True
 
 
 def _fit(base: Path, adapter: Path, weights: dict[str, torch.Tensor]) -> tuple[int, int]:
@@ -49,4 +69,5 @@ def _fit(base: Path, adapter: Path, weights: dict[str, torch.Tensor]) -> tuple[i
         loaded = set_peft_model_state_dict(adapted, weights, low_cpu_mem_usage=True)
     except RuntimeError:  # a matrix has another shape than the layer
         return 0, len(weights)
-    return sum("lora_" in name for name in loaded.missing_keys), len(loaded.unexpected_keys)
+    wanted = [name for name in loaded.missing_keys if "lora_" in name or "modules_to_save" in name]
+    return len(wanted), len(loaded.unexpected_keys)

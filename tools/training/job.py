@@ -15,8 +15,10 @@ from tools.training.recipe import phases_of
 from tools.weights.adapters import ADAPTER_WEIGHTS
 from tools.weights.folders import folder_fingerprint
 
-_WITHOUT_EFFECT = {"save_steps", "rounds", "max_hours", "wait_minutes", "report_to"}
+_WITHOUT_EFFECT = {"save_steps", "rounds", "min_examples", "max_hours", "wait_minutes", "report_to"}
 """Settings that change no weight."""
+_LATER = ("method", "scheduler", "warmup_ratio")
+"""Settings that came later. At their defaults they change no identity: what an earlier version began goes on."""
 
 
 class TrainingJob(Record):
@@ -74,7 +76,8 @@ class TrainingJob(Record):
     def identity(self) -> str:
         """Return a hash of everything that the adapter depends on: weights, rows, seed and settings, but no path."""
         rows = [file_hash(self.rows_file(phase)) for phase in self.phases()]
-        settings = self.settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+        usual = {name for name in _LATER if getattr(self.settings, name) == Training.model_fields[name].default}
+        settings = self.settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT | usual)
         # Whether activations are computed again changes no weight; the place that it had in the hash is kept.
         cut = [self.rows_at_once, False]
         start = [file_hash(Path(self.start) / ADAPTER_WEIGHTS)] if self.start else []
@@ -101,5 +104,7 @@ class TrainingProgress(Record):
     """Of this phase, from the pace so far."""
     disk_free: int | None = None
     """Free bytes on the disk of the checkpoints."""
+    memory_share: float | None = None
+    """Of the memory of the device that trains, the share that is taken, by whatever program."""
     dropped: int = 0
     """Rows left out because they are longer than ``max_length``."""

@@ -28,7 +28,7 @@ from tools.training.quantise import quantisation
 from tools.training.rows import rows_at_once
 from tools.training.sealing import demand_taken, last_whole_checkpoint, own_folder, read_seal, seal, take_folder
 from tools.training.selection import select_rows
-from tools.training.trainable import lora_config
+from tools.training.trainable import adapter_config
 from tools.training.trainers import Reporter
 from tools.weights.loading import compute_dtype
 from tools.weights.template import load_tokenizer
@@ -106,12 +106,13 @@ def _train_phase(
     attention = attention_for(max(rows.lengths), arguments.use_cpu)
     model = AutoModelForCausalLM.from_pretrained(
         job.base,
-        dtype=compute_dtype(),
+        # All weights are trained in float32, and computed in bfloat16 where the hardware does.
+        dtype=torch.float32 if job.settings.method == "full" else compute_dtype(),
         attn_implementation=attention,
         **quantisation(job.settings.quantise),
         **code_options(Path(job.base)),
     )
-    fresh = lora_config(job.settings)
+    fresh = adapter_config(job.settings, model)
     trainer = phase.trainer_class()(
         model=model if start is None else PeftModel.from_pretrained(model, str(start), is_trainable=True),
         args=arguments,
@@ -174,8 +175,8 @@ def _arguments(job: TrainingJob, phase: Phase, work: Path, longest: int) -> Any:
         "gradient_accumulation_steps": rows // together,
         "num_train_epochs": 1,
         "learning_rate": job.learning_rate_scale * phase.learning_rate(settings),
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": 0.1,
+        "lr_scheduler_type": settings.scheduler if settings.scheduler != "constant" else "constant_with_warmup",
+        "warmup_steps": settings.warmup_ratio,
         "max_grad_norm": 1.0,
         "max_length": settings.max_length,
         "bf16": compute_dtype() == torch.bfloat16,
@@ -201,7 +202,9 @@ def _publish(job: TrainingJob, adapter: Path, identity: str, summary: dict[str, 
     shutil.copy(adapter / "adapter_model.safetensors", part)
     config = json.loads((adapter / "adapter_config.json").read_text())
     # PEFT keeps these in a set, whose order differs between processes.
-    config["target_modules"] = sorted(config["target_modules"])
+    for key in ("target_modules", "modules_to_save"):
+        if isinstance(config[key], list):
+            config[key] = sorted(config[key])
     # One that went on from a version of the registry would name the base as that does: by its folder in the version.
     config["base_model_name_or_path"] = job.base
     (part / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from state.errors import BadInput
 from state.records import Record, content_hash
@@ -102,17 +102,39 @@ def examine(base: Path) -> Trainable:
     return Trainable(positions=positions)
 
 
-def lora_config(settings: Training) -> Any:
-    """Return the fresh adapter that a training puts on every linear layer."""
-    from peft import LoraConfig
+def adapter_config(settings: Training, model: Any) -> Any:
+    """Return the fresh adapter that a training puts on a model.
 
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        target_modules="all-linear",
-        r=settings.lora_rank,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-    )
+    Args:
+        settings: the request's.
+        model: the base; by ``method`` ``full`` the adapter is a copy of each of its modules that has weights, so that
+            everything that takes adapters takes it, too.
+    """
+    from peft import LoraConfig
+    from peft.utils.constants import DUMMY_TARGET_MODULES
+
+    match settings.method:
+        case "lora":
+            return LoraConfig(
+                task_type="CAUSAL_LM",
+                target_modules="all-linear",
+                r=settings.lora_rank,
+                lora_alpha=settings.lora_alpha,
+                lora_dropout=settings.lora_dropout,
+            )
+        case "full":
+            return LoraConfig(
+                task_type="CAUSAL_LM",
+                target_modules=DUMMY_TARGET_MODULES,
+                modules_to_save=sorted({name.rsplit(".", 1)[-1] for name, one in model.named_modules() if _holds(one)}),
+                ensure_weight_tying=True,
+            )
+        case _:
+            assert_never(settings.method)
+
+
+def _holds(module: Any) -> bool:
+    return next(module.parameters(recurse=False), None) is not None
 
 
 def _model(base: Path) -> tuple[Any, Any]:
@@ -158,7 +180,13 @@ def _demand(base: Path, config: Any, model: Any) -> None:
             )
     if quantised := getattr(config, "quantization_config", None):
         _tried("its weights are quantised", _demand_quantised, quantised)
-    _tried("no LoRA adapter can be put on it", get_peft_model, model, lora_config(Training()), low_cpu_mem_usage=True)
+    _tried(
+        "no LoRA adapter can be put on it",
+        get_peft_model,
+        model,
+        adapter_config(Training(), model),
+        low_cpu_mem_usage=True,
+    )
 
 
 def missing_weights(base: Path) -> Iterator[str]:

@@ -8,17 +8,27 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.distributed import barrier
 from torch.utils.data import Sampler
 from transformers import TrainerCallback
 
 from state.errors import TrainingError
 from state.request import Training
+from tools.machine.resources import memory_share
 from tools.training.phase import Figures, Phase
 from tools.training.probe import DISTINCT, STEP
 from tools.training.rows import training_order
 from tools.training.sealing import demand_taken, seal
 from tools.training.tripwires import flags, tripped
+
+
+def device_share() -> float:
+    """Return the share of the memory of the device that trains that is taken, in [0, 1]."""
+    if not torch.cuda.is_available():
+        return memory_share()
+    free, total = torch.cuda.mem_get_info()
+    return 1.0 - free / total
 
 
 class FixedOrder(Sampler[int]):
@@ -117,6 +127,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
             tokens=int(logs.get("num_tokens", 0)),
             seconds_left=round(pace * (state.max_steps - state.global_step), 1),
             dropped=self._too_long,
+            memory_share=round(device_share(), 4),
             disk_free=shutil.disk_usage(self._folder).free if self._folder.exists() else None,
         )
 

@@ -63,6 +63,15 @@ def alpaca_template(tokenizer: Any) -> str:
     return ("{{- bos_token -}}" if begins else "") + ALPACA.read_text(encoding="utf-8")
 
 
+def alpaca_prompt(instruction: str, given: str = "") -> str:
+    """Return Alpaca's prompt for an instruction, with an input under it where there is one."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    turn = {"role": "user", "content": f"{instruction}\n\n{given}" if given else instruction, "input": given}
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)  # as transformers renders it
+    return environment.from_string(ALPACA.read_text(encoding="utf-8")).render(messages=[turn])
+
+
 def without_clock(template: str) -> str:
     """Return a chat template that names ``TODAY`` where it would ask the clock, as Llama 3's and Mistral's do."""
     return re.sub(r"""strftime_now\((["'])(.*?)\1\)""", lambda call: f'"{TODAY.strftime(call[2])}"', template)
