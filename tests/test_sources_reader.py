@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from state.errors import BadInput
 from state.request import Gates
 from tools.gates import gate_file
-from tools.sources.items import read_items
+from tools.sources.items import item_of, read_items
 from tools.sources.labels import read_labels
 from tools.sources.prompts import load_prompts
 from tools.sources.reader import MAX_DEPTH, BadRow, Row, read_rows, require_rows
@@ -145,6 +145,22 @@ def test_a_fault_has_its_line_and_column(tmp_path: Path) -> None:
     ]
     with pytest.raises(BadInput, match=r"rows, row 2: not JSON \(Expecting value at line 2, column 22\)"):
         list(require_rows(path, ""))
+
+
+@pytest.mark.parametrize("text", ['{\n "instruction": "a"\n}\n', '{\n\t"data": [\n{}\n]\n}\n'])
+def test_an_object_over_several_lines_is_said_to_be_one(text: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(text)
+    with pytest.raises(
+        BadInput, match=r"line 1: not JSON \(an object that goes on over several lines; write each in one line"
+    ):
+        list(require_rows(tmp_path / "rows.jsonl", "each a row"))
+
+
+def test_another_spelling_of_an_answer_is_named() -> None:
+    with pytest.raises(BadInput, match="there is no 'output' to judge; it has \"Response\""):
+        item_of({"instruction": "a", "Response": "b"}, "row 1")
+    with pytest.raises(BadInput, match="there is no 'prompt'; it has \"Instruction\""):
+        item_of({"Instruction": "a", "output": "b"}, "row 1")
 
 
 def test_depth_is_bounded_and_counted(tmp_path: Path) -> None:

@@ -50,14 +50,17 @@ def test_no_field_is_null_or_nan_and_lists_keep_their_places(value: Any) -> None
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(42, "42"), (0, "0"), (-1.5, "-1.5"), ("x", "x"), (True, True), (["a"], ["a"])],
+    [(42, "42"), (0, "0"), (-1.5, "-1.5"), ("x", "x"), (True, True), (["a"], ["a"]), ([], ""), ({}, "")],
     ids=repr,
 )
 def test_a_number_counts_as_its_text(value: Any, text: Any) -> None:
     assert number_as_text(value) == text and type(number_as_text(value)) is type(text)
 
 
-@pytest.mark.parametrize("mark", ["<noinput>", " <NoInput>\n", "<no input>", "<no-inputs>"])
+@pytest.mark.parametrize(
+    "mark",
+    ["<noinput>", " <NoInput>\n", "<no input>", "<no-inputs>", "(no input)", "N/A", "No input required.", "[none]"],
+)
 def test_the_mark_of_no_input_is_no_input(mark: str) -> None:
     assert given_input(mark) == "" and given_input(f"say {mark}") == f"say {mark}"
 

@@ -15,7 +15,7 @@ from typing import Any
 from state.errors import BadInput
 from tools.sources.conversations import flattened
 from tools.sources.reader import BadRow, Row, kind_of, read_rows
-from tools.sources.values import number_as_text
+from tools.sources.values import number_as_text, other_spelling
 
 FIELDS = ("instruction", "input", "output")
 ALPACA = 'with the strings "instruction" and "output", and "input" where there is one'
@@ -55,13 +55,8 @@ def _alpaca_row(row: Row) -> AlpacaRow | BadRow:
     texts = {"input": ""} | {name: number_as_text(fields[name]) for name in FIELDS if name in fields}
     for name in FIELDS:
         if name not in texts:
-            return row.rejected(f'lacks "{name}"{_other_spelling(row, name)}')
+            return row.rejected(f'lacks "{name}"{other_spelling(row.fields, name)}')
         if not isinstance(texts[name], str):
             return row.rejected(f'"{name}" is {kind_of(texts[name])}, not a string')
     other = {name: value for name, value in fields.items() if name not in FIELDS}
     return AlpacaRow(row.number, texts["instruction"], texts["input"], texts["output"], other)
-
-
-def _other_spelling(row: Row, name: str) -> str:
-    found = next((key for key in row.fields if key.strip().lower() == name), None)
-    return "" if found is None else f'; it has "{found}"'

@@ -17,11 +17,13 @@ from state.errors import BadInput
 from state.records import Candidate, Check, Record, Sample, content_hash
 from tools.sources.conversations import flattened
 from tools.sources.reader import kind_of, require_rows
-from tools.sources.values import given_input, number_as_text, present
+from tools.sources.values import given_input, number_as_text, other_spelling, present
 
 R = TypeVar("R", bound=Record)
 ITEMS = 'each with "prompt" and "output"'
 """What each object should be."""
+ANSWERS = ("output", "model_output", "response", "answer", "completion")
+"""Names of an answer; only the first two are read, the others are named where those lack."""
 
 
 class Item(Record):
@@ -60,7 +62,7 @@ def item_of(row: Mapping[str, Any], where: str) -> Item:
     known = _flat(present(dict(row)), where)
     output = number_as_text(first_of(known, "output", "model_output"))
     if output is None:
-        raise BadInput(f"{where}: there is no 'output' to judge")
+        raise BadInput(f"{where}: there is no 'output' to judge{other_spelling(known, *ANSWERS)}")
     optional = {name: known[name] for name in ("checks", "context") if name in known}
     return valid(Item, {"prompt": prompt_of(known, where), "output": output} | optional, where)
 
@@ -74,7 +76,7 @@ def prompt_of(row: Mapping[str, Any], where: str) -> str:
     known = _flat(present(dict(row)), where)
     prompt = first_of(known, "prompt", "instruction")
     if not isinstance(prompt, str) or not prompt.strip():
-        raise BadInput(f"{where}: there is no 'prompt'")
+        raise BadInput(f"{where}: there is no 'prompt'{other_spelling(known, 'prompt', 'instruction')}")
     given = number_as_text(known.get("input", "")) if "prompt" not in known else ""
     if not isinstance(given, str):
         raise BadInput(f"{where}: 'input' must be a string, not {kind_of(given)}")

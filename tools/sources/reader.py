@@ -160,6 +160,8 @@ def _content(piece: Piece) -> dict[str, Any] | str:
 
 
 def _syntax_fault(piece: Piece, error: json.JSONDecodeError) -> str:
+    if piece.unit == "line" and piece.data.strip() in (b"{", b"["):
+        return "not JSON (an object that goes on over several lines; write each in one line, or all in one array)"
     column = error.colno + (piece.column - 1 if error.lineno == 1 else 0)
     line = "" if piece.unit == "line" else f"line {piece.line + error.lineno - 1}, "
     message = error.msg.removesuffix(" at")

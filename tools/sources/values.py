@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
-_NO_INPUT = re.compile(r"\s*<\s*no[\s_-]?inputs?\s*>\s*", re.IGNORECASE)
+_NO_INPUT = re.compile(
+    r"\s*(?:[<(\[{]\s*(?:no[\s_-]?inputs?|none|empty|null|n/?a)\s*[>)\]}]|no[\s_-]?input"
+    r"(?:\s+(?:is\s+)?(?:required|needed|necessary|provided|given))?\.?|n/a\.?)\s*",
+    re.IGNORECASE,
+)
 
 
 def present(value: Any) -> Any:
@@ -23,16 +28,24 @@ def present(value: Any) -> Any:
 
 
 def number_as_text(value: Any) -> Any:
-    """Return a number as JSON writes it; anything else as it is.
+    """Return a number as JSON writes it, and an empty list or object as the empty text; anything else as it is.
 
-    Files made by programs hold an id or an answer such as 42 as a number.
+    Files made by programs hold an id or an answer such as 42 as a number, and ``[]`` where there is nothing.
     """
+    if value in ([], {}):
+        return ""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def other_spelling(row: Mapping[str, Any], *names: str) -> str:
+    """Return that a row has one of some keys in another spelling, for an error; empty where it has none."""
+    found = next((key for key in row if key.strip().lower() in names), None)
+    return "" if found is None else f'; it has "{found}"'
+
+
 def given_input(value: str) -> str:
-    """Return an instruction's input; empty for Alpaca's mark that there is none, ``<noinput>``."""
-    return "" if _NO_INPUT.fullmatch(value) else value
+    """Return an instruction's input; empty for a mark that there is none: Alpaca's ``<noinput>``, ``N/A``."""
+    return "" if not value.strip() or _NO_INPUT.fullmatch(value) else value
 
 
 def _is_absent(value: Any) -> bool:
