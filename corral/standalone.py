@@ -127,18 +127,28 @@ async def measured_judge(
     """
     spec = request.models.judge
     endpoint = await open_standalone(spec, settings, JUDGING, spending, where="models.judge")
-    fingerprint = await fingerprint_of(endpoint, datetime.now(UTC))
     cost, calls = spending.spent, spending.calls
     judge = CrewJudge(endpoint, request.judge, seed=request.seed)
     found = await calibrate(judge, given.part(split), seed=request.seed, about=given, split=split)
+    cost, calls = spending.spent - cost, spending.calls - calls
+    # What the ledger knew was said by the model of that time: the one of today is not asked.
+    fingerprint = await _fingerprint(endpoint) if calls else ""
     known = await asyncio.to_thread(calibrations_of, judge.identity, settings.home)
     changed = bool(known) and not same_model(known[-1].fingerprint, fingerprint)
     return found.model_copy(
         update={
             "server": endpoint.server,
             "fingerprint": fingerprint,
-            "cost": spending.spent - cost,
-            "calls": spending.calls - calls,
+            "cost": cost,
+            "calls": calls,
             "notes": (*found.notes, *([CHANGED] if changed else [])),
         }
     )
+
+
+async def _fingerprint(endpoint: LedgeredEndpoint) -> str:
+    """Return the fingerprint of a model; empty where the budget does not allow its questions."""
+    try:
+        return await fingerprint_of(endpoint, datetime.now(UTC))
+    except BudgetExceeded:
+        return ""

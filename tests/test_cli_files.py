@@ -110,7 +110,7 @@ def test_calibrate_measures_and_refuses_one_sided_labels(corral: Corral, tmp_pat
     ]
     code, out, _ = corral("calibrate", write(tmp_path / "labels.jsonl", rated), "--config", config)
     assert code == 0 and "Cohen's kappa" in out and "Krippendorff's alpha" in out
-    assert list((tmp_path / "home" / "calibrations").glob("*.json"))
+    assert list((tmp_path / "home" / "calibrations").glob("*/*.json"))
     one_sided = [row | {"rating": 5} for row in rated]
     refused(corral("calibrate", write(tmp_path / "same.jsonl", one_sided), "--config", config), "same.jsonl")
     refused(corral("calibrate", write(tmp_path / "empty.jsonl", []), "--config", config), "empty.jsonl")

@@ -16,7 +16,7 @@ OFF_TOPIC = 0.05
 """Least gain, in nats a token, of an answer to what was asked. Of 120 good answers (60 to prompts of
 ``seeds/prompts.jsonl``, 60 of LLMBar) none had less; of the former, set to one another's prompts, 58 of 60 had
 (docs/experiments.md)."""
-PROMPT_CHARACTERS, ANSWER_CHARACTERS = 1200, 240
+PROMPT_CHARACTERS, ANSWER_CHARACTERS = 1200, 160
 """The most characters that are read of each: the end of a prompt and the start of an answer, which says what it is
 about and costs a fraction of the whole (docs/experiments.md)."""
 PURPOSE = "judge.likelihood"
