@@ -28,9 +28,9 @@ test: install  # with COVERAGE=yes also which share of the statements the tests 
 	$(BIN)/python $(if $(COVERAGE),-m slipcover) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-servers: install  # a run up to its training against llama.cpp, transformers serve and, where it is named, LiteLLM
-	TEST_SERVERS=1 $(BIN)/python -m pytest tests/test_real_servers.py
+	TEST_SERVERS=1 $(BIN)/python -m pytest tests/test_real_servers.py tests/test_real_vllm.py
 
-test-readers: install  # what is exported, by the readers of AXOLOTL, LLAMA_FACTORY and ARGILLA (each a Python that has it)
+test-readers: install  # what is exported, by AXOLOTL, LLAMA_FACTORY, ARGILLA, LITELLM_PYTHON (each a Python that has it)
 	$(BIN)/python -m pytest tests/test_other_readers.py -rs
 
 test-families: install  # batched decoding against generate, for every causal model that transformers builds tiny

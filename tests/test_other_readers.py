@@ -1,7 +1,8 @@
-"""What Corral exports, read by the readers of the tools themselves, on demand: ``make test-readers``.
+"""What Corral exports and serves, read by the readers of the tools themselves, on demand: ``make test-readers``.
 
 Each of them pins its own versions of what Corral uses, so each wants an environment of its own, whose Python is named:
-``AXOLOTL=/its/bin/python LLAMA_FACTORY=... ARGILLA=... make test-readers``. One that is not named is passed over.
+``AXOLOTL=/its/bin/python LLAMA_FACTORY=... ARGILLA=... LITELLM_PYTHON=... make test-readers``. One that is not
+named is passed over.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.served_registry import ServedRegistry
 from tests.test_other_tools import dataset
+from tests.test_serving_chat import serving
 from tests.tiny_model import tiny_model
 from tools.dataset.exporting import write_form
 
@@ -22,7 +25,7 @@ READERS = Path(__file__).parent / "readers"
 GOOD, BAD = "Well. That is it.", "Bad. Not at all."
 
 
-def read_by(tool: str, variable: str, exported: Path, tmp_path: Path, base: Path | None = None) -> Any:
+def read_by(tool: str, variable: str, exported: Path | str, tmp_path: Path, base: Path | None = None) -> Any:
     """Return what a tool's own reader makes of an export."""
     if not (python := os.environ.get(variable)):
         pytest.skip(f"{variable} names no Python that has {tool}")
@@ -59,6 +62,14 @@ def test_llama_factory_aligns_every_dataset_of_the_folder(rows: Path, tmp_path: 
     # Of Alpaca's form it joins instruction and input itself, by one line break.
     assert found["corral_alpaca"][1] == [[asked | {"content": "Say that.\nsomething"}], [good]]
     assert found["corral_dpo"][1] == [[asked], [good, bad]]
+
+
+def test_litellm_reads_what_is_served(served: ServedRegistry, tmp_path: Path) -> None:
+    with serving(served.settings()) as (url, _):
+        found = read_by("litellm", "LITELLM_PYTHON", f"{url}/v1", tmp_path)
+    assert (found["model"], found["tokens"]) == (served.first, 4)
+    assert found["text"] == found["streamed"] != ""
+    assert "nobody" in found["refused"]
 
 
 def test_argilla_takes_every_record(rows: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pydantic import Field
 from state.errors import BadInput, PromptTooLong
 from state.records import Record
 from tools.endpoint.chat import Likelihood, LikelihoodCall, Message
-from tools.engine.asked import Asked
+from tools.engine.asked import Asked, Served
 from tools.engine.embedded import Held
 from tools.weights.template import prompt_tokens
 
@@ -107,7 +107,7 @@ async def measure_parity(
         EndpointError: the server or the trainer's weights fail.
     """
     different = [turns[-1]["content"] for turns in REQUESTS if not await _read_alike(held, trained, turns)]
-    served = await asyncio.gather(*(_answer(held, prompt, max_tokens) for prompt in prompts))
+    served = await asyncio.gather(*(greedy_answer(held, prompt, max_tokens) for prompt in prompts))
     both = [(p, text, one) for p, text, one in zip(prompts, answers, served, strict=True) if one is not None]
     calls = [
         LikelihoodCall(purpose="deploy.parity", messages=(prompt,), completion=one.text) for prompt, _, one in both
@@ -169,8 +169,17 @@ async def _read_alike(held: Held, trained: Any, turns: Turns) -> bool:
     return found == expected and text == await asyncio.to_thread(trained.decode, expected)
 
 
-async def _answer(held: Held, prompt: Message, max_tokens: int) -> ServedAnswer | None:
-    """Return the server's answer; ``None`` to a prompt that does not fit into its context."""
+async def greedy_answer(held: Served, prompt: Message, max_tokens: int) -> ServedAnswer | None:
+    """Return a server's greedy answer; ``None`` to a prompt that does not fit into its context.
+
+    Args:
+        held: the version, as a request holds it.
+        prompt: one user turn.
+        max_tokens: of the answer.
+
+    Raises:
+        EndpointError: the server fails.
+    """
     turn = {name: str(text) for name, text in prompt.items()}
     asked = Asked(turns=(turn,), max_tokens=max_tokens, temperature=0.0, logprobs=0, remember=False)
     text, likely, tokens = "", 0.0, 0

@@ -1,0 +1,60 @@
+"""The adapter's API through a real vLLM server, on demand: ``VLLM=/its/bin/vllm make test-servers``.
+
+vLLM wants an environment of its own, and without a GPU one of its builds for the processor. It reads each version of
+the registry by its own loader, so one that it cannot read fails here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.served_registry import ServedRegistry
+from tests.test_deploy import PROMPTS, TOKENS, Trainer
+from tests.test_real_servers import free_port, started
+from tools.endpoint.chat import LikelihoodCall
+from tools.engine.parity import compared, greedy_answer
+from tools.engine.vllm import VllmEngine
+
+pytestmark = pytest.mark.skipif(not os.environ.get("VLLM"), reason="VLLM names no program")
+
+
+@pytest.fixture(scope="module")
+def vllm(served: ServedRegistry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    command = [os.environ["VLLM"], "serve", str(served.base), "--enable-lora", "--max-lora-rank", "16"]
+    command += ["--dtype", "float32", "--max-model-len", "256", "--max-num-seqs", "4", "--enforce-eager"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    environment = {
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": "",
+    }
+    with started(command, port, tmp_path_factory.mktemp("vllm") / "log", **environment) as url:
+        yield url
+
+
+async def test_vllm_serves_what_was_trained(served: ServedRegistry, vllm: str) -> None:
+    engine = VllmEngine(served.registry, vllm)
+    texts: dict[str, list[str]] = {}
+    try:
+        for number, version in enumerate((served.first, served.second), start=1):
+            trainer = Trainer(served.base, served.base.parent / f"adapter-{number}")
+            async with engine.open(version) as held:
+                found = [one for prompt in PROMPTS if (one := await greedy_answer(held, prompt, TOKENS)) is not None]
+            calls = [
+                LikelihoodCall(purpose="deploy.parity", messages=(prompt,), completion=one.text)
+                for prompt, one in zip(PROMPTS, found, strict=True)
+            ]
+            likely = [await trainer.likelihood(call) for call in calls]
+            answers = [trainer.answer(prompt) for prompt in PROMPTS]
+            parity = compared(0, [], answers, found, likely)
+            print(version, parity.words)
+            assert parity.faults == () and parity.answers_equal == len(PROMPTS)
+            texts[version] = answers
+        assert texts[served.first] != texts[served.second], "each is served by its own adapter"
+    finally:
+        await engine.close()
