@@ -416,7 +416,8 @@ class Training(Section):
     """Optimiser steps between checkpoints."""
     accelerate_config: str | None = None
     """``gpu``, ``cpu``, ``cpus``, ``fsdp`` or ``zero3`` for a config that comes with Corral, or a file for
-    ``accelerate launch --config_file``; ``null`` for one process, on the GPU where there is one."""
+    ``accelerate launch --config_file``; ``null`` for one process, on the GPU where there is one. ``fsdp`` was tried
+    with one GPU, ``zero3`` with none."""
     quantise: Literal["none", "4bit"] = "none"
     """``4bit``: QLoRA, the frozen base in NF4 with double quantisation, computing in bfloat16. Needs a GPU and the
     package bitsandbytes."""
@@ -509,7 +510,8 @@ class RunRequest(Section):
     the same datasets, adapter and verdict, byte for byte, whatever else the machine does, however many calls are in
     flight, and wherever it was killed and resumed. That cannot be promised where a model answers from a URL or through
     ``langchain`` (the seed is sent along, and the server may ignore it, or batch the call with others), nor on a GPU,
-    where libraries choose their kernels by themselves. Another processor, another number of cores or another version of
+    where libraries choose their kernels by themselves (one H200 gave one adapter the same bytes three times, twice
+    after a kill; docs/hardware.md). Another processor, another number of cores or another version of
     torch may round in another way, and a person may decide in another way."""
     unattended: bool = False
     """Never wait for a person: a named policy reviews, and an adapter is deployed only if it is shown to be better, no

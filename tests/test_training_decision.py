@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +24,7 @@ from tools.people.questions import answer_schema
 from tools.training import configs, quantise
 from tools.training.checklists import after_items, during_items, policy_item, rows_items
 from tools.training.decision import Survey, decide_training
-from tools.training.estimate import BaseFacts, Machine, PhaseWork, disk_bytes, fixed_bytes, seconds_needed
+from tools.training.estimate import BaseFacts, Machine, PhaseWork, disk_bytes, fixed_bytes, pass_bytes, seconds_needed
 from tools.training.lock import training_elsewhere, training_lock
 from tools.training.recipe import PHASES
 
@@ -405,8 +407,6 @@ def test_qlora_is_nf4_with_double_quantisation_in_bfloat16(
     import importlib.metadata
     import importlib.util
 
-    import torch
-
     with_gpus(1)
     find, version = importlib.util.find_spec, importlib.metadata.version
     monkeypatch.setattr(
@@ -421,3 +421,61 @@ def test_qlora_is_nf4_with_double_quantisation_in_bfloat16(
     assert config.load_in_4bit and config.bnb_4bit_quant_type == "nf4" and config.bnb_4bit_use_double_quant
     assert config.bnb_4bit_compute_dtype == torch.bfloat16
     assert options["device_map"] == {"": 0}
+
+
+MEASURED = {
+    "135M": BaseFacts(parameters=134_515_008, adapted_widths=305_280, layers=30, width=576, heads=9, vocabulary=49_152),
+    "1.3B": BaseFacts(
+        parameters=1_275_136_000, adapted_widths=753_664, layers=16, width=2048, heads=32, vocabulary=49_152
+    ),
+    "6.9B": BaseFacts(
+        parameters=6_878_924_800, adapted_widths=2_498_560, layers=32, width=4096, heads=32, vocabulary=49_152
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "checkpointing", "changes", "allocated"),
+    [
+        ("135M", 2296, False, {}, 2.56),
+        ("135M", 9184, False, {}, 8.67),
+        ("135M", 9184, True, {}, 1.04),
+        ("1.3B", 8592, False, {}, 20.74),
+        ("1.3B", 8592, False, {"lora_dropout": 0.05}, 23.72),
+        ("1.3B", 8592, True, {}, 5.32),
+        ("1.3B", 8592, False, {"quantise": "4bit"}, 16.67),
+        ("6.9B", 2144, False, {}, 29.02),
+        ("6.9B", 6444, False, {}, 57.36),
+        ("6.9B", 6444, False, {"lora_dropout": 0.05}, 64.79),
+        ("6.9B", 8592, True, {}, 19.56),
+        ("6.9B", 4296, False, {"quantise": "4bit"}, 28.68),
+        ("6.9B", 17184, True, {"quantise": "4bit", "lora_dropout": 0.05}, 14.48),
+    ],
+)
+def test_the_memory_measured_on_a_gpu_is_covered_by_the_estimate(
+    model: str, tokens: int, checkpointing: bool, changes: dict[str, Any], allocated: float
+) -> None:
+    """Gigabytes that torch had allocated at most, on an H200 with LoRA of rank 16 (docs/hardware.md)."""
+    base, machine, asked = MEASURED[model], Machine(on_cpu=False, pace=1e14), Training(lora_rank=16, **changes)
+    taken = allocated + 0.9  # what CUDA itself takes
+    held = fixed_bytes(base, asked, machine)
+    held += pass_bytes(base, machine, tokens, 537, checkpointing, dropout=asked.lora_dropout > 0)
+    assert taken <= held / GB <= 1.4 * taken + 0.6
+
+
+def test_a_training_that_shards_its_weights_takes_no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where one process holds all shards: what is gathered in inference mode could not be trained."""
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import DistributedType
+
+    from tools.training import probe
+
+    taken: list[Any] = []
+    monkeypatch.setattr(probe, "mean_distinct", lambda *found: taken.append(found) or 1.0)
+    model = SimpleNamespace(device=torch.device("cpu"), eval=lambda: None, train=lambda: None)
+    for kind, probes in ((DistributedType.NO, 1), (DistributedType.FSDP, 0), (DistributedType.DEEPSPEED, 0)):
+        taken.clear()
+        monkeypatch.setattr(AcceleratorState, "__new__", lambda *_, kind=kind: SimpleNamespace(distributed_type=kind))
+        state = SimpleNamespace(global_step=0, log_history=[])
+        probe.Probe(None, [[1]]).on_train_begin(SimpleNamespace(world_size=1, bf16=False), state, None, model=model)
+        assert len(taken) == len(state.log_history) == probes

@@ -137,7 +137,14 @@ def _plan(
     max_length: int,
 ) -> Plan:
     largest = max(
-        pass_bytes(survey.base, survey.machine, count * p.sequences * max(p.lengths), max(p.lengths), checkpointing)
+        pass_bytes(
+            survey.base,
+            survey.machine,
+            count * p.sequences * max(p.lengths),
+            max(p.lengths),
+            checkpointing,
+            dropout=settings.lora_dropout > 0,
+        )
         for p, count in zip(work, rows, strict=True)
     )
     memory = fixed_bytes(survey.base, settings, survey.machine) + largest

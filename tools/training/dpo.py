@@ -60,6 +60,9 @@ class DpoPhase(Phase):
             def _precompute_ref_logps(self, dataset: Any, *args: Any) -> Any:
                 # TRL calls this inside its constructor, and the reference must be scored by the head that trains.
                 speed_up(self)
+                # Weights that will be sharded wait in main memory until the first step; the rows are on the device.
+                if self.model.device.type != self.accelerator.device.type:
+                    self.model.to(self.accelerator.device)
                 # TRL lets each process name a cache file of its own, but only one of them writes.
                 folder = Path(self.args.output_dir)
                 dataset._get_cache_file_path = lambda fingerprint: str(folder / f"reference-{fingerprint}.arrow")

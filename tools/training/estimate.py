@@ -14,20 +14,28 @@ from state.records import Record
 from state.request import Training
 
 LIBRARIES_BYTES = 1_500_000_000
-"""Python, torch and what they load, in one process: measured on a CPU; a CUDA context takes about as much."""
+"""Python, torch and what they load, in one process: measured on a CPU. On an H200 a CUDA context took 0.9 GB."""
 ADAPTER_BYTES = 16
 """For each trained weight: float32 weight and gradient, and Adam's two moments."""
 LAYER_BYTES = 34
 """Kept for the backward pass: bytes for each token, layer and unit of width (Korthikanti et al. 2022, equation 1). For
 SmolLM2-135M on a CPU this and ``SCORE_BYTES`` give 1.0 MB a token; 1,024 tokens were measured at 1 GB."""
+GPU_WIDTH_BYTES = 3.0
+"""On a GPU, where attention is fused and every adapter casts its input: for each token, input and output of a layer
+with an adapter. Measured on an H200 with PEFT 0.21 at 135M, 1.3B and 6.9B: 2.6 to 3.0 (docs/hardware.md)."""
+GPU_DROPOUT_BYTES = 0.5
+"""The same for ``lora_dropout``: 0.46 was measured at 1.3B and 6.9B."""
 CHECKPOINT_BYTES = 2
-"""The same where only each layer's input is kept. One layer at a time is then kept whole."""
-SCORE_BYTES = 8
-"""For each token and vocabulary entry: logits and their gradient in float32."""
+"""The same as ``LAYER_BYTES`` where only each layer's input is kept. One layer at a time is then kept whole; on a GPU
+beside its gradients."""
+SCORE_BYTES = {True: 8, False: 1}
+"""For each token and vocabulary entry, on a CPU and on a GPU: logits and their gradient in float32. On a GPU, TRL
+scores a part at a time."""
 ATTENTION_BYTES = 5
 """For each head and pair of tokens in one row, where attention is not fused (the same paper)."""
 BYTES_OF_WEIGHT = {"none": 2.0, "4bit": 0.56}
-"""bfloat16, and NF4 with double quantisation (QLoRA); float32 takes twice the former."""
+"""bfloat16, and NF4 with double quantisation (QLoRA); float32 takes twice the former. Embeddings and the head stay in
+bfloat16."""
 
 EFFICIENCY = 0.2
 """The share of a timed matrix product's pace that a training reaches. Three trainings of SmolLM2-135M with two threads
@@ -97,14 +105,19 @@ def trained_weights(base: BaseFacts, settings: Training) -> int:
 def fixed_bytes(base: BaseFacts, settings: Training, machine: Machine) -> int:
     """Return the bytes that a process holds on its device, whatever the rows: libraries, base and adapter."""
     wide = machine.wide or settings.method == "full"
-    weights = base.parameters * BYTES_OF_WEIGHT[settings.quantise] * (2 if wide else 1)
+    embeddings = min(base.parameters, 2 * base.vocabulary * base.width)
+    weights = embeddings * BYTES_OF_WEIGHT["none"]
+    weights += (base.parameters - embeddings) * BYTES_OF_WEIGHT[settings.quantise]
+    weights *= 2 if wide else 1
     adapter = trained_weights(base, settings) * ADAPTER_BYTES
     held = (weights + adapter) / (machine.processes if machine.sharded else 1)
     # Two layers at a time: the one that computes and the one that is fetched.
     return round(LIBRARIES_BYTES + (2 * (weights + adapter) / base.layers if machine.offloaded else held))
 
 
-def pass_bytes(base: BaseFacts, machine: Machine, tokens: int, longest: int, checkpointing: bool) -> int:
+def pass_bytes(
+    base: BaseFacts, machine: Machine, tokens: int, longest: int, checkpointing: bool, dropout: bool = False
+) -> int:
     """Return the bytes that one pass forward and back holds for its tokens.
 
     Args:
@@ -113,11 +126,15 @@ def pass_bytes(base: BaseFacts, machine: Machine, tokens: int, longest: int, che
         tokens: of all rows of the pass together, padding among them.
         longest: tokens of the longest row, whose square unfused attention keeps.
         checkpointing: whether layers are computed again in the backward pass.
+        dropout: whether the adapter drops a share of its inputs, and keeps what is left of them.
     """
-    attention = ATTENTION_BYTES * base.heads * longest if machine.on_cpu else 0
-    whole = LAYER_BYTES * base.width + attention
-    layers = CHECKPOINT_BYTES * base.width * base.layers + whole if checkpointing else whole * base.layers
-    return tokens * (layers * (2 if machine.wide else 1) + SCORE_BYTES * base.vocabulary)
+    if machine.on_cpu:
+        whole, at_once = float(LAYER_BYTES * base.width + ATTENTION_BYTES * base.heads * longest), 1
+    else:
+        each = GPU_WIDTH_BYTES + (GPU_DROPOUT_BYTES if dropout else 0)
+        whole, at_once = each * base.adapted_widths / base.layers, 2
+    layers = CHECKPOINT_BYTES * base.width * base.layers + at_once * whole if checkpointing else whole * base.layers
+    return round(tokens * (layers * (2 if machine.wide else 1) + SCORE_BYTES[machine.on_cpu] * base.vocabulary))
 
 
 def disk_bytes(base: BaseFacts, settings: Training) -> int:

@@ -27,7 +27,8 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # transformers has no types
     """Measures distinct-3 of greedy answers at the start, in the middle and at the end of a training.
 
     It draws nothing at random and leaves the model as it was, so the training is the same with it and without. With
-    several processes nothing is measured, as each may hold only a share of the weights.
+    several processes, or weights that are gathered layer by layer, nothing is measured: a process may hold only a share
+    of the weights, and what is gathered in inference mode cannot be trained.
 
     Args:
         tokenizer: of the model.
@@ -49,7 +50,7 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # transformers has no types
             self._measure(args, state, model)
 
     def _measure(self, args: Any, state: Any, model: Any) -> None:
-        if args.world_size > 1:
+        if args.world_size > 1 or _sharded():
             return
         model.eval()
         try:
@@ -58,6 +59,14 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # transformers has no types
         finally:
             model.train()
         state.log_history.append({STEP: state.global_step, DISTINCT: distinct})
+
+
+def _sharded() -> bool:
+    """Return whether the trainer's weights are kept in shards, be it by a single process."""
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import DistributedType
+
+    return AcceleratorState().distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
 def probe_prompts(asked: Sequence[Sequence[int]]) -> list[list[int]]:

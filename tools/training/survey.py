@@ -24,12 +24,15 @@ from tools.training.configs import SHARDED, config_file, kind_of, offloads, proc
 from tools.training.decision import Survey
 from tools.training.estimate import BaseFacts, Machine, PhaseWork
 from tools.training.job import TrainingJob
+from tools.weights.gpu_memory import ran_out
 from tools.weights.processes import JsonLines, die_with_parent, stream_child
 
 PRODUCT_TOKENS = 512
 """Rows of the left matrix in the timed product."""
 PRODUCT_SECONDS = 0.3
 """The products are timed for so long at least."""
+BUSY_GPU_PACE = 1e14
+"""Operations a second, assumed of a GPU whose memory others hold: it cannot be timed. An H200 had 0.8 to 5e14."""
 
 
 class SurveyJob(Record):
@@ -163,7 +166,7 @@ def _machine(job: TrainingJob, facts: BaseFacts, base: Path) -> tuple[Machine, t
     gpus = () if on_cpu else tuple(_gpu(number) for number in range(torch.cuda.device_count()))
     machine = Machine(
         on_cpu=on_cpu,
-        pace=_pace(facts.width, dtype, "cpu" if on_cpu else "cuda"),
+        pace=_pace(facts.width, dtype, "cpu") if on_cpu else _pace_of_gpu(facts.width, dtype),
         wide=dtype == torch.float32,
         processes=processes(config),
         sharded=kind_of(config) in SHARDED,
@@ -175,8 +178,24 @@ def _machine(job: TrainingJob, facts: BaseFacts, base: Path) -> tuple[Machine, t
 def _gpu(number: int) -> Gpu:
     import torch
 
-    free, total = torch.cuda.mem_get_info(number)
-    return Gpu(name=torch.cuda.get_device_name(number), total=total, free=free)
+    found = torch.cuda.get_device_properties(number)
+    try:
+        free, _ = torch.cuda.mem_get_info(number)
+    except RuntimeError as error:
+        if not ran_out(error):
+            raise
+        free = 0  # not even enough to ask
+    return Gpu(name=found.name, total=found.total_memory, free=free)
+
+
+def _pace_of_gpu(width: int, dtype: Any) -> float:
+    """Return what ``_pace`` does, or ``BUSY_GPU_PACE`` where others hold all memory: the training waits then."""
+    try:
+        return _pace(width, dtype, "cuda")
+    except RuntimeError as error:
+        if not ran_out(error):
+            raise
+        return BUSY_GPU_PACE
 
 
 def _pace(width: int, dtype: Any, device: str) -> float:

@@ -10,11 +10,16 @@ from pathlib import Path
 
 from state.errors import BadInput, TrainingError
 from tools.training.job import TrainingJob
+from tools.weights.gpu_memory import in_one_line
 from tools.weights.processes import JsonLines, die_with_parent
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 ALMOST_FULL = 2**20
 """Free bytes below which any failure is blamed on the disk."""
+MORE_MEMORY = (
+    "end what else uses the GPU and resume, or start a run with a smaller train.batch_size or train.max_length, "
+    "or with train.quantise 4bit"
+)
 
 
 def main(job_file: Path, owner: str = "") -> int:
@@ -50,9 +55,12 @@ def main(job_file: Path, owner: str = "") -> int:
         emit(event="stopped", reason=str(error))
         return 1
     except Exception as error:
-        if (reason := storage_trouble(error, job_file.parent)) is None:
+        if (reason := in_one_line(error)) is not None and main_process:
+            emit(event="stopped", reason=f"{reason}; {MORE_MEMORY}")
+        elif (reason := storage_trouble(error, job_file.parent)) is not None:
+            emit(event="storage", reason=reason)
+        else:
             raise
-        emit(event="storage", reason=reason)
         return 1
     return 0
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import assert_never
 
+from tools.weights.gpu_memory import in_one_line
 from tools.weights.processes import JsonLines
 from tools.weights.protocol import NOT_LOADED, REQUEST, Draw, Drawn, Reply, Request, Score, failed
 
@@ -142,7 +143,7 @@ def answer_each(requests: Sequence[Request], answer: Callable[[Sequence[Request]
     try:
         answer(requests, note)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = _told(error)
     # Outside of the handler, whose traceback would keep the failed attempt's memory.
     rest = list(left.values())
     if len(rest) == 1 == len(requests):
@@ -152,6 +153,10 @@ def answer_each(requests: Sequence[Request], answer: Callable[[Sequence[Request]
         for part in (rest[:half], rest[half:]):
             if part:
                 answer_each(part, answer, emit)
+
+
+def _told(error: Exception) -> str:
+    return in_one_line(error) or f"{type(error).__name__}: {error}"
 
 
 def main(base: str, adapter: str = "") -> None:
@@ -168,7 +173,7 @@ def main(base: str, adapter: str = "") -> None:
     try:
         model = Model(Path(base), Path(adapter) if adapter else None)
     except Exception as error:
-        lines.write(**Drawn(number=NOT_LOADED, failed=f"{type(error).__name__}: {error}").model_dump())
+        lines.write(**Drawn(number=NOT_LOADED, failed=_told(error)).model_dump())
         return
     while groups := gathered(waiting):
         for requests in groups:
