@@ -348,6 +348,23 @@ async def test_the_cap_has_room_for_some_calls_and_the_others_wait_for_them(serv
             assert await services.calls.spent(RUN) <= 4.5 * most
 
 
+async def test_a_call_at_once_that_the_cap_has_no_room_for_waits_for_a_batch_under_way(services: Services) -> None:
+    with ScriptedServer(batches=(server_side := ScriptedBatches(held=True))) as server:
+        request = request_for(server, dollars=0.00137)
+        await services.store.open_run(RUN, request)
+        async with services.leases.hold(RUN):
+            calls = [asked(number) for number in range(4)]
+            endpoint = await services.open_deferring(request.models.policy, RUN)
+            assert deferred(await ask(endpoint, calls)) == 3
+            assert await send_wanted(services, RUN, request)
+            # Another purpose has its own trial, which is asked at once.
+            dear = asked(9).model_copy(update={"purpose": "generate", "max_tokens": 500})
+            assert deferred(await ask(endpoint, [dear])) == 1
+            server_side.release()
+            await settle(services, request)
+            assert deferred(await ask(endpoint, [dear])) == 0
+
+
 async def test_a_price_that_has_changed_is_told_in_one_line(
     services: Services, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,6 +16,8 @@ from graph import batching
 from graph.accounts import account
 from graph.runs import Runs, open_runs
 from serving.background import Worker
+from serving.pages import templates
+from serving.run_pages import _live
 from serving.waking import wake
 from state.errors import BadInput
 from state.records import Candidate, Judgement
@@ -104,12 +106,15 @@ async def test_a_waiting_run_is_seen_to_wait_asks_no_person_and_is_woken(tmp_pat
             with pytest.raises(BadInput, match="does not wait for an answer; it is batched"):
                 await anext(runs.advance("held", "approve"))
             worker = Worker(runs)
+            page = templates().get_template("run_live.html").render(await _live(runs, worker, "held"))
+            assert 'class="badge batched">batched</span> at respond' in page
+            assert page.count("calls of respond to scripted in a batch, 0 done, until 2") == 2
             await wake(runs, worker)
             assert not worker.works_on("held")
             server_side.release()
             server_side.states = ()
             await wake(runs, worker)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while not await runs.services.store.find("held", Judgement):
                     await asyncio.sleep(0.02)
             await worker.close()

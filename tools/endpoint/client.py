@@ -255,7 +255,7 @@ class LedgeredEndpoint:
         async with share.limit(self.spec.base_url, self.spec.concurrency):
             self.ledger.demand_kept(self._failed_before)
             pending.allowed = time.clock_gettime(CLOCK)
-            await account.reserve(most)
+            await self._reserve(account, most)
             try:
                 began = time.monotonic()
                 if health.paused(began):
@@ -277,6 +277,14 @@ class LedgeredEndpoint:
             self.ledger.demand_kept(self._failed_before)
             raise error
         return made, True
+
+    async def _reserve(self, account: Account, most: float) -> None:
+        try:
+            await account.reserve(most)
+        except BudgetExceeded:
+            if self._deferring is not None:
+                await self._deferring.wait_for_room(self.run_id)
+            raise
 
     def _may_send(self, health: Health) -> bool:
         """Return whether another try of a call may be made: the server is up, and answers can be kept."""

@@ -44,9 +44,19 @@ class Deferring:
             return
         if place == FREE:
             over = await self._calls.defer(call, most)
-            if over is not None and not await self._batches.any_waits(call.run_id):
+            if over is not None:
+                await self.wait_for_room(call.run_id)
                 raise BudgetExceeded(over.spent, over.cap)
         raise CallDeferred(f"run {call.run_id} waits for a batch of calls to {call.model!r}")
+
+    async def wait_for_room(self, run_id: str) -> None:
+        """Put a call off for which the cap has no room, while something waits that may cost less than it could.
+
+        Raises:
+            CallDeferred: something waits.
+        """
+        if await self._batches.any_waits(run_id):
+            raise CallDeferred(f"run {run_id} waits for a batch, whose end may leave more of its budget")
 
 
 def deferred_call(call: ChatCall, key: str, run_id: str, spec: Endpoint, body: dict[str, Any]) -> DeferredCall:
