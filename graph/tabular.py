@@ -86,7 +86,7 @@ def _beside(sample: Sample | None, judgement: Judgement | None) -> dict[str, Any
     return row
 
 
-def _scores(judgement: Judgement) -> dict[str, float]:
+def _scores(judgement: Judgement) -> dict[str, float | None]:
     return {f"{one.dimension}_score": one.score for one in judgement.scores}
 
 
