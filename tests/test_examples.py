@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from corral import PipelineConfig
+from examples import crew
 from examples.rlhf import feedback, judges, monitor, pairs, pipeline
 from examples.use_cases.case import judge
 from tests.harness import ROOT
@@ -82,3 +83,8 @@ def test_a_use_case_tells_its_poor_answer(name: str) -> None:
 
 def test_there_is_one_for_each_use_case() -> None:
     assert CASES == ["budgeting", "compliance", "creative", "data_quality", "strategic_planning"]
+
+
+def test_a_tool_of_the_crews_says_how_alike_an_instruction_is() -> None:
+    found = crew.use_tools()
+    assert found["most_similar"][0]["text"] == "Name three rivers of Europe." and "0.80 at most" in found["summary"]
