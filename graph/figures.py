@@ -85,10 +85,14 @@ async def figures_of(services: Services) -> Figures:
 
 def _kappas(services: Services) -> dict[str, Estimate]:
     found = {}
-    for path in sorted((services.settings.home / FOLDER).glob("*.json")):
+    folder = services.settings.home / FOLDER
+    # A judge's files are named by their time, so that the newest is read last; earlier versions kept one file a judge.
+    for path in (*sorted(folder.glob("*.json")), *sorted(folder.glob("*/*.json"))):
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
+            if kept.get("split") == "tune":
+                continue
             found[str(kept["judge"])] = Estimate.model_validate(kept["kappa"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # 'corral doctor' and the runs that need it say so
     return found
