@@ -37,8 +37,8 @@ class ServedRegistry(NamedTuple):
         return Settings.model_validate(given | more)
 
 
-def make_registry(folder: Path) -> ServedRegistry:
-    base = tiny_model(folder / "trained" / "base")
+def make_registry(folder: Path, head: int = 16) -> ServedRegistry:
+    base = tiny_model(folder / "trained" / "base", head)
     versions = [add_adapter(folder, base, seed) for seed in (1, 2)]
     point(folder / "home" / "registry", versions[0])
     return ServedRegistry(folder / "home", base, *versions)

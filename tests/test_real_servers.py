@@ -25,7 +25,7 @@ import yaml
 from tests.harness import Corral, write_prompts
 
 pytestmark = pytest.mark.skipif(not os.environ.get("TEST_SERVERS"), reason="make test-servers runs it")
-SECONDS = 180
+SECONDS = 600
 """How long a server may take to start."""
 KEY = "sk-a-key-of-the-tests-for-LiteLLM-which-will-not-start-without-one"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.served_registry import ServedRegistry
+from tests.served_registry import ServedRegistry, make_registry
 from tests.test_deploy import PROMPTS, TOKENS, Trainer
 from tests.test_real_servers import free_port, started
 from tools.endpoint.chat import LikelihoodCall
@@ -19,6 +19,11 @@ from tools.engine.parity import compared, greedy_answer
 from tools.engine.vllm import VllmEngine
 
 pytestmark = pytest.mark.skipif(not os.environ.get("VLLM"), reason="VLLM names no program")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> ServedRegistry:
+    return make_registry(tmp_path_factory.mktemp("served"), head=64)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,13 @@ from tools.settings import load_settings
 from tools.weights.folders import base_folder
 
 
-def tiny_model(folder: Path) -> Path:
-    """Save the model into ``folder`` and return that."""
+def tiny_model(folder: Path, head: int = 16) -> Path:
+    """Save the model into ``folder`` and return that.
+
+    Args:
+        folder: where to.
+        head: width of an attention head; kernels made for real models refuse 16.
+    """
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -22,6 +27,7 @@ def tiny_model(folder: Path) -> Path:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=2,
+        head_dim=head,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
