@@ -26,6 +26,7 @@ from graph.services import Services, open_services
 from graph.standing import RunStatus, how_to_answer, state_of, status_of, statuses_of
 from state.checkpoints import Saver, open_checkpointer, prune, set_aside_damaged
 from state.errors import BadInput, LeaseLost, RunBusy, RunWaiting
+from state.extras import demand_extra, missing_modules
 from state.pipeline import PipelineState, RunInput
 from state.request import RunRequest
 from tools.endpoint.loop import GRACE_SECONDS, await_sent, drop_calls
@@ -121,6 +122,10 @@ class Runs:
             return
         await own_request(self.services, run_id, request)
         self._log(run_id, "run started" if status.standing == "new" else "run resumed")
+        if await asyncio.to_thread(_cannot_train, request):
+            if status.step == "train":
+                demand_extra("train", "the training")
+            last = LAST_STEP
         last = LAST_STEP if request.preview else last
         start: Any = RunInput(request=request) if status.standing == "new" else None
         given = start if answer is None else Command(resume=answer)
@@ -225,6 +230,14 @@ async def open_runs(settings: Settings, chat_models: Mapping[str, BaseChatModel]
     async with open_services(settings, chat_models) as services, open_checkpointer(services.database) as saver:
         graphs = {"pipeline": build_pipeline(services, saver), "improvement": build_improvement(services, saver)}
         yield Runs(services=services, saver=saver, **graphs)
+
+
+def _cannot_train(request: RunRequest) -> bool:
+    """Return whether the run has to stop before its training, since this installation cannot train.
+
+    An improvement cannot even begin: it needs the adapter that is deployed.
+    """
+    return bool(missing_modules("train")) and not request.improve.from_feedback
 
 
 def _config(run_id: str) -> RunnableConfig:

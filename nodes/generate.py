@@ -35,6 +35,8 @@ def make_generate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpo
     async def generate(state: PipelineState) -> PipelineState:
         run_id, request = state["run_id"], state["request"]
         await store.add(run_id, await asyncio.to_thread(given_prompts, request))
+        if not request.generation.target:
+            return {"round": state.get("round", 0)}
         endpoint = await open_endpoint(request.models.generator, run_id)
         plan = state.get("next_round")
         if plan is None:
@@ -43,8 +45,7 @@ def make_generate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpo
             plan = decide_next_round(facts)
             if cap is not None and not plan.calls and not pays_for_a_batch(facts) and not state.get("capped"):
                 return {"overspend": Overspend(spent=await calls.spent(run_id), cap=cap)}
-        if plan.wait_seconds:
-            await asyncio.sleep(plan.wait_seconds)
+        await asyncio.sleep(plan.wait_seconds)
         if not plan.calls:
             return {"round": state.get("round", 0)}
         round_ = state.get("round", 0) + 1
@@ -84,7 +85,8 @@ def given_prompts(request: RunRequest) -> list[Sample]:
         return []
     prompts = load_prompts(Path(request.sources.prompts), request.evaluate.heldout_share)
     training = [p for p in prompts if p.split == "train"][: request.sources.prompt_limit]
-    heldout = [p for p in prompts if p.split == "heldout"]
+    # A preview ends before they are answered.
+    heldout = [p for p in prompts if p.split == "heldout" and not request.preview]
     return [p.model_copy(update={"outcome": Outcome.ACCEPTED}) for p in training + heldout]
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tools.judging import ABComparison, Calibration, QualityReport
 
 T = TypeVar("T")
+OF_A_PAIR = 3
+"""Judgements of a pair: each answer alone, and both side by side."""
 
 
 def judge(
@@ -39,6 +41,7 @@ def judge(
     as_json: AsJson = False,
 ) -> None:
     """Judge any outputs: scores, stars, failed checks, and what falls short."""
+    from corral.cli.counting import counted
     from corral.standalone import in_words, open_judge
     from tools.judging import find_calibration, judge_quality
     from tools.sources.items import read_items
@@ -49,10 +52,10 @@ def judge(
     note_small_model(request, "judge")
 
     async def work() -> QualityReport:
-        opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
-        return await judge_quality(opened, items)
+        opening = open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
+        return await counted(len(items), opening, lambda judge: judge_quality(judge, items))
 
-    judged = _wait(f"judging {len(items)} outputs", work())
+    judged = _wait(work())
     known = find_calibration(judged.judge, settings.home)
     if known is not None and known.recalibration is not None:
         judged = judged.recalibrated(known.recalibration.curve)
@@ -75,6 +78,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two sets of outputs to the same prompts, each pair in both orders."""
+    from corral.cli.counting import counted
     from corral.standalone import in_words, open_judge
     from tools.judging import compare as compare_items
     from tools.sources.items import read_items
@@ -85,10 +89,11 @@ def compare(
     note_small_model(request, "judge")
 
     async def work() -> ABComparison:
-        opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
-        return await compare_items(opened, items_a, items_b, seed=request.seed)
+        opening = open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
+        total = OF_A_PAIR * min(len(items_a), len(items_b))
+        return await counted(total, opening, lambda judge: compare_items(judge, items_a, items_b, seed=request.seed))
 
-    found = _wait(f"comparing {min(len(items_a), len(items_b))} pairs", work())
+    found = _wait(work())
     if as_json:
         print_json(with_cost(found, spending))
     else:
@@ -130,10 +135,11 @@ def calibrate(
 def _calibrate_by_labels(
     labels: Path, mapping: str | None, config: Path | None, budget: float | None, as_json: bool
 ) -> None:
+    from corral.cli.counting import counted
     from corral.standalone import in_words, open_judge
     from tools.judging import calibrate as measure
     from tools.judging import save_calibration
-    from tools.sources.labels import read_labels, read_mapping
+    from tools.sources.labels import ChosenPair, read_labels, read_mapping
 
     meanings = None if mapping is None else read_mapping(mapping)
     request, rows, settings = read_request(config), read_labels(labels, meanings), open_settings()
@@ -142,10 +148,11 @@ def _calibrate_by_labels(
     note_small_model(request, "judge")
 
     async def work() -> Calibration:
-        opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
-        return await measure(opened, rows, seed=request.seed)
+        opening = open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
+        total = sum(OF_A_PAIR if isinstance(row, ChosenPair) else 1 for row in rows)
+        return await counted(total, opening, lambda judge: measure(judge, rows, seed=request.seed))
 
-    found = _wait(f"judging {len(rows)} labelled rows", work())
+    found = _wait(work())
     path = save_calibration(found, settings.home)
     if as_json:
         print_json(with_cost(found, spending))
@@ -221,8 +228,8 @@ def print_calibration(found: Calibration, path: Path) -> None:
     )
 
 
-def _wait(what: str, work: Coroutine[Any, Any, T]) -> T:
+def _wait(work: Coroutine[Any, Any, T]) -> T:
     from corral.standalone import at_the_cap
 
-    with at_the_cap("the same command with a higher --budget goes on."), errors.status(f"{what} ..."):
+    with at_the_cap("the same command with a higher --budget goes on."):
         return run_orderly(work, AGAIN)
