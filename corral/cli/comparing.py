@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corral.cli.judging import wait_for
+from corral.cli.judging import OF_A_PAIR, wait_for
 from corral.cli.shared import (
     AsJson,
     JudgeBudget,
     JudgeConfig,
     console,
+    errors,
     note_small_model,
     open_settings,
     print_json,
@@ -53,6 +54,7 @@ def compare(
     'corral compare A.jsonl B.jsonl' judges what is written; 'corral compare --a registry:v1 --b registry:current
     --prompts FILE' lets both models answer first.
     """
+    from corral.cli.counting import counted
     from corral.standalone import in_words, open_judge
     from tools.judging import compare as compare_items
 
@@ -64,9 +66,12 @@ def compare(
 
     async def work() -> ABComparison:
         opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
-        return await compare_items(opened, *await asked(), seed=request.seed)
+        with errors.status("reading or asking for both sets of outputs ..."):
+            one, other = await asked()
+        total = OF_A_PAIR * min(len(one), len(other))
+        return await counted(total, opened, lambda judge: compare_items(judge, one, other, seed=request.seed))
 
-    found = wait_for("comparing", work())
+    found = wait_for(work())
     if as_json:
         print_json(with_cost(found, spending))
     else:

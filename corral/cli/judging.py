@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tools.judging import QualityReport
 
 T = TypeVar("T")
+OF_A_PAIR = 3
+"""Judgements of a pair: each answer alone, and both side by side."""
 
 
 def judge(
@@ -40,6 +42,7 @@ def judge(
     as_json: AsJson = False,
 ) -> None:
     """Judge any outputs: scores, stars, failed checks, and what falls short."""
+    from corral.cli.counting import counted
     from corral.standalone import in_words, open_judge
     from tools.judging import judge_quality
     from tools.judging.trust import recalibration_of
@@ -52,9 +55,9 @@ def judge(
 
     async def work() -> QualityReport:
         opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
-        return await judge_quality(opened, items)
+        return await counted(len(items), opened, lambda judge: judge_quality(judge, items))
 
-    judged = wait_for(f"judging {len(items)} outputs", work())
+    judged = wait_for(work())
     known = recalibration_of(judged.judge, settings.home)
     if known is not None and known.recalibration is not None:
         judged = judged.recalibrated(known.recalibration.curve)
@@ -112,10 +115,12 @@ def _calibrate_by_labels(
     labels: Path, mapping: str | None, split: Split, config: Path | None, budget: float | None, as_json: bool
 ) -> None:
     from corral.cli.calibrations import print_calibration
+    from corral.cli.counting import counted
     from corral.standalone import in_words, measured_judge
-    from tools.judging import save_calibration
+    from tools.judging import Calibration, save_calibration
+    from tools.judging.batch import Judge
     from tools.judging.trust import all_calibrations, demand_untouched
-    from tools.sources.labels import read_label_set, read_mapping
+    from tools.sources.labels import ChosenPair, read_label_set, read_mapping
 
     meanings = None if mapping is None else read_mapping(mapping)
     request, given, settings = read_request(config), read_label_set(labels, meanings), open_settings()
@@ -124,8 +129,10 @@ def _calibrate_by_labels(
 
     note_small_model(request, "judge")
 
-    work = measured_judge(request, given, split, settings, spending)
-    found = wait_for(f"judging {len(rows)} labelled rows", work)
+    async def watched(judge: Judge, work: Callable[[Judge], Awaitable[Calibration]]) -> Calibration:
+        return await counted(sum(OF_A_PAIR if isinstance(row, ChosenPair) else 1 for row in rows), judge, work)
+
+    found = wait_for(measured_judge(request, given, split, settings, spending, watched))
     path = save_calibration(found, settings.home)
     if as_json:
         print_json(with_cost(found, spending))
@@ -164,9 +171,9 @@ def _print_judged(judged: QualityReport) -> None:
     )
 
 
-def wait_for(what: str, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work of a command that judges, say what it is, and how to go on where its budget ends."""
+def wait_for(work: Coroutine[Any, Any, T]) -> T:
+    """Do the work of a command that judges, and say how to go on where its budget ends."""
     from corral.standalone import at_the_cap
 
-    with at_the_cap("the same command with a higher --budget goes on."), errors.status(f"{what} ..."):
+    with at_the_cap("the same command with a higher --budget goes on."):
         return run_orderly(work, AGAIN)
