@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from graph.preflight import check_request, check_sources, check_training
+from graph.preflight import by_endpoint, check_request, check_sources, check_training
 from state.database import Database
 from state.errors import CorralError
 from state.extras import install_command, missing_modules
@@ -60,15 +60,11 @@ async def examine(settings: Settings, request: RunRequest | None = None) -> list
 async def _of_request(request: RunRequest, settings: Settings) -> list[Finding]:
     """Look at what a run would use: each server once, with all that it is for."""
     check_request(request)
-    models = request.models
-    uses: dict[Endpoint, list[str]] = {}
-    for name, spec in (("generator", models.generator), ("policy", models.policy), ("judge", models.judge)):
-        uses.setdefault(spec, []).append(name)
     return [
-        *[await _endpoint(", ".join(names), spec, settings) for spec, names in uses.items()],
+        *[await _endpoint(names.replace("models.", ""), spec, settings) for names, spec in by_endpoint(request)],
         await asyncio.to_thread(_checked, "sources", _sources(request), lambda: check_sources(request)),
         await asyncio.to_thread(
-            _checked, "base", f"{models.base}, to train", lambda: check_training(request, settings.cache)
+            _checked, "base", f"{request.models.base}, to train", lambda: check_training(request, settings.cache)
         ),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -17,6 +17,7 @@ from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.observing import flush_traces, observe
 from tools.endpoint.spending import CappedLedger, Spending
 from tools.judging import CrewJudge, calibrate
+from tools.judging.batch import Judge
 from tools.judging.calibration import Calibration
 from tools.judging.fingerprint import fingerprint_of, same_model
 from tools.judging.trust import calibrations_of
@@ -110,7 +111,12 @@ async def open_judge(
 
 
 async def measured_judge(
-    request: RunRequest, given: LabelSet, split: Split, settings: Settings, spending: Spending
+    request: RunRequest,
+    given: LabelSet,
+    split: Split,
+    settings: Settings,
+    spending: Spending,
+    counted: Callable[[Judge], Judge] = lambda judge: judge,
 ) -> Calibration:
     """Return the calibration of a request's judge by people's labels, with what it cost and which model answered.
 
@@ -120,6 +126,7 @@ async def measured_judge(
         split: which part of them.
         settings: the environment's.
         spending: what the calls cost is added to it.
+        counted: returns the judge as one that is watched.
 
     Raises:
         BadInput: the judge's endpoint is wrong, or no row could be judged.
@@ -129,7 +136,7 @@ async def measured_judge(
     endpoint = await open_standalone(spec, settings, JUDGING, spending, where="models.judge")
     fingerprint = await fingerprint_of(endpoint, datetime.now(UTC))
     cost, calls = spending.spent, spending.calls
-    judge = CrewJudge(endpoint, request.judge, seed=request.seed)
+    judge = counted(CrewJudge(endpoint, request.judge, seed=request.seed))
     found = await calibrate(judge, given.part(split), seed=request.seed, about=given, split=split)
     known = await asyncio.to_thread(calibrations_of, judge.identity, settings.home)
     changed = bool(known) and not same_model(known[-1].fingerprint, fingerprint)

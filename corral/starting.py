@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from state.errors import BadInput, CorralError
+from state.extras import demand_extra, missing_modules
 from state.records import Record
 from state.request import EMBEDDED, Endpoint
 from tools.endpoint import probe
@@ -35,7 +36,10 @@ class AtHand(Record):
 
 
 async def look_around(settings: Settings) -> list[AtHand]:
-    """Return the endpoints at hand, the best first; the embedded model is always there. Nothing is spent."""
+    """Return the endpoints at hand, the best first. Nothing is spent.
+
+    The embedded model is the last of them; the base install has none.
+    """
     ollama = ollama_url(settings) if settings.ollama_base_url else OLLAMA
     servers = await asyncio.gather(_server("ollama", ollama, settings), _server("url", VLLM, settings))
     found = [one for one in servers if one is not None]
@@ -45,7 +49,8 @@ async def look_around(settings: Settings) -> list[AtHand]:
         model = settings.openai_model or at_openai
         found.insert(0, AtHand(kind="openai", url=url, model=model, found="OPENAI_API_KEY is set"))
     small = "the small model that comes with Corral: free, and writes and judges poorly"
-    return [*found, AtHand(kind="embedded", url=EMBEDDED, model="", found=small)]
+    embedded = AtHand(kind="embedded", url=EMBEDDED, model="", found=small)
+    return found if missing_modules("train") else [*found, embedded]
 
 
 async def _server(kind: EndpointKind, url: str, settings: Settings) -> AtHand | None:
@@ -75,6 +80,7 @@ def endpoint_of(kind: EndpointKind, url: str | None, model: str | None, around: 
         case "embedded":
             if url or model:
                 raise BadInput("the embedded endpoint is one model: it takes neither --url nor --model")
+            demand_extra("train", "the embedded model")
             return Endpoint()
         case "openai" | "ollama" | "url":
             usual = {"openai": (OPENAI, OPENAI_MODEL), "ollama": (OLLAMA, ""), "url": ("", "")}[kind]
@@ -94,10 +100,15 @@ def endpoint_of(kind: EndpointKind, url: str | None, model: str | None, around: 
     return Endpoint(base_url=url, model=model)
 
 
-def config_text(kind: EndpointKind, spec: Endpoint) -> str:
+def config_text(kind: EndpointKind, spec: Endpoint, *, trains: bool = True) -> str:
     """Return a commented config whose generator and judge are this endpoint.
 
     It says which model does each part, so that none falls to the embedded one in silence.
+
+    Args:
+        kind: of the endpoint.
+        spec: the endpoint.
+        trains: whether this installation can train and sample from weights; without, the endpoint answers, too.
     """
     named: dict[str, str | float] = {"base_url": spec.base_url}
     if kind != "embedded":
@@ -116,6 +127,7 @@ name: run
 models:
   generator: {flow}   # writes instructions
   judge: {flow}   # judges answers
+{"" if trains else POLICY.format(flow=flow)}\
 {SMALL if kind == "embedded" else PRICES if paid else ""}\
   base: embedded   # the model to train, which answers, too: 'embedded', a folder of weights, or a name on the hub
 
@@ -134,6 +146,9 @@ sources:
 """
 
 
+POLICY = """\
+  policy: {flow}   # answers: without the extra 'train' there are no weights here, and a run ends with its dataset
+"""
 SMALL = """\
   # The embedded model of 135M parameters is free and needs no key, but writes and judges poorly. A better one:
   #   generator: {base_url: "https://api.openai.com/v1", model: gpt-4o-mini}

@@ -63,6 +63,7 @@ async def estimated(services: Services, request: RunRequest, *, without: str = "
         seeds, path = load_seed_tasks(Path(request.sources.seeds)), request.sources.prompts
         prompts = load_prompts(Path(path), request.evaluate.heldout_share) if path else []
         training, heldout = ([p.prompt for p in prompts if p.split == split] for split in ("train", "heldout"))
+        heldout = [] if request.preview else heldout  # it ends before they are answered
         found = estimate(request, seeds, training, heldout, past)
         count = len(heldout[: request.evaluate.limit])
         shows = shown_in_words(count) if count and request.evaluate.primary == "guarded" else ""

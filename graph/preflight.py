@@ -54,11 +54,16 @@ async def preflight(
     await asyncio.to_thread(check_sources, request)
     await asyncio.to_thread(demand_room, settings.home)
     await asyncio.to_thread(check_training, request, settings.cache)
-    endpoints = {request.models.generator, request.models.policy, request.models.judge}
-    for spec in sorted(endpoints, key=lambda e: e.base_url) if servers else ():
-        if spec.model not in plugged and (note := (await probe(spec, settings)).note):
+    for names, spec in by_endpoint(request) if servers else ():
+        if spec.model in plugged:
+            continue
+        try:
+            note = (await probe(spec, settings)).note
+        except BadInput as error:
+            raise BadInput(f"{names}: {error}") from error
+        if note:
             logger.warning("%s: %s", spec.base_url, note)
-    for spec in endpoints if servers else ():
+    for _, spec in by_endpoint(request) if servers else ():
         if spec.batch is not None:
             await demand_batches(spec, settings)
 
@@ -107,10 +112,19 @@ def demand_reporting(service: str) -> None:
         raise BadInput(f"train.report_to {service} needs the package {service}: pip install {service}")
 
 
+def by_endpoint(request: RunRequest) -> list[tuple[str, Endpoint]]:
+    """Return each endpoint that a run asks once, with the settings that name it, by URL."""
+    names: dict[Endpoint, list[str]] = {}
+    for name, spec in asked_models(request):
+        names.setdefault(spec, []).append(name)
+    return [(", ".join(names[spec]), spec) for spec in sorted(names, key=lambda spec: spec.base_url)]
+
+
 def asked_models(request: RunRequest) -> list[tuple[str, Endpoint]]:
     """Return the models that a run asks, each with the setting that names it."""
     models = request.models
-    generator = [("models.generator", models.generator)] if request.generation.target else []
+    writes = request.generation.target or (request.improve.from_feedback and request.improve.similar)
+    generator = [("models.generator", models.generator)] if writes else []
     return [*generator, ("models.policy", models.policy), ("models.judge", models.judge)]
 
 

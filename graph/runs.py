@@ -28,6 +28,7 @@ from graph.tabular import rows_of
 from graph.tracing import attach_opinions, new_tree
 from state.checkpoints import Saver, open_checkpointer, prune, set_aside_damaged
 from state.errors import BadInput, LeaseLost, RunBusy, RunWaiting
+from state.extras import demand_extra, missing_modules
 from state.pipeline import PipelineState, RunInput
 from state.request import RunRequest
 from tools.endpoint.environment import with_environment
@@ -130,6 +131,10 @@ class Runs:
             return
         await own_request(self.services, run_id, request)
         self._log(run_id, "run started" if status.standing == "new" else "run resumed")
+        if await asyncio.to_thread(_cannot_train, request):
+            if status.step == "train":
+                demand_extra("train", "the training")
+            last = LAST_STEP
         last = LAST_STEP if request.preview else last
         start: Any = RunInput(request=request) if status.standing == "new" else None
         given = start if answer is None else Command(resume=answer)
@@ -264,6 +269,14 @@ async def open_runs(
     async with open_services(read, chat_models) as services, open_checkpointer(services.database) as saver:
         graphs = {"pipeline": build_pipeline(services, saver), "improvement": build_improvement(services, saver)}
         yield Runs(services=services, saver=saver, **graphs)
+
+
+def _cannot_train(request: RunRequest) -> bool:
+    """Return whether the run has to stop before its training, since this installation cannot train.
+
+    An improvement cannot even begin: it needs the adapter that is deployed.
+    """
+    return bool(missing_modules("train")) and not request.improve.from_feedback
 
 
 def _config(run_id: str) -> RunnableConfig:

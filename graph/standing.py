@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 from collections.abc import Container
 from typing import Any, Literal
 
+import state.errors
 from graph.services import Services
 from state.batches import WAIT
 from state.errors import DamagedCheckpoint, StorageError, UnknownRun, UnreadableRun
@@ -119,8 +121,23 @@ def _standing(snapshot: Snapshot) -> tuple[Standing, str, str]:
     if snapshot.questions:
         return "waiting", step, _asked(snapshot.questions[0])
     if errors:
-        return "failed", step, errors[0]
+        return "failed", step, error_in_words(errors[0])
     return ("stopped" if snapshot.next else "done"), step, ""
+
+
+def error_in_words(kept: str) -> str:
+    """Return the message of an error that LangGraph keeps as Python writes it; its kind, too, where it is not ours.
+
+    Args:
+        kept: such as ``BadInput('no such file')``.
+    """
+    name, _, arguments = kept.partition("(")
+    try:
+        (said,) = ast.literal_eval(f"({arguments.removesuffix(')').rstrip(',')},)")
+    except (SyntaxError, ValueError):  # none or several arguments, or some that are no plain values
+        return kept
+    ours = isinstance(getattr(state.errors, name, None), type)
+    return str(said) if ours else f"{name}: {said}"
 
 
 async def _unknown_folders(services: Services, known: Container[str]) -> list[str]:

@@ -35,12 +35,13 @@ def make_generate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpo
     async def generate(state: PipelineState) -> PipelineState:
         run_id, request = state["run_id"], state["request"]
         await store.add(run_id, await asyncio.to_thread(given_prompts, request))
+        if not request.generation.target:
+            return {"round": state.get("round", 0)}
         endpoint = await open_endpoint(request.models.generator, run_id)
         plan = state.get("next_round") or await first_plan(calls, state, endpoint.limits)
         if isinstance(plan, Overspend):
             return {"overspend": plan}
-        if plan.wait_seconds:
-            await asyncio.sleep(plan.wait_seconds)
+        await asyncio.sleep(plan.wait_seconds)
         if not plan.calls:
             return {"round": state.get("round", 0)}
         round_ = state.get("round", 0) + 1
@@ -94,7 +95,8 @@ def given_prompts(request: RunRequest) -> list[Sample]:
         return []
     prompts = load_prompts(Path(request.sources.prompts), request.evaluate.heldout_share)
     training = [p for p in prompts if p.split == "train"][: request.sources.prompt_limit]
-    heldout = [p for p in prompts if p.split == "heldout"]
+    # A preview ends before they are answered.
+    heldout = [p for p in prompts if p.split == "heldout" and not request.preview]
     return [p.model_copy(update={"outcome": Outcome.ACCEPTED}) for p in training + heldout]
 
 

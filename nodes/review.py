@@ -52,14 +52,15 @@ def make_review(store: RecordStore) -> Node:
         tasks = await asked(people, run_id, state, request.review.page)
         told: list[str] = []
         if any(task.standing == "open" for task in tasks):
-            report_progress("review", total=len(tasks))
+            left = await people.count(run_id, "open")
+            report_progress("review", total=left)
             items = await load_items(store, run_id, tasks)
             actions = review_actions(items, request)
             answer = interrupt(question(actions), response_schema=answer_schema(actions))
             ratings = [r for r in ratings_of(items, answer, datetime.now(UTC)) if consequences(r.decision).settles]
             await people.rate(run_id, ratings, partial(review_of, raters=request.review.raters))
             told = await second_of(people, run_id, tasks, ratings)
-            report_progress("review", len(tasks))
+            report_progress("review", left - await people.count(run_id, "open"))
         await settle_decided(store, people, run_id)
         waiting = await people.count(run_id, "open")
         following = await next_page(people, run_id, tasks, request.review.page)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from corral.cli import counting
 from tests.harness import Corral, refused
 from tests.scripted_server import ScriptedServer
 from tests.served_registry import ServedRegistry
@@ -195,3 +196,14 @@ def test_a_label_that_is_none_is_one_line(corral: Corral, tmp_path: Path, config
     row = {"prompt": "Which?", "output_1": "a b", "output_2": "c d"}
     file = write(tmp_path / "labels.jsonl", [row | {"label": label}, row | {"label": 2}])
     refused(corral("calibrate", file, "--config", config), "line 1")
+
+
+def test_what_takes_longer_shows_its_count_its_rate_and_the_time_left(
+    corral: Corral, config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "QUIET_SECONDS", 0.0)
+    code, out, error = corral("judge", outputs(tmp_path / "good.jsonl", GOOD), "--config", config, "--json")
+    assert code == 0 and json.loads(out)["rows"]
+    assert "judge     6/6" in error, "on standard error, so that JSON stays JSON"
+    pairs = outputs(tmp_path / "more.jsonl", GOOD)
+    assert "/18" in corral("compare", pairs, pairs, "--config", config)[2]

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import tools.shipped
+from graph.standing import error_in_words
 from state.errors import BadInput
 from state.extras import EXTRAS, Extra, demand_extra, install_command, missing_modules
 from state.request import RunRequest
-from tests.harness import Corral, refused
+from tests.harness import Corral, refused, request_of, write_prompts
+from tests.scripted_server import ScriptedServer
 from tests.test_architecture import ROOT, name_of, sources
 from tools.checks.policy import load_policy
 from tools.config import load_request
@@ -138,6 +141,57 @@ def test_what_needs_an_extra_says_so_in_one_line(
     code, printed, said = corral(*arguments)
     last = said.strip().rsplit("\n", 1)[-1]  # behind a note that the embedded model judges
     refused((code, printed, f"{last}\n"), "which is not installed", install_command(extra))
+
+
+def test_a_run_of_the_base_install_stops_with_its_dataset(corral: Corral, without: Any, tmp_path: Path) -> None:
+    without("train")
+    with ScriptedServer(keys=["good-key"]) as server:
+        prompts = write_prompts(tmp_path / "prompts.jsonl", training=2, heldout=1)
+        few = {"generation": {"target": 0}, "sampling": {"candidates": 1}}
+        request = request_of(server.url, Path("nobody/no-model"), prompts, **few)
+        del request["models"]["generator"]  # the embedded one, which is not here and not asked
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(request))
+        code, out, error = corral("run", str(tmp_path / "config.yaml"), "--run-id", "mine")
+    dataset = json.loads(corral("show", "mine", "--json")[1])["dataset"]
+    assert code == 0 and dataset["folder"] in out and "corral export mine" in out, (out, error)
+    assert install_command("train") in out and "rror" not in error
+    assert corral("export", "mine", "--format", "sft", "--out", str(tmp_path / "sft.jsonl"))[0] == 0
+    refused(corral("resume", "mine"), "the training needs", install_command("train"))
+    (run,) = json.loads(corral("runs", "--json")[1])
+    assert (run["standing"], run["step"], run["detail"]) == ("stopped", "train", "")
+
+
+def test_what_the_base_install_lacks_is_named_by_its_setting(corral: Corral, without: Any) -> None:
+    without("train")
+    refused(corral("run", "--set", "models.policy.base_url=http://127.0.0.1:9/v1"), "models.generator, models.judge: ")
+
+
+def test_init_offers_no_model_that_is_not_there(
+    corral: Corral, without: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without("train")
+    file, url = tmp_path / "mine.yaml", "http://gpu:8000/v1"
+    refused(corral("init", str(file), "--endpoint", "embedded"), install_command("train"))
+    monkeypatch.delenv("OPENAI_API_KEY")
+    refused(corral("init", str(file)), "no model is at hand", "--url", install_command("train"))
+    assert not file.exists()
+    assert corral("init", str(file), "--url", url, "--model", "m")[0] == 0
+    models = load_request(file).models
+    assert models.generator == models.policy == models.judge and models.policy.base_url == url
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ("BadInput('it is \\'odd\\'')", "it is 'odd'"),
+        ('TrainingError("it isn\'t there")', "it isn't there"),
+        ("ValueError('x')", "ValueError: x"),
+        ("OSError(28, 'No space left')", "OSError(28, 'No space left')"),
+        ("Odd(<object>)", "Odd(<object>)"),
+    ],
+)
+def test_an_error_that_is_kept_is_shown_as_its_message(kept: str, said: str) -> None:
+    assert error_in_words(kept) == said
 
 
 def test_the_doctor_knows_the_base_install(corral: Corral, without: Any, monkeypatch: pytest.MonkeyPatch) -> None:

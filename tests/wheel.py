@@ -108,8 +108,8 @@ def use_base(install: Install, config: Path) -> None:
     assert judged["failed"] == 0, judged
     stopped = install.call("corral", "run", str(config), "--run-id", RUN, code=3)
     assert "it stops before its training" in stopped and "corral review" in stopped, stopped
-    stopped = install.call("corral", "review", RUN, "--all", "approve", code=2)
-    assert "the training needs" in stopped and "pip install 'corral[train]'" in stopped, stopped
+    stopped = install.call("corral", "review", RUN, "--all", "approve", code=0)
+    assert f"corral export {RUN}" in stopped and "pip install 'corral[train]'" in stopped, stopped
     for kind in ("alpaca", "sft", "dpo"):
         assert install.call("corral", "export", RUN, "--format", kind).strip()
 

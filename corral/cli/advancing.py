@@ -18,6 +18,7 @@ from graph.reviews import Reviews, Sent
 from graph.runs import Runs
 from graph.standing import how_to_answer
 from state.errors import BadInput, RunBusy
+from state.extras import install_command, missing_modules
 
 WAITING = 3
 """The exit code of a run that waits for a person."""
@@ -43,7 +44,19 @@ async def advance(runs: Runs, name: str, answer: Any = None, *, take_over: bool 
     if status.standing == "waiting":
         console.print(f"waiting for a person: {how_to_answer(status)}", style="bold", highlight=False)
         return WAITING
-    if "dataset" not in await runs.state(name):
+    state = await runs.state(name)
+    if status.standing == "stopped" and status.step == "train" and missing_modules("train"):
+        console.print(
+            f"stopped before its training, which this installation has no packages for. The dataset is in "
+            f"{state['dataset'].folder}; 'corral export {name} --format sft --out FILE' writes it for another trainer. "
+            f"'corral resume {name}' trains after {install_command('train')}",
+            style="bold",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        return 0
+    if "dataset" not in state:
         errors.print("stopped: no prompt was accepted, so there is nothing to answer", style="red", highlight=False)
         return 1
     return 0

@@ -14,6 +14,7 @@ from corral.cli.shared import (
     JudgeBudget,
     JudgeConfig,
     console,
+    errors,
     note_small_model,
     open_settings,
     print_json,
@@ -53,6 +54,7 @@ def compare(
     'corral compare A.jsonl B.jsonl' judges what is written; 'corral compare --a registry:v1 --b registry:current
     --prompts FILE' lets both models answer first.
     """
+    from corral.cli.counting import OF_A_PAIR, counting
     from corral.standalone import in_words, open_judge
     from tools.judging import compare as compare_items
 
@@ -64,9 +66,12 @@ def compare(
 
     async def work() -> ABComparison:
         opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
-        return await compare_items(opened, *await asked(), seed=request.seed)
+        with errors.status("reading the answers ..." if a is not None else "answering ..."):
+            one, other = await asked()
+        with counting(OF_A_PAIR * min(len(one), len(other))) as counted:
+            return await compare_items(counted(opened), one, other, seed=request.seed)
 
-    found = wait_for("comparing", work())
+    found = wait_for(work())
     if as_json:
         print_json(with_cost(found, spending))
     else:

