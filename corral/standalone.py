@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -116,7 +116,7 @@ async def measured_judge(
     split: Split,
     settings: Settings,
     spending: Spending,
-    watched: Callable[[Judge, Callable[[Judge], Awaitable[Calibration]]], Awaitable[Calibration]],
+    counted: Callable[[Judge], Judge] = lambda judge: judge,
 ) -> Calibration:
     """Return the calibration of a request's judge by people's labels, with what it cost and which model answered.
 
@@ -126,7 +126,7 @@ async def measured_judge(
         split: which part of them.
         settings: the environment's.
         spending: what the calls cost is added to it.
-        watched: lets the judge do the work it is given, and may show how far it is.
+        counted: returns the judge as one that is watched.
 
     Raises:
         BadInput: the judge's endpoint is wrong, or no row could be judged.
@@ -135,10 +135,8 @@ async def measured_judge(
     spec = request.models.judge
     endpoint = await open_standalone(spec, settings, JUDGING, spending, where="models.judge")
     cost, calls = spending.spent, spending.calls
-    judge = CrewJudge(endpoint, request.judge, seed=request.seed)
-    found = await watched(
-        judge, lambda seen: calibrate(seen, given.part(split), seed=request.seed, about=given, split=split)
-    )
+    judge = counted(CrewJudge(endpoint, request.judge, seed=request.seed))
+    found = await calibrate(judge, given.part(split), seed=request.seed, about=given, split=split)
     cost, calls = spending.spent - cost, spending.calls - calls
     # What the ledger knew was said by the model of that time: the one of today is not asked.
     fingerprint = await _fingerprint(endpoint) if calls else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corral.cli.judging import OF_A_PAIR, wait_for
+from corral.cli.judging import wait_for
 from corral.cli.shared import (
     AsJson,
     JudgeBudget,
@@ -54,7 +54,7 @@ def compare(
     'corral compare A.jsonl B.jsonl' judges what is written; 'corral compare --a registry:v1 --b registry:current
     --prompts FILE' lets both models answer first.
     """
-    from corral.cli.counting import counted
+    from corral.cli.counting import OF_A_PAIR, counting
     from corral.standalone import in_words, open_judge
     from tools.judging import compare as compare_items
 
@@ -66,10 +66,10 @@ def compare(
 
     async def work() -> ABComparison:
         opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
-        with errors.status("reading or asking for both sets of outputs ..."):
+        with errors.status("reading the answers ..." if a is not None else "answering ..."):
             one, other = await asked()
-        total = OF_A_PAIR * min(len(one), len(other))
-        return await counted(total, opened, lambda judge: compare_items(judge, one, other, seed=request.seed))
+        with counting(OF_A_PAIR * min(len(one), len(other))) as counted:
+            return await compare_items(counted(opened), one, other, seed=request.seed)
 
     found = wait_for(work())
     if as_json:

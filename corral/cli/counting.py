@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from corral.cli.shared import errors
 from corral.cli.watch import View, open_view, refresh
@@ -14,8 +15,9 @@ from tools.judging.batch import Judge
 from tools.judging.preference import Preference
 from tools.progress import Meter, Progress, StepProgress
 
-T = TypeVar("T")
 STEP = "judge"
+OF_A_PAIR = 3
+"""Judgements of a pair: each answer alone, and both side by side."""
 QUIET_SECONDS = 2.0
 """What is done sooner needs no bar."""
 
@@ -69,13 +71,12 @@ class CountedJudge:
             self._ended()
 
 
-async def counted(total: int, judge: Judge, work: Callable[[Judge], Awaitable[T]]) -> T:
-    """Let a judge work, while its progress is shown on standard error.
+@contextmanager
+def counting(total: int) -> Iterator[Callable[[Judge], CountedJudge]]:
+    """Show on standard error how far a judge is; the value makes a judge one that is counted.
 
     Args:
         total: answers to judge, and pairs of them to compare.
-        judge: who judges.
-        work: what the judge is for.
     """
     meter = Meter()
     meter.add(Progress(step=STEP, total=total), time.monotonic())
@@ -87,6 +88,6 @@ async def counted(total: int, judge: Judge, work: Callable[[Judge], Awaitable[T]
             view.show(meter.add(Progress(step=STEP, advance=1), time.monotonic()))
 
         try:
-            return await work(CountedJudge(judge, ended))
+            yield lambda judge: CountedJudge(judge, ended)
         finally:
             refreshing.cancel()

@@ -27,7 +27,7 @@ PresetOption = Annotated[
     Preset,
     typer.Option(
         help="The rules on form: alpaca, those of Stanford's generate_instruction.py; modern, which stop fewer good "
-        "rows and more bad ones, as benchmarks/gates.py measures; or guide, a tree of rules with their weights."
+        "rows and more bad ones, as benchmarks/gates.py measures; or guide, a decision tree on quality."
     ),
 ]
 DEFAULT_SEEDS = Path("seeds:seed_tasks")

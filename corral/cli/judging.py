@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -27,11 +27,9 @@ from state.names import Split
 from tools.visible import one_line
 
 if TYPE_CHECKING:
-    from tools.judging import QualityReport
+    from tools.judging import Calibration, QualityReport
 
 T = TypeVar("T")
-OF_A_PAIR = 3
-"""Judgements of a pair: each answer alone, and both side by side."""
 
 
 def judge(
@@ -42,7 +40,7 @@ def judge(
     as_json: AsJson = False,
 ) -> None:
     """Judge any outputs: scores, stars, failed checks, and what falls short."""
-    from corral.cli.counting import counted
+    from corral.cli.counting import counting
     from corral.standalone import in_words, open_judge
     from tools.judging import judge_quality
     from tools.judging.trust import recalibration_of
@@ -55,7 +53,8 @@ def judge(
 
     async def work() -> QualityReport:
         opened = await open_judge(request.models.judge, request.judge, settings, spending, seed=request.seed)
-        return await counted(len(items), opened, lambda judge: judge_quality(judge, items))
+        with counting(len(items)) as counted:
+            return await judge_quality(counted(opened), items)
 
     judged = wait_for(work())
     known = recalibration_of(judged.judge, settings.home)
@@ -115,10 +114,9 @@ def _calibrate_by_labels(
     labels: Path, mapping: str | None, split: Split, config: Path | None, budget: float | None, as_json: bool
 ) -> None:
     from corral.cli.calibrations import print_calibration
-    from corral.cli.counting import counted
+    from corral.cli.counting import OF_A_PAIR, counting
     from corral.standalone import in_words, measured_judge
-    from tools.judging import Calibration, save_calibration
-    from tools.judging.batch import Judge
+    from tools.judging import save_calibration
     from tools.judging.trust import all_calibrations, demand_untouched
     from tools.sources.labels import ChosenPair, read_label_set, read_mapping
 
@@ -129,10 +127,11 @@ def _calibrate_by_labels(
 
     note_small_model(request, "judge")
 
-    async def watched(judge: Judge, work: Callable[[Judge], Awaitable[Calibration]]) -> Calibration:
-        return await counted(sum(OF_A_PAIR if isinstance(row, ChosenPair) else 1 for row in rows), judge, work)
+    async def work() -> Calibration:
+        with counting(sum(OF_A_PAIR if isinstance(row, ChosenPair) else 1 for row in rows)) as counted:
+            return await measured_judge(request, given, split, settings, spending, counted)
 
-    found = wait_for(measured_judge(request, given, split, settings, spending, watched))
+    found = wait_for(work())
     path = save_calibration(found, settings.home)
     if as_json:
         print_json(with_cost(found, spending))
