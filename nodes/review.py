@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import assert_never
 
@@ -73,14 +74,28 @@ async def open_tasks(store: RecordStore, people: ReviewStore, run_id: str, reque
     """Write what goes to people in this run, once: before the first question, all at once."""
     if await people.count(run_id):
         return
-    tasks: list[ReviewTask] = []
-    while found := await borderline_items(store, run_id, request, len(tasks), PAGE, now):
-        tasks += [item.task for item in found]
-    tasks += await chosen_tasks(store, run_id, request, now)
-    once = {task.id: task for task in reversed(tasks)}
-    ordered = [task.model_copy(update={"position": n}) for n, task in enumerate(reversed(once.values()))]
-    gold = await asyncio.to_thread(read_gold, Path(request.sources.gold)) if request.sources.gold else ()
-    await people.open_tasks(run_id, [*ordered, *gold_tasks(gold, len(ordered), now)] if ordered else [])
+    # Of a million rows there are hundreds of thousands: as text they take a fifth of a record's memory.
+    kept: dict[str, str] = {}
+    async for task in tasks_to_open(store, run_id, request, now):
+        kept.setdefault(task.id, task.model_dump_json())
+    gold = await asyncio.to_thread(read_gold, Path(request.sources.gold)) if request.sources.gold and kept else ()
+    opened = (
+        ReviewTask.model_validate_json(text).model_copy(update={"position": n}) for n, text in enumerate(kept.values())
+    )
+    await people.open_tasks(run_id, chain(opened, gold_tasks(gold, len(kept), now)))
+
+
+async def tasks_to_open(
+    store: RecordStore, run_id: str, request: RunRequest, now: datetime
+) -> AsyncIterator[ReviewTask]:
+    """Yield what the machines could not decide, then what was chosen beside it; an item may come twice."""
+    start = 0
+    while found := await borderline_items(store, run_id, request, start, PAGE, now):
+        for item in found:
+            yield item.task
+        start += len(found)
+    async for task in chosen_tasks(store, run_id, request, now):
+        yield task
 
 
 async def asked(people: ReviewStore, run_id: str, state: PipelineState, page: int) -> list[ReviewTask]:

@@ -6,7 +6,8 @@ follow from them are the run's, and its review step writes those.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, and_, case, delete, exists, func, or_, select, tuple_, update
@@ -36,12 +37,12 @@ class ReviewStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def open_tasks(self, run_id: str, tasks: Sequence[ReviewTask]) -> None:
+    async def open_tasks(self, run_id: str, tasks: Iterable[ReviewTask]) -> None:
         """Write what waits for people in a run, all at once. Errors as for ``writing_of``."""
-        statement = insert_new(self.database.engine, TASKS)
+        statement, left = insert_new(self.database.engine, TASKS), iter(tasks)
         async with writing_of(self.database, run_id) as connection:
-            for start in range(0, len(tasks), CHUNK):
-                await connection.execute(statement, [row_of(run_id, task) for task in tasks[start : start + CHUNK]])
+            while rows := [row_of(run_id, task) for task in islice(left, CHUNK)]:
+                await connection.execute(statement, rows)
 
     async def tasks(self, run_id: str, *, start: int = 0, size: int | None = None) -> list[ReviewTask]:
         """Return what goes to people in a run from a position on, in its order; gold items are not among it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from state.reading import Match, RecordReader
@@ -96,7 +96,8 @@ def pair_task(
     Returns:
         ``None`` where there are no two scored answers of different texts.
     """
-    overall = {j.candidate_id: j.overall for j in judgements if j.overall is not None}
+    scored = [j for j in judgements if j.outcome != Outcome.FAILED]
+    overall = {j.candidate_id: j.overall for j in scored if j.overall is not None}
     ordered = sorted((c for c in candidates if c.id in overall), key=lambda c: (overall[c.id], c.id))
     if not ordered or (worst := ordered[0]).text == (best := ordered[-1]).text:
         return None
@@ -114,15 +115,14 @@ def pair_task(
     )
 
 
-async def chosen_tasks(store: RecordReader, run_id: str, request: RunRequest, now: datetime) -> list[ReviewTask]:
-    """Return what goes to people beside what the machines could not decide: instructions, completions, then pairs."""
-    instructions = [
-        instruction_task(sample, ("audit",), now, request.gates)
-        async for page in store.pages(run_id, Sample, tag="train", origin="generated")
-        for sample in page
-        if is_audited(sample, request)
-    ]
-    completions: list[ReviewTask] = []
+async def chosen_tasks(
+    store: RecordReader, run_id: str, request: RunRequest, now: datetime
+) -> AsyncIterator[ReviewTask]:
+    """Yield what goes to people beside what the machines could not decide: instructions, completions, then pairs."""
+    async for page in store.pages(run_id, Sample, tag="train", origin="generated"):
+        for sample in page:
+            if is_audited(sample, request):
+                yield instruction_task(sample, ("audit",), now, request.gates)
     async for judged in store.pages(run_id, Judgement):
         decided = [j for j in judged if j.outcome in (Outcome.ACCEPTED, Outcome.REJECTED)]
         of = {c.id: c.sample_id for c in await store.find(run_id, Candidate, ids=[j.candidate_id for j in decided])}
@@ -130,12 +130,12 @@ async def chosen_tasks(store: RecordReader, run_id: str, request: RunRequest, no
         for judgement in decided:
             sample = samples[of[judgement.candidate_id]]
             if why := why_completion(sample, judgement, request):
-                completions.append(completion_task(sample, judgement, why, now))
-    return [*instructions, *completions, *await _pairs(store, run_id, request, now)]
+                yield completion_task(sample, judgement, why, now)
+    async for task in _pairs(store, run_id, request, now):
+        yield task
 
 
-async def _pairs(store: RecordReader, run_id: str, request: RunRequest, now: datetime) -> list[ReviewTask]:
-    found: list[ReviewTask] = []
+async def _pairs(store: RecordReader, run_id: str, request: RunRequest, now: datetime) -> AsyncIterator[ReviewTask]:
     share = request.review.human_share
     async for page in store.pages(run_id, Sample, **Match(tag="train", outcome=Outcome.ACCEPTED)):
         compared = [sample for sample in page if drawn(request.seed, "human", sample.id, share)]
@@ -143,6 +143,5 @@ async def _pairs(store: RecordReader, run_id: str, request: RunRequest, now: dat
         judgements = await store.find(run_id, Judgement, parents=[candidate.id for candidate in candidates])
         for sample in compared:
             own = [candidate for candidate in candidates if candidate.sample_id == sample.id]
-            task = pair_task(sample, own, judgements, request.seed, now)
-            found += [task] if task else []
-    return found
+            if task := pair_task(sample, own, judgements, request.seed, now):
+                yield task
