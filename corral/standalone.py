@@ -19,8 +19,10 @@ from tools.endpoint.spending import CappedLedger, Spending
 from tools.judging import CrewJudge, calibrate
 from tools.judging.batch import Judge
 from tools.judging.calibration import Calibration
-from tools.judging.fingerprint import fingerprint_of, same_model
-from tools.judging.trust import calibrations_of
+from tools.judging.fingerprint import fingerprint_of, same_model, which_model
+from tools.judging.judge import identity_of
+from tools.judging.licence import model_of
+from tools.judging.trust import all_calibrations
 from tools.settings import Settings
 from tools.sources.labels import LabelSet
 
@@ -135,13 +137,14 @@ async def measured_judge(
     spec = request.models.judge
     endpoint = await open_standalone(spec, settings, JUDGING, spending, where="models.judge")
     cost, calls = spending.spent, spending.calls
-    judge = counted(CrewJudge(endpoint, request.judge, seed=request.seed))
+    identity = identity_of(spec, request.judge)
+    earlier = await asyncio.to_thread(_fingerprints, identity, endpoint.server, settings)
+    fingerprint = await _fingerprint(endpoint) or (earlier[-1] if earlier else "")
+    replaced = which_model(fingerprint, earlier)
+    judge = counted(CrewJudge(endpoint, request.judge, seed=request.seed, replaced=replaced))
     found = await calibrate(judge, given.part(split), seed=request.seed, about=given, split=split)
     cost, calls = spending.spent - cost, spending.calls - calls
-    # What the ledger knew was said by the model of that time: the one of today is not asked.
-    fingerprint = await _fingerprint(endpoint) if calls else ""
-    known = await asyncio.to_thread(calibrations_of, judge.identity, settings.home)
-    changed = bool(known) and not same_model(known[-1].fingerprint, fingerprint)
+    changed = bool(earlier) and not same_model(earlier[-1], fingerprint)
     return found.model_copy(
         update={
             "server": endpoint.server,
@@ -153,8 +156,15 @@ async def measured_judge(
     )
 
 
+def _fingerprints(judge: str, server: str, settings: Settings) -> list[str]:
+    """Return the fingerprints under which a judge's model was measured at its server, the oldest first."""
+    every = all_calibrations(settings.home)
+    own = [one for one in every if one.server == server and model_of(one.judge) == model_of(judge)]
+    return [one.fingerprint for one in own if one.fingerprint]
+
+
 async def _fingerprint(endpoint: LedgeredEndpoint) -> str:
-    """Return the fingerprint of a model; empty where the budget does not allow its questions."""
+    """Return the fingerprint of the model of today; empty where the budget does not allow its questions."""
     try:
         return await fingerprint_of(endpoint, datetime.now(UTC))
     except BudgetExceeded:

@@ -71,7 +71,10 @@ async def status_of(services: Services, run_id: str) -> RunStatus:
     lease = await services.leases.held(run_id)
     worker = f"by {lease}" if lease is not None and lease.owner != services.leases.owner else ""
     try:
-        standing, step, detail = _standing(await read_snapshot(services.database, run_id))
+        snapshot = await read_snapshot(services.database, run_id)
+        standing, step, detail = _standing(snapshot)
+        if standing == "batched" and (errors := _failures(snapshot)) and not await services.batches.open(run_id):
+            standing, detail = "failed", error_in_words(errors[0])  # it is no wait: the server refused the batch
     except DamagedCheckpoint as error:
         standing, step, detail = "damaged", "", str(error)
     if request.preview and standing == "stopped" and step == "train":
@@ -112,17 +115,20 @@ async def state_of(services: Services, run_id: str) -> PipelineState:
 def _standing(snapshot: Snapshot) -> tuple[Standing, str, str]:
     """Return standing, step and detail of a run that nobody works on."""
     step = next(iter(snapshot.next), "")
-    # A step that was cancelled, by a signal or beside one that failed, has not failed.
-    errors = [error for error in snapshot.errors if error != "CancelledError()"]
     if not snapshot.begun:
         return "new", step, ""
     if snapshot.questions and snapshot.questions[0]["action_requests"][0]["name"] == WAIT:
         return "batched", step, str(snapshot.questions[0]["action_requests"][0]["description"]).partition(". ")[0]
     if snapshot.questions:
         return "waiting", step, _asked(snapshot.questions[0])
-    if errors:
+    if errors := _failures(snapshot):
         return "failed", step, error_in_words(errors[0])
     return ("stopped" if snapshot.next else "done"), step, ""
+
+
+def _failures(snapshot: Snapshot) -> list[str]:
+    """Return what steps failed with; one that was cancelled, by a signal or beside one that failed, has not failed."""
+    return [error for error in snapshot.errors if error != "CancelledError()"]
 
 
 def error_in_words(kept: str) -> str:

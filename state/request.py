@@ -94,7 +94,8 @@ with catch_warnings(action="ignore", category=UserWarning):
         the prompt (``json_object``); or by the prompt alone. What a server refuses is found out by asking, too."""
         batch: Batch | None = None
         """Send the calls of ``generate``, ``respond`` and ``judge`` in batches, for a run that can wait a day for each,
-        at half the price; ``null`` asks at once. For a server that has OpenAI's Batch API."""
+        at half the price, such as ``{after: 50, within: 24h}``: at least so many together, and how long the server may
+        take; ``null`` asks at once. For a server that has OpenAI's Batch API."""
 
         @field_validator("base_url")
         @classmethod

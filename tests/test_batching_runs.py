@@ -19,7 +19,7 @@ from serving.background import Worker
 from serving.pages import templates
 from serving.run_pages import _live
 from serving.waking import wake
-from state.errors import BadInput
+from state.errors import BadInput, EndpointRefused
 from state.records import Candidate, Judgement
 from state.request import RunRequest
 from tests.harness import ROOT, Corral, Home, refused, request_of, write_prompts
@@ -119,6 +119,19 @@ async def test_a_waiting_run_is_seen_to_wait_asks_no_person_and_is_woken(tmp_pat
                     await asyncio.sleep(0.02)
             await worker.close()
     assert set(server_side.sent.values()) == {1}
+
+
+async def test_a_run_whose_batch_was_refused_stands_as_failed_and_goes_on(tmp_path: Path) -> None:
+    """It was shown as waiting for that batch for another day."""
+    with ScriptedServer(batches=ScriptedBatches(ends=["failed"], states=())) as server:
+        async with open_runs(Settings(home=tmp_path / "home")) as runs:
+            await runs.create(RunRequest.model_validate(described(server, tmp_path)), "run")
+            with pytest.raises(EndpointRefused, match="the file is too odd"):
+                await advanced(runs, "run")
+            status = await runs.status("run")
+            assert (status.standing, status.step) == ("failed", "respond") and "too odd" in status.detail
+            await advanced(runs, "run")
+            assert (await runs.status("run")).standing == "stopped" and len(await judged(runs, "run")) == 3
 
 
 BEGIN = """

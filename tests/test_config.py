@@ -88,6 +88,8 @@ def other(key: str, default: Any) -> Any:
         return {"max_tokens": "max_completion_tokens", "seed": None, "temperature": 1}
     if key.endswith(".json"):
         return "object"
+    if key.endswith(".batch"):
+        return {"after": 20, "within": "2d"}
     if isinstance(default, bool):
         return not default
     return default + 1 if isinstance(default, int) else default * 0.75 + 0.05

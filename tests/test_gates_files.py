@@ -80,6 +80,17 @@ def test_accepted_rows_are_alpaca_rows_again(tmp_path: Path) -> None:
     assert lines(again / "accepted.jsonl")[0]["input"] == "日本\u2028"
 
 
+def test_a_fault_of_an_accepted_row_is_no_reason_why_it_was_not_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([row("Name three large rivers of Europe"), row("Describe how glass is made.", "", "")]))
+    report = gate_file(path, tmp_path / "out", Gates(preset="guide"))
+    assert sum(report.small_faults.values()) == 1 and report.accepted == 1
+    (kept,) = lines(tmp_path / "out" / "accepted.jsonl")
+    assert {reason.split(":")[0] for reason in kept["reasons"]} == set(report.small_faults)
+    (refused,) = lines(tmp_path / "out" / "rejected.jsonl")
+    assert {reason.split(":")[0] for reason in refused["reasons"]} == set(report.reasons)
+
+
 def test_seeds_count_as_kept(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_text(json.dumps([row("Name three large rivers of Asia.")]))

@@ -728,6 +728,9 @@ def test_every_measured_figure_lies_in_its_interval(facts: PerformanceFacts) -> 
 def test_the_validator_says_what_to_do_only_where_a_figure_is_shown_to_be_low() -> None:
     good = PerformanceFacts(uses=30, calls=200, calls_failed=2, rows=100, seconds=60, dollars=0.5)
     assert validate_performance(good).status == "good" and not validate_performance(good).recommendations
+    assert validate_performance(good.model_copy(update={"rows": 0})).recommendations
+    prompts_alone = validate_performance(good.model_copy(update={"rows": 0, "generates": False}))
+    assert prompts_alone.status == "good" and prompts_alone.measures[2].value is None
     few = PerformanceFacts(uses=3, uses_failed=1)
     assert validate_performance(few).status == "not enough data"
     bad = validate_performance(good.model_copy(update={"calls_failed": 90, "filter_checked": 50, "filter_wrong": 30}))

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from corral import standalone
 from nodes.assemble import judge_trust
 from state.errors import BadInput, TrainingError
-from state.request import Endpoint, Judging, RunRequest
+from state.request import Endpoint, Judging, OwnDimension, RunRequest
 from tests.builders import NOON
 from tests.judging_support import FunctionEndpoint, fixed_answers
 from tests.planted_judges import PLANTED, PlantedJudge, labelled_pairs, oracle
+from tests.scripted_answers import answer_to
+from tests.scripted_server import ScriptedServer
+from tools.endpoint.spending import Spending
 from tools.judging import calibrate, find_calibration, save_calibration
 from tools.judging.calibration import Calibration
-from tools.judging.fingerprint import fingerprint_of, same_model
+from tools.judging.fingerprint import fingerprint_of, same_model, which_model
 from tools.judging.judge import identity_of
 from tools.judging.licence import licence_of
 from tools.judging.scorecard import scorecard
 from tools.judging.trust import calibrations_of, demand_untouched
 from tools.report.judges import drawn
+from tools.settings import Settings
 from tools.sources.labels import ChosenPair, LabelSet, RatedItem
 from tools.statistics.clustered import effective_rows, gain_interval, share_interval
 
@@ -184,3 +190,52 @@ def test_raters_are_put_together_and_say_how_far_people_agree() -> None:
 def test_a_judge_that_always_says_the_same_is_told() -> None:
     found = measured(PLANTED["constant"](0))
     assert any("says the same of 100%" in note for note in found.notes)
+
+
+def test_each_model_that_came_under_a_name_has_its_number() -> None:
+    assert which_model("a-b-c", []) == 0 and which_model("a-b-x", ["a-b-c"]) == 0
+    assert which_model("x-y-z", ["a-b-c", "a-b-x"]) == 1
+    assert which_model("a-b-c", ["a-b-c", "x-y-z"]) == 0, "the first one is back"
+    assert which_model("", ["a-b-c"]) == 0
+
+
+def test_a_model_that_came_under_the_name_is_measured_by_its_own_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger's answers of the model before it were measured anew, for nothing, and licensed the new one."""
+    seconds = iter(range(100))
+    monkeypatch.setattr(
+        standalone, "fingerprint_of", lambda model, _: fingerprint_of(model, NOON + timedelta(seconds=next(seconds)))
+    )
+    given, settings = LabelSet(name="l", labels=tuple(labelled_pairs(2))), Settings(home=tmp_path)
+    model = "one"
+
+    def answer(body: dict[str, Any]) -> str:
+        return answer_to(body) if "response_format" in body else f"This is model {model}."
+
+    with ScriptedServer(answer=answer) as server:
+        judging = Judging(licence=0.2, dimensions={"use": OwnDimension(weight=1.0, rubric="90: of use. 10: not.")})
+        spec = Endpoint(base_url=server.url, model="scripted")
+        request = RunRequest(judge=judging, models=RunRequest().models.model_copy(update={"judge": spec}))
+
+        def calibrated() -> tuple[Calibration, int]:
+            before = len(server.requests)
+            found = asyncio.run(standalone.measured_judge(request, given, "all", settings, Spending(cap=None)))
+            save_calibration(found, tmp_path)
+            return found, len(server.requests) - before
+
+        first, asked = calibrated()
+        again, asked_again = calibrated()
+        assert (
+            again.fingerprint == first.fingerprint
+            and asked_again == 3 < asked
+            and standalone.CHANGED not in again.notes
+        )
+        model = "two"
+        other, asked_other = calibrated()
+        assert (
+            asked_other == asked
+            and standalone.CHANGED in other.notes
+            and not same_model(other.fingerprint, first.fingerprint)
+        )
+        assert calibrated()[1] == 3

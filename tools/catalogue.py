@@ -97,6 +97,8 @@ def _kind(annotation: Any) -> str:
         return "a mapping"
     if get_origin(annotation) is tuple:
         return f"a list of {_kind(get_args(annotation)[0])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "a mapping with " + ", ".join(annotation.model_fields)
     return KINDS.get(annotation, "text")
 
 

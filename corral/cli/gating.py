@@ -86,8 +86,10 @@ def _print_gated(gated: GateReport, out: Path) -> None:
 
     rates = [(name, f"{one.met:,}", f"{one.passed:,}", f"{one.rate:.3f}") for name, one in gated.gates.items()]
     print_table(console, ("gate", "met", "passed", "share"), rates)
-    reasons = sorted(gated.reasons.items(), key=lambda item: -item[1])
-    print_table(console, ("why not accepted", "rows"), [(reason, f"{count:,}") for reason, count in reasons])
+    counted = {"why not accepted": gated.reasons, "small faults of accepted rows": gated.small_faults}
+    for headline, counts in counted.items():
+        if counts:
+            print_table(console, (headline, "rows"), [(code, f"{count:,}") for code, count in counts.items()])
     for row in gated.unreadable_rows[:10]:
         console.print(f"row {row.row}: {row.fault}", highlight=False, markup=False)
     console.print(

@@ -21,7 +21,7 @@ async def performance_of(services: Services, run_id: str) -> Performance:
     Raises:
         UnknownRun: there is no such run.
     """
-    await services.store.request_of(run_id)
+    request = await services.store.request_of(run_id)
     folder = services.runs_folder / run_id
     crew = await asyncio.to_thread(read_result, folder)
     calls = await services.calls.tally(run_id)
@@ -39,6 +39,7 @@ async def performance_of(services: Services, run_id: str) -> Performance:
             calls_failed=sum(row.failed for row in calls),
             filter_checked=sum(one.checked for one in checked),
             filter_wrong=sum(one.wrong for one in checked),
+            generates=request.generation.target > 0,
             rows=await services.store.count(run_id, Sample, **accepted),  # type: ignore[arg-type]  # a plain dict
             seconds=sum(ended - began for step, began, ended in times if step in GENERATION),
             dollars=paid + (crew.spent if crew else 0.0),

@@ -36,6 +36,8 @@ class PerformanceFacts(Record):
     filter_checked: int = Field(0, ge=0)
     """Decisions of gates and judges that people took, too."""
     filter_wrong: int = Field(0, ge=0)
+    generates: bool = True
+    """Whether the run was to generate instructions at all."""
     rows: int = Field(0, ge=0)
     """Generated instructions that were accepted."""
     seconds: float = Field(0.0, ge=0)
@@ -82,8 +84,8 @@ def validate_performance(facts: PerformanceFacts) -> Performance:
     success = _share("success rate", tried - facts.uses_failed - facts.calls_failed, tried)
     filtered = _share("filter accuracy against people", facts.filter_checked - facts.filter_wrong, facts.filter_checked)
     recovery = _share("error recovery", facts.uses_recovered, facts.uses_failed)
-    minute = _rate("rows a minute", facts.rows, facts.seconds / 60)
-    dollar = _rate("rows a dollar", facts.rows, facts.dollars)
+    minute = _rate("rows a minute", facts.rows, facts.seconds / 60 if facts.generates else 0)
+    dollar = _rate("rows a dollar", facts.rows, facts.dollars if facts.generates else 0)
     advice = tuple(_advice(success, filtered, recovery, facts))
     status: Status = "needs attention" if advice else "good" if tried >= FEW else "not enough data"
     return Performance(status=status, measures=(success, filtered, minute, recovery, dollar), recommendations=advice)
@@ -98,7 +100,7 @@ def _advice(success: Measure, filtered: Measure, recovery: Measure, facts: Perfo
         yield f"{filtered.in_words}: people decide otherwise; set gates.severity, gates.off or the judge's thresholds"
     if recovery.high is not None and recovery.high < GOOD_RECOVERY:
         yield f"{recovery.in_words}: a model that does not learn from errors; try a larger one, or --rules"
-    if facts.calls >= FEW and not facts.rows:
+    if facts.generates and facts.calls >= FEW and not facts.rows:
         yield "no instruction was accepted: look at the gates' reasons ('corral show'), or take a better generator"
 
 

@@ -65,7 +65,9 @@ class GateReport(Record):
     pass_rates: dict[str, float]
     """The same as shares in [0, 1]."""
     reasons: dict[str, int]
-    """Rows for each reason's code, most frequent first."""
+    """Rows that were not accepted, for each reason's code, most frequent first."""
+    small_faults: dict[str, int]
+    """The same of accepted rows: faults too small to reject them."""
     diversity: float = Field(ge=0, le=1)
     """Share of the rows offered to the diversity gate that it kept."""
     figures: DiversityFigures
@@ -134,6 +136,7 @@ class _Run:
         self._gates = GatePipeline(settings, seeds, policy=policy)
         self._outcomes: Counter[Outcome] = Counter()
         self._reasons: Counter[str] = Counter()
+        self._small_faults: Counter[str] = Counter()
         self._unreadable: list[UnreadableRow] = []
         self._tally = PassTally()
         self._figures = FiguresBuilder()
@@ -163,6 +166,7 @@ class _Run:
             gates=rates,
             pass_rates={name: rate.rate for name, rate in rates.items()},
             reasons=dict(self._reasons.most_common()),
+            small_faults=dict(self._small_faults.most_common()),
             diversity=rates["diversity"].rate,
             figures=self._figures.result(),
             unreadable_rows=tuple(self._unreadable),
@@ -188,7 +192,8 @@ class _Run:
         sample = _sample(row)
         decision = self._gates.judge([sample])[0]
         self._outcomes[decision.outcome] += 1
-        self._reasons.update({reason_code(reason) for reason in decision.reasons})
+        counted = self._small_faults if decision.outcome is Outcome.ACCEPTED else self._reasons
+        counted.update({reason_code(reason) for reason in decision.reasons})
         self._tally.add(decision)
         if decision.outcome is Outcome.ACCEPTED:
             self._figures.add(sample)

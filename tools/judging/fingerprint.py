@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 
 from state.records import content_hash
@@ -47,6 +48,20 @@ async def fingerprint_of(endpoint: ChatEndpoint, now: datetime) -> str:
     ]
     answers = await asyncio.gather(*(endpoint.complete(call) for call in calls))
     return "-".join(content_hash(answer.text.strip())[:8] for answer in answers)
+
+
+def which_model(fingerprint: str, earlier: Sequence[str]) -> int:
+    """Return which of the models that have answered under one name this is: 0 for the first one.
+
+    Args:
+        fingerprint: of the model.
+        earlier: fingerprints taken under this name, the oldest first.
+    """
+    seen: list[str] = []
+    for one in (*earlier, fingerprint):
+        if not any(same_model(other, one) for other in seen):
+            seen.append(one)
+    return next(number for number, other in enumerate(seen) if same_model(other, fingerprint))
 
 
 def same_model(one: str, other: str) -> bool:

@@ -35,6 +35,8 @@ from tools.judging.wording import panel_of
 
 SMALL_CREW = "crew below 1B"
 """The name of a crew whose model is too small to write scores."""
+MOST_DRAWS = 16
+"""As many as ``judge.draws`` may be: so far apart are the draws of two models that came under one name."""
 SUBJECT_TOKENS = 6000
 """About how many tokens the judged text may take: prompts, opinions and answer then fit a window of 8,192."""
 
@@ -53,10 +55,15 @@ class CrewJudge:
         seed: the run's seed; every draw adds its number.
         attended: whether a person looks at what nothing can judge. Where nobody does, that is left out, and the filter
             is not asked about it.
+        replaced: how often another model has come under the model's name; the ledger's answers of those before it are
+            not read.
     """
 
-    def __init__(self, endpoint: ChatEndpoint, settings: Judging, *, seed: int = 0, attended: bool = True) -> None:
+    def __init__(
+        self, endpoint: ChatEndpoint, settings: Judging, *, seed: int = 0, attended: bool = True, replaced: int = 0
+    ) -> None:
         self._endpoint, self._settings, self._seed, self._attended = endpoint, settings, seed, attended
+        self._first_draw = replaced * MOST_DRAWS
         self._by_checks, self._panel = endpoint.can.likelihoods, panel_of(settings)
         if too_small_to_write(endpoint.model) and not self._by_checks:
             warnings.warn(
@@ -164,7 +171,8 @@ class CrewJudge:
 
     def _backend(self, endpoint: ChatEndpoint, checks: Sequence[CheckResult], draw: int) -> EndpointBackend:
         tokens = self._settings.max_tokens
-        return EndpointBackend(endpoint, checks, draw=draw, seed=self._seed + draw, max_tokens=tokens)
+        number = self._first_draw + draw
+        return EndpointBackend(endpoint, checks, draw=number, seed=self._seed + draw, max_tokens=tokens)
 
 
 def kept_errors(backends: Sequence[CrewBackend]) -> dict[str, CorralError]:

@@ -80,10 +80,11 @@ def counted(own: Sequence[Calibration]) -> list[Calibration]:
 
 def _same_look(other: Calibration, one: Calibration) -> bool:
     """Return whether a measurement looked at the same labels with the same model, whatever prompts it was asked by."""
-    return other.set_hash == one.set_hash and other.split != "tune" and _model(other.judge) == _model(one.judge)
+    return other.set_hash == one.set_hash and other.split != "tune" and model_of(other.judge) == model_of(one.judge)
 
 
-def _model(judge: str) -> str:
+def model_of(judge: str) -> str:
+    """Return the head of a judge's identity: how it judges, and its model's name."""
     return judge.rpartition("@")[0].rpartition("/")[0]
 
 
