@@ -33,7 +33,7 @@ async def what_goes(services: Services, run_id: str) -> str:
             rows += (await connection.execute(count)).scalar_one()
     folder = services.runs_folder / run_id
     size = await asyncio.to_thread(_size, folder)
-    return f"{rows:,} rows and {folder} ({size / 1e6:,.1f} MB) go"
+    return f"{rows:,} rows and {folder} ({size / 1e6:,.1f} MB) go{await _left_at_servers(services, run_id)}"
 
 
 async def delete_run(services: Services, run_id: str) -> str:
@@ -46,6 +46,7 @@ async def delete_run(services: Services, run_id: str) -> str:
         RunBusy: a process works on it.
         StorageError: its folder cannot be removed.
     """
+    left = await _left_at_servers(services, run_id)
     async with services.leases.hold(run_id):
         async with open_checkpointer(services.database) as saver:
             await saver.adelete_thread(run_id)
@@ -59,7 +60,20 @@ async def delete_run(services: Services, run_id: str) -> str:
                 if "run_id" in table.c and table not in (calls, runs):
                     await connection.execute(delete(table).where(table.c.run_id == run_id))
             await connection.execute(delete(runs).where(runs.c.run_id == run_id))
-    return f"{answers:,} answers stay in the ledger, where other runs find them, and adapters stay in the registry"
+    return (
+        f"{answers:,} answers stay in the ledger, where other runs find them, and adapters stay in the registry{left}"
+    )
+
+
+async def _left_at_servers(services: Services, run_id: str) -> str:
+    """Return in words which batches of a run go on at their servers, and are paid for; empty where none does."""
+    sent = [one for one in await services.batches.open(run_id) if one.tried_at is not None]
+    told = [
+        f"; {one.server_id or 'a batch'} with {one.calls:,} calls goes on at {one.endpoint}, which charges for it: "
+        "cancel it there"
+        for one in sent
+    ]
+    return "".join(told)
 
 
 def _size(folder: Path) -> int:

@@ -11,6 +11,9 @@ from tools.evaluation.planning import shown_in_words
 from tools.files import write_file
 from tools.generation.costing import CostEstimate
 from tools.generation.estimating import estimate
+from tools.judging.judge import identity_of
+from tools.judging.licence import licence_of, modes_used
+from tools.judging.trust import all_calibrations
 from tools.sources.prompts import load_prompts
 from tools.sources.seeds import load_seed_tasks
 
@@ -67,9 +70,19 @@ async def estimated(services: Services, request: RunRequest, *, without: str = "
         found = estimate(request, seeds, training, heldout, past)
         count = len(heldout[: request.evaluate.limit])
         shows = shown_in_words(count) if count and request.evaluate.primary == "guarded" else ""
-        return found.model_copy(update={"shows": shows})
+        unlicensed = "" if request.preview else unlicensed_judge(request, services.settings.home)
+        return found.model_copy(update={"shows": shows, "unlicensed": unlicensed})
 
     return await asyncio.to_thread(made)
+
+
+def unlicensed_judge(request: RunRequest, home: Path) -> str:
+    """Return why the run will not train on its judge, as far as it was measured by now; empty where it will."""
+    if request.judge.licence is None:
+        return ""
+    judge = identity_of(request.models.judge, request.judge)
+    found = licence_of(judge, all_calibrations(home), request.judge, modes_used(request))
+    return f"judge.licence refuses {judge}: {'; '.join(found.refusals)}" if found.refusals else ""
 
 
 def _read(path: Path) -> CostEstimate | None:

@@ -14,6 +14,7 @@ import pytest
 
 from graph import batching
 from graph.accounts import account
+from graph.deletion import what_goes
 from graph.runs import Runs, open_runs
 from serving.background import Worker
 from serving.pages import templates
@@ -111,6 +112,9 @@ async def test_a_waiting_run_is_seen_to_wait_asks_no_person_and_is_woken(tmp_pat
             assert page.count("calls of respond to scripted in a batch, 0 done, until 2") == 2
             await wake(runs, worker)
             assert not worker.works_on("held")
+            assert f"; batch-0 with 2 calls goes on at {server.url}, which charges" in await what_goes(
+                runs.services, "held"
+            )
             server_side.release()
             server_side.states = ()
             await wake(runs, worker)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from corral import standalone
+from graph.estimates import unlicensed_judge
 from nodes.assemble import judge_trust
 from state.errors import BadInput, TrainingError
 from state.request import Endpoint, Judging, OwnDimension, RunRequest
@@ -63,6 +64,15 @@ def test_a_good_judge_is_licensed_and_one_that_was_never_measured_is_not(tmp_pat
     assert gate(judge, tmp_path) == ""
     assert gate(judge, tmp_path, RunRequest(judge=Judging(licence=0.9))), "as much is not shown"
     assert gate(oracle(0.0), tmp_path, RunRequest()) == "", "nobody asks for a licence"
+
+
+def test_what_speaks_against_a_judge_is_told_before_anything_is_paid(tmp_path: Path) -> None:
+    """A run with an unlicensed judge generated, sampled and judged first."""
+    assert "never measured: corral calibrate" in unlicensed_judge(DEMANDED, tmp_path)
+    assert unlicensed_judge(RunRequest(), tmp_path) == ""
+    identity = identity_of(DEMANDED.models.judge, DEMANDED.judge)
+    save_calibration(measured(oracle(0.8), judge=identity), tmp_path)
+    assert unlicensed_judge(DEMANDED, tmp_path) == ""
 
 
 def test_the_former_name_still_demands() -> None:

@@ -15,11 +15,13 @@ from state.dimensions import DIMENSIONS
 from state.errors import BadInput
 from state.records import Candidate, CheckResult, DimensionScore, Judgement, Outcome, Sample, content_hash
 from tests.judging_support import number_in
+from tests.planted_judges import PlantedJudge
 from tools.judging import calibrate, compare, find_calibration, judge_quality
 from tools.judging.answers import PairChoice
 from tools.judging.calibration import Calibration
-from tools.judging.comparing import matched
-from tools.judging.preference import Preference, in_both_orders
+from tools.judging.comparing import comparison, matched
+from tools.judging.pairwise import judge_pairs
+from tools.judging.preference import Preference, by_rating, in_both_orders
 from tools.judging.trust import save_calibration, trust_note
 from tools.sources.items import Item, read_items
 from tools.sources.labels import ChosenPair, RatedItem, checked_labels, read_labels
@@ -255,3 +257,16 @@ def test_two_versions_are_compared_with_an_interval() -> None:
     assert monitor.compare_model_versions(mixed, mixed[::-1]).winner == "none"
     with pytest.raises(BadInput, match="version b"):
         monitor.compare_model_versions(mixed, [feedback(None)])
+
+
+async def test_a_pair_that_nothing_can_judge_is_no_tie() -> None:
+    """Checks alone compared answers without any, and said that each wins half, from 50% to 50%."""
+    judge = PlantedJudge("length", lambda _, text: float(len(text)))
+    (known,) = await judge_pairs(judge, [(Item(prompt="p", output="a"), Item(prompt="p", output="bb"))])
+    blank = known.first.model_copy(update={"overall": None, "stars": None})
+    unknown = known.model_copy(update={"first": blank, "asked": by_rating(blank, known.second)})
+    found = comparison("j", [known, unknown])
+    assert (found.pairs, found.wins_b, found.ties, found.unjudged, found.failed) == (2, 1, 0, 1, 0)
+    assert found.win_rate.value == 1.0
+    with pytest.raises(BadInput, match="none of 1 pairs can be judged: no check applies"):
+        comparison("j", [unknown])

@@ -134,8 +134,8 @@ def _sides(
 def _print_comparison(found: ABComparison) -> None:
     from corral.cli.tables import print_table
 
-    headers = ("pairs", "A wins", "B wins", "ties", "flips", "failed", "unmatched", "mean A", "mean B")
-    counts = (found.pairs, found.wins_a, found.wins_b, found.ties, found.flips, found.failed, found.unmatched)
+    counts = {"pairs": found.pairs, "A wins": found.wins_a, "B wins": found.wins_b, "ties": found.ties}
+    counts |= {"flips": found.flips, "not judged": found.unjudged, "failed": found.failed, "unmatched": found.unmatched}
     means = ("" if one is None else f"{one:.1f}" for one in (found.overall_a, found.overall_b))
-    print_table(console, headers, [(*map(str, counts), *means)])
-    console.print(f"{found.summary} Judged by {found.judge}.", highlight=False, markup=False)
+    print_table(console, (*counts, "mean A", "mean B"), [(*map(str, counts.values()), *means)])
+    console.print(f"{found.summary}. Judged by {found.judge}.", highlight=False, markup=False)

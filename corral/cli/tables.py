@@ -181,6 +181,9 @@ def print_estimate(console: Console, expected: CostEstimate) -> None:
         f"tokens of a call: learned from {expected.learned:,} earlier calls" if expected.learned else "",
         *(f"price: {line}" for line in expected.prices),
         f"evaluation: {expected.shows}" if expected.shows else "",
+        f"licence: {expected.unlicensed}; as long as it does, the run ends before its training"
+        if expected.unlicensed
+        else "",
     ]
     for line in filter(None, lines):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

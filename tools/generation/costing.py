@@ -46,6 +46,8 @@ class CostEstimate(Record):
     """A line for each model that may cost money: what its tokens cost, and who says so."""
     shows: str = ""
     """What the held-out prompts can show, in a sentence."""
+    unlicensed: str = ""
+    """Why the run will not train on its judge, as far as that was measured when it began; empty where it will."""
     learned: int = Field(0, ge=0)
     """Earlier calls of this home that the tokens of a call were learned from; 0 where nothing is known yet."""
 

@@ -16,7 +16,7 @@ from tools.statistics.bootstrap import RESAMPLES, Estimate, bootstrap, mean, pai
 
 
 class ABComparison(Record):
-    """A against B. Wins, ties and failures add up to the pairs."""
+    """A against B. Wins, ties, failures and what nothing can judge add up to the pairs."""
 
     judge: str
     pairs: int
@@ -30,7 +30,9 @@ class ABComparison(Record):
     flips: int
     """Ties of the second kind."""
     failed: int
-    """Pairs that could not be judged."""
+    """Pairs whose judging failed."""
+    unjudged: int = 0
+    """Pairs of which nothing can judge one answer or both; they are no ties, and count in no figure."""
     overall_a: float | None
     """Mean overall score, 0 to 100, over the pairs of which both answers were scored; ``None`` where none was."""
     overall_b: float | None
@@ -87,6 +89,14 @@ def comparison(judge: str, judged: Sequence[JudgedPair], *, unmatched: int = 0, 
     good = [pair for pair in judged if not pair.error]
     if not good:
         raise BadInput(f"none of the {len(judged)} pairs could be judged; the first: {judged[0].error}")
+    failed = len(judged) - len(good)
+    good = [pair for pair in good if not pair.asked.unjudged]
+    unjudged = len(judged) - failed - len(good)
+    if not good:
+        raise BadInput(
+            f"none of {unjudged} pairs can be judged: no check applies and there is no reference; name a model that "
+            "judges (models.judge), or give the rows checks"
+        )
     points = [pair.asked.points for pair in good]
     both = [(pair.first.overall, pair.second.overall) for pair in good]
     scored = [(one, other) for one, other in both if one is not None and other is not None]
@@ -102,7 +112,8 @@ def comparison(judge: str, judged: Sequence[JudgedPair], *, unmatched: int = 0, 
         wins_b=points.count(1.0),
         ties=points.count(0.5),
         flips=sum(pair.asked.flipped for pair in good),
-        failed=len(judged) - len(good),
+        failed=failed,
+        unjudged=unjudged,
         overall_a=round(fmean(scores_a), 2) if scored else None,
         overall_b=round(fmean(scores_b), 2) if scored else None,
         difference=difference,

@@ -14,7 +14,6 @@ from state.request import Judging, RunRequest
 from tools.judging.calibration import Calibration
 from tools.judging.figures import Mode, ModeFigures
 from tools.judging.fingerprint import same_model
-from tools.judging.trust import trust_note
 from tools.sources.labels import FEW
 from tools.statistics.clustered import LEVEL
 
@@ -60,7 +59,7 @@ def licence_of(
     own = [one for one in every if one.judge == judge and one.split != "tune" and one.kind != "decisions"]
     if not own:
         decided = " by labels of pairs or ratings" if any(one.judge == judge for one in every) else ""
-        return Licence(judge=judge, refusals=(f"it was never measured{decided} ({trust_note(judge, None)})",))
+        return Licence(judge=judge, refusals=(f"it was never measured{decided}: corral calibrate LABELS.jsonl",))
     known = fingerprint or own[-1].fingerprint
     if not (own := [one for one in own if same_model(one.fingerprint, known)]):
         return Licence(judge=judge, refusals=("the model behind its name answers otherwise than when it was measured",))

@@ -16,6 +16,8 @@ class Preference(Record):
     flipped: bool = False
     """Whether swapping the order swapped the winner."""
     reason: str = ""
+    unjudged: bool = False
+    """Whether nothing can judge one of the two; it counts as a tie."""
     error: str = ""
     """Why there is no choice."""
 
@@ -66,6 +68,6 @@ def by_rating(first: Judgement, second: Judgement) -> Preference:
     if failed:
         return Preference(error="; ".join(failed[0].reasons))
     if first.overall is None or second.overall is None:
-        return Preference(reason="nothing can judge both answers")
+        return Preference(unjudged=True, reason="nothing can judge both answers")
     better: Literal[0, 1, 2] = 0 if first.overall == second.overall else 1 if first.overall > second.overall else 2
     return Preference(better=better, reason=f"overall {first.overall:g} against {second.overall:g}")
