@@ -54,6 +54,15 @@ def test_judges_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert "seasonality" in capsys.readouterr().out
 
 
+def test_a_dimension_that_nothing_speaks_to_has_no_score(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("OPENAI_BASE_URL", "OPENAI_MODEL"):
+        monkeypatch.delenv(name)
+    assert judges.main().clarity_score is None
+    assert "clarity              -  not judged" in capsys.readouterr().out
+
+
 def test_pairs(tmp_path: Path) -> None:
     made = pairs.main(tmp_path / "pairs.jsonl")
     assert len(made) == 2 and made.failures == 0
