@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corral.arguments import demand_mapping, listed, prompt_row
 from corral.endpoints import Model, OpenModel
 from corral.judges import task_type_of
 from corral.pipeline_config import PipelineConfig, request_of
@@ -58,6 +59,7 @@ class AutomatedRLHFPipeline:
         endpoint: Model = None,
         settings: Settings | None = None,
     ) -> None:
+        demand_mapping(None if isinstance(config, PipelineConfig) else config, "config")
         self.config = config if isinstance(config, PipelineConfig) else PipelineConfig(**(config or {}))
         self.task_type = task_type_of(task_type)
         self._judge = OpenModel(endpoint)
@@ -107,6 +109,8 @@ class AutomatedRLHFPipeline:
         """
         from graph.runs import open_runs
 
+        if not isinstance(adapter_name, str):
+            raise BadInput(f"adapter_name must be a text, not {adapter_name!r}")
         settings: Settings = await asyncio.to_thread(load_settings) if self._settings is None else self._settings
         kept = await _kept(settings, adapter_name)
         judge, (policy, brought) = await self._judge.named(), _policy(model_inference_fn, adapter_name)
@@ -135,9 +139,10 @@ def prompt_rows(prompts: Sequence[Prompt], heldout: Sequence[Prompt], share: flo
     Raises:
         BadInput: there are fewer than two prompts, or one has no text.
     """
-    rows = [_row(prompt, f"prompt {number}") for number, prompt in enumerate(prompts)]
+    rows = [_row(prompt, f"prompt {number}") for number, prompt in enumerate(listed(prompts, "prompts"))]
     rows = list({content_hash(row): row for row in rows}.values())
-    told = [_row(prompt, f"held-out prompt {number}") | {"split": "heldout"} for number, prompt in enumerate(heldout)]
+    held = enumerate(listed(heldout, "heldout_prompts"))
+    told = [_row(prompt, f"held-out prompt {number}") | {"split": "heldout"} for number, prompt in held]
     if not told and not any(row.get("split") == "heldout" for row in rows):
         if len(rows) < 2:
             raise BadInput("two different prompts are needed at least: one to train on, and one to evaluate with")
@@ -148,7 +153,7 @@ def prompt_rows(prompts: Sequence[Prompt], heldout: Sequence[Prompt], share: flo
 
 
 def _row(prompt: Prompt, where: str) -> dict[str, Any]:
-    row = {"prompt": prompt} if isinstance(prompt, str) else dict(prompt)
+    row = prompt_row(prompt, where)
     prompt_of(row, where)
     return row
 

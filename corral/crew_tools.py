@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from corral.arguments import demand_mapping
+from corral.running import in_sync
 from state.errors import BadInput
 from state.faults import first_fault
 from state.request import RunRequest
@@ -164,7 +166,7 @@ def kickoff(inputs: Mapping[str, Any] | None = None) -> CrewResult:
         BadInput: an input is unknown or out of range, or the crew's files are wrong.
         CorralError: the crew came to no end; the message says what it cost, and what is there.
     """
-    return asyncio.run(akickoff(inputs))
+    return in_sync(akickoff(inputs))
 
 
 async def akickoff(inputs: Mapping[str, Any] | None = None) -> CrewResult:
@@ -174,7 +176,7 @@ async def akickoff(inputs: Mapping[str, Any] | None = None) -> CrewResult:
     from graph.runs import open_runs
     from tools.settings import load_settings
 
-    given = read_inputs(inputs or {})
+    given = read_inputs(inputs)
     settings = load_settings()
     request = planned(given, settings)
     async with open_runs(settings) as runs:
@@ -182,14 +184,15 @@ async def akickoff(inputs: Mapping[str, Any] | None = None) -> CrewResult:
         return await run_crew(session, given.crew, rule_based=given.rule_based)
 
 
-def read_inputs(inputs: Mapping[str, Any]) -> Inputs:
+def read_inputs(inputs: Mapping[str, Any] | None) -> Inputs:
     """Return the inputs of a kickoff.
 
     Raises:
         BadInput: one is unknown or out of range.
     """
+    demand_mapping(inputs, "kickoff: what it takes")
     try:
-        return Inputs.model_validate(dict(inputs))
+        return Inputs.model_validate(dict(inputs or {}))
     except ValidationError as error:
         raise BadInput(f"kickoff: {first_fault(error)}") from error
 
@@ -221,7 +224,7 @@ def _known(names: tuple[str, ...]) -> tuple[str, ...]:
 
     for name in names:
         if name not in TOOLS:
-            near = difflib.get_close_matches(name, TOOLS, n=1)
+            near = difflib.get_close_matches(str(name), TOOLS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(TOOLS)}"
             raise BadInput(f"there is no tool {name!r}; {hint}")
     return names or tuple(TOOLS)

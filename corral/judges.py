@@ -20,6 +20,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from corral.arguments import demand_mapping, demand_whole, listed
 from corral.endpoints import Model, OpenModel
 from corral.feedback import CrewEvaluation, SyntheticFeedback, evaluation_of, feedback_of
 from corral.running import in_sync
@@ -59,9 +60,8 @@ class _Judges:
 
     async def judge_all(self, examples: Sequence[Mapping[str, Any]], batch_size: int = 10) -> list[Judgement]:
         """Judge many answers and return the whole records; arguments and errors as for ``agenerate_batch``."""
-        if batch_size < 1:
-            raise BadInput(f"batch_size must be at least 1, not {batch_size}")
-        items = [item_of(example, f"example {number}") for number, example in enumerate(examples)]
+        demand_whole(batch_size, "batch_size")
+        items = [item_of(example, f"example {number}") for number, example in enumerate(listed(examples, "examples"))]
         judged: list[Judgement] = []
         for start in range(0, len(items), batch_size):
             judged += await self._judge(items[start : start + batch_size])
@@ -96,6 +96,7 @@ class MultiAgentRLHF(_Judges):
         budget: float | None = None,
         **settings: Any,
     ):
+        demand_mapping(weights, "weights")
         weighted = {} if weights is None else {"weights": dict(weights)}
         super().__init__(task_type, endpoint=endpoint, budget=budget, **settings, **weighted)
 
@@ -172,13 +173,14 @@ class SyntheticFeedbackGenerator(_Judges):
             batch_size: answers judged at a time, at least 1.
 
         Raises:
-            BadInput: an example lacks its prompt or output (its number is named), or the batch size is under 1.
+            BadInput: an example is no mapping, or lacks its prompt or output (its number, from 0, is named), or the
+                batch size is under 1.
         """
         return [feedback_of(j) for j in await self.judge_all(examples, batch_size)]
 
 
 def _item(prompt: str, output: str, context: Context | None) -> Item:
-    return item_of({"prompt": prompt, "output": output, "context": dict(context or {})}, "the text to judge")
+    return item_of({"prompt": prompt, "output": output, "context": context}, "the text to judge")
 
 
 def task_type_of(name: str) -> str:

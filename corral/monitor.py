@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from statistics import fmean
 
+from corral.arguments import listed
 from corral.feedback import Row, SyntheticFeedback
 from corral.running import in_sync
 from corral.tracing import LangSmithTracer
@@ -94,8 +95,8 @@ class RLHFMonitor:
     ) -> None:
         if tracer is not None and not isinstance(tracer, LangSmithTracer):
             raise BadInput(f"tracer is a LangSmithTracer, not {type(tracer).__name__}; alert_below is given by name")
-        if not 1 <= alert_below <= 5:
-            raise BadInput(f"alert_below is a rating from 1 to 5, not {alert_below:g}")
+        if isinstance(alert_below, bool) or not isinstance(alert_below, int | float) or not 1 <= alert_below <= 5:
+            raise BadInput(f"alert_below is a rating from 1 to 5, not {alert_below!r}")
         self.alert_below = alert_below
         self._settings, self._tracer = settings, tracer
         self.history: list[FeedbackQuality] = []
@@ -117,11 +118,14 @@ class RLHFMonitor:
             day: when; today, where it is not given.
 
         Raises:
-            BadInput: the batch is empty.
+            BadInput: the batch is empty, or holds something else.
             StorageError: the database cannot be written.
         """
+        feedback = _given_feedback(feedback, "feedback")
         if not feedback:
             raise BadInput("there is no feedback to track")
+        if not isinstance(version, str):
+            raise BadInput(f"version must be a text, not {version!r}")
         rated = [f.overall_rating for f in feedback if f.overall_rating is not None]
         mean = fmean(rated) if rated else None
         quality = FeedbackQuality(
@@ -180,7 +184,8 @@ class RLHFMonitor:
             BadInput: something else was given, the names are equal, or a version has no rated answer.
         """
         names, batches = _named(given)
-        ratings = [[f.overall_rating for f in batch if f.overall_rating is not None] for batch in batches]
+        given_feedback = [_given_feedback(batch, name) for name, batch in zip(names, batches, strict=True)]
+        ratings = [[f.overall_rating for f in batch if f.overall_rating is not None] for batch in given_feedback]
         if not all(ratings):
             raise BadInput(f"version {names[0] if not ratings[0] else names[1]} has no rated answer to compare")
         difference = unpaired_bootstrap(ratings[0], ratings[1], seed=seed)
@@ -211,6 +216,14 @@ def _named(given: Sequence[str | Versions]) -> tuple[tuple[str, str], tuple[Vers
             return ("a", "b"), (first, second)
         case _:
             raise BadInput('give two names and the feedback on each: compare_model_versions("v1", "v2", a, b)')
+
+
+def _given_feedback(given: Sequence[SyntheticFeedback], name: str) -> list[SyntheticFeedback]:
+    found = listed(given, name)
+    for number, one in enumerate(found):
+        if not isinstance(one, SyntheticFeedback):
+            raise BadInput(f"{name}: {number} is no feedback, as generate_batch returns it, but {type(one).__name__}")
+    return found
 
 
 async def _track(settings: Settings, feedback: Sequence[SyntheticFeedback], version: str, day: date) -> None:

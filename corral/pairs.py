@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from corral.judges import SyntheticFeedbackGenerator
+from corral.arguments import demand_whole, listed, prompt_row
+from corral.judges import MultiAgentRLHF, SyntheticFeedbackGenerator
 from corral.running import in_sync
 from state.errors import BadInput
 from state.records import Candidate, Judgement, Outcome, Record, Sample
@@ -96,6 +97,10 @@ class DPODatasetBuilder:
     """
 
     def __init__(self, generator: SyntheticFeedbackGenerator, *, chosen_from: int = 4, rejected_to: int = 2) -> None:
+        if not isinstance(generator, SyntheticFeedbackGenerator | MultiAgentRLHF):
+            raise BadInput(f"generator is a SyntheticFeedbackGenerator, not {type(generator).__name__}")
+        demand_whole(chosen_from, "chosen_from")
+        demand_whole(rejected_to, "rejected_to")
         if not 1 <= rejected_to < chosen_from <= 5:
             raise BadInput(
                 f"1 <= rejected_to < chosen_from <= 5 must hold, not {rejected_to} and {chosen_from}: stars are 1 to 5"
@@ -139,11 +144,9 @@ class DPODatasetBuilder:
             BadInput: fewer than two variations, a prompt that is empty, or a generator that cannot be asked.
             BudgetExceeded, EndpointUnreachable, EndpointRefused: of the judges.
         """
-        if num_variations < 2:
-            raise BadInput(f"num_variations must be at least 2, since a pair needs two answers, not {num_variations}")
-        if parallel < 1:
-            raise BadInput(f"parallel must be at least 1, not {parallel}")
-        asked = [_example(prompt, number) for number, prompt in enumerate(prompts)]
+        demand_whole(num_variations, "num_variations", least=2)
+        demand_whole(parallel, "parallel")
+        asked = [_example(prompt, number) for number, prompt in enumerate(listed(prompts, "prompts"))]
         made = await _variations(asked, output_generator, num_variations, parallel)
         examples = [row | {"model_output": text} for row, texts, _ in made for text in dict.fromkeys(texts)]
         items = [item_of(example, f"example {number}") for number, example in enumerate(examples)]
@@ -158,7 +161,7 @@ Made = tuple[dict[str, Any], list[str], list[str]]
 
 
 def _example(prompt: str | Mapping[str, Any], number: int) -> dict[str, Any]:
-    row = {"prompt": prompt} if isinstance(prompt, str) else dict(prompt)
+    row = prompt_row(prompt, f"prompt {number}")
     item_of(row | {"output": ""}, f"prompt {number}")
     return row
 

@@ -111,8 +111,20 @@ class PipelineConfig(Section):
         try:
             super().__init__(**given)
         except ValidationError as error:
-            fields = ", ".join(type(self).model_fields)
-            raise BadInput(f"PipelineConfig: {first_fault(error)}; its fields are {fields}") from None
+            raise BadInput(f"PipelineConfig: {first_fault(error)}{self._known_instead(error, given)}") from None
+
+    @classmethod
+    def _known_instead(cls, error: ValidationError, given: Mapping[str, Any]) -> str:
+        """Return what a word that is not known may mean: a field that is given by two of its names, or any field."""
+        fault = error.errors(include_url=False, include_input=False)[0]
+        if fault["type"] != "extra_forbidden":
+            return ""
+        for name, field in cls.model_fields.items():
+            names = field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else [name]
+            if fault["loc"][0] in names:
+                other = next((one for one in names if one in given and one != fault["loc"][0]), name)
+                return f", since it means the same as {other}, which is given, too"
+        return f"; its fields are {', '.join(cls.model_fields)}"
 
 
 def request_of(

@@ -26,7 +26,10 @@ def demand_name(run_id: str) -> None:
         BadInput: the name is longer than 100 characters, or holds others than letters, digits and ``._-``.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", run_id):
-        raise BadInput(f"the run name {run_id!r} may only hold letters, digits, '.', '_' and '-'")
+        raise BadInput(
+            f"the run name {run_id!r} may only hold letters, digits, '.', '_' and '-', at most 100 of "
+            "them, and begins with a letter or a digit"
+        )
 
 
 async def begin(services: Services, run_id: str, request: RunRequest) -> RunRequest:

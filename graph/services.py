@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from state.batches import BatchStore
 from state.calls import CallStore
 from state.database import Database
+from state.errors import BadInput
 from state.feedback import FeedbackStore
 from state.lease import Leases
 from state.request import Endpoint
@@ -111,6 +112,8 @@ def _transports(brought: Mapping[str, Brought]) -> dict[str, Transport]:
         return {}
     from tools.endpoint.plugged import brought_transport
 
+    if not isinstance(brought, Mapping):
+        raise BadInput(f"chat_models must be a mapping of names to models, not {type(brought).__name__}")
     return {name: brought_transport(model) for name, model in brought.items()}
 
 

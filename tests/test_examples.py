@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from corral import PipelineConfig
+from corral import CrewEvaluation, PipelineConfig
 from examples import crew
 from examples.rlhf import feedback, judges, monitor, pairs, pipeline
 from examples.use_cases.case import judge
@@ -52,6 +52,21 @@ def test_judges_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     found = judges.main()
     assert found.is_acceptable and found.score_of("seasonality") == 88
     assert "seasonality" in capsys.readouterr().out
+
+
+def test_a_dimension_that_nothing_speaks_to_has_no_score(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate = judges.MultiAgentRLHF.evaluate
+
+    def without_clarity(*given: Any) -> CrewEvaluation:
+        found = evaluate(*given)
+        unjudged = found.scores["clarity"].model_copy(update={"score": None, "feedback": "not judged"})
+        return found.model_copy(update={"scores": found.scores | {"clarity": unjudged}})
+
+    monkeypatch.setattr(judges.MultiAgentRLHF, "evaluate", without_clarity)
+    assert judges.main().clarity_score is None
+    assert "clarity              -  not judged" in capsys.readouterr().out
 
 
 def test_pairs(tmp_path: Path) -> None:

@@ -138,6 +138,11 @@ TASK = {"description": "Look.", "expected_output": "Seen.", "agent": "looker"}
         ({"looker": {"role": "x"}}, {"look": TASK}, "looker: goal: Field required"),
         ({"looker": "x"}, {"look": TASK}, "looker: an entry is a mapping"),
         (
+            {"looker": AGENT},
+            {"look": TASK | {"description": "Have {instrctions}."}},
+            "look, description: there is no variable 'instrctions'; did you mean 'instructions'?",
+        ),
+        (
             {"looker": AGENT, "boss": AGENT | {"manager": True, "tools": ["quality_gate"]}},
             {"look": TASK},
             "has no tools",
@@ -160,7 +165,7 @@ def test_a_broken_file_of_a_crew_is_said_in_one_line(tmp_path: Path, text: str) 
     (tmp_path / "crew" / "tasks.yaml").write_text(text)
     with pytest.raises(BadInput, match=r"tasks\.yaml") as refused:
         read_crew(folder, TOOLS)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(refused.value) and (text != "a: [" or "line 1: not valid YAML" in str(refused.value))
 
 
 def test_a_crew_that_is_not_there_is_said_with_those_that_are(tmp_path: Path) -> None:
@@ -304,6 +309,9 @@ def test_a_tool_works_alone_in_a_program_without_a_loop(tmp_path: Path, monkeypa
         (other,) = crew_tools.langchain_tools("rouge_similarity")
         assert json.loads(tool.run(**text)) == json.loads(other.invoke(text))
         assert tool.run(text="x", most=0).startswith("error: rouge_similarity: most")
+        assert other.invoke({"text": "x", "most": 0}) == tool.run(text="x", most=0)
+        assert other.invoke({}) == tool.run() == "error: rouge_similarity: text: Field required"
+        assert other.invoke("Name a lake.") == tool.run("Name a lake.") == tool.run(text="Name a lake.")
     finally:
         crew_tools.close_default_session()
 
@@ -320,6 +328,15 @@ def deciding(*answers: str) -> Callable[[dict[str, Any]], str]:
 def decided_by(url: str, **sections: Any) -> RunRequest:
     generator = {"base_url": url, "model": "scripted", "input_price": 1.0, "output_price": 1.0}
     return read_request({"name": "crew", "unattended": True, "models": {"generator": generator}} | sections, "test")
+
+
+async def test_a_crew_may_be_kicked_off_where_a_loop_runs() -> None:
+    from corral.crew_tools import kickoff
+
+    with pytest.raises(BadInput, match="there is no crew 'nope'"):
+        kickoff({"crew": "nope"})
+    with pytest.raises(BadInput, match="must be a mapping, not int"):
+        kickoff(5)  # type: ignore[arg-type]
 
 
 async def test_a_model_that_calls_a_tool_that_is_not_there_is_told_and_goes_on(runs: Runs, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ def main() -> CrewEvaluation:
     context = {"brand": "Northwind", "avoid_terms": ["cheap"], "tone": "friendly"}
     found = judges.evaluate(PROMPT, ANSWER, context)
     for name, said in found.detailed_feedback.items():
-        print(f"{name:16} {found.score_of(name):5.1f}  {said}")
+        score = found.score_of(name)  # None where nothing speaks to it, as for much without a model that judges
+        print(f"{name:16} {'-' if score is None else f'{score:.1f}':>5}  {said}")
     print(f"overall {found.overall_score}, acceptable: {found.is_acceptable}, judged by {found.judge}")
     return found
 

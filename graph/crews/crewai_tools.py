@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from crewai.tools import BaseTool
 from crewai.tools.structured_tool import CrewStructuredTool
+from langchain_core.tools import StructuredTool
 from pydantic import BaseModel, PrivateAttr
 
 from graph.crews.catalogue import TOOLS, arguments, description, use_tool
@@ -39,14 +40,17 @@ class CorralTool(BaseTool):  # type: ignore[misc]  # crewai carries no usable ty
         super().__init__(name=tool, description=description(tool), args_schema=arguments(tool))
         self._open_session = open_session
 
-    def _run(self, **given: Any) -> str:
-        """Use the tool and wait for it."""
+    def _run(self, *placed: Any, **named: Any) -> str:
+        """Use the tool and wait for it; arguments without a name are taken in the order of its fields."""
+        fields = list(self.args_schema.model_fields)
+        if len(placed) > len(fields):
+            return f"error: {self.name} takes {len(fields)} arguments, not {len(placed)}"
         session = self._open_session()
-        return session.wait(use_tool(session, self.name, given))
+        return session.wait(use_tool(session, self.name, dict(zip(fields, placed, strict=False)) | named))
 
-    async def _arun(self, **given: Any) -> str:
+    async def _arun(self, *placed: Any, **named: Any) -> str:
         """Use the tool."""
-        return await asyncio.to_thread(self._run, **given)
+        return await asyncio.to_thread(self._run, *placed, **named)
 
     def _validate_kwargs(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         return kwargs
@@ -63,32 +67,21 @@ def crewai_tools(open_session: OpenSession, names: Iterable[str] = TOOLS) -> dic
     return {name: CorralTool(name, open_session) for name in names}
 
 
-def langchain_tools(open_session: OpenSession, names: Iterable[str] = TOOLS) -> list[Any]:
-    """Return the same as LangChain's tools, which check their arguments themselves."""
-    from langchain_core.tools import StructuredTool
+class _UncheckedStructuredTool(StructuredTool):
+    """LangChain's tool that hands the arguments on as they are, for the same reason."""
 
-    def used(name: str) -> Callable[..., str]:
-        tool = CorralTool(name, open_session)
+    def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> str | dict[str, Any]:
+        return tool_input
 
-        def use(**given: Any) -> str:
-            return tool._run(**_as_json(given))
 
-        return use
-
+def langchain_tools(open_session: OpenSession, names: Iterable[str] = TOOLS) -> list[StructuredTool]:
+    """Return the same as LangChain's tools; what is wrong with an argument is their answer, as it is CrewAI's."""
     return [
-        StructuredTool.from_function(
-            func=used(name), name=name, description=description(name), args_schema=arguments(name)
+        _UncheckedStructuredTool.from_function(
+            func=CorralTool(name, open_session)._run,
+            name=name,
+            description=description(name),
+            args_schema=arguments(name),
         )
         for name in names
     ]
-
-
-def _as_json(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments that LangChain has made records of as they were given."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, BaseModel):
-            return value.model_dump()
-        return [plain(one) for one in value] if isinstance(value, list) else value
-
-    return {name: plain(value) for name, value in given.items()}

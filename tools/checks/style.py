@@ -7,6 +7,7 @@ given as one string. Other keys are for the judges alone.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,9 +98,13 @@ def demand_context(context: Mapping[str, Any]) -> None:
     """Demand that the keys of a context that are read have values of the right type.
 
     Raises:
-        BadInput: one has not.
+        BadInput: one has not, or the context holds what JSON cannot.
     """
     style_checks("", context)
+    try:
+        json.dumps(context)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"context: it can hold texts, numbers, lists and mappings alone: {error}") from None
 
 
 def _brand(text: str, context: Mapping[str, Any]) -> tuple[CheckResult, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,10 @@ FOLDER = Path(__file__).parent
 SHIPPED = ("sequential", "hierarchical")
 """The crews that come with Corral."""
 AGENTS, TASKS = "agents.yaml", "tasks.yaml"
+VARIABLES = ("instructions", "base")
+"""What a text may name in braces, as ``run_crew`` gives it: the instructions wanted, the model to train."""
+_VARIABLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)\}")
+"""What CrewAI takes for a variable: ``crewai.utilities.string_utils``."""
 T = TypeVar("T", bound=Record)
 
 
@@ -120,6 +125,9 @@ def _read(path: Path, record: type[T]) -> dict[str, T]:
         entries: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadInput(f"{path} is not there; a crew's folder has {AGENTS} and {TASKS}") from error
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise BadInput(f"{path}{line}: not valid YAML ({error.problem})") from error
     except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise BadInput(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(entries, Mapping) or not entries:
@@ -131,6 +139,10 @@ def _entry(path: Path, name: str, entry: Any, record: type[T]) -> T:
     if not isinstance(entry, Mapping):
         raise BadInput(f"{path}, {name}: an entry is a mapping of {', '.join(record.model_fields)}")
     try:
-        return record.model_validate(dict(entry))
+        found = record.model_validate(dict(entry))
     except ValidationError as error:
         raise BadInput(f"{path}, {name}: {first_fault(error)}") from error
+    for field, text in found:
+        if isinstance(text, str):
+            _demand_names(_VARIABLE.findall(text), VARIABLES, "variable", f"{path}, {name}, {field}")
+    return found

@@ -97,8 +97,16 @@ async def call_function(function: Callable[[str], Any], prompt: str) -> Any:
     """Return what a function or a coroutine function says; a plain one works in a thread."""
     if inspect.iscoroutinefunction(function):
         return await function(prompt)
-    given = await asyncio.to_thread(function, prompt)
+    given = await asyncio.to_thread(_without_stop, function, prompt)
     return await given if inspect.isawaitable(given) else given
+
+
+def _without_stop(function: Callable[[str], Any], prompt: str) -> Any:
+    """Ask a function; its ``StopIteration``, as of ``next`` on drafts that ran out, cannot pass through a future."""
+    try:
+        return function(prompt)
+    except StopIteration as error:
+        raise RuntimeError("it raised StopIteration: an iterator in it has no more") from error
 
 
 def brought_name(given: Brought) -> str:

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from state.errors import BadInput
 from state.records import Candidate, Check, Record, Sample, content_hash
+from tools.checks.style import demand_context
 from tools.sources.conversations import flattened
 from tools.sources.reader import kind_of, require_rows
 from tools.sources.values import given_input, number_as_text, other_spelling, present
@@ -59,12 +60,17 @@ def item_of(row: Mapping[str, Any], where: str) -> Item:
     Raises:
         BadInput: a prompt or an output is missing, or a value is of the wrong kind.
     """
-    known = _flat(present(dict(row)), where)
+    known = _known(row, where)
     output = number_as_text(first_of(known, "output", "model_output"))
     if output is None:
         raise BadInput(f"{where}: there is no 'output' to judge{other_spelling(known, *ANSWERS)}")
     optional = {name: known[name] for name in ("checks", "context") if name in known}
-    return valid(Item, {"prompt": prompt_of(known, where), "output": output} | optional, where)
+    item = valid(Item, {"prompt": prompt_of(known, where), "output": output} | optional, where)
+    try:
+        demand_context(item.context)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from error
+    return item
 
 
 def prompt_of(row: Mapping[str, Any], where: str) -> str:
@@ -73,10 +79,10 @@ def prompt_of(row: Mapping[str, Any], where: str) -> str:
     Raises:
         BadInput: it has no prompt, or an ``input``, ``system`` or ``history`` of the wrong kind.
     """
-    known = _flat(present(dict(row)), where)
+    known = _known(row, where)
     prompt = first_of(known, "prompt", "instruction")
     if not isinstance(prompt, str) or not prompt.strip():
-        raise BadInput(f"{where}: there is no 'prompt'{other_spelling(known, 'prompt', 'instruction')}")
+        raise BadInput(f"{where}: there is no 'prompt'{_why_none(prompt, known)}")
     given = number_as_text(known.get("input", "")) if "prompt" not in known else ""
     if not isinstance(given, str):
         raise BadInput(f"{where}: 'input' must be a string, not {kind_of(given)}")
@@ -84,9 +90,17 @@ def prompt_of(row: Mapping[str, Any], where: str) -> str:
     return "\n\n".join([*_said_before(known, where), asked])
 
 
-def _flat(row: dict[str, Any], where: str) -> dict[str, Any]:
+def _why_none(prompt: Any, known: Mapping[str, Any]) -> str:
+    if prompt is None:
+        return other_spelling(known, "prompt", "instruction")
+    return ": it is empty" if isinstance(prompt, str) else f": it must be a text, not {kind_of(prompt)}"
+
+
+def _known(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+    if not isinstance(row, Mapping):
+        raise BadInput(f"{where}: it must be a mapping, {ITEMS.removeprefix('each ')}, not {type(row).__name__}")
     try:
-        return flattened(row)
+        return flattened(present(dict(row)))
     except BadInput as error:
         raise BadInput(f"{where}: {error}") from error
 
