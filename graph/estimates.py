@@ -11,9 +11,6 @@ from tools.evaluation.planning import shown_in_words
 from tools.files import write_file
 from tools.generation.costing import CostEstimate
 from tools.generation.estimating import estimate
-from tools.judging.judge import identity_of
-from tools.judging.licence import licence_of, modes_used
-from tools.judging.trust import all_calibrations
 from tools.sources.prompts import load_prompts
 from tools.sources.seeds import load_seed_tasks
 
@@ -80,6 +77,11 @@ def unlicensed_judge(request: RunRequest, home: Path) -> str:
     """Return why the run will not train on its judge, as far as it was measured by now; empty where it will."""
     if request.judge.licence is None:
         return ""
+    # Who looks at a run reads its estimate, and needs no statistics for that.
+    from tools.judging.judge import identity_of
+    from tools.judging.licence import licence_of, modes_used
+    from tools.judging.trust import all_calibrations
+
     judge = identity_of(request.models.judge, request.judge)
     found = licence_of(judge, all_calibrations(home), request.judge, modes_used(request))
     return f"judge.licence refuses {judge}: {'; '.join(found.refusals)}" if found.refusals else ""

@@ -18,7 +18,7 @@ from graph.accounts import cost_comparison, gold_of
 from graph.checklists import keep_checklists
 from graph.row_browser import write_rows
 from graph.services import Services
-from graph.steps import read_step_times
+from graph.step_times import read_step_times
 from graph.teaching import against_people_in, read_band, with_kept_band
 from nodes.train import CHECKLIST, DECISION
 from state.pipeline import DatasetRef, Node, PipelineState

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from graph.inputs import note, other_request, own_request, same_request
 from graph.services import Services
+from graph.step_times import STEP_TIMES
 from state.errors import BadInput, LeaseLost
 from state.pipeline import PipelineState, relocated
 from state.snapshots import PIPELINE
@@ -26,8 +27,6 @@ from tools.spans import span
 
 logger = logging.getLogger(__name__)
 
-STEP_TIMES = "steps.jsonl"
-"""In a run's folder: a line for each time that a step, or one batch of it, worked."""
 
 N = TypeVar("N", bound=Callable[..., Awaitable[Any]])
 
@@ -88,20 +87,6 @@ def answer_refusal(error: Exception) -> BadInput | None:
     place = ".".join(map(str, fault["loc"]))
     said = fault["msg"].removeprefix("Value error, ")
     return BadInput(f"the answer does not fit: {place + ': ' if place else ''}{said}; the run still waits for it")
-
-
-def read_step_times(folder: Path) -> Iterator[tuple[str, float, float]]:
-    """Yield (step, began, ended) of a run's folder, in seconds since 1970; a torn line is skipped."""
-    try:
-        with (folder / STEP_TIMES).open(encoding="utf-8") as file:
-            for line in file:
-                try:
-                    row = json.loads(line)
-                    yield str(row["step"]), float(row["began"]), float(row["ended"])
-                except (ValueError, KeyError, TypeError):
-                    continue
-    except OSError:
-        return
 
 
 def _step_of(task: Mapping[str, Any]) -> str:

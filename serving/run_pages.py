@@ -14,7 +14,7 @@ from graph.accounts import Accounts, account
 from graph.reviews import Reviews
 from graph.runs import Runs
 from graph.standing import RunStatus
-from graph.steps import read_step_times
+from graph.step_times import read_step_times
 from graph.teaching import against_people_in, more_decisions
 from serving.access import BODY_BYTES, Who, own_form, who
 from serving.headers import CSP

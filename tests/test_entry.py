@@ -91,7 +91,7 @@ async def test_a_wrong_input_is_refused_in_one_line_and_leaves_no_trace(runs: Ru
 )
 def test_any_json_is_a_request_or_is_refused_in_one_line(value: Any) -> None:
     try:
-        assert isinstance(requested(value, None), RunRequest)
+        assert isinstance(requested(value, Settings()), RunRequest)
     except BadInput as error:
         assert "\n" not in str(error)
 

@@ -146,7 +146,7 @@ def test_stop(changes: dict[str, Any], reason: str) -> None:
     ("changes", "size", "calls", "reason"),
     [
         ({"budget_left": 0.0105}, 13, 1, "the budget pays for no more"),  # 500 and 100 a task: 0.0005 + 0.001 * 10
-        ({"tokens_left": 1000}, 8, 16, "the rate limit has room for no more"),
+        ({"tokens_left": 1000}, 8, 1, "the rate limit has room for no more"),
         ({"failed_rounds": 1, "offered": 0}, 10, 14, "no call of the last round was answered"),
     ],
 )

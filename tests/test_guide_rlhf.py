@@ -252,7 +252,7 @@ async def test_whatever_can_be_asked_judges(home: Path) -> None:
         found = [MultiAgentRLHF(endpoint=one).evaluate("Why?", "So.") for one in brought]
         again = MultiAgentRLHF(endpoint=chat).evaluate("Why?", "But so.")
     assert [one.overall_score for one in (*found, again)] == [80.0] * 6
-    assert len({one.judge for one in found}) == 3, "two of them run one function, and two are one model"
+    assert len({one.judge for one in found}) == 4, "two of them run one function; a URL is part of a judge's name"
 
 
 def test_a_function_that_raises_or_returns_nothing_fails_its_answer_in_one_line() -> None:

@@ -21,7 +21,7 @@ from graph.pipeline import draw
 from graph.runs import Runs, open_runs
 from graph.served import give_feedback, record_answer
 from graph.services import Services, make_services
-from graph.steps import read_step_times
+from graph.step_times import read_step_times
 from nodes.approve import approval_action, unattended_approval
 from nodes.augment import make_augment
 from nodes.train import start_of

@@ -58,7 +58,6 @@ WRAPPED = {
 }
 WRITTEN = {
     "no brace at its end": '{"score": 80, "reason": "clear"',
-    "cut in its reason": '{"score": 80, "reason": "cle',
     "no brace at its start": '"score": 80, "reason": "clear"}',
     "full width": '{"score"\uff1a80\uff0c"reason"\uff1a"clear"}',
     "arrows": '{"score" => 80, "reason" => "clear"}',

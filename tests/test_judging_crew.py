@@ -150,7 +150,7 @@ async def test_a_score_out_of_range_fails_the_row(tmp_path: Path) -> None:
         async with ledgered(server.url, tmp_path) as endpoint:
             made = await CrewJudge(endpoint, Judging()).judge(SAMPLE, CANDIDATE)
     assert made.outcome == Outcome.FAILED and len(server.requests) == 10
-    assert len(made.reasons) == 5 and "less than or equal to 100" in made.reasons[0]
+    assert len(made.reasons) == 5 and "from 0 to 100" in made.reasons[0]
 
 
 async def test_a_rate_limit_is_waited_out(tmp_path: Path) -> None:

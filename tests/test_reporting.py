@@ -13,7 +13,7 @@ import pytest
 import graph.reporting
 from graph.reporting import REPORT, gather, reported, standing_of, write_report
 from graph.services import Services, open_services
-from graph.steps import STEP_TIMES, read_step_times
+from graph.step_times import STEP_TIMES, read_step_times
 from state.calls import CallStore
 from state.errors import UnknownRun
 from state.pipeline import AdapterRef, Approval, DatasetRef, PipelineState

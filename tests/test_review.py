@@ -65,7 +65,7 @@ def test_a_completion_is_shown_with_its_scores_checks_and_thresholds() -> None:
     (action,) = review_actions([shown], REQUEST)
     assert action.name == "review_completion" and action.allowed[:3] == ("approve", "edit", "reject")
     assert action.args == {"prompt": item.sample.prompt, "completion": "The Rhine.", "comment": "", "ratings": ""}
-    assert "The crew gave 60 of 100, between 55 and 70, and 3 stars (confidence 0.50)" in action.description
+    assert "The judge gave 60 of 100, between 55 and 70, and 3 stars (confidence 0.50)" in action.description
     assert "accuracy 60" in action.description and "actionability 60" in action.description
     assert "max_words: 2 words, at most 9 asked" in action.description and "no sums" not in action.description
 

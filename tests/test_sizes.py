@@ -12,6 +12,7 @@ import pytest
 import graph.fanout
 import nodes.review
 import state.reading
+import tools.gates.measures
 from graph.accounts import account
 from graph.fanout import fan_out
 from graph.reporting import gather
@@ -61,6 +62,7 @@ async def test_what_reads_a_run_does_not_hold_its_rows(
 ) -> None:
     monkeypatch.setattr(state.reading, "PAGE", PAGE)
     monkeypatch.setattr(nodes.review, "PAGE", PAGE)
+    monkeypatch.setattr(tools.gates.measures, "SAMPLE_ROWS", PAGE)  # of rows of any number so many are drawn and held
     store = services.store
     request = RunRequest.model_validate({"unattended": True, "train": {"recipe": "sft", "seed_share": 0}})
     await store.open_run("small", request)

@@ -77,7 +77,7 @@ def test_contradictions_copies_ties_and_empty_answers_are_told(tmp_path: Path) -
         ({"question": "p", "response_A": "a", "response_B": "b", "label": "C>D"}, "the choice 'C>D' is none of A>B"),
         ({"prompt": "p", "chosen": [], "rejected": ["b"]}, "'chosen' must be a text or a list"),
         ({"conversation_a": "p", "conversation_b": [], "winner": "tie"}, "'conversation_a' must be a list of turns"),
-        ({"prompt": "p", "response 1": 3.5, "response 2": {}, "label": 1}, "'response 2' must be a text"),
+        ({"prompt": "p", "response 1": 3.5, "response 2": ["b"], "label": 1}, "'response 2' must be a text"),
     ],
 )
 def test_a_broken_row_of_a_set_is_refused_by_its_place(row: dict[str, Any], fault: str, tmp_path: Path) -> None:

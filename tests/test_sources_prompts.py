@@ -68,7 +68,8 @@ def test_blank_lines_a_byte_order_mark_and_line_separators_are_read(tmp_path: Pa
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", r"line 2: not JSON \(Expecting property name enclosed in double quotes at column 2\)"),
+        ("{", r"line 2: not JSON \(an object that goes on over several lines; write each in one line"),
+        ("{,", r"line 2: not JSON \(Expecting property name enclosed in double quotes at column 2\)"),
         ("[1]", "line 2: not an object but a list"),
         ("{}", "line 2: 'prompt' is missing"),
         ('{"prompt": "  "}', "line 2: 'prompt': string should have at least 1 character"),

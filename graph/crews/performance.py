@@ -7,7 +7,7 @@ import asyncio
 from graph.accounts import audited
 from graph.crews.result import CrewResult, read_result
 from graph.services import Services
-from graph.steps import read_step_times
+from graph.step_times import read_step_times
 from state.records import Outcome, Sample
 from tools.crews.performance import Performance, PerformanceFacts, validate_performance
 

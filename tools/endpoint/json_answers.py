@@ -30,8 +30,8 @@ def one_object(text: str, wanted: Set[str]) -> dict[str, Any] | None:
 
     It may stand in a fence, among sentences, in a list, in another object, as a string, or behind thinking, and may
     have small faults: other quotes, a comma too many, a comment, a raw line break, a brace that is not there. Nothing
-    is guessed: of two different objects nobody knows which one is meant, nor of two values of one key; of an object
-    that is not closed the last value may be cut off, and is left out.
+    is guessed: of two different objects nobody knows which one is meant, nor of two values of one key; an object that
+    is not closed may be cut off in its last value, unless that is a whole text.
 
     Args:
         text: what the model answered.
@@ -139,7 +139,7 @@ def _balanced(text: str, *, quotes: bool) -> Iterator[str]:
 
 
 def _unclosed(text: str, wanted: Set[str]) -> Iterator[str]:
-    """Yield the flat object that a text lacks a brace of, without the value that it ends in, which may be cut off."""
+    """Yield the flat object that a text lacks a brace of; none where the value that it ends in may be cut off."""
     first = _FIRST_KEY.match(text)
     if first and first.group(1).lower() in wanted:
         text = "{" + text
@@ -148,6 +148,7 @@ def _unclosed(text: str, wanted: Set[str]) -> Iterator[str]:
         return
     body = text[start:].rstrip()
     if not body.endswith("}"):
-        whole = body.endswith('"') and len(re.findall(r'(?<!\\)"', body)) % 2 == 0
-        body = (body if whole else body[: max(body.rfind(","), 1)]) + "}"
+        if not body.endswith('"') or len(re.findall(r'(?<!\\)"', body)) % 2:
+            return
+        body += "}"
     yield body

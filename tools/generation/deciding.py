@@ -166,7 +166,7 @@ def _calls(facts: GenerationFacts, size: int) -> int:
     if facts.calls:
         calls = min(calls, (GROWTH if facts.gained else 1) * facts.calls)
     price = _dollars(facts, size)
-    if facts.budget_left is not None and calls * price > facts.budget_left:
+    if facts.budget_left is not None and price and calls * price > facts.budget_left:
         calls = math.floor(facts.budget_left / price)
     return max(min(calls, _window(facts, size)), 1)
 

@@ -61,7 +61,9 @@ class QualityReport(Record):
         """
         chances = curve([row.judgement.overall or 0.0 for row in self.rows])
         rows = [
-            row if row.judgement.overall is None else row.model_copy(update={"taken": chance})
+            row
+            if row.judgement.overall is None or row.judgement.outcome == Outcome.FAILED
+            else row.model_copy(update={"taken": chance})
             for row, chance in zip(self.rows, chances, strict=True)
         ]
         return self.model_copy(update={"rows": tuple(rows)})
