@@ -169,6 +169,11 @@ def test_pairs_that_could_not_be_judged_count_in_no_rate() -> None:
     found = win_rate("j", [good, bad, Preference(flipped=True)], [("a", "b c")] * 3, 0)
     assert (found.wins, found.ties, found.flips, found.failed) == (1, 1, 1, 1)
     assert found.rate is not None and found.rate.value == 0.75
+    open_pair = Preference(unjudged=True)
+    some = win_rate("j", [good, open_pair], [("a", "b c")] * 2, 0)
+    assert (some.wins, some.ties, some.unjudged, some.failed) == (1, 0, 1, 0) and "of 1 pairs" in in_words(some)
+    nothing = win_rate("j", [open_pair], [("a", "b")], 0)
+    assert nothing.rate is None and "nothing can judge any" in in_words(nothing)
     none = win_rate("j", [bad], [("a", "b")], 0)
     assert none.rate is None and none.missing == "unreadable"
 

@@ -15,7 +15,7 @@ from tools.statistics.length import length_controlled_rate
 
 
 class WinRate(Record):
-    """Adapter against base by the run's judge. Wins, losses, ties and failures add up to the pairs."""
+    """Adapter against base by the run's judge. Wins, losses, ties, unjudged pairs and failures add up to the pairs."""
 
     judge: str
     pairs: int
@@ -26,8 +26,10 @@ class WinRate(Record):
     """Equal answers, ties, and choices that changed with the order."""
     flips: int = 0
     """Ties of the last kind."""
+    unjudged: int = 0
+    """Pairs that nothing can judge: no check applies, and there is no reference. They are no ties."""
     failed: int = 0
-    """Pairs that could not be judged."""
+    """Pairs of which the judging failed."""
     rate: Estimate | None = None
     """Share of judged pairs that the adapter won, a tie counting half; one half is no preference."""
     controlled: Estimate | None = None
@@ -87,10 +89,12 @@ def win_rate(judge: str, preferences: Sequence[Preference], texts: Sequence[tupl
         texts: both answers of each pair.
         seed: of the bootstrap.
     """
-    good = [(found, pair) for found, pair in zip(preferences, texts, strict=True) if not found.error]
+    failed, unjudged = sum(bool(p.error) for p in preferences), sum(p.unjudged for p in preferences)
+    good = [pair for pair in zip(preferences, texts, strict=True) if not pair[0].error and not pair[0].unjudged]
     if not good:
-        why = preferences[0].error if preferences else "there was no pair to judge"
-        return WinRate(judge=judge, pairs=len(preferences), failed=len(preferences), missing=why)
+        why = next((p.error for p in preferences if p.error), "nothing can judge any of its pairs")
+        why = why if preferences else "there was no pair to judge"
+        return WinRate(judge=judge, pairs=len(preferences), failed=failed, unjudged=unjudged, missing=why)
     points = [found.points for found, _ in good]
     longer = [float(len(words(adapter)) - len(words(base))) for _, (base, adapter) in good]
     return WinRate(
@@ -100,7 +104,8 @@ def win_rate(judge: str, preferences: Sequence[Preference], texts: Sequence[tupl
         losses=points.count(0.0),
         ties=points.count(0.5),
         flips=sum(found.flipped for found, _ in good),
-        failed=len(preferences) - len(good),
+        unjudged=unjudged,
+        failed=failed,
         rate=bootstrap(mean, points, seed=seed),
         controlled=length_controlled_rate(points, longer),
     )
@@ -110,7 +115,7 @@ def in_words(found: WinRate) -> str:
     """Return the win rate as a sentence."""
     if found.rate is None:
         return f"The judge's win rate is missing: {found.missing}"
-    judged, rate = found.pairs - found.failed, found.rate
+    judged, rate = found.pairs - found.failed - found.unjudged, found.rate
     return (
         f"The judge prefers the adapter in {rate.value:.0%} of {judged} pairs (95% interval {rate.low:.0%} to "
         f"{rate.high:.0%}), {_at_equal_length(found.controlled)}; half is no preference. {found.flips} choices changed "
