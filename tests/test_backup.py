@@ -62,7 +62,8 @@ async def test_a_backup_of_a_database_that_is_written_to_is_of_one_instant(tmp_p
     database = Database(f"sqlite:///{tmp_path / 'home' / 'corral.db'}")
     await database.create()
     store = RecordStore(database)
-    for folder in ("runs/a/.part-x", "runs/a/training/round-1/checkpoint-3", "runs/a/datasets/v1"):
+    kept_folders = ("runs/a/datasets/v1", "calibrations/judge", "evaluations/one")
+    for folder in ("runs/a/.part-x", "runs/a/training/round-1/checkpoint-3", *kept_folders):
         (tmp_path / "home" / folder).mkdir(parents=True)
         (tmp_path / "home" / folder / "file").write_text("data")
 
@@ -83,7 +84,7 @@ async def test_a_backup_of_a_database_that_is_written_to_is_of_one_instant(tmp_p
     connection.close()
     assert 2 <= rows <= 60 and rows % 2 == 0
     kept = sorted(str(path.relative_to(restored)) for path in restored.rglob("*") if path.is_file())
-    assert kept == ["corral.db", "runs/a/datasets/v1/file"]
+    assert kept == sorted(["corral.db", *(f"{folder}/file" for folder in kept_folders)])
     assert not list(tmp_path.glob(".part-*"))
 
 

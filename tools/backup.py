@@ -1,6 +1,6 @@
 """A consistent copy of a home in one archive, while runs are at work in it.
 
-The database is copied first, by SQLite's own backup, as it is at one instant; then the files of runs and registry. What
+The database is copied first, by SQLite's own backup, as it is at one instant; then the files beside it. What
 the database refers to is written before it does so and never changed, so that the copy has all of it.
 """
 
@@ -21,7 +21,8 @@ from tools.files import place_errors, storage_errors
 
 DATABASE = "corral.db"
 """What the database is called in the archive: what ``CORRAL_HOME`` holds where ``CORRAL_DATABASE_URL`` is not set."""
-FOLDERS = ("runs", "registry")
+FOLDERS = ("runs", "registry", "calibrations", "evaluations")
+"""What a home holds beside the database. Without its calibrations no judge would be licensed in the copy."""
 PASSING = (".part-", "checkpoint-", ".lock")
 """How the names of files and folders begin that are half written, or are a training's own: where a training is restored
 without its checkpoints, it begins anew, which costs time and no answer."""
@@ -43,7 +44,7 @@ def back_up(database: Database, home: Path, archive: Path) -> Backup:
 
     Args:
         database: the home's.
-        home: with the folders of runs and registry.
+        home: with the folders ``FOLDERS``.
         archive: where to write it; compressed if its name ends in ``gz``.
 
     Raises:
@@ -53,7 +54,7 @@ def back_up(database: Database, home: Path, archive: Path) -> Backup:
     if database.file is None:
         raise BadInput(
             f"the database {database.place} is PostgreSQL's, which has its own backup: pg_dump --format=custom "
-            f"--file=FILE URL, and then a copy of the folders {' and '.join(FOLDERS)} in {home}"
+            f"--file=FILE URL, and then a copy of the folders {', '.join(FOLDERS)} in {home}"
         )
     if archive.exists():
         raise BadInput(f"{archive} is there already; name another file, or remove it")

@@ -19,7 +19,9 @@ def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE.tar[.gz]", help="Where to write it; it must not be there yet.")],
     as_json: AsJson = False,
 ) -> None:
-    """Copy database, runs and registry into one archive, as they are at one instant. Runs may go on meanwhile.
+    """Copy database, runs, registry and the judges' calibrations into one archive, as they are at one instant.
+
+    Runs may go on meanwhile.
 
     To restore it: mkdir HOME, tar -xf FILE.tar -C HOME, and set CORRAL_HOME to that folder.
     """
