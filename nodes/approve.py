@@ -10,6 +10,7 @@ from langgraph.types import interrupt
 from state.pipeline import Approval, Node, PipelineState, Verdict
 from tools.people.decisions import consequences
 from tools.people.questions import Action, HumanAnswer, answer_schema, question
+from tools.progress import report_progress
 
 POLICY = "policy:better-only"
 
@@ -21,11 +22,15 @@ def make_approve() -> Node:
         verdict, request, against = state["verdict"], state["request"], state.get("against")
         doubts = perplexity_doubt(verdict, request.evaluate.max_perplexity)
         if request.unattended:
-            return {"approval": unattended_approval(verdict, [*state["adapter"].flags, *doubts], against)}
+            approval = unattended_approval(verdict, [*state["adapter"].flags, *doubts], against)
+            report_progress("approve", 1, total=1, note=approval.reviewer)
+            return {"approval": approval}
         notes = [*state.get("warnings", []), *doubts]
         actions = [approval_action(verdict, state["adapter"].folder, notes, against)]
         answer = interrupt(question(actions), response_schema=answer_schema(actions))
-        return {"approval": apply_approval(answer)}
+        approval = apply_approval(answer)
+        report_progress("approve", 1, total=1, note=approval.reviewer)
+        return {"approval": approval}
 
     return approve
 
