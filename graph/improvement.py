@@ -33,9 +33,7 @@ def build_improvement(services: Services, checkpointer: Saver | None = None) -> 
     """
     store, feedback = services.store, services.feedback
     comparing = make_compare(store, services.runs_folder, services.open_endpoint)
-    deploying = make_deploy(
-        store, services.registry, services.cache, services.open_endpoint, services.settings.serve_canary
-    )
+    deploying = make_deploy(store, services.registry, services.settings, services.open_endpoint)
 
     graph: StateGraph[PipelineState, None, Any, PipelineState] = StateGraph(PipelineState, input_schema=RunInput)
     graph.add_node("collect", step(make_collect(store, feedback, services.registry), services))

@@ -54,7 +54,7 @@ def build_pipeline(services: Services, checkpointer: Saver | None = None, *, par
     evaluating = make_evaluate(store, runs_folder, services.open_endpoint)
     graph.add_node("evaluate", step(reported(evaluating, services), services))
     if not part:
-        deploying = make_deploy(store, services.registry, cache, services.open_endpoint)
+        deploying = make_deploy(store, services.registry, services.settings, services.open_endpoint)
         graph.add_node("approve", step(reported(make_approve(), services), services))
         graph.add_node("deploy", step(reported(deploying, services), services))
 

@@ -13,7 +13,7 @@ from state.pipeline import Node, PipelineState
 from state.records import Answer, Outcome, Sample
 from state.store import RecordStore
 from tools.endpoint.chat import OpenEndpoint, user_message
-from tools.engine.embedded import served_alone
+from tools.engine.choosing import serve_alone
 from tools.engine.parity import PROMPTS, Parity, measure_parity
 from tools.evaluation.asking import weights_endpoint
 from tools.improvement.canary import open_canary
@@ -21,18 +21,14 @@ from tools.progress import report_progress
 from tools.registry import add, note, point, record_of
 from tools.registry.card import named_base
 from tools.registry.version import SCOREBOARD, write_adapter_of
+from tools.settings import Settings
 from tools.weights.folders import base_folder
 from tools.weights.template import load_tokenizer
 
 logger = logging.getLogger(__name__)
 
-CONTEXT = 2048
-"""Tokens of prompt and answer together where what is served is compared; a longer prompt is left out."""
 
-
-def make_deploy(
-    store: RecordStore, default_registry: Path, cache: Path, open_endpoint: OpenEndpoint, canary: float = 0.0
-) -> Node:
+def make_deploy(store: RecordStore, default_registry: Path, settings: Settings, open_endpoint: OpenEndpoint) -> Node:
     """Return the node.
 
     Where what is served is not what was trained, the version's record and the run say so, and an unattended run leaves
@@ -41,34 +37,36 @@ def make_deploy(
     Args:
         store: the record store.
         default_registry: where adapters go unless the request names another folder.
-        cache: where the embedded base is kept once it is converted.
+        settings: the environment's: what serves, and what share of the users the adapter of a run of improvement
+            serves at first.
         open_endpoint: opens the trainer's weights.
-        canary: share of the users that the adapter of a run of improvement serves at first; 0 for all at once.
     """
 
     async def deploy(state: PipelineState) -> PipelineState:
         request = state["request"]
         registry = Path(request.deploy.registry or default_registry)
         report_progress("deploy", total=2)
-        base = await asyncio.to_thread(base_folder, request.models.base, cache)
+        base = await asyncio.to_thread(base_folder, request.models.base, settings.cache)
         version = await asyncio.to_thread(_add, registry, state, base)
         report_progress("deploy", 1, note=version)
-        warnings = (await asyncio.to_thread(record_of, registry, version)).get("warnings")
-        if warnings is None:
-            warnings = await _compared(state, registry / version, base)
-        refused = bool(warnings) and request.unattended
+        record = await asyncio.to_thread(record_of, registry, version)
+        if "warnings" not in record:
+            record = await _compared(state, registry / version, base)
+        refused = bool(record["warnings"]) and request.unattended
         if not refused:
-            await asyncio.to_thread(_serve, registry, version, canary if "improvement" in state else 0.0)
+            await asyncio.to_thread(_serve, registry, version, settings.serve_canary if "improvement" in state else 0.0)
             logger.info("adapter deployed", extra={"version": version, "registry": str(registry)})
         report_progress("deploy", 1, note=version)
-        lines = [f"deploy: {version}: {line}" for line in warnings]
+        lines = [f"deploy: {version}: {line}" for line in record["warnings"]]
+        if unmeasured := record.get("unmeasured"):
+            lines.append(f"deploy: {version}: what is served was not compared with what was trained: {unmeasured}")
         if refused:
             lines.append(f"deploy: {version} is in the registry, but not current: 'corral rollback {version}' makes it")
         told = [*state.get("warnings", []), *lines]
         return {"warnings": told} if refused else {"deployed": version, "warnings": told}
 
-    async def _compared(state: PipelineState, version: Path, base: Path) -> list[str]:
-        """Compare what is served with what was trained, keep it on the version's record, and return its faults."""
+    async def _compared(state: PipelineState, version: Path, base: Path) -> dict[str, Any]:
+        """Compare what is served with what was trained, and return what is kept of it on the version's record."""
         try:
             found = await _parity(state, version, base)
         except CorralError as error:
@@ -78,7 +76,7 @@ def make_deploy(
             report_progress("deploy", note=f"parity: {found.words}")
             record = {"parity": found.model_dump(mode="json"), "warnings": [found.words] if found.faults else []}
         await asyncio.to_thread(note, version.parent, version.name, **record)
-        return list(record["warnings"])
+        return record
 
     async def _parity(state: PipelineState, version: Path, base: Path) -> Parity:
         run_id, request, adapter = state["run_id"], state["request"], state["adapter"]
@@ -91,7 +89,7 @@ def make_deploy(
         asked = [sample for sample in samples if sample.id in answers][:PROMPTS]
         endpoint = await open_endpoint(weights_endpoint(adapter.folder), run_id)
         trained = await asyncio.to_thread(load_tokenizer, base)
-        async with served_alone(version, cache, CONTEXT) as held:
+        async with serve_alone(settings, version) as held:
             return await measure_parity(
                 held,
                 trained,

@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
+from tools.weights.template import prompt_tokens
+
 BASE = "fake/base-1b"
 
 
@@ -27,6 +29,10 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/v1/load_lora_adapter":
             return self.load(body)
+        if self.path in ("/tokenize", "/detokenize") and self.fake.tokenizer is not None:
+            return self.tell(body)
+        if self.path != "/v1/chat/completions":
+            return self.answer(404, {"error": {"message": "Not Found", "type": "NotFoundError", "code": 404}})
         self.fake.asked.append(body)
         if body["model"] not in (BASE, *self.fake.loaded):
             return self.answer(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
@@ -42,6 +48,16 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(404, {"error": {"message": f"No adapter found for {body['lora_path']}"}})
         self.fake.loaded[body["lora_name"]] = body["lora_path"]
         self.answer(200, f"Success: LoRA adapter '{body['lora_name']}' added successfully.")
+
+    def tell(self, body: dict[str, Any]) -> None:
+        """Answer as vLLM tells of its tokenizer, which reads a chat by its own template."""
+        if body["model"] not in (BASE, *self.fake.loaded):
+            return self.answer(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
+        if self.path == "/detokenize":
+            return self.answer(200, {"prompt": self.fake.tokenizer.decode(body["tokens"])})
+        assert body["add_generation_prompt"]
+        tokens = prompt_tokens(self.fake.tokenizer, body["messages"])
+        self.answer(200, {"count": len(tokens), "max_model_len": 2048, "tokens": tokens, "token_strs": None})
 
     def stream(self, body: dict[str, Any]) -> None:
         self.send_response(200)
@@ -84,6 +100,8 @@ class FakeVllm:
         self.loaded: dict[str, str] = {}
         self.asked: list[dict[str, Any]] = []
         self.pause = 0.0
+        self.tokenizer: Any = None
+        """Tells token ids by this one, as vLLM does; a server without one does not offer it."""
         handler = type("Own", (Handler,), {"fake": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"

@@ -24,6 +24,7 @@ from tools.endpoint.chat import Likelihood, LikelihoodCall, Message, user_messag
 from tools.engine.embedded import served_alone
 from tools.engine.parity import REQUESTS, Parity, ServedAnswer, compared, measure_parity
 from tools.registry import current, record_of
+from tools.settings import Settings
 from tools.weights.gguf_files import write_gguf_adapter
 from tools.weights.likelihoods import score
 from tools.weights.loading import load_model
@@ -150,7 +151,7 @@ async def test_an_unattended_run_points_at_nothing_else_than_was_trained(
     async def open_endpoint(spec: Any, run_id: str) -> Any:
         return trainer
 
-    deploy = make_deploy(store, registry, tmp_path / "cache", open_endpoint)
+    deploy = make_deploy(store, registry, Settings(home=tmp_path, cache=tmp_path / "cache"), open_endpoint)
     if spoilt:  # killed between writing the version and comparing it; meanwhile somebody changed it
         shutil.copytree(served.registry / served.first, registry / "v1-00000001")
         halve_the_scale(registry / "v1-00000001")

@@ -14,9 +14,8 @@ import pytest
 from tests.served_registry import ServedRegistry, make_registry
 from tests.test_deploy import PROMPTS, TOKENS, Trainer
 from tests.test_real_servers import free_port, started
-from tools.endpoint.chat import LikelihoodCall
-from tools.engine.parity import compared, greedy_answer
-from tools.engine.vllm import VllmEngine
+from tools.engine.parity import REQUESTS, measure_parity
+from tools.engine.vllm import served_there
 
 pytestmark = pytest.mark.skipif(not os.environ.get("VLLM"), reason="VLLM names no program")
 
@@ -43,23 +42,14 @@ def vllm(served: ServedRegistry, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 async def test_vllm_serves_what_was_trained(served: ServedRegistry, vllm: str) -> None:
-    engine = VllmEngine(served.registry, vllm)
     texts: dict[str, list[str]] = {}
-    try:
-        for number, version in enumerate((served.first, served.second), start=1):
-            trainer = Trainer(served.base, served.base.parent / f"adapter-{number}")
-            async with engine.open(version) as held:
-                found = [one for prompt in PROMPTS if (one := await greedy_answer(held, prompt, TOKENS)) is not None]
-            calls = [
-                LikelihoodCall(purpose="deploy.parity", messages=(prompt,), completion=one.text)
-                for prompt, one in zip(PROMPTS, found, strict=True)
-            ]
-            likely = [await trainer.likelihood(call) for call in calls]
-            answers = [trainer.answer(prompt) for prompt in PROMPTS]
-            parity = compared(0, [], answers, found, likely)
-            print(version, parity.words)
-            assert parity.faults == () and parity.answers_equal == len(PROMPTS)
-            texts[version] = answers
-        assert texts[served.first] != texts[served.second], "each is served by its own adapter"
-    finally:
-        await engine.close()
+    for number, version in enumerate((served.first, served.second), start=1):
+        trainer = Trainer(served.base, served.base.parent / f"adapter-{number}")
+        answers = [trainer.answer(prompt) for prompt in PROMPTS]
+        async with served_there(served.registry / version, vllm) as held:
+            parity = await measure_parity(held, trainer.tokenizer, PROMPTS, answers, trainer.likelihood, TOKENS)
+        print(version, parity.words)
+        assert (parity.untold, parity.faults) == ("", ()) and parity.requests_equal == len(REQUESTS)
+        assert parity.answers_equal == len(PROMPTS)
+        texts[version] = answers
+    assert texts[served.first] != texts[served.second], "each is served by its own adapter"

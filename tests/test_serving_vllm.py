@@ -12,9 +12,13 @@ from fastapi.testclient import TestClient
 from serving.app import create_app
 from state.errors import BadInput
 from tests.fake_vllm import BASE, FakeVllm
-from tools.engine.choosing import make_engine
+from tests.tiny_model import tiny_model
+from tools.endpoint.chat import Likelihood, LikelihoodCall, user_message
+from tools.engine.choosing import make_engine, serve_alone
+from tools.engine.parity import REQUESTS, Parity, measure_parity
 from tools.registry import point
 from tools.settings import Settings
+from tools.weights.template import load_tokenizer
 
 HELLO = [{"role": "user", "content": "Hello."}]
 FIRST, SECOND = "v1-00000001", "v2-00000002"
@@ -103,3 +107,27 @@ def test_a_server_that_is_away_or_another_is_one_line(registry: Path) -> None:
 def test_what_another_process_has_loaded_is_used(client: TestClient, vllm: FakeVllm) -> None:
     vllm.loaded[FIRST] = "there"
     assert ask(client).json()["model"] == FIRST
+
+
+async def parity(vllm: FakeVllm, registry: Path, trained: Any) -> Parity:
+    async def likelihood(call: LikelihoodCall) -> Likelihood:
+        return Likelihood(log_likelihood=-1.5, tokens=3)
+
+    async with serve_alone(settings(registry.parent, vllm.url), registry / SECOND) as held:
+        prompts, answers = [user_message("Name a river.")], [f"I am {SECOND}"]
+        return await measure_parity(held, trained, prompts, answers, likelihood, 16)
+
+
+async def test_a_deployment_compares_how_it_reads_a_chat(vllm: FakeVllm, registry: Path, tmp_path: Path) -> None:
+    base = tiny_model(tmp_path / "base")
+    trained, vllm.tokenizer = load_tokenizer(base), load_tokenizer(base)
+    found = await parity(vllm, registry, trained)
+    assert (found.requests_equal, found.answers_equal, found.faults, found.untold) == (len(REQUESTS), 1, (), "")
+    assert SECOND in vllm.loaded, "the deployment has it loaded"
+    vllm.tokenizer.chat_template = vllm.tokenizer.chat_template.replace("You are a helpful", "You are an")
+    other = await parity(vllm, registry, trained)
+    assert other.requests_equal < len(REQUESTS) and "as other token ids" in other.faults[0]
+    vllm.tokenizer = None
+    untold = await parity(vllm, registry, trained)
+    assert (untold.requests, untold.answers_equal, untold.faults) == (0, 1, ())
+    assert untold.words.startswith("the server offers no /tokenize, so no token ids were compared; 1 of 1 greedy")

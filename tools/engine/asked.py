@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
@@ -79,12 +79,31 @@ class Entry(Record):
     """What the adapter was put on, or the version that ``current`` means."""
 
 
+class TokenIdsUntold(Exception):
+    """An engine elsewhere does not tell how it reads a prompt."""
+
+
 class Served(Protocol):
     """A version that a request holds: it stays as it is until the request ends."""
 
     @property
     def version(self) -> str:
         """The version's name; never ``current``."""
+        ...
+
+    async def tokens(self, asked: Asked) -> list[int]:
+        """Return the prompt as the token ids that the engine reads.
+
+        Raises:
+            PromptTooLong: prompt and answer do not fit into the context.
+            BadInput: the chat template refuses the turns.
+            TokenIdsUntold: the engine does not tell.
+            EndpointError: the engine fails.
+        """
+        ...
+
+    async def text_of(self, tokens: Sequence[int]) -> str:
+        """Return what token ids mean to the engine; errors as for ``tokens``."""
         ...
 
     async def begin(self, asked: Asked) -> AsyncGenerator[Piece]:

@@ -66,9 +66,13 @@ class Held:
         return self.live.server.context
 
     async def tokens(self, asked: Asked) -> list[int]:
-        """Return the prompt as token ids; errors as for ``begin``."""
+        """Return the prompt as token ids; see ``Served.tokens``."""
         reader = self.live.readers[self.version]
         return await asyncio.to_thread(reader.tokens, asked.turns, self.context, asked.max_tokens or 1)
+
+    async def text_of(self, tokens: Sequence[int]) -> str:
+        """Return what token ids mean in the file that is served; see ``Served.text_of``."""
+        return await self.live.server.text_of(self.session, tokens)
 
     async def begin(self, asked: Asked) -> AsyncGenerator[Piece]:
         """Return the answers; see ``Served.begin``."""

@@ -18,8 +18,7 @@ from pydantic import Field
 from state.errors import BadInput, PromptTooLong
 from state.records import Record
 from tools.endpoint.chat import Likelihood, LikelihoodCall, Message
-from tools.engine.asked import Asked, Served
-from tools.engine.embedded import Held
+from tools.engine.asked import Asked, Served, TokenIdsUntold
 from tools.weights.template import prompt_tokens
 
 PROMPTS = 50
@@ -66,14 +65,16 @@ class Parity(Record):
     median: float = Field(ge=0)
     faults: tuple[str, ...] = ()
     """Why it is not what was trained; empty where it is."""
+    untold: str = ""
+    """Why no token ids were compared; empty where they were."""
 
     @property
     def words(self) -> str:
         """One line for a person."""
         share = f"{self.answers_equal} of {self.prompts} greedy answers are equal"
         drift = f"log-probability differs by {self.largest:.3f} nats a token at most (median {self.median:.3f})"
-        line = f"{self.requests_equal} of {self.requests} requests have the same token ids; {share}; {drift}"
-        return "; ".join([line, *self.faults])
+        alike = self.untold or f"{self.requests_equal} of {self.requests} requests have the same token ids"
+        return "; ".join([alike, share, drift, *self.faults])
 
 
 class ServedAnswer(Record):
@@ -86,7 +87,7 @@ class ServedAnswer(Record):
 
 
 async def measure_parity(
-    held: Held,
+    held: Served,
     trained: Any,
     prompts: Sequence[Message],
     answers: Sequence[str],
@@ -106,14 +107,21 @@ async def measure_parity(
     Raises:
         EndpointError: the server or the trainer's weights fail.
     """
-    different = [turns[-1]["content"] for turns in REQUESTS if not await _read_alike(held, trained, turns)]
-    served = await asyncio.gather(*(greedy_answer(held, prompt, max_tokens) for prompt in prompts))
+    untold = ""
+    try:
+        different = [turns[-1]["content"] for turns in REQUESTS if not await _read_alike(held, trained, turns)]
+    except TokenIdsUntold as error:
+        different, untold = [], str(error)
+    # One after the other: what is written together rounds in another way from time to time.
+    served = [await greedy_answer(held, prompt, max_tokens) for prompt in prompts]
     both = [(p, text, one) for p, text, one in zip(prompts, answers, served, strict=True) if one is not None]
     calls = [
         LikelihoodCall(purpose="deploy.parity", messages=(prompt,), completion=one.text) for prompt, _, one in both
     ]
     found = await asyncio.gather(*(likelihood(call) for call in calls))
-    return compared(len(REQUESTS), different, [text for _, text, _ in both], [one for *_, one in both], found)
+    requests = 0 if untold else len(REQUESTS)
+    parity = compared(requests, different, [text for _, text, _ in both], [one for *_, one in both], found)
+    return parity.model_copy(update={"untold": untold})
 
 
 def compared(
@@ -153,7 +161,7 @@ def compared(
     )
 
 
-async def _read_alike(held: Held, trained: Any, turns: Turns) -> bool:
+async def _read_alike(held: Served, trained: Any, turns: Turns) -> bool:
     """Return whether the server reads a chat as the training did, in token ids and in what its file takes them for."""
     try:
         expected: list[int] | None = await asyncio.to_thread(prompt_tokens, trained, turns)
@@ -165,8 +173,7 @@ async def _read_alike(held: Held, trained: Any, turns: Turns) -> bool:
         found = None
     if found is None or expected is None:
         return found == expected
-    text = await held.live.server.text_of(held.session, found)
-    return found == expected and text == await asyncio.to_thread(trained.decode, expected)
+    return found == expected and await held.text_of(found) == await asyncio.to_thread(trained.decode, expected)
 
 
 async def greedy_answer(held: Served, prompt: Message, max_tokens: int) -> ServedAnswer | None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from state.errors import BadInput, CallRefused, EndpointFailing, EndpointUnreachable, PromptTooLong
-from tools.engine.asked import BASE, CURRENT, Asked, Entry, Likely, Piece, Token
+from tools.engine.asked import BASE, CURRENT, Asked, Entry, Likely, Piece, Token, TokenIdsUntold
 from tools.engine.naming import look, meant
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LONGEST_EVENT = 2**22
 """Bytes of one event at most."""
+NOT_THERE = (403, 404, 405, 501)
+"""The answers of a server, or of a proxy before it, that does not offer something."""
 LOADED_ALREADY = "already been loaded"
 """What vLLM says of an adapter that it has; another process may have told it."""
 
@@ -38,6 +40,34 @@ class VllmHeld:
     session: aiohttp.ClientSession
     lost: Callable[[str], None]
     """Is told where the server does not know the version any more."""
+
+    async def tokens(self, asked: Asked) -> list[int]:
+        """Return the prompt as the server reads it; see ``Served.tokens``."""
+        body = {"messages": turns_of(asked), "add_generation_prompt": True}
+        return [int(token) for token in await self._told("tokenize", body, "tokens")]
+
+    async def text_of(self, tokens: Sequence[int]) -> str:
+        """Return what token ids mean to the server; see ``Served.text_of``."""
+        return str(await self._told("detokenize", {"tokens": list(tokens)}, "prompt"))
+
+    async def _told(self, what: str, body: Mapping[str, Any], name: str) -> Any:
+        """Return a field of what the server tells of its tokenizer, which it does beside ``/v1``, not under it."""
+        import aiohttp
+
+        place = f"{self.url.removesuffix('/v1')}/{what}"
+        try:
+            async with self.session.post(place, json={"model": self.model, **body}) as response:
+                if response.status in NOT_THERE:
+                    raise TokenIdsUntold(f"the server offers no /{what}, so no token ids were compared")
+                said = await response.text()
+                if response.status != 200:
+                    error = refusal(response.status, said)
+                    raise BadInput(str(error)) if isinstance(error, CallRefused) else error
+                return json.loads(said)[name]
+        except aiohttp.ClientError as error:
+            raise EndpointUnreachable(f"the vLLM server {self.url} is out of reach: {error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise TokenIdsUntold(f"{place} does not answer as vLLM's does, so no token ids were compared") from error
 
     async def begin(self, asked: Asked) -> AsyncGenerator[Piece]:
         """Return the answers; see ``Served.begin``."""
@@ -153,11 +183,31 @@ class VllmEngine:
         self._loaded.discard(version)
 
 
+@asynccontextmanager
+async def served_there(version: Path, url: str) -> AsyncIterator[VllmHeld]:
+    """Have a server load one version, and hold it as a request does, for as long as the block lasts.
+
+    Args:
+        version: its folder, in a registry.
+        url: the server's, up to ``/v1``.
+
+    Raises:
+        BadInput: the server does not load it, or is another one.
+        EndpointUnreachable: nothing answers there.
+    """
+    engine = VllmEngine(version.parent, url)
+    try:
+        async with engine.open(version.name) as held:
+            yield held
+    finally:
+        await engine.close()
+
+
 def request_body(asked: Asked, model: str) -> dict[str, Any]:
     """Return what is asked in OpenAI's form; always as a stream."""
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": turn["role"], "content": turn["content"]} for turn in asked.turns],
+        "messages": turns_of(asked),
         "n": asked.choices,
         "temperature": asked.temperature,
         "top_p": asked.top_p,
@@ -179,6 +229,11 @@ def request_body(asked: Asked, model: str) -> dict[str, Any]:
         named = {"type": "json_schema", "json_schema": schema}
         body["response_format"] = named if asked.json_schema else {"type": "json_object"}
     return body
+
+
+def turns_of(asked: Asked) -> list[dict[str, str]]:
+    """Return the chat as the server takes it."""
+    return [{"role": turn["role"], "content": turn["content"]} for turn in asked.turns]
 
 
 def piece_of(choice: Mapping[str, Any]) -> Piece:
