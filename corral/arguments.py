@@ -42,6 +42,19 @@ def demand_mapping(given: object, name: str) -> None:
         raise BadInput(f"{name} must be a mapping, not {type(given).__name__}")
 
 
+def refuse_mapping(given: object, name: str) -> None:
+    """Refuse a mapping where an endpoint is asked for: in Python that is an ``Endpoint``.
+
+    Raises:
+        BadInput: it is a mapping.
+    """
+    if isinstance(given, Mapping):
+        raise BadInput(
+            f"{name} is a mapping; give corral.Endpoint(base_url=..., model=...) with its fields, a URL, a chat model, "
+            "a Runnable or a function"
+        )
+
+
 def prompt_row(given: str | Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a prompt, which may be its text alone, as a row.
 

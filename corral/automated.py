@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corral.arguments import demand_mapping, listed, prompt_row
+from corral.arguments import demand_mapping, listed, prompt_row, refuse_mapping
 from corral.endpoints import Model, OpenModel
 from corral.judges import task_type_of
 from corral.pipeline_config import PipelineConfig, request_of
@@ -163,6 +163,7 @@ def _policy(given: Brought | Endpoint | None, name: str) -> tuple[Endpoint | Non
         return given, None
     from tools.endpoint.plugged import brought_name, brought_transport
 
+    refuse_mapping(given, "model_inference_fn")
     brought_transport(given)  # what cannot be asked is refused here
     # The run's name is a part of it: what a function says may depend on more than its code. What it spends itself, the
     # run cannot know: the cap is on the judges.

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
+from corral.arguments import refuse_mapping
 from corral.standalone import JUDGING, open_ledger, open_standalone
 from state.errors import BadInput
 from state.request import EMBEDDED, Endpoint
@@ -48,6 +49,7 @@ class OpenModel:
         self._brought: Brought | None = None
         self._transports: WeakKeyDictionary[asyncio.AbstractEventLoop, Transport] = WeakKeyDictionary()
         self.spec = Endpoint()
+        refuse_mapping(given, "endpoint")
         if given is None:
             self.spec = model_at_hand(settings) or Endpoint()
         elif isinstance(given, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -204,6 +205,10 @@ class RLHFMonitor:
         if self._tracer is not None:
             self._tracer.note("version comparison", {"version_a": names[0], "version_b": names[1]}, found.row())
         return found
+
+    async def acompare_model_versions(self, *given: str | Versions, seed: int = 0) -> VersionComparison:
+        """Do the same beside an event loop: the bootstrap works in a thread."""
+        return await asyncio.to_thread(self.compare_model_versions, *given, seed=seed)
 
 
 def _named(given: Sequence[str | Versions]) -> tuple[tuple[str, str], tuple[Versions, Versions]]:

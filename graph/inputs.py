@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import shutil
 from collections.abc import Collection
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,11 @@ def demand_name(run_id: str) -> None:
             f"the run name {run_id!r} may only hold letters, digits, '.', '_' and '-', at most 100 of "
             "them, and begins with a letter or a digit"
         )
+
+
+def new_name(request: RunRequest) -> str:
+    """Return a name that no run has: the request's, the time, and a random end."""
+    return f"{request.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 async def begin(services: Services, run_id: str, request: RunRequest) -> RunRequest:

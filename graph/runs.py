@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never
 
 from langchain_core.runnables import RunnableConfig
@@ -18,7 +16,7 @@ from langgraph.types import Command, Interrupt
 from graph.batching import LOOK, until_over
 from graph.entry import Pipeline
 from graph.improvement import build_improvement
-from graph.inputs import begin, demand_name, forget_inputs, own_request
+from graph.inputs import begin, demand_name, forget_inputs, new_name, own_request
 from graph.pipeline import build_pipeline
 from graph.preflight import preflight, unused_models
 from graph.preview import LAST_STEP
@@ -77,7 +75,7 @@ class Runs:
         for line in unused_models(request, self.services.plugged):
             logger.warning("%s", line)
         await preflight(request, self.services.settings, self.services.plugged, servers=probe)
-        run_id = run_id or f"{request.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        run_id = run_id or new_name(request)
         await forget_inputs(self.services, run_id)
         await begin(self.services, run_id, request)
         self._log(run_id, "run created")

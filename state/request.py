@@ -418,7 +418,8 @@ class Training(Section):
     accelerate_config: str | None = None
     """``gpu``, ``cpu``, ``cpus``, ``fsdp`` or ``zero3`` for a config that comes with Corral, or a file for
     ``accelerate launch --config_file``; ``null`` for one process, on the GPU where there is one. ``fsdp`` was tried
-    with one GPU, ``zero3`` with none."""
+    with one GPU, ``zero3`` with none. A file of yours must gather what it saves: FSDP of version 2 with
+    ``FULL_STATE_DICT``, ZeRO-3 with ``zero3_save_16bit_model``."""
     quantise: Literal["none", "4bit"] = "none"
     """``4bit``: QLoRA, the frozen base in NF4 with double quantisation, computing in bfloat16. Needs a GPU and the
     package bitsandbytes."""

@@ -130,8 +130,9 @@ def test_a_killed_training_goes_on_in_bfloat16(base: Path, tmp_path: Path) -> No
     assert summary["phases"][1]["losses"][0] == pytest.approx(0.6931, abs=0.01)
 
 
-def test_sharded_weights_are_trained_by_one_process(base: Path, tmp_path: Path) -> None:
-    summary = trained(job_of(base, tmp_path / "one", accelerate_config="fsdp"), tmp_path / "one")
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_sharded_weights_are_trained_by_one_process(base: Path, tmp_path: Path, method: str) -> None:
+    summary = trained(job_of(base, tmp_path / "one", accelerate_config="fsdp", method=method), tmp_path / "one")
     assert [(phase["steps"], phase["probe_steps"]) for phase in summary["phases"]] == [(3, []), (3, [])]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import logging
 from collections.abc import Callable
@@ -131,6 +132,20 @@ async def test_every_method_has_both_forms(home: Path) -> None:
     assert quality == await monitor.atrack_feedback_quality(generator.generate_batch(rows))
     assert monitor.quality_by_day() == await monitor.aquality_by_day() != []
     assert monitor.drift() == await monitor.adrift()
+    rated = generator.generate_batch(rows) * 2
+    assert monitor.compare_model_versions(rated, rated) == await monitor.acompare_model_versions(rated, rated)
+
+
+@pytest.mark.parametrize("name", [name for name in corral.__all__ if inspect.isclass(getattr(corral, name))])
+def test_no_method_of_the_guide_is_without_its_other_form(name: str) -> None:
+    """``judge_all`` is what two of them share; a trace is entered by ``with`` and by ``async with``."""
+    kind = getattr(corral, name)
+    if kind.__module__.startswith("corral."):
+        there = {key for key in vars(kind) if not key.startswith("_") and inspect.isfunction(getattr(kind, key))}
+        waiting = {key for key in there if inspect.iscoroutinefunction(getattr(kind, key))} - {"judge_all"}
+        assert {key.removeprefix("a") for key in waiting} <= there
+        at_once = {"trace_feedback_collection", "trace_training", "note", "row", "score_of", "save", "to_hf"}
+        assert {f"a{key}" for key in there - waiting} - waiting <= {f"a{key}" for key in at_once | {"judge_all"}}
 
 
 # 2. Five judges, and those of your own
@@ -200,6 +215,7 @@ def test_they_are_the_same_in_yaml_and_a_part_of_who_judges(home: Path) -> None:
         ({"context": {"brand_terms": 7}}, "brand_terms"),
         ({"endpoint": 7}, "a chat model, a Runnable or a function"),
         ({"endpoint": ChatOpenAI}, "not ChatOpenAI"),
+        ({"endpoint": {"model": "m"}}, r"endpoint is a mapping; give corral\.Endpoint\(base_url=\.\.\., model="),
         ({"endpoint": "gpt-4o"}, "neither a URL nor 'embedded'"),
         ({"endpoint": lambda prompt: "So.", "budget": 1.0}, r"what .* costs is not known"),
         ({"budget": True}, "number of dollars"),

@@ -385,6 +385,32 @@ def test_a_config_that_cannot_be_used_is_refused(tmp_path: Path, with_gpus: Call
         configs.config_file("zero3")
 
 
+@pytest.mark.parametrize(
+    ("kind", "changed", "said"),
+    [
+        ("fsdp", {"fsdp_config": {"fsdp_version": 1}}, "set fsdp_config.fsdp_version to 2"),
+        ("fsdp", {"fsdp_config": None}, "set fsdp_config.fsdp_version to 2"),
+        (
+            "fsdp",
+            {"fsdp_config": {"fsdp_version": 2, "fsdp_state_dict_type": "SHARDED_STATE_DICT"}},
+            "set fsdp_config.fsdp_state_dict_type to FULL_STATE_DICT",
+        ),
+        ("zero3", {"deepspeed_config": {"zero_stage": 3}}, "set deepspeed_config.zero3_save_16bit_model to true"),
+    ],
+)
+def test_a_config_that_would_train_and_save_nothing_is_refused(
+    tmp_path: Path, kind: str, changed: dict[str, Any], said: str
+) -> None:
+    import yaml
+
+    shipped = yaml.safe_load(configs.shipped()[kind].read_text())
+    assert configs.saving_fault(shipped) == ""
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump(shipped | changed))
+    with pytest.raises(BadInput, match=f"own.yaml would train and then save no adapter: {said}"):
+        configs.config_file(str(own))
+
+
 def test_four_bits_are_refused_where_they_cannot_be_had(with_gpus: Callable[[int], None]) -> None:
     shipped = configs.shipped()
     with_gpus(0)

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from corral.cli.shared import console, errors, note_small_model, open_settings, read_request, with_runs
+from corral.cli.signals import AGAIN
 
 if TYPE_CHECKING:
+    from graph.crews.journal import Journal
     from graph.crews.result import CrewResult
+    from graph.crews.session import CrewSession
     from graph.runs import Runs
+    from state.request import RunRequest
     from tools.progress import Progress
 
 
@@ -46,6 +50,9 @@ def crew(
 
     Where models.generator is a server, that model decides; else the decision trees do, as rules. What an agent decides
     is kept in crew.json of the run's folder. The agents' own calls may take a fifth of the budget.
+
+    The same command goes on with a crew that was killed, and so does 'corral resume RUN': what its agents decided and
+    its tools did is kept, and no answer is paid for again.
     """
     from corral.crew_tools import Inputs, planned
     from graph.crews.catalogue import TOOLS
@@ -66,20 +73,40 @@ def crew(
     request = planned(given, open_settings())
 
     async def work(runs: Runs) -> int:
-        from corral.cli.watch import watch
         from graph.crews.kickoff import run_crew
-        from graph.crews.session import CrewSession
-
-        async def follow(run_id: str, events: AsyncIterator[Progress]) -> None:
-            await watch(runs, run_id, events, console)
 
         note_small_model(request, "generator", "judge")
-        session = CrewSession(runs, asyncio.get_running_loop(), request, follow=follow)
-        result = await run_crew(session, name, rule_based=rules)
-        _print(result)
-        return await _ended(runs, result)
+        result = await run_crew(_session(runs, request), name, rule_based=rules)
+        return await _told(runs, result)
 
-    with_runs(work)
+    with_runs(work, AGAIN)
+
+
+async def go_on_with_crew(runs: Runs, journal: Journal) -> int:
+    """Go on with a crew that came to no end, and return the exit code."""
+    from graph.crews.kickoff import go_on
+
+    return await _told(runs, await go_on(_session(runs, journal.plan.request), journal))
+
+
+def _session(runs: Runs, request: RunRequest) -> CrewSession:
+    """Return a session whose run is watched on the terminal."""
+    from corral.cli.watch import watch
+    from graph.crews.session import CrewSession
+
+    async def follow(run_id: str, events: AsyncIterator[Progress]) -> None:
+        await watch(runs, run_id, events, console)
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    return CrewSession(runs, asyncio.get_running_loop(), request, follow=follow, tell=tell)
+
+
+async def _told(runs: Runs, result: CrewResult) -> int:
+    """Print what a crew did and what its run made, and return the exit code."""
+    _print(result)
+    return await _ended(runs, result)
 
 
 async def _ended(runs: Runs, result: CrewResult) -> int:

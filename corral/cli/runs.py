@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,12 +100,20 @@ def run(
 
 
 def resume(name: RunName, take_over_: TakeOver = False, yes: Agreed = False) -> None:
-    """Go on with a run that was killed or failed. What was answered and kept is not asked again."""
+    """Go on with a run that was killed or failed, and with the crew that made it.
+
+    What was answered and kept is not asked again.
+    """
 
     async def go_on(runs: Runs, name: str) -> int:
         from corral.cli.advancing import advance, take_over
+        from corral.cli.crewing import go_on_with_crew
+        from graph.crews.journal import journal_to_go_on
 
-        return await (take_over(runs, name, yes) if take_over_ else advance(runs, name))
+        if take_over_:
+            return await take_over(runs, name, yes)
+        journal = await asyncio.to_thread(journal_to_go_on, runs.services.runs_folder / name)
+        return await (advance(runs, name) if journal is None else go_on_with_crew(runs, journal))
 
     with_run(name, go_on)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corral.cli.signals import run_orderly
+from corral.cli.signals import RESUME, run_orderly
 from corral.cli.terminal import Terminal
 from state.errors import BadInput
 
@@ -97,15 +97,15 @@ def note_small_model(request: RunRequest, *parts: str) -> None:
         errors.print(f"note: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
-def with_runs(work: Callable[[Runs], Coroutine[Any, Any, int]]) -> None:
-    """Open the runs, do the work, and exit with the code that it returns."""
+def with_runs(work: Callable[[Runs], Coroutine[Any, Any, int]], goes_on: str = RESUME) -> None:
+    """Open the runs, do the work, and exit with the code that it returns; ``goes_on`` says how stopped work goes on."""
     from graph.runs import open_runs
 
     async def opened() -> int:
         async with open_runs(open_settings()) as runs:
             return await work(runs)
 
-    _exit(run_orderly(opened()))
+    _exit(run_orderly(opened(), goes_on))
 
 
 def with_run(name: str, work: Callable[[Runs, str], Coroutine[Any, Any, int]]) -> None:

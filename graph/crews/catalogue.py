@@ -13,8 +13,9 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from graph.crews import texts, work
+from graph.crews.result import ToolUse
 from graph.crews.session import CrewSession
-from state.errors import CorralError, LeaseLost
+from state.errors import CorralError, LeaseLost, RunBusy
 from state.faults import first_fault
 
 Action = Callable[..., Coroutine[Any, Any, dict[str, Any]]]
@@ -72,32 +73,47 @@ async def use_tool(session: CrewSession, tool: str, given: Mapping[str, Any]) ->
     """Use a tool, record it, and return what it found as JSON; what went wrong as one line that begins ``error:``.
 
     Raises:
-        LeaseLost: another process has taken the run over: the crew ends.
+        LeaseLost, RunBusy: the run is another process's: the crew ends.
+        StorageError: what was done cannot be kept.
         Exception: a fault of ours: the crew ends.
     """
-    began = time.monotonic()
     kept = dict(given)
+    if (earlier := session.earlier_use(tool, kept)) is not None:
+        return earlier
+    began = time.monotonic()
+
+    def use(outcome: str, said: str) -> ToolUse:
+        seconds = round(time.monotonic() - began, 3)
+        return ToolUse(tool=tool, arguments=kept, outcome=outcome, said=" ".join(said.split()), seconds=seconds)
+
     try:
-        checked = arguments(tool).model_validate(kept)
+        done, answer = await _used(session, tool, kept, use)
+    except (LeaseLost, RunBusy) as error:
+        session.failure = error
+        raise
+    except Exception as error:
+        session.failure = error
+        session.record(use("failed", f"{type(error).__name__}: {error}"))
+        raise
+    session.record(done, answer)
+    return answer
+
+
+async def _used(
+    session: CrewSession, tool: str, given: dict[str, Any], use: Callable[[str, str], ToolUse]
+) -> tuple[ToolUse, str]:
+    """Use a tool with checked arguments; return what it did, and what it returns."""
+    try:
+        checked = arguments(tool).model_validate(given)
     except ValidationError as error:
-        return _refused(session, tool, kept, "refused", f"{tool}: {first_fault(error)}", began)
+        refused = use("refused", f"{tool}: {first_fault(error)}")
+        return refused, f"error: {refused.said}"
     values = {name: getattr(checked, name) for name in type(checked).model_fields}
     try:
         found = await TOOLS[tool](session, **values)
-    except LeaseLost as error:
-        session.failure = error
+    except (LeaseLost, RunBusy):
         raise
     except CorralError as error:
-        return _refused(session, tool, kept, "failed", str(error), began)
-    except Exception as error:
-        session.failure = error
-        session.record(tool, kept, "failed", f"{type(error).__name__}: {error}", began)
-        raise
-    session.record(tool, kept, "done", str(found["summary"]), began)
-    return json.dumps(found, ensure_ascii=False, default=str)
-
-
-def _refused(session: CrewSession, tool: str, given: dict[str, Any], outcome: str, why: str, began: float) -> str:
-    line = " ".join(why.split())
-    session.record(tool, given, outcome, line, began)
-    return f"error: {line}"
+        failed = use("failed", str(error))
+        return failed, f"error: {failed.said}"
+    return use("done", str(found["summary"])), json.dumps(found, ensure_ascii=False, default=str)

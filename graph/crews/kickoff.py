@@ -6,9 +6,11 @@ import asyncio
 from typing import Any
 
 from graph.crews.catalogue import TOOLS
+from graph.crews.journal import CrewPlan, Journal, begin_or_go_on
 from graph.crews.result import KEPT, CrewResult
 from graph.crews.session import CrewSession
 from state.errors import BudgetExceeded, CorralError
+from state.request import RunRequest
 from tools.crews.reading import CrewSpec, read_crew
 from tools.crews.rules import DELEGATE, RULE_BASED
 from tools.endpoint import capabilities
@@ -27,6 +29,8 @@ TURN_TOKENS = 700
 async def run_crew(session: CrewSession, crew: str, *, rule_based: bool = False) -> CrewResult:
     """Kick a crew off, wait for its end, and keep what it did in its run's folder.
 
+    The same call goes on with a crew that was killed: what it decided and what its tools did is not done again.
+
     Args:
         session: its plan and its runs.
         crew: ``sequential``, ``hierarchical``, or a folder.
@@ -37,26 +41,58 @@ async def run_crew(session: CrewSession, crew: str, *, rule_based: bool = False)
         CorralError: the crew came to no end; the message says what it cost, and what is there.
     """
     spec = await asyncio.to_thread(read_crew, crew, TOOLS)
-    await asyncio.to_thread(prepare_crewai)
-    generator = session.request.models.generator
-    asked = None if rule_based or not capabilities(generator).remote else await session.endpoint(generator)
-    inputs = {"instructions": session.request.generation.target, "base": session.request.models.base}
-    kicking = asyncio.create_task(asyncio.to_thread(_kick_off, session, spec, asked, inputs))
+    if not _by_rules(session.request, rule_based):
+        await session.demand_price(session.request.models.generator)
+    plan = CrewPlan(crew=spec, request=session.request, rule_based=rule_based)
+    return await go_on(session, await asyncio.to_thread(begin_or_go_on, session.services.runs_folder, plan))
+
+
+async def go_on(session: CrewSession, journal: Journal) -> CrewResult:
+    """Go on with a crew where its journal ends; see ``run_crew``.
+
+    Args:
+        session: its runs, over the request of the journal's plan.
+        journal: what the crew decided and did so far.
+    """
+    ended = False
     try:
-        answers, failure = await asyncio.shield(kicking), None
+        await session.take_up(journal)
+        await asyncio.to_thread(prepare_crewai)
+        result, failure = await _worked(session, journal.plan)
+        ended = failure is None or _at_its_end(session, failure)
+    finally:
+        journal.close(ended=ended)
+    if failure is not None:
+        if not ended:
+            session.tell(f"'corral resume {journal.name}' goes on with the crew")
+        raise _ended(session, failure) from failure
+    return result
+
+
+async def _worked(session: CrewSession, plan: CrewPlan) -> tuple[CrewResult, BaseException | None]:
+    """Kick the crew off, keep what it did in its run's folder, and return that and what ended it before its time."""
+    request = plan.request
+    asked = None if _by_rules(request, plan.rule_based) else await session.endpoint(request.models.generator)
+    inputs = {"instructions": request.generation.target, "base": request.models.base}
+    kicking = asyncio.create_task(asyncio.to_thread(_kick_off, session, plan.crew, asked, inputs))
+    failure: BaseException | None = None
+    try:
+        answers = await asyncio.shield(kicking)
     except asyncio.CancelledError:
         session.close()
         await asyncio.gather(kicking, return_exceptions=True)
         raise
     except Exception as error:
         answers, failure = {}, session.failure or error
-    result = await _result(session, spec, asked, answers, failure)
+    result = await _result(session, plan.crew, asked, answers, failure)
     if session.run_id:
         path = session.services.runs_folder / session.run_id / KEPT
         await asyncio.to_thread(write_file, path, (result.model_dump_json(indent=1) + "\n").encode())
-    if failure is not None:
-        raise _ended(session, failure) from failure
-    return result
+    return result, failure
+
+
+def _by_rules(request: RunRequest, rule_based: bool) -> bool:
+    return rule_based or not capabilities(request.models.generator).remote
 
 
 def _kick_off(
@@ -90,8 +126,11 @@ class _Noted:
     def before(self) -> None:
         self._session.before()
 
-    def note(self, agent: str, task: str, tool: str) -> None:
-        self._session.note(agent, task, tool)
+    def earlier(self, agent: str, task: str) -> str | None:
+        return self._session.earlier_decision(agent, task)
+
+    def note(self, agent: str, task: str, tool: str, answer: str, *, earlier: bool) -> None:
+        self._session.note(agent, task, tool, answer, earlier=earlier)
         if tool and agent in self._tools and tool not in self._tools[agent]:
             self._session.record_unknown(agent, tool)
 
@@ -143,10 +182,15 @@ async def _result(
 
 
 def _ended(session: CrewSession, failure: BaseException) -> CorralError:
-    """Return the error of a crew that came to no end."""
-    goes_on = f"; 'corral resume {session.run_id}' goes on with its run" if session.run_id else ""
+    """Return the error of a crew that came to no end, with how to go on."""
+    with_run = f"; 'corral resume {session.run_id}' goes on with its run" if session.run_id else ""
     if isinstance(failure, BudgetExceeded):
-        return BudgetExceeded(failure.spent, failure.cap, f"That is the agents' share of the budget{goes_on}")
+        return BudgetExceeded(failure.spent, failure.cap, f"That is the agents' share of the budget{with_run}")
     if isinstance(failure, CorralError):
         return failure
-    return CorralError(f"the crew failed ({type(failure).__name__}: {failure}); it {session.cost}{goes_on}")
+    return CorralError(f"the crew failed ({type(failure).__name__}: {failure}); it {session.cost}{with_run}")
+
+
+def _at_its_end(session: CrewSession, failure: BaseException) -> bool:
+    """Return whether a crew that failed would only come to the same end again."""
+    return session.at_bound or isinstance(failure, BudgetExceeded) or not isinstance(failure, CorralError)

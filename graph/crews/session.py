@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from graph.crews.journal import Journal, KeptDecision, KeptUse, Progressed
 from graph.crews.result import Decision, ToolUse
 from graph.runs import Runs
 from state.errors import BadInput, CorralError
@@ -28,7 +28,7 @@ SHARE = 0.2
 MOST_DECISIONS = 150
 """Decisions of all agents of one crew. The shipped crews take some 40; one that loops ends here."""
 BOOKED = "crew"
-"""What the ledger books the agents' own calls under."""
+"""What the ledger books the agents' own calls under; those of a crew that can go on under ``crew NAME``."""
 Follow = Callable[[str, AsyncIterator[Progress]], Awaitable[None]]
 """Takes a run and its progress, and watches it to its end."""
 
@@ -49,6 +49,7 @@ class CrewSession:
         loop: the event loop that they were opened in.
         request: the plan. Agents may change it until the run begins.
         follow: watches the run.
+        tell: is told in a line what a person should know of the crew.
         most: decisions at most.
     """
 
@@ -59,6 +60,7 @@ class CrewSession:
         request: RunRequest,
         *,
         follow: Follow = drain,
+        tell: Callable[[str], None] = logger.info,
         most: int = MOST_DECISIONS,
     ) -> None:
         cap = request.budget.dollars
@@ -74,6 +76,9 @@ class CrewSession:
         self.uses: list[ToolUse] = []
         self.failure: BaseException | None = None
         """What ended the crew before its time."""
+        self.journal: Journal | None = None
+        """Keeps what is decided and done, and gives what an earlier process kept; ``None`` where nothing is kept."""
+        self.tell = tell
         self._follow, self._most = follow, most
         self._began = datetime.now(UTC)
         self._waiting: set[Future[Any]] = set()
@@ -85,16 +90,35 @@ class CrewSession:
             raise CorralError("the crew was stopped")
         if self.failure is not None:
             raise self.failure
-        if len(self.decisions) >= self._most:
+        if self.at_bound:
             self.failure = CorralError(
                 f"the crew made {self._most} decisions without coming to its end, which is the bound; it {self.cost}"
                 + (f"; 'corral resume {self.run_id}' goes on with its run" if self.run_id else "; no run was started")
             )
             raise self.failure
 
-    def note(self, agent: str, task: str, tool: str) -> None:
-        """Note a decision."""
+    @property
+    def at_bound(self) -> bool:
+        """Whether the crew has made all the decisions that it may make."""
+        return len(self.decisions) >= self._most
+
+    def earlier_decision(self, agent: str, task: str) -> str | None:
+        """Return what an agent answered before the crew was killed; ``None`` where it is to be asked."""
+        return self.journal.decision(agent, task) if self.journal else None
+
+    def note(self, agent: str, task: str, tool: str, answer: str, *, earlier: bool) -> None:
+        """Note a decision.
+
+        Args:
+            agent: who decided.
+            task: the task's name.
+            tool: what was asked for; empty for a final answer.
+            answer: the decision as it was written.
+            earlier: it was made, and is kept, already.
+        """
         self.decisions.append(Decision(agent=agent, task=task, tool=tool))
+        if self.journal and not earlier:
+            self.journal.keep(KeptDecision(agent=agent, task=task, answer=answer))
 
     @property
     def cost(self) -> str:
@@ -163,7 +187,11 @@ class CrewSession:
         cap = self.request.budget.dollars
         left = None if cap is None or self.spending.cap is None else cap - self.spending.cap
         request = self.request.model_copy(update={"budget": self.request.budget.model_copy(update={"dollars": left})})
-        self.run_id = await self.runs.create(request)
+        name = self.journal.name if self.journal else None
+        if name is not None and name in dict(await self.services.store.run_ids()):
+            self.run_id = name  # the crew was killed before it could keep that it had started it
+        else:
+            self.run_id = await self.runs.create(request, name)
         return self.run_id
 
     async def advance(self, last: str | None) -> None:
@@ -183,16 +211,54 @@ class CrewSession:
         Raises:
             BadInput: there is a cap, and what the model costs is not known.
         """
+        await self.demand_price(spec)
+        ledger = CappedLedger(self.services.calls, self.spending)
+        return await open_endpoint(spec, ledger, self._booked, self.services.settings, since=self._began)
+
+    async def demand_price(self, spec: Endpoint) -> None:
+        """Refuse a model without a price where there is a cap.
+
+        Raises:
+            BadInput: there is a cap, and what the model costs is not known.
+        """
         if self.spending.cap is not None:
             demand_price(spec, await asyncio.to_thread(price_of, spec), "models.generator")
-        ledger = CappedLedger(self.services.calls, self.spending)
-        return await open_endpoint(spec, ledger, BOOKED, self.services.settings, since=self._began)
 
-    def record(self, tool: str, arguments: dict[str, Any], outcome: str, said: str, began: float) -> None:
-        """Keep what a tool did."""
-        seconds = round(time.monotonic() - began, 3)
-        self.uses.append(ToolUse(tool=tool, arguments=arguments, outcome=outcome, said=said, seconds=seconds))
-        logger.info("tool used", extra={"tool": tool, "outcome": outcome, "said": said})
+    @property
+    def _booked(self) -> str:
+        return f"{BOOKED} {self.journal.name}" if self.journal else BOOKED
+
+    async def take_up(self, journal: Journal) -> None:
+        """Begin with what a crew's journal has; what its agents' calls cost so far counts on."""
+        self.journal = journal
+        paid = await self.services.calls.tally(self._booked)
+        self.spending.spent = sum(row.cost for row in paid)
+        self.spending.calls = sum(row.answered + row.failed for row in paid)
+        if journal.kept:
+            self.tell(f"goes on with the crew of run {journal.name}: {journal.kept} decisions and results are kept")
+
+    def earlier_use(self, tool: str, arguments: dict[str, Any]) -> str | None:
+        """Return what a tool returned before the crew was killed, with its effects; ``None`` where it is to be used."""
+        kept = self.journal.use(tool, arguments) if self.journal else None
+        if kept is None:
+            return None
+        self.uses.append(kept.use)
+        self.run_id, self.held, self.request = kept.after.run_id, kept.after.held, kept.after.request
+        self.recommended = dict(kept.after.recommended)
+        return kept.answer
+
+    def record(self, use: ToolUse, answer: str | None = None) -> None:
+        """Keep what a tool did.
+
+        Args:
+            use: what it did.
+            answer: what it returned; ``None`` where it ended the crew, and is used again when that goes on.
+        """
+        self.uses.append(use)
+        logger.info("tool used", extra={"tool": use.tool, "outcome": use.outcome, "said": use.said})
+        if self.journal and answer is not None and not self._closed:
+            now = {"run_id": self.run_id, "held": self.held, "recommended": self.recommended, "request": self.request}
+            self.journal.keep(KeptUse(use=use, answer=answer, after=Progressed.model_validate(now)))
 
     def record_unknown(self, agent: str, tool: str) -> None:
         """Keep that an agent asked for a tool that it does not have."""

@@ -35,8 +35,12 @@ class Decisions(Protocol):
         """Raise where the crew has to end: nothing more is asked then."""
         ...
 
-    def note(self, agent: str, task: str, tool: str) -> None:
-        """Note a decision: which tool is asked for, empty for a final answer."""
+    def earlier(self, agent: str, task: str) -> str | None:
+        """Return what was decided here before the crew was killed; ``None`` where it is to be decided."""
+        ...
+
+    def note(self, agent: str, task: str, tool: str, answer: str, *, earlier: bool) -> None:
+        """Note a decision: which tool is asked for, empty for a final answer; and whether it was noted before."""
         ...
 
 
@@ -55,9 +59,11 @@ class CrewLLM(BaseLLM):  # type: ignore[misc]  # crewai carries no usable types
         turns = [{"role": str(m["role"]), "content": str(m.get("content") or "")} for m in messages]
         # CrewAI names nobody where it asks for the last answer of an agent that has made all its decisions.
         agent, task = (from_agent.role if from_agent else "", from_task.name or "" if from_task else "")
-        answer = self.answer(turns, agent, task)
+        earlier = self._decisions.earlier(agent, task)
+        answer = self.answer(turns, agent, task) if earlier is None else earlier
         asked = None if FINAL in answer else ACTION.search(answer)
-        self._decisions.note(agent, task, asked.group(1) if asked else "")
+        tool = asked.group(1) if asked else ""
+        self._decisions.note(agent, task, tool, answer, earlier=earlier is not None)
         return answer
 
     @abstractmethod

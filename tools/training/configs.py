@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,40 @@ def config_file(name: str | None) -> Path:
     path = shipped().get(name or DEFAULT) or Path(str(name)).expanduser()
     if not path.is_file():
         raise BadInput(f"train.accelerate_config: {name} is not there; give a file, or one of {', '.join(shipped())}")
+    if fault := saving_fault(_read(path)):
+        raise BadInput(f"train.accelerate_config: {name} would train and then save no adapter: {fault}")
     kind = kind_of(path)
     if kind in SHARDED and not gpu_count():
         raise BadInput(f"train.accelerate_config: {name} shards over GPUs, and this machine has none")
     if kind == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
         raise BadInput(f"train.accelerate_config: {name} needs the package deepspeed (pip install 'corral[deepspeed]')")
     return path
+
+
+def saving_fault(config: Mapping[str, Any]) -> str:
+    """Return what in a config of sharded weights keeps the trained adapter from being gathered; empty if nothing does.
+
+    FSDP of version 1 looks for the frozen weights, too, which PEFT leaves out; shards are no adapter that anyone loads.
+    """
+    match config.get("distributed_type"):
+        case "FSDP":
+            found = _section(config, "fsdp_config")
+            if str(found.get("fsdp_version", 1)) != "2":
+                return "set fsdp_config.fsdp_version to 2"
+            if found.get("fsdp_state_dict_type", "FULL_STATE_DICT") != "FULL_STATE_DICT":
+                return "set fsdp_config.fsdp_state_dict_type to FULL_STATE_DICT"
+        case "DEEPSPEED":
+            found = _section(config, "deepspeed_config")
+            if found.get("zero_stage") == 3 and not found.get("zero3_save_16bit_model"):
+                return "set deepspeed_config.zero3_save_16bit_model to true"
+        case _:
+            pass
+    return ""
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = config.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def kind_of(path: Path) -> str:
