@@ -91,7 +91,7 @@ def candidate(number: int) -> Candidate:
 class Recorder:
     """Takes down the six prompts of one item."""
 
-    model = "bench"
+    model, server = "bench", ""
     can = HttpTransport.can
 
     def __init__(self) -> None:
