@@ -27,6 +27,8 @@ from tests.harness import Corral, write_prompts
 pytestmark = pytest.mark.skipif(not os.environ.get("TEST_SERVERS"), reason="make test-servers runs it")
 SECONDS = 600
 """How long a server may take to start."""
+PATIENCE = 600.0
+"""How long one answer may take: the model computes on the processor that everything else runs on."""
 KEY = "sk-a-key-of-the-tests-for-LiteLLM-which-will-not-start-without-one"
 
 
@@ -71,7 +73,7 @@ def served(name: str, folder: Path) -> Iterator[tuple[dict[str, Any], bool]]:
     port = free_port()
     match name:
         case "llama.cpp":
-            yield {"base_url": llama_cpp(), "model": "smollm2-135m-instruct"}, True
+            yield {"base_url": llama_cpp(), "model": "smollm2-135m-instruct", "timeout": PATIENCE}, True
         case "transformers":
             from tools.settings import load_settings
             from tools.weights.folders import base_folder
@@ -79,7 +81,7 @@ def served(name: str, folder: Path) -> Iterator[tuple[dict[str, Any], bool]]:
             base = str(base_folder("embedded", load_settings().cache))
             command = [str(Path(sys.executable).with_name("transformers")), "serve", base, "--port", str(port)]
             with started(command, port, folder / "log", HF_HUB_OFFLINE="1") as url:
-                yield {"base_url": url, "model": base, "timeout": 600.0}, False
+                yield {"base_url": url, "model": base, "timeout": PATIENCE}, False
         case "litellm":
             program = os.environ.get("LITELLM") or shutil.which("litellm")
             if program is None:
@@ -89,7 +91,7 @@ def served(name: str, folder: Path) -> Iterator[tuple[dict[str, Any], bool]]:
             (folder / "litellm.yaml").write_text(yaml.safe_dump(listed))
             command = [program, "--config", str(folder / "litellm.yaml"), "--port", str(port)]
             with started(command, port, folder / "log", LITELLM_MASTER_KEY=KEY) as url:
-                yield {"base_url": url, "model": "small/one"}, True
+                yield {"base_url": url, "model": "small/one", "timeout": PATIENCE}, True
 
 
 @pytest.mark.filterwarnings("ignore")
