@@ -7,6 +7,7 @@ has so many pinned packages that it wants an environment of its own: ``LITELLM=/
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -94,6 +95,35 @@ def served(name: str, folder: Path) -> Iterator[tuple[dict[str, Any], bool]]:
                 yield {"base_url": url, "model": "small/one", "timeout": PATIENCE}, True
 
 
+def holds_a_schema(endpoint: dict[str, Any]) -> bool:
+    """Ask for a greeting as an object of a schema, and return whether one came: the model by itself would give none."""
+    schema = {
+        "type": "object",
+        "properties": {"score": {"type": "integer"}},
+        "required": ["score"],
+        "additionalProperties": False,
+    }
+    body = {
+        "model": endpoint["model"],
+        "messages": [{"role": "user", "content": "Say hello."}],
+        "max_tokens": 24,
+        "temperature": 0,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "s", "strict": True, "schema": schema}},
+    }
+    request = urllib.request.Request(
+        f"{endpoint['base_url']}/chat/completions",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"},
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+        text = json.load(response)["choices"][0]["message"]["content"]
+    print(repr(text))
+    try:
+        return set(json.loads(text)) == {"score"}
+    except (ValueError, TypeError):
+        return False
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["llama.cpp", "transformers", "litellm"])
 def test_a_run_is_taken_to_its_training(
@@ -102,6 +132,7 @@ def test_a_run_is_taken_to_its_training(
     if name == "litellm":
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with served(name, tmp_path) as (endpoint, judges):
+        assert holds_a_schema(endpoint) == judges, "as docs/servers.md says"
         config = {
             "models": {"generator": endpoint, "policy": endpoint, **({"judge": endpoint} if judges else {})},
             "sources": {"prompts": str(write_prompts(tmp_path / "prompts.jsonl", 2, 1))},

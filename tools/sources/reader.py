@@ -10,12 +10,13 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from state.errors import BadInput
 from tools.sources.layouts import Piece, pieces
+from tools.sources.llama_factory import described
 from tools.sources.opening import opened
 from tools.sources.tables import table_pieces
 from tools.sources.values import present
@@ -68,10 +69,12 @@ def read_rows(path: Path, wanted: str) -> Iterator[Row | BadRow]:
     Raises:
         BadInput: the file cannot be opened, or is of another format, see ``tools.sources.opening``.
     """
+    renamed = described(path)
     try:
         with opened(path) as file:
             for piece in table_pieces(path, file) or pieces(file):
-                yield _row(piece)
+                row = _row(piece)
+                yield replace(row, fields=renamed(row.fields)) if renamed and isinstance(row, Row) else row
     except OSError as error:
         raise unusable(path, f"cannot be read ({error.strerror or type(error).__name__})", wanted) from error
 
@@ -105,7 +108,7 @@ def bytes_of_rows(path: Path) -> bytes:
     """
     try:
         with opened(path) as file:
-            is_table = table_pieces(path, file) is not None
+            is_table = table_pieces(path, file) is not None or described(path) is not None
     except BadInput:
         is_table = False  # who reads its copy says what is wrong
     if not is_table:
