@@ -22,7 +22,7 @@ _HEAD = 64
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 _PAGE_HEADS = (b"<!doctype", b"<html")
 _PACKED: Mapping[bytes, Callable[[BinaryIO], IO[bytes]]] = {
-    b"\x1f\x8b": lambda file: gzip.open(file),
+    b"\x1f\x8b": lambda file: cast(IO[bytes], gzip.open(file)),
     b"BZh": lambda file: bz2.open(file),
     b"\xfd7zXZ\0": lambda file: lzma.open(file),
 }

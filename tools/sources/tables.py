@@ -111,7 +111,7 @@ def _csv(path: Path, file: BinaryIO, delimiter: str) -> Iterator[Piece]:
 def _cells(lines: Any) -> list[str] | str | None:
     """Return the cells of the next line, or why it has none; ``None`` at the end."""
     try:
-        return next(lines, None)  # type: ignore[no-any-return]  # csv's reader has no public type
+        return next(lines, None)
     except csv.Error as error:
         return f"not CSV ({error} at line {lines.line_num})"
 
@@ -199,7 +199,7 @@ def rows_of(path: Path, found: Mapping[str, Any]) -> list[Any] | None:
         BadInput: it holds rows in more than one way, or columns of different lengths.
     """
     columns, data = found.get("columns"), found.get("data")
-    if _is_list_of(columns, str) and _is_list_of(data, list):
+    if isinstance(columns, list) and _is_list_of(columns, str) and isinstance(data, list) and _is_list_of(data, list):
         if any(len(cells) != len(columns) for cells in data):
             raise BadInput(f'{path}: a row of its "data" has another number of cells than there are "columns"')
         return [dict(zip(columns, cells, strict=True)) for cells in data]
