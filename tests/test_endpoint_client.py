@@ -33,6 +33,7 @@ from tools.endpoint import client
 from tools.endpoint.budget import Account, most_it_can_cost, price
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.client import LedgeredEndpoint
+from tools.endpoint.failures import TryAgain
 from tools.endpoint.http_transport import HttpTransport
 from tools.endpoint.loop import await_sent
 from tools.endpoint.transport import NoLikelihoods, Reply, chat_body
@@ -483,3 +484,43 @@ async def test_who_was_stopped_while_connecting_asks_once_more_before_the_first_
         with pytest.raises(LeaseLost):
             await endpoint(server, Lost(cap=1.0), input_price=1.0, output_price=1.0).complete(CALL)
         assert server.requests == []
+
+
+class Late(NoLikelihoods):
+    """A transport whose first tries have no answer in time, and whose later ones may have none, either."""
+
+    can, limits = HttpTransport.can, RateLimits()
+
+    def __init__(self, hangs: bool) -> None:
+        self.hangs, self.tries, self.under_way, self.most = hangs, 0, 0, 0
+
+    def body(self, call: ChatCall, model: str) -> dict[str, Any]:
+        return chat_body(call, model)
+
+    async def send(self, call: ChatCall, model: str, timeout: float) -> Reply:
+        self.tries += 1
+        first = self.tries <= 8
+        self.under_way += not first
+        self.most = max(self.most, self.under_way)
+        try:
+            await asyncio.sleep(timeout if first or self.hangs else 0.001)
+            if first or self.hangs:
+                raise TryAgain(EndpointFailing("no answer in time"), late=True)
+        finally:
+            self.under_way -= not first
+        return Reply(text="x", finish_reason="stop", prompt_tokens=5, completion_tokens=5)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_what_a_slow_server_did_not_answer_is_asked_again_one_at_a_time(hangs: bool) -> None:
+    """Eight at a time through a proxy: each that was not waited for went on behind it, and none was ever answered."""
+    transport = Late(hangs)
+    spec = Endpoint(model="m", concurrency=8, timeout=0.05, attempts=2 if hangs else 20)
+    asker = LedgeredEndpoint(transport, MemoryLedger(), spec, "run")
+    found = await asyncio.gather(*(asker.complete(call) for call in draws(8)), return_exceptions=True)
+    if hangs:
+        assert transport.most > 1, "but none waits longer than all its tries may take"
+        assert all("no answer in time" in str(one) for one in found)
+    else:
+        assert transport.most == 1 and not any(isinstance(one, BaseException) for one in found)
+    assert transport.tries == 16

@@ -193,3 +193,34 @@ def test_a_conversation_that_is_none_is_said_with_its_place(tmp_path: Path, turn
         item_of({"conversations": turns}, "row 1")
     (found,) = read_alpaca(written(tmp_path / "rows.jsonl", [{"conversations": turns}]))
     assert isinstance(found, BadRow) and fault in found.fault
+
+
+def test_a_data_folder_of_llama_factory_says_what_columns_and_speakers_are_called(tmp_path: Path) -> None:
+    info = {
+        "shop": {"file_name": "shop.json", "columns": {"prompt": "question", "query": "about", "response": "answer"}},
+        "talks": {
+            "file_name": "talks.jsonl",
+            "formatting": "sharegpt",
+            "columns": {"messages": "dialog", "system": "rules"},
+            "tags": {"role_tag": "who", "content_tag": "said", "user_tag": "me", "assistant_tag": "you"},
+        },
+        "elsewhere": {"hf_hub_url": "owner/name"},
+    }
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info))
+    (tmp_path / "shop.json").write_text(
+        json.dumps([{"question": "Sum it up.", "about": "Ice.", "answer": "Ice it is."}])
+    )
+    turns = [{"who": "me", "said": "Name a planet."}, {"who": "you", "said": "Venus."}]
+    written(tmp_path / "talks.jsonl", [{"dialog": turns, "rules": "Be brief."}])
+    (row,) = read_alpaca(tmp_path / "shop.json")
+    assert isinstance(row, AlpacaRow) and (row.instruction, row.input, row.output) == (
+        "Sum it up.",
+        "Ice.",
+        "Ice it is.",
+    )
+    (item,) = read_items(tmp_path / "talks.jsonl")
+    assert (item.prompt, item.output) == ("System: Be brief.\n\nName a planet.", "Venus.")
+    with pytest.raises(
+        BadInput, match=r"dataset_info.json: describes data sets; name one of their files: shop.json, talks"
+    ):
+        read_items(tmp_path / "dataset_info.json")

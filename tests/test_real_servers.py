@@ -7,6 +7,7 @@ has so many pinned packages that it wants an environment of its own: ``LITELLM=/
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -27,6 +28,8 @@ from tests.harness import Corral, write_prompts
 pytestmark = pytest.mark.skipif(not os.environ.get("TEST_SERVERS"), reason="make test-servers runs it")
 SECONDS = 600
 """How long a server may take to start."""
+PATIENCE = 600.0
+"""How long one answer may take: the model computes on the processor that everything else runs on."""
 KEY = "sk-a-key-of-the-tests-for-LiteLLM-which-will-not-start-without-one"
 
 
@@ -71,7 +74,7 @@ def served(name: str, folder: Path) -> Iterator[tuple[dict[str, Any], bool]]:
     port = free_port()
     match name:
         case "llama.cpp":
-            yield {"base_url": llama_cpp(), "model": "smollm2-135m-instruct"}, True
+            yield {"base_url": llama_cpp(), "model": "smollm2-135m-instruct", "timeout": PATIENCE}, True
         case "transformers":
             from tools.settings import load_settings
             from tools.weights.folders import base_folder
@@ -79,7 +82,7 @@ def served(name: str, folder: Path) -> Iterator[tuple[dict[str, Any], bool]]:
             base = str(base_folder("embedded", load_settings().cache))
             command = [str(Path(sys.executable).with_name("transformers")), "serve", base, "--port", str(port)]
             with started(command, port, folder / "log", HF_HUB_OFFLINE="1") as url:
-                yield {"base_url": url, "model": base, "timeout": 600.0}, False
+                yield {"base_url": url, "model": base, "timeout": PATIENCE}, False
         case "litellm":
             program = os.environ.get("LITELLM") or shutil.which("litellm")
             if program is None:
@@ -89,7 +92,36 @@ def served(name: str, folder: Path) -> Iterator[tuple[dict[str, Any], bool]]:
             (folder / "litellm.yaml").write_text(yaml.safe_dump(listed))
             command = [program, "--config", str(folder / "litellm.yaml"), "--port", str(port)]
             with started(command, port, folder / "log", LITELLM_MASTER_KEY=KEY) as url:
-                yield {"base_url": url, "model": "small/one"}, True
+                yield {"base_url": url, "model": "small/one", "timeout": PATIENCE}, True
+
+
+def holds_a_schema(endpoint: dict[str, Any]) -> bool:
+    """Ask for a greeting as an object of a schema, and return whether one came: the model by itself would give none."""
+    schema = {
+        "type": "object",
+        "properties": {"score": {"type": "integer"}},
+        "required": ["score"],
+        "additionalProperties": False,
+    }
+    body = {
+        "model": endpoint["model"],
+        "messages": [{"role": "user", "content": "Say hello."}],
+        "max_tokens": 24,
+        "temperature": 0,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "s", "strict": True, "schema": schema}},
+    }
+    request = urllib.request.Request(
+        f"{endpoint['base_url']}/chat/completions",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"},
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+        text = json.load(response)["choices"][0]["message"]["content"]
+    print(repr(text))
+    try:
+        return set(json.loads(text)) == {"score"}
+    except (ValueError, TypeError):
+        return False
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -100,6 +132,7 @@ def test_a_run_is_taken_to_its_training(
     if name == "litellm":
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with served(name, tmp_path) as (endpoint, judges):
+        assert holds_a_schema(endpoint) == judges, "as docs/servers.md says"
         config = {
             "models": {"generator": endpoint, "policy": endpoint, **({"judge": endpoint} if judges else {})},
             "sources": {"prompts": str(write_prompts(tmp_path / "prompts.jsonl", 2, 1))},

@@ -164,7 +164,7 @@ def test_any_bytes_are_read_to_the_end(tmp_path_factory: pytest.TempPathFactory,
     try:
         found = list(read_alpaca(path))
     except BadInput as error:
-        assert any(name in str(error) for name in ("UTF-16", "web page", "Git LFS pointer"))
+        assert "rows.json: is " in str(error) or "what is compressed in it is broken" in str(error)
         return
     numbers = [found_row.number for found_row in found]
     assert numbers == sorted(set(numbers))

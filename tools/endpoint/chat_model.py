@@ -123,7 +123,7 @@ async def _invoke(
             async with asyncio.timeout(timeout):
                 found = await asked.ainvoke(messages, **options)
     except TimeoutError:
-        raise TryAgain(EndpointFailing(f"{where} gave no answer in {timeout:g} s.")) from None
+        raise TryAgain(EndpointFailing(f"{where} gave no answer in {timeout:g} s."), late=True) from None
     except EndpointError:
         raise
     # The libraries share no base class; asyncio's cancellation is no Exception and passes.

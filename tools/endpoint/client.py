@@ -309,6 +309,7 @@ class LedgeredEndpoint:
     ) -> tuple[Call, EndpointError | None]:
         """Return the record of a call, made with retries, and its error where every try failed."""
         started = datetime.now(UTC)
+        pending.patience = self.spec.attempts * self.spec.timeout
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self.spec.attempts),
             wait=seconds_to_wait,
@@ -353,12 +354,17 @@ class LedgeredEndpoint:
         Raises:
             LeaseLost: another process has taken the run over.
         """
-        await self._demand_allowed(pending)
-        demand_allowed.set(partial(self._demand_allowed, pending))
-        if isinstance(call, ChatCall):
-            return await self.transport.send(call, self.model, self.spec.timeout)
-        found = await self.transport.likelihood(call, self.model)
-        return Reply(text=found.model_dump_json(), finish_reason=LIKELIHOOD)
+        async with (await shared()).turn(self.spec.base_url, pending):
+            await self._demand_allowed(pending)
+            demand_allowed.set(partial(self._demand_allowed, pending))
+            if not isinstance(call, ChatCall):
+                found = await self.transport.likelihood(call, self.model)
+                return Reply(text=found.model_dump_json(), finish_reason=LIKELIHOOD)
+            try:
+                return await self.transport.send(call, self.model, self.spec.timeout)
+            except TryAgain as error:
+                pending.late = error.late
+                raise
 
     async def _demand_allowed(self, pending: PendingCall) -> None:
         while time.clock_gettime(CLOCK) - pending.allowed > ALLOWED_SECONDS:

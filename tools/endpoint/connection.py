@@ -106,7 +106,11 @@ class Connection:
             raise TryAgain(unreachable(self.base_url, error)) from error
         except TimeoutError:
             raise TryAgain(
-                EndpointFailing(f"{self.base_url} gave no answer in {timeout:g} s. Raise the endpoint's timeout?")
+                EndpointFailing(
+                    f"{self.base_url} gave no answer in {timeout:g} s. Raise the endpoint's timeout, or lower its "
+                    "concurrency?"
+                ),
+                late=True,
             ) from None
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
             raise EndpointRefused(f"{self.base_url} is no URL that can be asked: {error}") from error

@@ -51,13 +51,17 @@ class TryAgain(Exception):
         error: what to raise when no try is left.
         after: seconds the server asks to wait, or ``None``.
         limited: whether the key is rate-limited (429), so that another key may succeed at once.
+        late: whether no answer came in time. The server, or one behind it, may go on working on it.
     """
 
-    def __init__(self, error: EndpointError, after: float | None = None, *, limited: bool = False) -> None:
+    def __init__(
+        self, error: EndpointError, after: float | None = None, *, limited: bool = False, late: bool = False
+    ) -> None:
         super().__init__(str(error))
         self.error = error
         self.after = after
         self.limited = limited
+        self.late = late
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

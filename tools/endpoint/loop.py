@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -52,6 +53,10 @@ class PendingCall:
     """Its answer has arrived and is being written."""
     remote: bool = True
     """Another machine answers it, and may charge for it."""
+    late: bool = False
+    """Its last try had no answer in time."""
+    patience: float = 0.0
+    """Seconds that it may still wait for other tries that follow a late one."""
 
 
 @dataclass
@@ -65,6 +70,7 @@ class Shared:
     healths: dict[tuple[str, str], Health] = field(default_factory=dict)
     trials: dict[tuple[int, str, str, str, str], Trial] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
+    late: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     def say_once(self, line: str) -> None:
         """Warn of something that holds for many calls, once."""
@@ -75,6 +81,26 @@ class Shared:
     def limit(self, url: str, concurrency: int) -> asyncio.Semaphore:
         """Return the limit on calls in flight to a URL; equal arguments share one."""
         return self.limits.setdefault((url, concurrency), asyncio.Semaphore(concurrency))
+
+    @asynccontextmanager
+    async def turn(self, url: str, call: PendingCall) -> AsyncGenerator[None]:
+        """Let a try that follows a late one wait until no other such try is under way, as long as its patience lasts.
+
+        A server that is too slow for all calls at once works on what it is no longer waited for, a server behind a
+        proxy always: asked as often again it would never catch up.
+        """
+        lock = self.late.setdefault(url, asyncio.Lock())
+        began, alone = asyncio.get_running_loop().time(), False
+        if call.late:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(call.patience):
+                    alone = await lock.acquire()
+            call.patience -= min(call.patience, asyncio.get_running_loop().time() - began)
+        try:
+            yield
+        finally:
+            if alone:
+                lock.release()
 
     def health(self, url: str, model: str) -> Health:
         """Return how the calls of all runs to a model at a URL ended."""

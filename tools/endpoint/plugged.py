@@ -59,7 +59,7 @@ class FunctionTransport(NoLikelihoods):
             async with asyncio.timeout(timeout):
                 given = await self._ask(prompt)
         except TimeoutError:
-            raise TryAgain(EndpointFailing(f"{self._name} gave no answer in {timeout:g} s.")) from None
+            raise TryAgain(EndpointFailing(f"{self._name} gave no answer in {timeout:g} s."), late=True) from None
         except EndpointError:
             raise
         # It is the program's own: anything may come of it. A cancellation is no Exception and passes.

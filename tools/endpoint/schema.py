@@ -48,9 +48,14 @@ def _strict(schema: Any, *, named: bool = False) -> Any:
 def read_answer(model: type[T], completion: Completion) -> T | str:
     """Return the answer as an instance of the model, or what is wrong with it, in words for the model.
 
-    The one object in the text counts, see ``one_object``; keys that the model does not have are left out.
+    The one object in the text counts, see ``one_object``; keys that the model does not have are left out. A text
+    without any object is read by the model itself, where it has a method ``in_words``.
     """
-    found = None if completion.finish_reason == "length" else one_object(completion.text, model.model_fields.keys())
+    found = None
+    if completion.finish_reason != "length":
+        found = one_object(completion.text, model.model_fields.keys())
+        if found is None and "{" not in completion.text and (in_words := getattr(model, "in_words", None)):
+            found = in_words(completion.text)
     if found is None:
         return _nothing_to_read(completion)
     known = {name: value for name, value in found.items() if name in model.model_fields}

@@ -8,10 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from tools.judging.prose import said_choice, said_note, said_points
+
 REASON_CHARS = 200
 """Characters of a reason: the fifteen words that are asked for, with room. A longer one is cut."""
 NOTE_CHARS = 140
 """Characters of a strength or weakness: ten words, with room."""
+_REASONS = ("rationale", "explanation", "justification", "because", "comment")
 _SHARE = re.compile(
     r"(?:(?:score|rating|stars?|points?)\s*[:=]?\s*)?\+?(\d+(?:[.,]\d{1,2})?)"
     r"\s*(?:(?:/|out\s+of|of)\s*(5|10|100)|(%|percent))?\s*(?:points?|stars?)?\.?(?:\s*[(,;:\u2013\u2014-]\D*)?",
@@ -106,6 +109,12 @@ class DimensionRating(BaseModel):
     score: Score
     reason: Reason = ""
 
+    @classmethod
+    def in_words(cls, text: str) -> dict[str, Any] | None:
+        """Return what a verdict says that is no JSON; see ``tools.judging.prose``."""
+        score = said_points(text, 100, as_points)
+        return None if score is None else {"score": score, "reason": said_note(text, "reason", *_REASONS) or text}
+
 
 class ExpertRating(BaseModel):
     """The expert's answer, as the model must give it."""
@@ -116,6 +125,13 @@ class ExpertRating(BaseModel):
     strength: Note = ""
     weakness: Note = ""
 
+    @classmethod
+    def in_words(cls, text: str) -> dict[str, Any] | None:
+        """Return what a verdict says that is no JSON; see ``tools.judging.prose``."""
+        stars = said_points(text, 5, as_points)
+        notes = {"strength": said_note(text, "strength"), "weakness": said_note(text, "weakness")}
+        return None if stars is None else {"stars": stars, **notes}
+
 
 class PairChoice(BaseModel):
     """The expert's answer about two answers, as the model must give it."""
@@ -124,6 +140,12 @@ class PairChoice(BaseModel):
 
     better: Annotated[Literal["first", "second", "tie"], BeforeValidator(as_choice)]
     reason: Reason = ""
+
+    @classmethod
+    def in_words(cls, text: str) -> dict[str, Any] | None:
+        """Return what a verdict says that is no JSON; see ``tools.judging.prose``."""
+        better = said_choice(text)
+        return None if better is None else {"better": better, "reason": said_note(text, "reason", *_REASONS) or text}
 
 
 class Opinion(BaseModel):

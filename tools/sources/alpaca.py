@@ -14,6 +14,7 @@ from typing import Any
 
 from state.errors import BadInput
 from tools.sources.conversations import flattened
+from tools.sources.items import ANSWERS
 from tools.sources.reader import BadRow, Row, kind_of, read_rows
 from tools.sources.values import number_as_text, other_spelling
 
@@ -55,7 +56,8 @@ def _alpaca_row(row: Row) -> AlpacaRow | BadRow:
     texts = {"input": ""} | {name: number_as_text(fields[name]) for name in FIELDS if name in fields}
     for name in FIELDS:
         if name not in texts:
-            return row.rejected(f'lacks "{name}"{other_spelling(row.fields, name)}')
+            spellings = ANSWERS if name == "output" else (name,)
+            return row.rejected(f'lacks "{name}"{other_spelling(row.fields, *spellings)}')
         if not isinstance(texts[name], str):
             return row.rejected(f'"{name}" is {kind_of(texts[name])}, not a string')
     other = {name: value for name, value in fields.items() if name not in FIELDS}

@@ -1,7 +1,7 @@
 """A run's own inputs: copies of the files that its request names, in the run's folder, with their hashes.
 
-What the person has on disk may be edited, moved or named relative to another folder; a run reads its copies. The
-manifest is written last, so that inputs are whole where there is one.
+What the person has on disk may be edited, moved or named relative to another folder; a run reads its copies. A table is
+copied as JSON, one row a line. The manifest is written last, so that inputs are whole where there is one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from state.errors import BadInput, StorageError
 from state.request import RunRequest
 from tools.files import file_hash, storage_errors, write_file
 from tools.shipped import find_file
+from tools.sources.reader import bytes_of_rows
 
 FOLDER = "inputs"
 """In a run's folder."""
@@ -79,7 +80,9 @@ def copy_inputs(files: Mapping[str, Path], folder: Path) -> None:
 
 def _read(path: Path, copy: Path) -> bytes:
     try:
-        return copy.read_bytes() if copy.is_file() else path.read_bytes()
+        if copy.is_file():
+            return copy.read_bytes()
+        return path.read_bytes() if copy.name == ACCELERATE else bytes_of_rows(path)
     except OSError as error:
         raise BadInput(
             f"the run's file {path} cannot be read ({error.strerror or error}); copy it to {copy}, then go on"

@@ -64,6 +64,8 @@ def item_of(row: Mapping[str, Any], where: str) -> Item:
     output = number_as_text(first_of(known, "output", "model_output"))
     if output is None:
         raise BadInput(f"{where}: there is no 'output' to judge{other_spelling(known, *ANSWERS)}")
+    if not isinstance(output, str):
+        raise BadInput(f"{where}: 'output' must be a string, not {kind_of(output)}")
     optional = {name: known[name] for name in ("checks", "context") if name in known}
     item = valid(Item, {"prompt": prompt_of(known, where), "output": output} | optional, where)
     try:

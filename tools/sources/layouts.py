@@ -72,7 +72,7 @@ def _lines(file: BinaryIO) -> Iterator[Piece]:
         number += 1
         if len(line) > MAX_ROW_BYTES and not line.endswith(b"\n"):
             _skip_line(file)
-            yield Piece("line", number, line[:_HEAD], number, 1, _too_long())
+            yield Piece("line", number, line[:_HEAD], number, 1, too_long())
         elif line.strip():
             yield Piece("line", number, line.strip(b"\r\n"), number, 1)
 
@@ -82,7 +82,8 @@ def _skip_line(file: BinaryIO) -> None:
         pass
 
 
-def _too_long() -> str:
+def too_long() -> str:
+    """Return the fault of a row over ``MAX_ROW_BYTES``."""
     return f"longer than {MAX_ROW_BYTES:,} bytes"
 
 
@@ -154,7 +155,7 @@ def _elements(file: BinaryIO) -> Iterator[Piece]:
             data = text.text[text.at : end].encode("latin-1")
             size = len(data)
             text.advance(end)
-        yield Piece("row", number, data, line, column, _too_long() if size > MAX_ROW_BYTES else "")
+        yield Piece("row", number, data, line, column, too_long() if size > MAX_ROW_BYTES else "")
         text.skip_space()
     if text.is_exhausted and not broken:
         fault = 'not there: the array has no "]" at its end, so the file may be cut off'

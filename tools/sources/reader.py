@@ -1,4 +1,4 @@
-"""The one reader of rows: JSON objects in a UTF-8 file, one a line or in one array, in bounded memory.
+"""The one reader of rows: JSON objects in a UTF-8 file, one a line or in one array, in bounded memory; or a table.
 
 Who must have every row asks ``require_rows``, which raises at the first fault. Who can go on without one asks
 ``read_rows``, which hands a broken row on as a fault with its place.
@@ -10,22 +10,20 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from state.errors import BadInput
-from tools.shipped import find_file
 from tools.sources.layouts import Piece, pieces
+from tools.sources.llama_factory import described
+from tools.sources.opening import opened
+from tools.sources.tables import table_pieces
 from tools.sources.values import present
 
 MAX_DEPTH = 100
 """Deepest nesting of lists and objects that is read: what stores a row recurses once a level."""
 _SHOWN = 120
-_MARK = b"\xef\xbb\xbf"
-_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-_PAGE_HEADS = (b"<!doctype", b"<html")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _TOO_DEEP = f"not JSON that can be read (nested deeper than {MAX_DEPTH} levels)"
 
@@ -63,21 +61,20 @@ def read_rows(path: Path, wanted: str) -> Iterator[Row | BadRow]:
     """Read a file's rows in order, broken ones too; blank lines do not count.
 
     Args:
-        path: a file of JSON objects, one a line or in one array; UTF-8 with or without a byte order mark. Or
-            ``seeds:NAME``, for one that comes with Corral.
+        path: a file of JSON objects, one a line or in one array, UTF-8 with or without a byte order mark; CSV, Parquet
+            or one object that holds rows, see ``tools.sources.tables``; compressed or not. Or ``seeds:NAME``, for one
+            that comes with Corral.
         wanted: what the objects should be, for the error; see ``unusable``.
 
     Raises:
-        BadInput: the file cannot be opened, or is of another format: UTF-16, UTF-32, a Git LFS pointer or a web page.
+        BadInput: the file cannot be opened, or is of another format, see ``tools.sources.opening``.
     """
-    path = find_file(path)
+    renamed = described(path)
     try:
-        with path.open("rb") as file:
-            head = file.read(64)
-            _refuse_other_formats(path, head.removeprefix(_MARK))
-            file.seek(len(_MARK) if head.startswith(_MARK) else 0)
-            for piece in pieces(file):
-                yield _row(piece)
+        with opened(path) as file:
+            for piece in table_pieces(path, file) or pieces(file):
+                row = _row(piece)
+                yield replace(row, fields=renamed(row.fields)) if renamed and isinstance(row, Row) else row
     except OSError as error:
         raise unusable(path, f"cannot be read ({error.strerror or type(error).__name__})", wanted) from error
 
@@ -102,6 +99,23 @@ def require_rows(path: Path, wanted: str) -> Iterator[Row]:
         raise unusable(path, "has no rows", wanted)
 
 
+def bytes_of_rows(path: Path) -> bytes:
+    """Return a file's bytes; where it is a table, its rows as JSON, one a line, which any name may stand over.
+
+    Raises:
+        BadInput: it is a table, and a row cannot be read.
+        OSError: it cannot be read.
+    """
+    try:
+        with opened(path) as file:
+            is_table = table_pieces(path, file) is not None or described(path) is not None
+    except BadInput:
+        is_table = False  # who reads its copy says what is wrong
+    if not is_table:
+        return path.read_bytes()
+    return "".join(json.dumps(row.fields) + "\n" for row in require_rows(path, "each a row")).encode()
+
+
 def unusable(path: Path, fault: str, wanted: str) -> BadInput:
     """Return the error about a whole file.
 
@@ -121,15 +135,6 @@ def kind_of(value: Any) -> str:
         return "true or false"
     names: dict[type[Any], str] = {dict: "an object", list: "a list", str: "a string"}
     return names.get(type(value), "a number")
-
-
-def _refuse_other_formats(path: Path, head: bytes) -> None:
-    if head.startswith(_WIDE_MARKS):
-        raise BadInput(f"{path}: is in UTF-16 or UTF-32; save it as UTF-8")
-    if head.startswith(_LFS_POINTER):
-        raise BadInput(f"{path}: is a Git LFS pointer, not the file that it stands for; run git lfs pull")
-    if head.lstrip().lower().startswith(_PAGE_HEADS):
-        raise BadInput(f"{path}: is a web page (HTML), not data; download the file itself")
 
 
 def _row(piece: Piece) -> Row | BadRow:

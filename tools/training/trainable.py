@@ -212,7 +212,8 @@ def missing_weights(base: Path) -> Iterator[str]:
 
 def _ordinary(tokenizer: Any) -> set[int]:
     """Return the tokens of ordinary text: special ones may stand beyond the embeddings where they are never used."""
-    return set(tokenizer.get_vocab().values()) - set(tokenizer.added_tokens_decoder)
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return set(tokenizer.get_vocab().values()) - special
 
 
 def _demand_quantised(quantised: Any) -> None:

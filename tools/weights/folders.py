@@ -161,6 +161,11 @@ def _checked(folder: Path) -> Path:
     def present(*patterns: str) -> bool:
         return any(any(folder.glob(pattern)) for pattern in patterns)
 
+    if present("adapter_config.json"):
+        raise BadInput(
+            f"models.base: {folder} holds an adapter (adapter_config.json); name the model that it was made for, or "
+            "merge the adapter into it and save that alone"
+        )
     missing = [
         what
         for what, found in {

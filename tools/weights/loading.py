@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.utils import logging
 
 from tools.weights.trust import code_options
+
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def compute_dtype() -> torch.dtype:
@@ -27,7 +29,8 @@ def load_model(base: Path, adapter: Path | None) -> Any:
     """Load a model to answer with, on the GPU where there is one.
 
     An adapter is merged into the base in float32 and rounded once: that is faster than two more matrix products in
-    each layer.
+    each layer. Of the base's generation configuration only the tokens count that begin, end and pad a text: penalties
+    and forced tokens would make of the model's likelihoods others than those that training and figures have.
     """
     # Its own progress bar, for a file that loads in a second, would break up the run's progress.
     logging.disable_progress_bar()
@@ -36,6 +39,8 @@ def load_model(base: Path, adapter: Path | None) -> Any:
     )
     if adapter is not None:
         model = merged(PeftModel.from_pretrained(model, str(adapter))).to(compute_dtype())
+    given = model.generation_config
+    model.generation_config = GenerationConfig(**{name: getattr(given, name) for name in TOKENS})
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 
