@@ -57,6 +57,7 @@ def test_an_index_that_renames_its_words_gives_the_verdicts_of_every_pair(
     monkeypatch.setattr(diversity_module, "_FIRST_ORDER", 5)
     monkeypatch.setattr(diversity_module, "_FEW", 0)
     monkeypatch.setattr(postings_module, "_MANY", 0)
+    monkeypatch.setattr(postings_module, "_BLOCK", 7)
     for name, value in limits.items():
         monkeypatch.setattr(postings_module, name, value)
     draw, index, kept = random.Random(1), DiversityIndex(), list[list[str]]()

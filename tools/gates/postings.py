@@ -27,6 +27,8 @@ _PLACE_BITS, _POSITION_BITS = 11, 32
 _LAST_PLACE = (1 << _PLACE_BITS) - 1
 """The place of a note that stands behind it: the filter lets more through, and drops nothing."""
 
+_BLOCK = 32_768
+"""Texts whose words are sorted together, for the memory."""
 _MANY = 512
 """Notes from which leaving some out costs less than looking at the texts."""
 
@@ -105,7 +107,14 @@ class Postings:
             lengths: words of each text, in the order of their positions.
         """
         self._added.clear()
-        keys = self._sorted_notes(words, lengths)
+        ends = np.cumsum(lengths, dtype=np.int64)
+        blocks = []
+        for first in range(0, len(lengths), _BLOCK):
+            block = lengths[first : first + _BLOCK].astype(np.int64)
+            end = int(ends[first + len(block) - 1])
+            blocks.append(self._notes_of(words[end - int(block.sum()) : end], block, first))
+        keys = np.concatenate(blocks) if blocks else np.empty(0, np.uint64)
+        keys.sort()
         self._packed = (keys >> _PLACE_BITS).astype(np.uint32)
         long = lengths.astype(np.int64)[self._packed]
         places = (keys & _LAST_PLACE).astype(np.int64)
@@ -115,12 +124,17 @@ class Postings:
         last = int(noted[-1]) if len(noted) else -1
         self._starts = np.searchsorted(noted, np.arange(last + 2, dtype=np.uint32)).tolist()
 
-    def _sorted_notes(self, words: NDArray[np.uint32], lengths: NDArray[np.uint32]) -> NDArray[np.uint64]:
-        """Return a number for each note: its word, its text's position and its place, from the highest bits down."""
-        counts = lengths.astype(np.int64)
-        owners = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)
-        rarity = np.uint64((1 << 32) - 1) - words
-        keys = np.sort(owners << 32 | rarity)
+    def _notes_of(self, words: NDArray[np.uint32], counts: NDArray[np.int64], first: int) -> NDArray[np.uint64]:
+        """Return a number for each note: its word, its text's position and its place, from the highest bits down.
+
+        Args:
+            words: code points of some texts that stand together, one text behind the other.
+            counts: words of each text.
+            first: position of the first text.
+        """
+        lowest = np.uint64((1 << 32) - 1)
+        owners = np.repeat(np.arange(first, first + len(counts), dtype=np.uint64), counts)
+        keys = np.sort(owners << 32 | lowest - words)
         places = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
         noted_of = np.zeros(int(counts.max(initial=0)) + 1, np.int64)
         for length in np.unique(counts[counts > 0]).tolist():
@@ -128,8 +142,8 @@ class Postings:
         noted = places < np.repeat(noted_of[counts], counts)
         noted[1:] &= keys[1:] != keys[:-1]
         keys, places = keys[noted], np.minimum(places[noted], _LAST_PLACE).astype(np.uint64)
-        word = np.uint64((1 << 32) - 1) - (keys & np.uint64((1 << 32) - 1))
-        return np.sort(word << (_PLACE_BITS + _POSITION_BITS) | (keys >> 32) << _PLACE_BITS | places)
+        word = lowest - (keys & lowest)
+        return word << (_PLACE_BITS + _POSITION_BITS) | (keys >> 32) << _PLACE_BITS | places
 
     def _rarest(self, encoded: str) -> list[tuple[int, str]]:
         """Return the first places of a text's rarest words, and the words."""

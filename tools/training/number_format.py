@@ -17,6 +17,13 @@ MEASURED_SECONDS = 0.3
 CLEARLY = 0.9
 
 
+def cpu_format(width: int) -> NumberFormat:
+    """Return float32 where this CPU has no instructions for bfloat16, else the faster format for a model's width."""
+    from tools.weights.loading import cpu_has_bfloat16
+
+    return faster_format(width) if cpu_has_bfloat16() else "float32"
+
+
 def faster_format(width: int, pass_in: Callable[[NumberFormat], float] | None = None) -> NumberFormat:
     """Return bfloat16 where passes forward and back in it take less than ``CLEARLY`` of float32's time on this CPU.
 

@@ -24,7 +24,7 @@ from tools.training.configs import SHARDED, config_file, kind_of, offloads, proc
 from tools.training.decision import Survey
 from tools.training.estimate import BaseFacts, Machine, PhaseWork
 from tools.training.job import TrainingJob
-from tools.training.number_format import faster_format
+from tools.training.number_format import cpu_format
 from tools.weights.gpu_memory import ran_out
 from tools.weights.processes import JsonLines, die_with_parent, stream_child
 
@@ -163,7 +163,7 @@ def _machine(job: TrainingJob, facts: BaseFacts, base: Path) -> tuple[Machine, t
 
     config = config_file(job.settings.accelerate_config)
     on_cpu = uses_cpu(config) or not torch.cuda.is_available()
-    dtype = _format_of_cpu(facts.width) if on_cpu else compute_dtype()
+    dtype = getattr(torch, cpu_format(facts.width)) if on_cpu else compute_dtype()
     gpus = () if on_cpu else tuple(_gpu(number) for number in range(torch.cuda.device_count()))
     machine = Machine(
         on_cpu=on_cpu,
@@ -174,15 +174,6 @@ def _machine(job: TrainingJob, facts: BaseFacts, base: Path) -> tuple[Machine, t
         offloaded=offloads(config),
     )
     return machine, gpus[: machine.processes]
-
-
-def _format_of_cpu(width: int) -> Any:
-    """Return float32 where the CPU has no instructions for bfloat16, else the faster of the two."""
-    import torch
-
-    from tools.weights.loading import cpu_has_bfloat16
-
-    return getattr(torch, faster_format(width)) if cpu_has_bfloat16() else torch.float32
 
 
 def _gpu(number: int) -> Gpu:
