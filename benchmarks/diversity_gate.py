@@ -1,11 +1,12 @@
 """How fast is the exact diversity index, against rouge_score and against rapidfuzz over the whole pool?
 
-    python benchmarks/diversity_gate.py ROWS.json
+    python benchmarks/diversity_gate.py ROWS.json [--most 100000]
 
 ROWS is any Alpaca-format file of real instructions. Beyond its rows, halves of them are recombined up to 50,000. All
 times are CPU seconds of one core. rouge_score and rapidfuzz are timed on a sample of pairs and extrapolated to all
 pairs that the plain loop would score; the index is timed whole. rapidfuzz is given its fastest form, many texts at a
-time, though a stream must be offered one by one. The last line is JSON.
+time, though a stream must be offered one by one. Then comes the growth up to 1,000,000 rows, beside MinHash. The last
+line is JSON.
 """
 
 from __future__ import annotations
@@ -28,25 +29,12 @@ from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 from rouge_score import rouge_scorer
 
+from benchmarks.diversity_growth import GROWTH, MEBIBYTE, THRESHOLD, growth_table, load_texts
 from tools.gates import DiversityIndex
 from tools.gates.rouge import tokens
-from tools.sources.alpaca import AlpacaRow, read_alpaca
 
 SIZES = (5_000, 10_000, 20_000, 50_000)
 WINDOW = 2_500
-THRESHOLD = 0.7
-MEBIBYTE = 1 << 20
-
-
-def load_texts(path: Path, count: int) -> list[str]:
-    """Return the file's instructions, and recombined halves of them behind, always the same ones."""
-    real = [row.instruction for row in read_alpaca(path) if isinstance(row, AlpacaRow)]
-    draw = random.Random(0)
-    texts = real[:count]
-    while len(texts) < count:
-        head, tail = draw.choice(real).split(), draw.choice(real).split()
-        texts.append(" ".join(head[: len(head) // 2] + tail[len(tail) // 2 :]))
-    return texts
 
 
 def cpu(work: Callable[[], object]) -> float:
@@ -120,6 +108,7 @@ def measure_memory(path: Path, count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("rows", type=Path, help="an Alpaca-format file, JSON or JSONL")
+    parser.add_argument("--most", type=int, default=GROWTH[-1], help="leave sizes above out of the growth")
     parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory_only:
@@ -153,6 +142,7 @@ def main() -> None:
     print(f"memory: {memory:.1f} MiB for the index, in a fresh process")
     mismatches, checked = count_mismatches(texts, verdicts, index)
     print(f"verdicts: {mismatches} of {checked:,} checked pairs differ from rouge_score")
+    growth = growth_table(arguments.rows, arguments.most)
     print(
         json.dumps(
             {
@@ -163,6 +153,7 @@ def main() -> None:
                 "growth_10k_50k": round(marginal[50_000] / marginal[10_000], 2),
                 "rebuild_seconds_50k": round(rebuild, 2),
                 "mismatches": mismatches,
+                **growth,
             }
         )
     )

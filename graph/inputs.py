@@ -107,7 +107,8 @@ async def own_request(services: Services, run_id: str, kept: RunRequest) -> RunR
     from graph.preflight import check_training  # only a new run needs it, not those who look at one
 
     folder = services.runs_folder / run_id / FOLDER
-    if not await asyncio.to_thread((folder / MANIFEST).exists) and not await services.store.ids(run_id, Sample):
+    noted = await asyncio.to_thread((folder / MANIFEST).exists)
+    if not noted and not await services.store.ids(run_id, Sample, limit=1):
         # A run of the server has not been checked before; one that an earlier version began has its base where it was.
         await asyncio.to_thread(check_training, kept, services.cache)
     request = await asyncio.to_thread(_with_inputs, kept, folder, services.plugged)

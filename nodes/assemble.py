@@ -116,11 +116,12 @@ class Answers:
 
 async def failures(store: RecordStore, run_id: str) -> str:
     """Return a sentence on how many candidates failed, and why the first of them did; empty where none did."""
-    failed = await store.ids(run_id, Candidate, outcome=Outcome.FAILED)
-    if not failed:
+    ids = await store.ids(run_id, Candidate, outcome=Outcome.FAILED, limit=1)
+    if not ids:
         return ""
-    (first,) = await store.find(run_id, Candidate, ids=failed[:1])
-    return f" {len(failed)} answers could not be had or judged, the first: {'; '.join(first.reasons)}"
+    (first,) = await store.find(run_id, Candidate, ids=ids)
+    failed = await store.count(run_id, Candidate, outcome=Outcome.FAILED)
+    return f" {failed} answers could not be had or judged, the first: {'; '.join(first.reasons)}"
 
 
 def demand_rows(dataset: DatasetRef, request: RunRequest, failed: str = "") -> None:

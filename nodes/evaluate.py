@@ -12,7 +12,7 @@ from tools.checklists.items import MACHINE
 from tools.dataset.seeding import imitated_seeds
 from tools.endpoint.chat import OpenEndpoint
 from tools.evaluation.measuring import BASE, Measuring, heldout_samples, judged
-from tools.evaluation.perplexity import heldout_passages, paired_nats
+from tools.evaluation.perplexity import has_text_of, heldout_passages, paired_nats, texts_of
 from tools.evaluation.scoreboard import score_answers
 from tools.evaluation.scoring import script_note
 from tools.evaluation.winning import pairs_to_judge
@@ -34,8 +34,14 @@ def make_evaluate(store: RecordStore, runs_folder: Path, open_endpoint: OpenEndp
     async def evaluate(state: PipelineState) -> PipelineState:
         run_id, request, adapter = state["run_id"], state["request"], state["adapter"]
         samples = await heldout_samples(store, run_id, request)
-        training = await store.find(run_id, Sample, tag="train")
         seeds = await asyncio.to_thread(load_seed_tasks, Path(request.sources.seeds))
+        measurable = texts_of(samples, seeds)
+        training = [
+            one
+            async for page in store.pages(run_id, Sample, tag="train")
+            for one in page
+            if has_text_of(one, measurable)
+        ]
         passages = heldout_passages(samples, seeds, training + imitated_seeds(seeds, request.train.seed_share))
         each = len(samples) * (1 + request.evaluate.sampled_draws) + len(passages)
         report_progress("evaluate", total=2 * each + min(request.evaluate.judged_pairs, len(samples)))

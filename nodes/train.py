@@ -170,6 +170,7 @@ def decided_job(job: TrainingJob, decision: TrainingDecision) -> TrainingJob:
             "settings": job.settings.model_copy(update={"max_length": decision.max_length}),
             "rows_at_once": decision.rows_at_once,
             "gradient_checkpointing": decision.gradient_checkpointing,
+            "number_format": decision.number_format,
             "estimated_seconds": decision.estimated_seconds,
         }
     )

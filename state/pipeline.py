@@ -77,6 +77,8 @@ class TrainingDecision(Record):
     """Compute activations again in the backward pass: a third more work for a fraction of the memory."""
     max_length: int = Field(512, ge=32)
     """Tokens from which on rows are left out."""
+    number_format: Literal["float32", "bfloat16"] | None = None
+    """What a CPU computes in, the one of the two that was measured to be faster; ``None`` on a GPU."""
     memory_needed: int = Field(0, ge=0)
     """Bytes on the device that trains, as estimated."""
     estimated_seconds: float = Field(0.0, ge=0)

@@ -15,7 +15,7 @@ from state.records import Answer, Candidate, Check, Sample
 from state.request import Evaluation
 from tests.test_evaluation_scoreboard import LONG, QUICK, SHORT, answer, sample
 from tools.evaluation.asking import Passage, PassageScore
-from tools.evaluation.perplexity import LEAST_WORDS, heldout_passages, paired_nats
+from tools.evaluation.perplexity import LEAST_WORDS, has_text_of, heldout_passages, paired_nats, texts_of
 from tools.evaluation.scoreboard import Scoreboard, score_answers
 from tools.evaluation.winning import in_words, measure_win_rate, pairs_to_judge, win_rate
 from tools.judging.preference import Preference
@@ -199,3 +199,20 @@ def test_one_sampling_against_another_is_seldom_called_better_with_draws() -> No
         called += board.verdict == "better"
         assert one.prompts == 40 and 0 < one.p <= 1
     assert called <= 2
+
+
+def test_only_training_rows_that_take_over_a_text_have_to_be_held() -> None:
+    heldout = [sample(1, output=f"{TEXT} one"), sample(2, output=f"{TEXT} two")]
+    seeds = [task(3, f"{TEXT} three"), task(4, f"{TEXT} four", "given"), task(5, f"{TEXT} five")]
+    taken = [
+        sample(10, output=f"{TEXT} TWO"),
+        Sample(id="x", instruction="Do  thing 3.", output="other", split="train"),
+        Sample(id="y", instruction="do thing 4.", output="other", split="train"),
+    ]
+    others = [sample(20 + number, output=f"{TEXT} {number}") for number in range(5)]
+    texts = texts_of(heldout, seeds)
+    held = [one for one in (*taken, *others) if has_text_of(one, texts)]
+    assert held == taken
+    found = heldout_passages(heldout, seeds, held)
+    assert found == heldout_passages(heldout, seeds, [*taken, *others])
+    assert {one.text for one in found} == {f"{TEXT} one", f"{TEXT} five"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from state.records import Record, Sample, content_hash
 from tools.evaluation.asking import Passage, PassageScore
@@ -49,13 +49,9 @@ def heldout_passages(
         training: the samples that training rows come from.
         limit: texts at most.
     """
-    used = {_plain(text) for sample in training for text in (sample.prompt, sample.instruction, sample.output)}
+    used = {text for sample in training for text in _plain_texts(sample)}
     references = [(sample.prompt, sample.input, sample.output) for sample in heldout]
-    tasks = [
-        (f"{task.instruction}\n\n{task.input}" if task.input else task.instruction, task.input, task.output)
-        for task in seeds
-        if _plain(task.instruction) not in used
-    ]
+    tasks = [(_prompt_of(task), task.input, task.output) for task in seeds if _plain(task.instruction) not in used]
     found: dict[str, Passage] = {}
     for group in (references, tasks):
         passages = [
@@ -67,6 +63,17 @@ def heldout_passages(
             if len(found) < limit:
                 found.setdefault(passage.id, passage)
     return list(found.values())
+
+
+def texts_of(heldout: Iterable[Sample], seeds: Iterable[SeedTask]) -> set[str]:
+    """Return what ``heldout_passages`` looks up among the training's texts, to be read by ``has_text_of``."""
+    found = {_plain(text) for sample in heldout for text in (sample.prompt, sample.output)}
+    return found | {_plain(text) for task in seeds for text in (_prompt_of(task), task.instruction, task.output)}
+
+
+def has_text_of(sample: Sample, texts: Collection[str]) -> bool:
+    """Return whether a training sample takes over one of the texts; ``heldout_passages`` needs no other sample."""
+    return any(text in texts for text in _plain_texts(sample))
 
 
 def paired_nats(
@@ -95,6 +102,14 @@ def perplexity_of(base: float, adapter: float, interval: Estimate, texts: int) -
             f"{verdict}."
         ),
     )
+
+
+def _prompt_of(task: SeedTask) -> str:
+    return f"{task.instruction}\n\n{task.input}" if task.input else task.instruction
+
+
+def _plain_texts(sample: Sample) -> tuple[str, ...]:
+    return tuple(map(_plain, (sample.prompt, sample.instruction, sample.output)))
 
 
 def _plain(text: str) -> str:

@@ -1,15 +1,14 @@
 """The diversity gate and its index: does a kept text have a ROUGE-L above the threshold with a new one?
 
-The answer equals ``rouge_score``'s for every pair, yet few pairs are ever compared. Three filters stand before the
-count of a common subsequence, and none can drop a true repeat:
+The answer equals ``rouge_score``'s for every pair, yet few pairs are ever compared. Two filters stand before the count
+of a common subsequence, and neither can drop a true repeat:
 
-1. Two texts that share ``a`` tokens also share one among the rarest ``m - a + 1`` of the first and the rarest
-   ``n - a + 1`` of the second (the prefix filter; Chaudhuri, Ganti and Kaushik, ICDE 2006). So only these are indexed
-   and probed. "Rare" need not be exact, only one order for all: a word seen later counts as rarer.
-2. A 64-bit signature of each text's words bounds how many tokens the two can share.
-3. The lengths then say whether that many are enough.
+1. ``Postings`` find the texts that share a rare word at a place that leaves room for enough shared tokens.
+2. A 64-bit signature of each text's words bounds how many tokens the two can share; the lengths say whether that many
+   are enough.
 
-What passes (a handful of texts) is decided by rapidfuzz's bit-parallel LCS.
+What passes (a handful of texts) is decided by rapidfuzz's bit-parallel LCS. Each time the index has grown by half, its
+words are numbered anew by their counts, the most frequent first; words that came since count as rarer.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import assert_never
 
 import numpy as np
@@ -28,14 +28,19 @@ from rapidfuzz.distance import LCSseq
 from state.errors import CorralError
 from state.records import Sample
 from tools.gates.gate import Gate, GateInputs
+from tools.gates.postings import Postings
 from tools.gates.results import Issue, Severity, Similar
-from tools.gates.rouge import least_lcs, least_shared, tokens, tokens_of_any_script
+from tools.gates.rouge import least_lcs, tokens, tokens_of_any_script
+from tools.gates.signatures import Signatures
 
 _UNSEEN = "\U0010ffff"
 _SURROGATES = range(0xD800, 0xE000)
 MAX_WORDS = 0x10FFFF - len(_SURROGATES)
 """Different words an index can hold: one code point each, without the surrogates and the one for unseen words."""
 _FEW = 24
+"""Notes of rare words up to which filtering them costs more than counting subsequences."""
+_FIRST_ORDER, _GROWTH = 4_096, 1.5
+"""Kept texts at which words are brought into order first, and the factor by which they grow until the next time."""
 RECORDED = 10
 """Most similar instructions that are kept with a row, as in Stanford's record."""
 _CHUNK_CELLS = 8_000_000
@@ -72,9 +77,10 @@ class DiversityIndex:
         self._tokenise = tokenise
         self._code_points: dict[str, str] = {}
         self._texts: list[str] = []
-        self._postings: dict[str, array[int]] = {}
-        self._signatures = array("Q")
+        self._postings = Postings(threshold)
+        self._signatures = Signatures(threshold)
         self._lengths = array("I")
+        self._order_at = _FIRST_ORDER
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -138,46 +144,52 @@ class DiversityIndex:
             self._learn(words)
             encoded = self._encode(words)
         position = len(self._texts)
-        indexed = sorted(encoded, reverse=True)[: len(encoded) - least_shared(len(encoded), self.threshold) + 1]
-        for word in set(indexed):
-            posting = self._postings.get(word)
-            if posting is None:
-                self._postings[word] = array("I", (position,))
-            else:
-                posting.append(position)
-        self._signatures.append(_signature(encoded))
+        if encoded:
+            self._postings.add(position, encoded)
+        self._signatures.add(encoded)
         self._lengths.append(len(encoded))
         self._texts.append(encoded)
+        if len(self._texts) >= self._order_at:
+            self._order()
         return position
 
+    def _order(self) -> None:
+        """Number the words by their counts, so that a greater code point is a rarer word, and pack the postings."""
+        self._order_at = int(len(self._texts) * _GROWTH)
+        words = np.frombuffer("".join(self._texts).encode("utf-32-le"), np.uint32)
+        counts = np.bincount(words)
+        ordered = np.argsort(-counts, kind="stable")[: len(self._code_points)]
+        renamed = np.zeros(len(counts), np.uint32)
+        numbers = np.arange(len(ordered), dtype=np.uint32)
+        renamed[ordered] = np.where(numbers < _SURROGATES.start, numbers, numbers + len(_SURROGATES))
+        words = renamed[words]
+        self._code_points = {word: chr(renamed[ord(old)]) for word, old in self._code_points.items()}
+        lengths = np.frombuffer(self._lengths, np.uint32)
+        ends = np.cumsum(lengths, dtype=np.int64).tolist()
+        joined = words.tobytes().decode("utf-32-le")
+        self._texts = [joined[start:end] for start, end in pairwise([0, *ends])]
+        self._signatures.renew(words, lengths)
+        self._postings.pack(words, lengths)
+
     def _matches(self, encoded: str) -> Iterator[int]:
+        candidates = self._candidates(encoded) if encoded else []
+        # The texts of now: words may have other code points when the matches are read.
+        return self._confirmed(encoded, candidates, self._texts)
+
+    def _confirmed(self, encoded: str, candidates: Sequence[int], texts: Sequence[str]) -> Iterator[int]:
         length = len(encoded)
-        for position in self._candidates(encoded):
-            kept = self._texts[position]
+        for position in candidates:
+            kept = texts[position]
             needed = least_lcs(length, len(kept), self.threshold)
             if LCSseq.similarity(encoded, kept, score_cutoff=needed) >= needed:
                 yield position
 
     def _candidates(self, encoded: str) -> list[int]:
         """Return, in ascending order, the kept texts that the filters could not rule out."""
-        probes = len(encoded) - least_shared(len(encoded), self.threshold) + 1
-        rarest = set(sorted(encoded, reverse=True)[:probes])
-        postings = [posting for word in rarest if (posting := self._postings.get(word)) is not None]
-        if sum(map(len, postings)) <= _FEW:
-            return sorted({position for posting in postings for position in posting})
-        found = np.concatenate([np.frombuffer(posting, np.uint32) for posting in postings])
-        return sorted(set(found[self._can_reach(encoded, found)].tolist()))
-
-    def _can_reach(self, encoded: str, found: NDArray[np.uint32]) -> NDArray[np.bool_]:
-        """Bound the LCS from above by the words that one text has and the other lacks."""
-        signature = _signature(encoded)
-        theirs = np.frombuffer(self._signatures, np.uint64).take(found)
-        lengths = np.frombuffer(self._lengths, np.uint32).take(found).astype(np.int64)
-        common = np.bitwise_count(theirs & np.uint64(signature)).astype(np.int64)
-        surplus = np.minimum(len(encoded) - signature.bit_count(), lengths - np.bitwise_count(theirs))
-        needed = (self.threshold - 1e-9) * (lengths + len(encoded))
-        reachable: NDArray[np.bool_] = 2 * (surplus + common) >= needed
-        return reachable
+        found = self._postings.candidates(encoded)
+        if len(found) > _FEW:
+            found = found[self._signatures.reachable(encoded, found)]
+        return sorted(set(found.tolist()))
 
     def _neighbours(self, texts: Sequence[str], k: int) -> list[Neighbours]:
         if not self._texts:
@@ -188,14 +200,6 @@ class DiversityIndex:
         return [
             _nearest(_f_measures(row, len(text), kept_lengths), k) for text, row in zip(encoded, shared, strict=True)
         ]
-
-
-def _signature(encoded: str) -> int:
-    """Return 64 bits, one for each word (by Fibonacci hashing); a shared word is a shared bit."""
-    bits = 0
-    for word in encoded:
-        bits |= 1 << ((ord(word) * 0x9E3779B1 >> 26) & 63)
-    return bits
 
 
 def _f_measures(shared: NDArray[np.uint32], length: int, lengths: NDArray[np.float64]) -> NDArray[np.float64]:

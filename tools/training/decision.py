@@ -18,6 +18,7 @@ from tools.training.estimate import (
     pass_bytes,
     seconds_needed,
 )
+from tools.training.number_format import NumberFormat
 from tools.training.rows import rows_at_once
 
 KEPT_SHARE = 0.5
@@ -172,11 +173,19 @@ def _decision(survey: Survey, settings: Training, plan: Plan) -> TrainingDecisio
         rows_at_once=dict(zip(names, plan.rows, strict=True)),
         gradient_checkpointing=plan.checkpointing,
         max_length=plan.max_length,
+        number_format=_number_format(survey.machine),
         memory_needed=plan.memory,
         estimated_seconds=round(
             seconds_needed(plan.work, survey.base, settings, survey.machine, plan.rows, plan.checkpointing), 1
         ),
     )
+
+
+def _number_format(machine: Machine) -> NumberFormat | None:
+    """Return what a CPU computes in; a GPU's follows from the GPU."""
+    if not machine.on_cpu:
+        return None
+    return "float32" if machine.wide else "bfloat16"
 
 
 def _room(survey: Survey, free: bool) -> float:

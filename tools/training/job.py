@@ -10,6 +10,7 @@ from state.errors import BadInput
 from state.records import Record, content_hash
 from state.request import Training
 from tools.files import file_hash
+from tools.training.number_format import NumberFormat
 from tools.training.phase import Phase
 from tools.training.recipe import phases_of
 from tools.weights.adapters import ADAPTER_WEIGHTS
@@ -49,6 +50,8 @@ class TrainingJob(Record):
     """Rows of one pass, by phase, as decided from memory: a divisor of the rows that each process has of a batch."""
     gradient_checkpointing: bool | None = None
     """Compute activations again in the backward pass; ``None`` means yes on a GPU and no on a CPU."""
+    number_format: NumberFormat | None = None
+    """What a CPU computes in, as decided; ``None`` for what its instructions suggest, and on a GPU."""
     estimated_seconds: float | None = Field(None, ge=0)
     """Written into the summary, beside the time it took."""
     use_cpu: bool = False
@@ -82,7 +85,9 @@ class TrainingJob(Record):
         cut = [self.rows_at_once, False]
         start = [file_hash(Path(self.start) / ADAPTER_WEIGHTS)] if self.start else []
         base = folder_fingerprint(Path(self.base))
-        return content_hash(self.recipe, self.seed, self.learning_rate_scale, settings, cut, rows, base, *start)
+        decided = [{"number_format": self.number_format}] if self.number_format else []  # earlier versions had none
+        parts = (self.recipe, self.seed, self.learning_rate_scale, settings, cut, rows, base)
+        return content_hash(*parts, *start, *decided)
 
 
 STOPPED = "stopped.json"

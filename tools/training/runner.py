@@ -106,8 +106,8 @@ def _train_phase(
     attention = attention_for(max(rows.lengths), arguments.use_cpu)
     model = AutoModelForCausalLM.from_pretrained(
         job.base,
-        # All weights are trained in float32, and computed in bfloat16 where the hardware does.
-        dtype=torch.float32 if job.settings.method == "full" else compute_dtype(),
+        # All weights are trained in float32, and computed in bfloat16 where that is decided.
+        dtype=torch.float32 if job.settings.method == "full" else _dtype(job),
         attn_implementation=attention,
         **quantisation(job.settings.quantise),
         **code_options(Path(job.base)),
@@ -162,6 +162,11 @@ def _keep_adapter(trainer: Any, work: Path, target: Path, summary: dict[str, Any
     trainer.accelerator.wait_for_everyone()
 
 
+def _dtype(job: TrainingJob) -> torch.dtype:
+    dtype: torch.dtype = getattr(torch, job.number_format) if job.number_format else compute_dtype()
+    return dtype
+
+
 def _arguments(job: TrainingJob, phase: Phase, work: Path, longest: int) -> Any:
     settings = job.settings
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -179,7 +184,7 @@ def _arguments(job: TrainingJob, phase: Phase, work: Path, longest: int) -> Any:
         "warmup_steps": settings.warmup_ratio,
         "max_grad_norm": 1.0,
         "max_length": settings.max_length,
-        "bf16": compute_dtype() == torch.bfloat16,
+        "bf16": _dtype(job) == torch.bfloat16,
         "gradient_checkpointing": not on_cpu if job.gradient_checkpointing is None else job.gradient_checkpointing,
         "use_cpu": on_cpu,
         "save_steps": settings.save_steps,

@@ -24,6 +24,7 @@ from tools.training.configs import SHARDED, config_file, kind_of, offloads, proc
 from tools.training.decision import Survey
 from tools.training.estimate import BaseFacts, Machine, PhaseWork
 from tools.training.job import TrainingJob
+from tools.training.number_format import cpu_format
 from tools.weights.gpu_memory import ran_out
 from tools.weights.processes import JsonLines, die_with_parent, stream_child
 
@@ -162,7 +163,7 @@ def _machine(job: TrainingJob, facts: BaseFacts, base: Path) -> tuple[Machine, t
 
     config = config_file(job.settings.accelerate_config)
     on_cpu = uses_cpu(config) or not torch.cuda.is_available()
-    dtype = compute_dtype()
+    dtype = getattr(torch, cpu_format(facts.width)) if on_cpu else compute_dtype()
     gpus = () if on_cpu else tuple(_gpu(number) for number in range(torch.cuda.device_count()))
     machine = Machine(
         on_cpu=on_cpu,

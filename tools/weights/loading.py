@@ -18,11 +18,14 @@ TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 def compute_dtype() -> torch.dtype:
     """Return bfloat16 if the hardware computes in it, else float32."""
-    if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    has = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else cpu_has_bfloat16()
+    return torch.bfloat16 if has else torch.float32
+
+
+def cpu_has_bfloat16() -> bool:
+    """Return whether the CPU has instructions for bfloat16."""
     has = torch.cpu.get_capabilities()
-    fast = has.get("avx512_bf16") or has.get("amx_bf16")
-    return torch.bfloat16 if fast else torch.float32
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 def load_model(base: Path, adapter: Path | None) -> Any:
