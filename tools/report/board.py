@@ -99,9 +99,10 @@ def read_board(raw: Mapping[str, Any]) -> Board | None:
         for path, rows in _lists(raw)
         if all(_is_comparison(row) for row in rows)
     ]
+    public = _public(raw.get("ifeval"))
     slices = [
         SliceGroup(title=_title(path), slices=tuple(_slice(row) for row in rows))
-        for path, rows in _lists(raw)
+        for path, rows in _lists({key: value for key, value in raw.items() if key != "ifeval"})
         if all(_is_slice(row) for row in rows)
     ]
     return Board(
@@ -109,7 +110,7 @@ def read_board(raw: Mapping[str, Any]) -> Board | None:
         words=str(raw.get("words", "")),
         primary=primary,
         prompts=int(raw.get("prompts", 0)),
-        groups=tuple(groups),
+        groups=tuple(groups + public),
         slices=tuple(slices),
         perplexity=_estimate(raw.get("perplexity"), "ratio"),
         win_rates=tuple(_win_rates(raw.get("win_rate"))),
@@ -134,7 +135,7 @@ def _facts(raw: Mapping[str, Any]) -> Iterator[tuple[str, tuple[tuple[str, str],
     groups = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
     for key, group in [*groups.items(), ("measured with", alone)]:
         if figures := tuple(_figures(group)):
-            yield key.replace("_", " "), figures
+            yield "IFEval" if key == "ifeval" else key.replace("_", " "), figures
 
 
 def _figures(group: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, str]]:
@@ -159,6 +160,28 @@ def _win_rates(raw: Any) -> Iterator[DifferenceRow]:
         if (one := _estimate(raw.get(key))) is not None:
             points = Estimate(value=100 * one.value, low=100 * one.low, high=100 * one.high)
             yield DifferenceRow(name=name, difference=points, strong=key == "rate")
+
+
+def _public(raw: Any) -> list[MetricGroup]:
+    """Return IFEval's four accuracies as a group of their own; none where they were not measured."""
+    rows = raw.get("accuracies") if isinstance(raw, Mapping) else None
+    known = [row for row in rows or () if isinstance(row, Mapping) and "loose" in row and _is_slice(row)]
+    found = [
+        Metric(
+            name=f"{row['name']}-level, {'loose' if row['loose'] else 'strict'}",
+            meaning=f"share of the {row.get('count', '')} {row['name']}s that pass",
+            prompts=int(raw.get("prompts", 0)),
+            base=row["base"],
+            adapter=row["adapter"],
+            difference=difference,
+            p=None,
+            decides=False,
+            share=True,
+        )
+        for row in known
+        if (difference := _estimate(row.get("interval"))) is not None
+    ]
+    return [MetricGroup(title="IFEval", metrics=tuple(found))] if found else []
 
 
 def _title(path: tuple[str, ...]) -> str:
