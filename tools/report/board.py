@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from state.records import Record
+from tools.evaluation.comparing import Comparison
 from tools.evaluation.scoreboard import Claim
 from tools.evaluation.scoring import MEANINGS, NATS
 from tools.report.comparison_plots import DifferenceRow, DumbbellRow
@@ -28,7 +29,11 @@ class Metric(Record):
     difference: Estimate
     """Adapter less base."""
     p: float | None
-    """After the correction over all metrics, where there is one."""
+    """The deciding metric's own; of the others after the correction over them, where there is one."""
+    word: str = ""
+    """What the test says at 5%, such as better or not shown; empty where the file does not tell enough."""
+    detectable: float | None = None
+    """The least true difference that so many prompts show in 80% of the cases."""
     decides: bool
     share: bool
     """Whether it is a share of 1, which is shown in points of 100."""
@@ -51,6 +56,12 @@ class MetricGroup(Record):
 
     title: str
     metrics: tuple[Metric, ...]
+
+    @property
+    def parts(self) -> tuple[tuple[Metric, ...], ...]:
+        """The metrics as they are tabled: what decides alone, then the others."""
+        deciding = tuple(one for one in self.metrics if one.decides)
+        return tuple(part for part in (deciding, tuple(one for one in self.metrics if not one.decides)) if part)
 
 
 class SliceGroup(Record):
@@ -222,9 +233,19 @@ def _metric(row: Mapping[str, Any], primary: str, path: tuple[str, ...]) -> Metr
         adapter=row["adapter"],
         difference=Estimate(value=value, low=low, high=high),
         p=p if _is_figure(p) else None,
+        word=_word(row),
+        detectable=row.get("detectable") if _is_figure(row.get("detectable")) else None,
         decides=name == primary and path == ("comparisons",),
         share=share and max(map(abs, (value, low, high))) <= 1,
     )
+
+
+def _word(row: Mapping[str, Any]) -> str:
+    """Return what a comparison says in a word, where the file says which of two values is the better one."""
+    try:
+        return Comparison.model_validate(row).in_a_word if "better" in row else ""
+    except ValueError:
+        return ""
 
 
 def _slice(row: Mapping[str, Any]) -> DumbbellRow:
