@@ -70,7 +70,7 @@ async def _of_request(request: RunRequest, settings: Settings) -> list[Finding]:
 
 
 def _sources(request: RunRequest) -> str:
-    return ", ".join(filter(None, (request.sources.prompts, request.sources.seeds)))
+    return ", ".join(filter(None, (request.sources.prompts, request.sources.seeds, request.evaluate.ifeval)))
 
 
 def _checked(what: str, found: str, check: Callable[[], None]) -> Finding:

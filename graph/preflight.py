@@ -14,6 +14,7 @@ from state.request import EMBEDDED, Endpoint, RunRequest
 from tools.checks.style import demand_context
 from tools.endpoint import Price, capabilities, demand_batches, demand_price, has_batches, price_of, probe
 from tools.endpoint.prices import stated
+from tools.gates.held_out import demand_ifeval_unseen
 from tools.gates.pipeline import demand_known_rules
 from tools.machine.disk import demand_room
 from tools.people.gold import read_gold
@@ -147,8 +148,8 @@ def check_sources(request: RunRequest) -> None:
     """Read the seeds and prompts, and check that there is something to train on and something to evaluate with.
 
     Raises:
-        BadInput: a file is missing or broken, nothing is left of it for the one or the other, or a gate's rule that is
-            to be off is unknown.
+        BadInput: a file is missing or broken, nothing is left of it for the one or the other, what would be trained on
+            repeats IFEval, or a gate's rule that is to be off is unknown.
     """
     demand_known_rules(request.gates)
     load_seed_tasks(Path(request.sources.seeds))
@@ -164,6 +165,7 @@ def check_sources(request: RunRequest) -> None:
             'there is nothing to evaluate with: sources.prompts needs prompts with "split": "heldout", '
             "or evaluate.heldout_share above 0"
         )
+    demand_ifeval_unseen(request, prompts)
 
 
 def check_training(request: RunRequest, cache: Path) -> None:

@@ -13,7 +13,8 @@ from state.request import RunRequest
 from state.store import RecordStore
 from tools.batch import for_each
 from tools.endpoint.chat import ChatCall, OpenEndpoint
-from tools.gates import DiversityIndex, GatePipeline
+from tools.gates import GatePipeline
+from tools.gates.held_out import HeldOut
 from tools.gates.opinion import ask_opinions
 from tools.gates.results import judged
 from tools.generation.prompting import generation_call
@@ -144,15 +145,9 @@ def _judge(
     opinions: Mapping[str, tuple[float, str]],
 ) -> list[Sample]:
     gates = GatePipeline(request.gates, [*heldout, *kept], opinion=lambda sample: opinions.get(sample.id))
-    unseen = DiversityIndex(request.gates.rouge_threshold)
-    for instruction in heldout:
-        unseen.add(instruction)
-    found = []
-    for row, decision in zip(offered, gates.judge(offered), strict=True):
-        # The policy writes the answers; what the generator wrote was to be read by the gates alone.
-        done = judged(row, decision).model_copy(update={"output": ""})
-        if unseen.match(row.instruction) is not None:
-            held = {"outcome": Outcome.REJECTED, "reasons": ("held_out: it repeats a held-out prompt",)}
-            done = done.model_copy(update=held)
-        found.append(done)
-    return found
+    held = HeldOut(heldout, request.gates.rouge_threshold)
+    # The policy writes the answers; what the generator wrote was to be read by the gates alone.
+    return [
+        judged(row, held.decide(row, decision)).model_copy(update={"output": ""})
+        for row, decision in zip(offered, gates.judge(offered), strict=True)
+    ]

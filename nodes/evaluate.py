@@ -11,6 +11,7 @@ from state.store import RecordStore
 from tools.checklists.items import MACHINE
 from tools.dataset.seeding import imitated_seeds
 from tools.endpoint.chat import OpenEndpoint
+from tools.evaluation.ifeval import fixed_sample, public_accuracies
 from tools.evaluation.measuring import BASE, Measuring, heldout_samples, judged
 from tools.evaluation.perplexity import has_text_of, heldout_passages, paired_nats, texts_of
 from tools.evaluation.scoreboard import score_answers
@@ -18,6 +19,7 @@ from tools.evaluation.scoring import script_note
 from tools.evaluation.winning import pairs_to_judge
 from tools.files import write_file
 from tools.progress import report_progress
+from tools.sources.prompts import ifeval_prompts
 from tools.sources.seeds import load_seed_tasks
 
 
@@ -43,20 +45,27 @@ def make_evaluate(store: RecordStore, runs_folder: Path, open_endpoint: OpenEndp
             if has_text_of(one, measurable)
         ]
         passages = heldout_passages(samples, seeds, training + imitated_seeds(seeds, request.train.seed_share))
-        each = len(samples) * (1 + request.evaluate.sampled_draws) + len(passages)
+        public = await asyncio.to_thread(ifeval_prompts, request)
+        sample = fixed_sample(public, request.evaluate.ifeval_prompts)
+        each = len(samples) * (1 + request.evaluate.sampled_draws) + len(passages) + len(sample)
         report_progress("evaluate", total=2 * each + min(request.evaluate.judged_pairs, len(samples)))
 
         before, nats_before = await measuring.measure(state, samples, passages, BASE, request.models.base)
+        public_before = await measuring.public(state, sample, BASE, request.models.base)
         after, nats_after = await measuring.measure(state, samples, passages, adapter.id, adapter.folder)
+        public_after = await measuring.public(state, sample, adapter.id, adapter.folder)
         pairs = pairs_to_judge(samples, before, after, request.evaluate.judged_pairs)
         win_rate = await judged(open_endpoint, state, pairs)
         nats = paired_nats(passages, nats_before, nats_after)
         board = await asyncio.to_thread(
             score_answers, samples, before, after, request.evaluate, request.seed, nats=nats, win_rate=win_rate
         )
+        ifeval = await asyncio.to_thread(
+            public_accuracies, sample, len(public), public_before, public_after, request.evaluate, request.seed
+        )
         notes = tuple(line for line in state.get("warnings", ()) if not line.startswith(MACHINE))
         notes += tuple(script_note(samples)) if request.evaluate.primary == "rougeL" else ()
-        board = board.model_copy(update={"notes": notes})
+        board = board.model_copy(update={"notes": notes, "ifeval": ifeval})
         place = runs_folder / run_id / "evaluation" / f"scoreboard-{adapter.id[:8]}.json"
         await asyncio.to_thread(write_file, place, (board.model_dump_json(indent=1) + "\n").encode())
         return {"verdict": board.record(str(place))}

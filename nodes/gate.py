@@ -15,6 +15,7 @@ from state.request import RunRequest
 from state.store import RecordStore
 from tools.endpoint.chat import OpenEndpoint
 from tools.gates import GatePipeline, RoundCounts
+from tools.gates.held_out import held_out
 from tools.gates.opinion import ask_opinions
 from tools.gates.results import judged
 from tools.generation.deciding import GenerationFacts, decide_next_round
@@ -65,19 +66,22 @@ async def judge_round(
 ) -> RoundCounts:
     """Judge the rows of a round page by page, in the order of their ids, and return how they fared.
 
-    They are held against the seeds, what earlier rounds kept, and each other. Rows that failed stay as they are.
+    They are held against the seeds, what earlier rounds kept, each other, and the prompts of the evaluation. Rows that
+    failed stay as they are.
     """
     counts = RoundCounts()
     report_progress("gate", total=await store.count(run_id, Sample, origin="generated", round=round_))
     opinions: dict[str, tuple[float, str]] = {}
     earlier = await kept_instructions(store, run_id, round_)
     pipeline = await asyncio.to_thread(gate_pipeline, request, earlier, opinions)
+    held = await asyncio.to_thread(held_out, request)
     async for page in store.pages(run_id, Sample, tag="train", origin="generated", round=round_):
         offered = [sample for sample in page if sample.outcome != Outcome.FAILED]
         if request.gates.opinion and offered:
             endpoint = await open_endpoint(request.models.judge, run_id)
             opinions.update(await ask_opinions(endpoint, offered))
-        decisions = await asyncio.to_thread(pipeline.judge, offered)
+        found = await asyncio.to_thread(pipeline.judge, offered)
+        decisions = [held.decide(sample, one) for sample, one in zip(offered, found, strict=True)]
         await store.settle(run_id, [judged(s, d) for s, d in zip(offered, decisions, strict=True)])
         counts.add(decisions)
         opinions.clear()

@@ -16,6 +16,7 @@ from state.request import RunRequest
 from state.store import RecordStore
 from tools.batch import for_each
 from tools.endpoint.chat import ChatCall, OpenEndpoint
+from tools.gates.held_out import demand_ifeval_unseen
 from tools.generation.deciding import GenerationFacts, decide_next_round, pays_for_a_batch
 from tools.generation.planning import left_of, round_needs
 from tools.generation.prompting import generation_call
@@ -94,6 +95,7 @@ def given_prompts(request: RunRequest) -> list[Sample]:
     if request.sources.prompts is None:
         return []
     prompts = load_prompts(Path(request.sources.prompts), request.evaluate.heldout_share)
+    demand_ifeval_unseen(request, prompts)
     training = [p for p in prompts if p.split == "train"][: request.sources.prompt_limit]
     # A preview ends before they are answered.
     heldout = [p for p in prompts if p.split == "heldout" and not request.preview]

@@ -20,7 +20,7 @@ EMBEDDED = "embedded"
 """The name, in place of a URL or a model folder, of the SmolLM2-135M that comes with the installation."""
 
 CALLS_TOGETHER = 160
-"""Calls in flight that keep two sampling processes busy while finished ones are written down."""
+"""Calls in flight that keep two model processes busy while finished ones are written down."""
 
 TaskType = Literal["general", "budgeting", "creative", "compliance", "data_quality", "strategy"]
 
@@ -469,6 +469,12 @@ class Evaluation(Section):
     judged_pairs: int = Field(24, ge=0, le=100_000)
     """Prompts whose two greedy answers the judge compares, in both orders; 0 for none. They are paid for like every
     other call of the judge."""
+    ifeval: str | None = None
+    """IFEval's prompts as Google publishes them (``input_data.jsonl``): base and adapter answer a fixed sample of them,
+    too, in at most 512 tokens, and the scoreboard has the four accuracies. They are no part of the verdict; what
+    repeats one of the file's prompts is not trained on."""
+    ifeval_prompts: int = Field(200, ge=1)
+    """Prompts of that sample, at most: the same ones in every run."""
 
 
 class Deployment(Section):

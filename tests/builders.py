@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from state.dimensions import DIMENSIONS
@@ -78,3 +80,18 @@ def verdict(word: str = "better", **changes: Any) -> Verdict:
     fields = {"verdict": word, "metric": "guarded", "base": 0.4, "adapter": 0.6, "difference": 0.2}
     fields |= {"low": 0.1, "high": 0.3, "prompts": 60, "scoreboard": "scoreboard.json"}
     return Verdict.model_validate(fields | changes)
+
+
+def ifeval_file(path: Path, prompts: int) -> Path:
+    """Write rows in IFEval's form, with two instructions each, and return the path."""
+    rows = [
+        {
+            "key": number,
+            "prompt": f"Tell me of the lighthouse number {number} on its rock, without a comma.",
+            "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"],
+            "kwargs": [{}, {"relation": "at least", "num_words": 10 * number + 1}],
+        }
+        for number in range(prompts)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path

@@ -89,6 +89,12 @@ def overlap(sample: Sample, text: str) -> float:
     return 100 * len(wanted & set(text.split())) / len(wanted) if wanted else 50.0
 
 
+def echo(sample: Sample, text: str) -> float:
+    """Return the share of a text's words that stand in the prompt, of 100."""
+    asked, said = set(sample.prompt.lower().split()), text.lower().split()
+    return 100 * sum(word in asked for word in said) / len(said) if said else 0.0
+
+
 PLANTED: Mapping[str, Callable[[int], PlantedJudge]] = {
     "always longer": lambda _: PlantedJudge("longer", lambda _, text: min(100.0, len(text) / 4)),
     "always first": lambda seed: PlantedJudge("first", oracle(0.9, seed).score, lambda one, other: "first"),
@@ -96,5 +102,7 @@ PLANTED: Mapping[str, Callable[[int], PlantedJudge]] = {
     "random": lambda seed: PlantedJudge("random", lambda _, text: coin(text, seed)),
     "worse than chance": lambda seed: oracle(-0.3, seed),
     "copies a reference": lambda _: PlantedJudge("copies", overlap),
+    "looks for the prompt": lambda _: PlantedJudge("prompt", echo),
 }
-"""By what is wrong with each. The second scores well and chooses by place; the last one needs what no answer has."""
+"""By what is wrong with each. The second scores well and chooses by place; the one that copies a reference needs what
+no answer has; the last one likes what repeats the prompt."""

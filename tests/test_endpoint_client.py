@@ -31,12 +31,13 @@ from tests.memory_ledger import MemoryLedger
 from tests.scripted_server import MODEL, ScriptedServer
 from tools.endpoint import client
 from tools.endpoint.budget import Account, most_it_can_cost, price
-from tools.endpoint.chat import ChatCall
+from tools.endpoint.chat import ChatCall, Likelihood, LikelihoodCall
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.failures import TryAgain
 from tools.endpoint.http_transport import HttpTransport
 from tools.endpoint.loop import await_sent
 from tools.endpoint.transport import NoLikelihoods, Reply, chat_body
+from tools.endpoint.weights import CAN
 
 CALL = ChatCall(purpose="test", messages=({"role": "user", "content": "What is a river?"},), max_tokens=64)
 
@@ -334,6 +335,33 @@ class Instant(NoLikelihoods):
         await asyncio.sleep(0)
         used = 1 + call.draw * 7 % call.max_tokens
         return Reply(text="x", finish_reason="stop", prompt_tokens=5, completion_tokens=used)
+
+
+async def test_likelihoods_of_this_machine_are_asked_together_and_its_answers_are_not() -> None:
+    class Busy(Instant):
+        can = CAN
+        now = most = 0
+
+        async def send(self, call: ChatCall, model: str, timeout: float) -> Reply:
+            await self.work()
+            return Reply(text="x", finish_reason="stop", prompt_tokens=5, completion_tokens=1)
+
+        async def likelihood(self, call: LikelihoodCall, model: str) -> Likelihood:
+            await self.work()
+            return Likelihood(log_likelihood=-1.0, tokens=1)
+
+        async def work(self) -> None:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await asyncio.sleep(0.01)
+            self.now -= 1
+
+    for likely, most in ((True, 12), (False, 2)):
+        transport = Busy()
+        asker = LedgeredEndpoint(transport, MemoryLedger(), Endpoint(model="m", concurrency=2), "run")
+        texts = [LikelihoodCall(purpose="judge", messages=CALL.messages, completion=str(n)) for n in range(12)]
+        await asyncio.gather(*(map(asker.likelihood, texts) if likely else map(asker.complete, draws(12))))
+        assert transport.most == most
 
 
 @settings(max_examples=30)

@@ -16,6 +16,7 @@ from state.pipeline import AdapterRef, PipelineState
 from state.records import Answer, Check, Outcome, Sample
 from state.request import Endpoint, RunRequest
 from state.store import RecordStore
+from tests.builders import ifeval_file
 from tests.judging_support import FunctionEndpoint
 from tests.tiny_model import tiny_model
 from tools.checklists.items import MACHINE
@@ -67,7 +68,14 @@ async def test_a_cut_evaluation_goes_on_without_answering_again(
     request = RunRequest.model_validate(
         {
             "models": {"base": str(base)},
-            "evaluate": {"max_tokens": 8, "resamples": 100, "sampled_draws": 2, "judged_pairs": 2},
+            "evaluate": {
+                "max_tokens": 8,
+                "resamples": 100,
+                "sampled_draws": 2,
+                "judged_pairs": 2,
+                "ifeval": str(ifeval_file(tmp_path / "input_data.jsonl", 3)),
+                "ifeval_prompts": 2,
+            },
         }
     )
     warnings = ["mind the judge", f"{MACHINE}training took 600 s and was estimated at 200 s"]
@@ -98,6 +106,7 @@ async def test_a_cut_evaluation_goes_on_without_answering_again(
     monkeypatch.undo()
     before = {found.id: found for found in await store.find("run", Answer)}
     assert sorted(before) == sorted(kept) and len(kept) == 3
+    monkeypatch.setattr("tools.evaluation.measuring.PUBLIC_TOKENS", 8)
 
     verdict = (await evaluate(state))["verdict"]
     everything = {(s.id, draw) for s in SAMPLES for draw in range(3)}
@@ -113,7 +122,15 @@ async def test_a_cut_evaluation_goes_on_without_answering_again(
     # Two models; each prompt is answered three times, and no answer that is in the ledger is asked for again.
     assert (tallies["evaluate"].answered, tallies["evaluate"].failed) == (2 * len(everything), 0)
     assert tallies["evaluate.perplexity"].answered == 2 * board.perplexity.texts
-    assert [spec.model for spec in asked if spec.base_url == "weights"][-2:] == [str(base), adapter.folder]
+    assert tallies["evaluate.ifeval"].answered == 4, "two prompts, base and adapter"
+    assert board.ifeval is not None and (board.ifeval.prompts, board.ifeval.of) == (2, 3)
+    assert [one.in_words for one in board.ifeval.accuracies] == [
+        "prompt-level, strict",
+        "instruction-level, strict",
+        "prompt-level, loose",
+        "instruction-level, loose",
+    ]
+    assert [spec.model for spec in asked if spec.base_url == "weights"][-4:] == 2 * [str(base)] + 2 * [adapter.folder]
 
     async def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("all is there already")

@@ -197,6 +197,18 @@ def test_raters_are_put_together_and_say_how_far_people_agree() -> None:
     assert measured(oracle(0.8)).ceiling is None
 
 
+def test_a_judge_that_refuses_what_it_cannot_judge_is_not_licensed(tmp_path: Path) -> None:
+    """What it judges, it judges well."""
+    judge = oracle(0.9)
+    whole = measured(judge)
+    assert whole.failed == 0 and not licence_of(judge.identity, [whole], DEMANDED.judge, ("rating",)).refusals
+    for failed, refused in ((20, False), (21, True), (150, True)):
+        some = whole.model_copy(update={"failed": failed})
+        found = licence_of(judge.identity, [some], DEMANDED.judge, ("rating",)).refusals
+        assert bool(found) == refused
+        assert all(f"it judged {200 - failed} of 200 labels" in why for why in found)
+
+
 def test_a_judge_that_always_says_the_same_is_told() -> None:
     found = measured(PLANTED["constant"](0))
     assert any("says the same of 100%" in note for note in found.notes)

@@ -291,6 +291,21 @@ def test_counts_and_shares_are_told_on_their_own_scales() -> None:
     assert read_board(scoreboard(comparisons=[broken])).groups == ()  # type: ignore[union-attr]  # it is a scoreboard
 
 
+def test_what_decides_stands_alone_with_its_own_p_and_the_others_have_a_word_each() -> None:
+    rows = [
+        comparison("guarded", 0.2, 0.4, better="higher", detectable=0.15),
+        comparison("checks", 0.2, 0.4, better="higher", interval={"value": 0.2, "low": 0.1, "high": 0.3}),
+        comparison("words", 60.0, 50.0, better="neither", interval={"value": -10.0, "low": -12.0, "high": -8.0}),
+    ]
+    board = read_board(scoreboard(comparisons=rows))
+    assert board is not None
+    assert [[one.name for one in part] for part in board.groups[0].parts] == [["guarded"], ["checks", "words"]]
+    assert [one.word for one in board.groups[0].metrics] == ["better", "better", "less"]
+    page = Page(render(facts(board=board)))
+    assert "what decides" in page.text and "a difference of 15.0 or more in 80% of the cases" in page.text
+    assert "p (Holm)" in page.text and "its p stands for itself" in page.text
+
+
 def test_every_series_of_a_training_is_a_curve() -> None:
     phase = {"phase": "dpo", "steps": 3, "losses": [0.69, 0.5, 0.4], "margins": [0, 1, 2], "seconds": 1.5}
     phase |= {"probe_steps": [0, 3], "probe_distinct3": [0.9, 0.8], "flags": ["it repeats"], "resumed": False}

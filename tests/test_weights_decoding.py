@@ -302,6 +302,23 @@ def test_a_likelihood_does_not_depend_on_what_else_is_asked(base: Path) -> None:
         assert scored([one]) == {one.number: together[one.number]}
 
 
+def test_the_head_and_each_prompt_are_read_once(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, read = Model(base, None), []
+    forward = type(model._model).forward
+
+    def counted(self: Any, input_ids: Any, **rest: Any) -> Any:
+        read.append(input_ids.shape[1])
+        return forward(self, input_ids=input_ids, **rest)
+
+    monkeypatch.setattr(type(model._model), "forward", counted)
+    asked = [
+        Score(number=n, turns=({"role": "user", "content": QUESTIONS[n % 2]},), completion="It is so.")
+        for n in range(6)
+    ]
+    model.answer(asked, lambda reply: None)
+    assert len(read) == 1 + 2 + 6 and read[0] == len(model._head)
+
+
 def test_a_template_that_names_the_day_names_the_same_day_always(base: Path, tmp_path: Path) -> None:
     shutil.copytree(base, tmp_path / "dated")
     template = (

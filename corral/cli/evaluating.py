@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from corral.cli.shared import AsJson, console, errors, open_settings, print_json, with_cost
 from corral.cli.signals import AGAIN, run_orderly
-
-if TYPE_CHECKING:
-    from tools.evaluation.accuracy import Accuracy
 
 
 def evaluate(
@@ -22,7 +18,9 @@ def evaluate(
     base: Annotated[
         str | None, typer.Option(help="Its base: a folder, 'embedded', or a hub name. Default: as the adapter says.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take only the first so many prompts.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Take only so many prompts: the first, or a fixed sample of IFEval.")
+    ] = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=8, max=32_768, help="The most tokens of an answer. Default: 144; for IFEval 1280.")
     ] = None,
@@ -33,7 +31,7 @@ def evaluate(
 
     When it was killed, the same command goes on where it was.
     """
-    from corral.cli.tables import print_scoreboard
+    from corral.cli.tables import print_accuracies, print_scoreboard
     from corral.cli.watch import open_view
     from corral.standalone import EVALUATION, open_ledger
     from tools.endpoint.spending import CappedLedger, Spending
@@ -68,26 +66,9 @@ def evaluate(
         return
     print_scoreboard(console, Path(found.scoreboard_file))
     if found.accuracies:
-        _print_accuracies(found.accuracies)
+        print_accuracies(console, found.accuracies)
     for note in found.scoreboard.notes:
         console.print(f"note: {note}", highlight=False, markup=False)
     for what, where in (("base", found.base), ("scoreboard", found.scoreboard_file), ("answers", found.answers_file)):
         console.print(f"{what:11} {where}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"spent $0 on {spending.calls:,} calls: the weights are on this machine", highlight=False)
-
-
-def _print_accuracies(found: Sequence[Accuracy]) -> None:
-    from corral.cli.tables import print_table
-
-    rows = []
-    for one in found:
-        difference, low, high = one.interval.value, one.interval.low, one.interval.high
-        row = (
-            f"{one.name}-level, {'loose' if one.loose else 'strict'}",
-            str(one.count),
-            *(f"{share:.3f}" for share in (one.base, one.adapter)),
-            f"{difference:+.3f}",
-            f"[{low:+.3f}, {high:+.3f}]",
-        )
-        rows.append(row)
-    print_table(console, ("accuracy", "of", "base", "adapter", "difference", "95% interval"), rows)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # a tenth of a second each, and a list of runs needs none
     from tools.checklists.items import Checklist
     from tools.checklists.kept import Stage
     from tools.crews.performance import Performance
+    from tools.evaluation.accuracy import Accuracy
     from tools.evaluation.comparing import Comparison
     from tools.evaluation.scoreboard import Scoreboard
     from tools.generation.costing import CostEstimate, StageComparison
@@ -200,8 +201,16 @@ def print_scoreboard(console: Console, path: Path) -> None:
     for title, rows in _groups(board):
         headers = (title, *headers[1:6], "p (Holm)", "in a word")
         print_table(console, headers, rows, words=(title,))
+    if board.ifeval:
+        print_accuracies(console, board.ifeval.accuracies)
     for line in board_lines(board):
         console.print(line, highlight=False, markup=False)
+
+
+def print_accuracies(console: Console, found: Sequence[Accuracy]) -> None:
+    """Print IFEval's four accuracies of base and adapter, with intervals."""
+    rows = [(one.in_words, str(one.count), *_against(one.base, one.adapter, one.interval)) for one in found]
+    print_table(console, ("IFEval's accuracy", "of", "base", "adapter", "difference", "95% interval"), rows)
 
 
 def _groups(board: Scoreboard) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
@@ -234,6 +243,7 @@ def board_lines(board: Scoreboard) -> list[str]:
 
     lines = [board.perplexity.note] if board.perplexity else []
     lines += [win_rate_in_words(board.win_rate)] if board.win_rate else []
+    lines += [board.ifeval.note] if board.ifeval else []
     if board.length_ratio is not None:
         lines.append(f"The adapter's answers have {board.length_ratio:.2f} times as many words as the base's.")
     return [*lines, board.words]

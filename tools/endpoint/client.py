@@ -30,7 +30,7 @@ from state.errors import (
 from state.lease import CLOCK
 from state.pipeline import RateLimits
 from state.records import Call, content_hash
-from state.request import Endpoint
+from state.request import CALLS_TOGETHER, Endpoint
 from tools.endpoint.budget import Account, most_it_can_cost, price
 from tools.endpoint.chat import Capabilities, ChatCall, Completion, Fault, Likelihood, LikelihoodCall
 from tools.endpoint.deferring import SHARE, Deferring, deferred_call
@@ -252,7 +252,7 @@ class LedgeredEndpoint:
             await self._deferring.defer(wanted, most * SHARE, tried=(await self._trial(call)).passed)
         account = self._account(share)
         health = share.health(self.spec.base_url, self.model)
-        async with share.limit(self.spec.base_url, self.spec.concurrency):
+        async with share.limit(self.spec.base_url, self._slots(call)):
             self.ledger.demand_kept(self._failed_before)
             pending.allowed = time.clock_gettime(CLOCK)
             await self._reserve(account, most)
@@ -277,6 +277,14 @@ class LedgeredEndpoint:
             self.ledger.demand_kept(self._failed_before)
             raise error
         return made, True
+
+    def _slots(self, call: Asked) -> int:
+        """Return how many calls may be in flight.
+
+        Processes of this machine that tell likelihoods read a prompt once for all its texts that are there.
+        """
+        here = isinstance(call, LikelihoodCall) and not self.can.remote
+        return max(self.spec.concurrency, CALLS_TOGETHER) if here else self.spec.concurrency
 
     async def _reserve(self, account: Account, most: float) -> None:
         try:

@@ -28,6 +28,11 @@ class Accuracy(Record):
     interval: Estimate
     """Of adapter less base; prompts are drawn, with all of their instructions."""
 
+    @property
+    def in_words(self) -> str:
+        """Which of the four it is."""
+        return f"{self.name}-level, {'loose' if self.loose else 'strict'}"
+
 
 def accuracies(
     samples: Sequence[Sample], base: Sequence[Answer], adapter: Sequence[Answer], resamples: int, seed: int

@@ -10,8 +10,10 @@ from tools.endpoint.chat import ChatCall, Completion, Likelihood, LikelihoodCall
 
 CONCURRENCY = 512
 """Calls in flight: the model processes decode best when they have all that is wanted at once."""
-ANSWERS, TEXTS = "evaluate", "evaluate.perplexity"
+ANSWERS, TEXTS, PUBLIC = "evaluate", "evaluate.perplexity", "evaluate.ifeval"
 """The purposes of the calls."""
+PUBLIC_TOKENS = 512
+"""Of an answer to IFEval at most. Published figures take 1,280; of SmolLM2-135M few answers end after 512."""
 
 
 class Passage(Record):
@@ -53,11 +55,11 @@ def answers_wanted(samples: Sequence[Sample], there: Sequence[Answer], draws: in
     return [one for one in wanted if (one.sample.id, one.draw) not in known]
 
 
-def answer_call(wanted: Wanted, max_tokens: int, sampling: Sampling, seed: int) -> ChatCall:
+def answer_call(wanted: Wanted, max_tokens: int, sampling: Sampling, seed: int, purpose: str = ANSWERS) -> ChatCall:
     """Return the call for an answer. A sampled one is drawn as the training candidates are, by the run's seed."""
     greedy = wanted.draw == 0
     return ChatCall(
-        purpose=ANSWERS,
+        purpose=purpose,
         messages=(user_message(wanted.sample.prompt, wanted.sample.input),),
         temperature=0.0 if greedy else sampling.temperature,
         top_p=1.0 if greedy else sampling.top_p,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from state.errors import CallRefused
@@ -12,8 +12,10 @@ from state.records import Answer, Outcome, Sample
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.batch import for_each
-from tools.endpoint.chat import ChatEndpoint, OpenEndpoint
+from tools.endpoint.chat import ChatCall, ChatEndpoint, OpenEndpoint
 from tools.evaluation.asking import (
+    PUBLIC,
+    PUBLIC_TOKENS,
     Passage,
     PassageScore,
     Wanted,
@@ -64,24 +66,81 @@ class Measuring:
         wanted = answers_wanted(samples, there, request.evaluate.sampled_draws)
         report_progress("evaluate", len(samples) * (1 + request.evaluate.sampled_draws) - len(wanted))
         who = BASE if model == BASE else "adapter"
-        refused: list[CallRefused] = []
 
-        async def ask(one: Wanted) -> None:
-            call = answer_call(one, request.evaluate.max_tokens, request.sampling, request.seed)
-            try:
-                completion = await endpoint.complete(call)
-            except CallRefused as error:
-                # One prompt that the model cannot take counts as not answered; the ledger has the reason.
-                refused.append(error)
-            else:
-                await self.store.add(run_id, [answer_record(model, one, completion)])
-            report_progress("evaluate", 1, note=f"{who} answers")
+        async def keep(answer: Answer) -> None:
+            await self.store.add(run_id, [answer])
 
-        await for_each(wanted, ask)
-        if refused and len(refused) == len(wanted):
-            raise refused[0]
+        def call(one: Wanted) -> ChatCall:
+            return answer_call(one, request.evaluate.max_tokens, request.sampling, request.seed)
+
+        await ask_all(endpoint, wanted, call, model, keep)
         scores = await asyncio.gather(*(read(endpoint, passage, who) for passage in passages))
         return await self.store.find(run_id, Answer, tag=model), {score.id: score for score in scores}
+
+    async def public(self, state: PipelineState, samples: Sequence[Sample], model: str, weights: str) -> list[Answer]:
+        """Return a model's greedy answers to IFEval's prompts, asking for what the ledger lacks.
+
+        The store has none of them: what it has of the evaluation counts for the verdict.
+
+        Args:
+            state: the run's.
+            samples: the fixed sample.
+            model: the model's name: ``base``, or the adapter's id.
+            weights: where it lies, as ``weights_endpoint`` takes it.
+
+        Raises:
+            EndpointError: the model processes fail, or refuse every prompt.
+        """
+        if not samples:
+            return []
+        endpoint = await self.open_endpoint(weights_endpoint(weights), state["run_id"])
+        found: list[Answer] = []
+
+        async def keep(answer: Answer) -> None:
+            found.append(answer)
+
+        def call(one: Wanted) -> ChatCall:
+            return answer_call(one, PUBLIC_TOKENS, state["request"].sampling, state["request"].seed, PUBLIC)
+
+        await ask_all(endpoint, answers_wanted(samples, [], 0), call, model, keep)
+        return found
+
+
+async def ask_all(
+    endpoint: ChatEndpoint,
+    wanted: Sequence[Wanted],
+    call: Callable[[Wanted], ChatCall],
+    model: str,
+    keep: Callable[[Answer], Awaitable[None]],
+) -> None:
+    """Ask for answers, and keep each as it comes.
+
+    Args:
+        endpoint: the model's.
+        wanted: the answers.
+        call: returns the call for one.
+        model: the model's name: ``base``, or the adapter's id.
+        keep: called with each answer.
+
+    Raises:
+        EndpointError: the model processes fail, or refuse every prompt.
+    """
+    who = BASE if model == BASE else "adapter"
+    refused: list[CallRefused] = []
+
+    async def ask(one: Wanted) -> None:
+        try:
+            completion = await endpoint.complete(call(one))
+        except CallRefused as error:
+            # One prompt that the model cannot take counts as not answered; the ledger has the reason.
+            refused.append(error)
+        else:
+            await keep(answer_record(model, one, completion))
+        report_progress("evaluate", 1, note=f"{who} answers")
+
+    await for_each(wanted, ask)
+    if refused and len(refused) == len(wanted):
+        raise refused[0]
 
 
 async def read(endpoint: ChatEndpoint, passage: Passage, who: str) -> PassageScore:

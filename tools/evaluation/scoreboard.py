@@ -10,6 +10,7 @@ from state.pipeline import Verdict
 from state.records import Answer, Record, Sample
 from state.request import Evaluation
 from tools.evaluation.comparing import Comparison, Marks, Slice, by_category, by_kind, compare_all, marks_of
+from tools.evaluation.ifeval import PublicAccuracies
 from tools.evaluation.perplexity import Perplexity, perplexity_of
 from tools.evaluation.scoring import METRICS, NATS, Scored, score_answer
 from tools.evaluation.winning import WinRate
@@ -55,6 +56,8 @@ class Scoreboard(Record):
     perplexity: Perplexity | None = None
     win_rate: WinRate | None = None
     """By the run's judge; ``None`` where it was not asked."""
+    ifeval: PublicAccuracies | None = None
+    """On a fixed sample of its prompts; ``None`` where ``evaluate.ifeval`` names no file. No part of the verdict."""
     notes: tuple[str, ...] = ()
     """What a reader should know of the run, such as how well its judge was measured."""
 

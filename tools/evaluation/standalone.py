@@ -18,6 +18,7 @@ from tools.endpoint.ledger import CallLedger
 from tools.endpoint.weights import WeightsTransport
 from tools.evaluation.accuracy import Accuracy, accuracies
 from tools.evaluation.asking import Wanted, answer_call, answer_record, weights_endpoint
+from tools.evaluation.ifeval import fixed_sample
 from tools.evaluation.scoreboard import Scoreboard, score_answers
 from tools.files import sole_use, writable, write_file
 from tools.shipped import find_file
@@ -75,7 +76,7 @@ def plan_evaluation(
         adapter: a PEFT adapter's folder.
         prompts: a prompts file, Corral's or IFEval's; rows marked ``"split": "train"`` are left out.
         base: the base model; ``None`` for the one that the adapter names.
-        limit: the first so many prompts alone.
+        limit: prompts at most: the first ones, or of a set with IFEval's instructions its fixed sample.
         max_tokens: tokens of an answer at most; by default those of a run's evaluation, or ``IFEVAL_TOKENS`` where the
             file asks for one of IFEval's instructions.
         out: gets answers and results; by default a folder of the adapter's own under ``home``.
@@ -90,16 +91,16 @@ def plan_evaluation(
     demand_extra("train", "the evaluation of an adapter")
     prompts = find_file(prompts)
     rows = load_prompts(prompts, 1.0)
-    samples = tuple(sample for sample in rows if sample.split == "heldout")[:limit]
-    if not samples:
+    heldout = [sample for sample in rows if sample.split == "heldout"]
+    if not heldout:
         raise BadInput(f"{prompts}: all {len(rows)} prompts are marked 'train'; there is nothing to evaluate on")
     folder = find_base(adapter, base, cache)
     check_fit(adapter, folder)
     place = f"{adapter.resolve().name}-{adapter_identity(adapter, folder)[:8]}"
-    asked = {check.kind for sample in samples for check in sample.checks}
-    longest = max_tokens or (IFEVAL_TOKENS if asked & set(IFEVAL) else Evaluation().max_tokens)
+    ifeval = any(check.kind in IFEVAL for sample in heldout for check in sample.checks)
+    longest = max_tokens or (IFEVAL_TOKENS if ifeval else Evaluation().max_tokens)
     return Plan(
-        samples=samples,
+        samples=tuple(fixed_sample(heldout, limit) if ifeval else heldout[:limit]),
         base=folder,
         adapter=adapter,
         settings=Evaluation(max_tokens=longest),

@@ -18,6 +18,7 @@ from tools.candidates.scaffold import SHOWN
 from tools.endpoint import capabilities, price_of
 from tools.endpoint.budget import TEMPLATE_TOKENS
 from tools.endpoint.deferring import SHARE
+from tools.evaluation.asking import PUBLIC, PUBLIC_TOKENS
 from tools.generation.costing import CostEstimate, StageEstimate, stage_estimate, sum_estimates
 from tools.generation.deciding import GROWTH, GenerationFacts, decide_next_round
 from tools.generation.past import Past
@@ -201,7 +202,9 @@ class _Work:
         models = self._tries() + 1
         answers = models * (len(heldout) * (1 + settings.sampled_draws))
         prompt, completion = TOKENS * _mean_tokens(heldout) + TEMPLATE, ANSWERED * settings.max_tokens
+        public = models * (settings.ifeval_prompts if settings.ifeval and heldout else 0)
         parts = [
+            self._stage("evaluate", PUBLIC, local, public, prompt, ANSWERED * PUBLIC_TOKENS),
             self._stage("evaluate", "evaluate", local, answers, prompt, completion),
             self._stage("evaluate", "evaluate.perplexity", local, models * TEXTS, NOTHING, NOTHING),
         ]

@@ -13,7 +13,7 @@ ENOUGH = 20
 APART = 1.3
 """How far the mean of another run may be from what is known. The demo and the proof, whose prompts are of one kind, are
 1.5% apart in completions and 7% in prompts; other prompts differ more. It is widened to what earlier runs had."""
-OWN = ("judge.pair", "judge.likelihood", "evaluate.perplexity")
+OWN = ("judge.pair", "judge.likelihood", "evaluate.perplexity", "evaluate.ifeval")
 """Purposes whose calls are unlike the others of their stage."""
 
 

@@ -17,6 +17,9 @@ from tools.judging.fingerprint import same_model
 from tools.sources.labels import FEW
 from tools.statistics.clustered import LEVEL
 
+MOST_UNJUDGED = 0.1
+"""Share of a set's labels that a judge may leave unjudged: who refuses the hard ones looks good on the rest."""
+
 
 class Licence(Record):
     """What a licence comes to."""
@@ -89,6 +92,10 @@ def model_of(judge: str) -> str:
 
 def _against(one: Calibration, settings: Judging, modes: Collection[Mode], looks: int) -> list[str]:
     found = []
+    if one.failed > MOST_UNJUDGED * one.labels:
+        found.append(
+            f"it judged {one.labels - one.failed} of {one.labels} labels; what it does not judge may be what it cannot"
+        )
     for mode in modes:
         figures = one.mode(mode)
         if figures is None and one.kind == "ratings" and "rating" in modes and mode == "asked":

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from state.records import Record
+from tools.evaluation.comparing import Comparison
 from tools.evaluation.scoreboard import Claim
 from tools.evaluation.scoring import MEANINGS, NATS
 from tools.report.comparison_plots import DifferenceRow, DumbbellRow
@@ -28,7 +29,11 @@ class Metric(Record):
     difference: Estimate
     """Adapter less base."""
     p: float | None
-    """After the correction over all metrics, where there is one."""
+    """The deciding metric's own; of the others after the correction over them, where there is one."""
+    word: str = ""
+    """What the test says at 5%, such as better or not shown; empty where the file does not tell enough."""
+    detectable: float | None = None
+    """The least true difference that so many prompts show in 80% of the cases."""
     decides: bool
     share: bool
     """Whether it is a share of 1, which is shown in points of 100."""
@@ -51,6 +56,12 @@ class MetricGroup(Record):
 
     title: str
     metrics: tuple[Metric, ...]
+
+    @property
+    def parts(self) -> tuple[tuple[Metric, ...], ...]:
+        """The metrics as they are tabled: what decides alone, then the others."""
+        deciding = tuple(one for one in self.metrics if one.decides)
+        return tuple(part for part in (deciding, tuple(one for one in self.metrics if not one.decides)) if part)
 
 
 class SliceGroup(Record):
@@ -99,9 +110,10 @@ def read_board(raw: Mapping[str, Any]) -> Board | None:
         for path, rows in _lists(raw)
         if all(_is_comparison(row) for row in rows)
     ]
+    public = _public(raw.get("ifeval"))
     slices = [
         SliceGroup(title=_title(path), slices=tuple(_slice(row) for row in rows))
-        for path, rows in _lists(raw)
+        for path, rows in _lists({key: value for key, value in raw.items() if key != "ifeval"})
         if all(_is_slice(row) for row in rows)
     ]
     return Board(
@@ -109,7 +121,7 @@ def read_board(raw: Mapping[str, Any]) -> Board | None:
         words=str(raw.get("words", "")),
         primary=primary,
         prompts=int(raw.get("prompts", 0)),
-        groups=tuple(groups),
+        groups=tuple(groups + public),
         slices=tuple(slices),
         perplexity=_estimate(raw.get("perplexity"), "ratio"),
         win_rates=tuple(_win_rates(raw.get("win_rate"))),
@@ -134,7 +146,7 @@ def _facts(raw: Mapping[str, Any]) -> Iterator[tuple[str, tuple[tuple[str, str],
     groups = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
     for key, group in [*groups.items(), ("measured with", alone)]:
         if figures := tuple(_figures(group)):
-            yield key.replace("_", " "), figures
+            yield "IFEval" if key == "ifeval" else key.replace("_", " "), figures
 
 
 def _figures(group: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, str]]:
@@ -159,6 +171,28 @@ def _win_rates(raw: Any) -> Iterator[DifferenceRow]:
         if (one := _estimate(raw.get(key))) is not None:
             points = Estimate(value=100 * one.value, low=100 * one.low, high=100 * one.high)
             yield DifferenceRow(name=name, difference=points, strong=key == "rate")
+
+
+def _public(raw: Any) -> list[MetricGroup]:
+    """Return IFEval's four accuracies as a group of their own; none where they were not measured."""
+    rows = raw.get("accuracies") if isinstance(raw, Mapping) else None
+    known = [row for row in rows or () if isinstance(row, Mapping) and "loose" in row and _is_slice(row)]
+    found = [
+        Metric(
+            name=f"{row['name']}-level, {'loose' if row['loose'] else 'strict'}",
+            meaning=f"share of the {row.get('count', '')} {row['name']}s that pass",
+            prompts=int(raw.get("prompts", 0)),
+            base=row["base"],
+            adapter=row["adapter"],
+            difference=difference,
+            p=None,
+            decides=False,
+            share=True,
+        )
+        for row in known
+        if (difference := _estimate(row.get("interval"))) is not None
+    ]
+    return [MetricGroup(title="IFEval", metrics=tuple(found))] if found else []
 
 
 def _title(path: tuple[str, ...]) -> str:
@@ -199,9 +233,19 @@ def _metric(row: Mapping[str, Any], primary: str, path: tuple[str, ...]) -> Metr
         adapter=row["adapter"],
         difference=Estimate(value=value, low=low, high=high),
         p=p if _is_figure(p) else None,
+        word=_word(row),
+        detectable=row.get("detectable") if _is_figure(row.get("detectable")) else None,
         decides=name == primary and path == ("comparisons",),
         share=share and max(map(abs, (value, low, high))) <= 1,
     )
+
+
+def _word(row: Mapping[str, Any]) -> str:
+    """Return what a comparison says in a word, where the file says which of two values is the better one."""
+    try:
+        return Comparison.model_validate(row).in_a_word if "better" in row else ""
+    except ValueError:
+        return ""
 
 
 def _slice(row: Mapping[str, Any]) -> DumbbellRow:

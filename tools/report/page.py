@@ -52,6 +52,7 @@ def environment() -> Environment:
     made.filters |= {
         "number": number,
         "signed": signed,
+        "headed": lambda title: title[:1].upper() + title[1:],
         "duration": duration,
         "interval": in_interval,
         "when": lambda moment: f"{moment:%Y-%m-%d %H:%M} UTC",

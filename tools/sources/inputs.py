@@ -21,7 +21,8 @@ from tools.sources.reader import bytes_of_rows
 FOLDER = "inputs"
 """In a run's folder."""
 MANIFEST = "manifest.json"
-SEEDS, PROMPTS, GOLD, ACCELERATE = "seeds.jsonl", "prompts.jsonl", "gold.jsonl", "accelerate.yaml"
+SEEDS, PROMPTS, GOLD = "seeds.jsonl", "prompts.jsonl", "gold.jsonl"
+IFEVAL, ACCELERATE = "ifeval.jsonl", "accelerate.yaml"
 """What the copies are called, whatever the person called the files."""
 
 
@@ -37,6 +38,7 @@ def named_files(request: RunRequest, shipped: Collection[str]) -> dict[str, Path
         SEEDS: request.sources.seeds,
         PROMPTS: request.sources.prompts,
         GOLD: request.sources.gold,
+        IFEVAL: request.evaluate.ifeval,
         ACCELERATE: None if config in shipped else config,
     }
     return {copy: find_file(name) for copy, name in named.items() if name is not None}
@@ -46,10 +48,12 @@ def with_copies(request: RunRequest, copies: Mapping[str, Path]) -> RunRequest:
     """Return the request with copies of files in the place of the files; the keys are those of ``named_files``."""
     named = (("seeds", SEEDS), ("prompts", PROMPTS), ("gold", GOLD))
     sources = {name: str(copies[copy]) for name, copy in named if copy in copies}
+    evaluate = {"ifeval": str(copies[IFEVAL])} if IFEVAL in copies else {}
     train = {"accelerate_config": str(copies[ACCELERATE])} if ACCELERATE in copies else {}
     return request.model_copy(
         update={
             "sources": request.sources.model_copy(update=sources),
+            "evaluate": request.evaluate.model_copy(update=evaluate),
             "train": request.train.model_copy(update=train),
         }
     )

@@ -22,6 +22,7 @@ from state.errors import BadInput
 from state.records import Check, Outcome, Sample, content_hash
 from state.request import RunRequest
 from tools.checks.demands import contradiction
+from tools.checks.ifeval import IFEVAL
 from tools.checks.style import demand_context
 from tools.sources.ifeval import MARK, as_prompt_row
 from tools.sources.reader import Row, require_rows
@@ -82,11 +83,31 @@ def load_prompts(path: Path, heldout_share: float) -> list[Sample]:
 
 
 def heldout_prompts(request: RunRequest) -> list[Sample]:
-    """Return the request's held-out prompts, which nothing that is trained on may repeat."""
-    if request.sources.prompts is None:
+    """Return the request's held-out prompts and IFEval's, which nothing that is trained on may repeat."""
+    own: list[Sample] = []
+    if request.sources.prompts is not None:
+        own = load_prompts(Path(request.sources.prompts), request.evaluate.heldout_share)
+    found = [p for p in own if p.split == "heldout"] + ifeval_prompts(request)
+    return [p.model_copy(update={"outcome": Outcome.ACCEPTED}) for p in found]
+
+
+def ifeval_prompts(request: RunRequest) -> list[Sample]:
+    """Return the prompts of the request's file of IFEval; none where it names no file.
+
+    Raises:
+        BadInput: the file cannot be read, or a row of it is broken or is not IFEval's.
+    """
+    path = request.evaluate.ifeval
+    if path is None:
         return []
-    prompts = load_prompts(Path(request.sources.prompts), request.evaluate.heldout_share)
-    return [p.model_copy(update={"outcome": Outcome.ACCEPTED}) for p in prompts if p.split == "heldout"]
+    found = load_prompts(Path(path), 1.0)
+    strange = [p for p in found if not p.checks or any(check.kind not in IFEVAL for check in p.checks)]
+    if strange:
+        raise BadInput(
+            f"evaluate.ifeval: {path} has {len(strange)} prompts that are not IFEval's, the first: "
+            f"{strange[0].prompt[:80]!r}; give Google's input_data.jsonl as it is"
+        )
+    return found
 
 
 def prompt_key(prompt: str, given: str = "") -> str:

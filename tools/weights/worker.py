@@ -95,7 +95,7 @@ class Model:
     def _score(self, asked: list[Score], emit: Emit) -> None:
         from tools.weights.likelihoods import score
 
-        for found in score(self._model, self._tokenizer, asked):
+        for found in score(self._model, self._tokenizer, asked, self._head):
             emit(found)
 
 
