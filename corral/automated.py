@@ -26,6 +26,7 @@ from corral.stages import PipelineResult, result_of
 from state.errors import BadInput
 from state.records import content_hash
 from state.request import Endpoint, Judging, RunRequest
+from tools.endpoint.environment import with_environment
 from tools.endpoint.kind import PROGRAM
 from tools.settings import Settings, load_settings
 from tools.sources.items import prompt_of
@@ -206,7 +207,8 @@ async def _demand_same_or_create(runs: Runs, name: str, request: RunRequest, row
     copy = Path(kept.sources.prompts or "")
     if not copy.is_file() or await asyncio.to_thread(copy.read_text, encoding="utf-8") != text:
         raise BadInput(f"run {name} began with other prompts; choose another adapter_name, or 'corral delete {name}'")
-    asked = request.model_copy(update={"sources": kept.sources, "judge": kept.judge})
+    asked = with_environment(request, runs.services.settings)  # as a run is created
+    asked = asked.model_copy(update={"sources": kept.sources, "judge": kept.judge})
     given = await asyncio.to_thread(with_absolute_folders, asked)
     if not same_request(given, kept) or not _same_judging(request.judge, kept.judge):
         raise BadInput(f"run {name} began with another config; choose another adapter_name, or 'corral delete {name}'")

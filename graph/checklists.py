@@ -39,6 +39,7 @@ from tools.machine.resources import measure
 from tools.registry import current
 from tools.report import REPORT
 from tools.sources.seeds import load_seed_tasks
+from tools.training.checklists import benchmark_item
 
 
 async def check_stage(services: Services, run_id: str, stage: Stage, state: PipelineState | None = None) -> Checklist:
@@ -61,7 +62,11 @@ async def check_stage(services: Services, run_id: str, stage: Stage, state: Pipe
         case "training":
             if "adapter" not in state:
                 raise BadInput(f"run {run_id} has trained nothing yet, so its training cannot be checked")
-            return Checklist(items=await asyncio.to_thread(_training, Path(state["adapter"].folder).parent))
+            items = await asyncio.to_thread(_training, Path(state["adapter"].folder).parent)
+            measured = (
+                (state["verdict"].verdict, verdict_in_words(state["verdict"])) if "verdict" in state else ("", "")
+            )
+            return Checklist(items=(*items, benchmark_item(*measured)))
         case "deployment":
             if "verdict" not in state:
                 raise BadInput(f"run {run_id} was not evaluated yet, so its adapter cannot be checked")

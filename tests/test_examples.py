@@ -1,4 +1,8 @@
-"""The examples, executed: those of the RLHF guide and the use cases, against the scripted server."""
+"""The examples, executed against the scripted server: those of the RLHF guide, the use cases, and a crew's tool.
+
+``examples/crew.py --kickoff`` is executed in ``test_guide_alpaca``, where what it makes is compared, and
+``examples/loop.py`` in ``test_loop_example``.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from examples.rlhf import feedback, judges, monitor, pairs, pipeline
 from examples.use_cases.case import judge
 from tests.harness import ROOT
 from tests.scripted_server import ScriptedServer
+from tests.tiny_model import tiny_model
 
 CASES = sorted(path.stem for path in (ROOT / "examples" / "use_cases").glob("*.py") if path.stem != "case")
 POOR = ("Well. There are", "It is what it is", "Things happen")
@@ -75,12 +80,25 @@ def test_pairs(tmp_path: Path) -> None:
     assert len((tmp_path / "pairs.jsonl").read_text().splitlines()) == 2
 
 
-def test_the_pipeline_up_to_its_training(server: ScriptedServer) -> None:
-    policy = {"models": {"policy": {"base_url": server.url, "model": "scripted"}}, "preview": True}
-    result = pipeline.main(PipelineConfig(context={"brand": "Northwind"}, settings=policy, num_variations=2))
-    assert result.standing == "done" and result.stages.training is None
-    assert result.stages.feedback and result.stages.feedback.num_judged > 0
-    assert result.stages.dataset and result.stages.dataset.num_examples > 0
+def test_the_pipeline_to_its_verdict_and_on_from_there(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of it, on a tiny model and few prompts: training and evaluation take half a minute of CPU all the same."""
+    monkeypatch.setattr(pipeline, "PROMPTS", pipeline.PROMPTS[:5])
+    policy = {"models": {"policy": {"base_url": server.url, "model": "scripted"}}}
+    few = {"evaluate": {"max_tokens": 12, "resamples": 200, "sampled_draws": 0, "judged_pairs": 0}}
+    small = {"num_variations": 2, "num_epochs": 1, "lora_r": 4, "lora_alpha": 8, "eval_split": 0.2}
+    settings = {**policy, **few, "train": {"seed_share": 0.0, "rounds": 1}}
+    base = str(tiny_model(tmp_path / "base"))
+    config = PipelineConfig(base_model=base, context={"brand": "Northwind"}, settings=settings, **small)
+    result = pipeline.main(config)
+    asked = len(server.requests)
+    assert pipeline.main(config) == result and len(server.requests) == asked, "the same call goes on where it ended"
+    stages = result.stages
+    assert result.standing == "done" and stages.feedback and stages.feedback.num_judged > 0
+    assert stages.dataset and stages.dataset.num_examples > 0 and stages.training and stages.evaluation
+    assert stages.evaluation.verdict in ("better", "not shown", "worse") and stages.deployment is not None
+    assert "'corral show northwind_v1' shows it" in capsys.readouterr().out
 
 
 def test_the_monitor_without_a_key_for_langsmith() -> None:
@@ -94,6 +112,19 @@ def test_a_use_case_tells_its_poor_answer(name: str) -> None:
     assert good.overall_score is not None and poor.overall_score is not None
     assert good.is_acceptable and good.overall_score > poor.overall_score
     assert any(check.passed is False for check in poor.checks)
+
+
+EXECUTED = {
+    "test_examples": ("rlhf/feedback", "rlhf/judges", "rlhf/pairs", "rlhf/pipeline", "rlhf/monitor", "use_cases/case"),
+    "test_guide_alpaca": ("crew",),
+    "test_loop_example": ("loop",),
+}
+
+
+def test_every_example_is_executed() -> None:
+    there = {str(path.relative_to(ROOT / "examples").with_suffix("")) for path in (ROOT / "examples").rglob("*.py")}
+    cases = {f"use_cases/{name}" for name in CASES}
+    assert there == {name for names in EXECUTED.values() for name in names} | cases
 
 
 def test_there_is_one_for_each_use_case() -> None:

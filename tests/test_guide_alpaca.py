@@ -14,6 +14,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corral.crew_tools import planned, read_inputs
+from examples import crew as example
 from graph.crews.catalogue import TOOLS, arguments, description, use_tool
 from graph.crews.kickoff import run_crew
 from graph.crews.result import KEPT, read_result
@@ -26,6 +28,7 @@ from state.records import Answer
 from state.request import Gates, RunRequest, Training
 from tests.builders import sample
 from tests.harness import Corral, refused, request_of, write_prompts
+from tests.scripted_answers import answer_to
 from tests.scripted_server import ScriptedServer
 from tests.tiny_model import tiny_model
 from tools.checklists.data import (
@@ -40,11 +43,12 @@ from tools.checklists.data import (
 )
 from tools.checklists.deployment import DeploymentFacts, deployment_items
 from tools.checklists.items import Checklist, Checklists, item
+from tools.checklists.kept import read_checklists
 from tools.config import load_request, read_request
 from tools.crews.adapting import LARGE, Requirements, adapted_request, adaptive_workflow, optimize_training_config
 from tools.crews.performance import PerformanceFacts, validate_performance
-from tools.crews.reading import FOLDER, SHIPPED, read_crew
-from tools.crews.rules import RULES, CrewFacts, next_use
+from tools.crews.reading import SHIPPED, read_crew
+from tools.crews.rules import DELEGATE, RULES, CrewFacts, next_use
 from tools.dataset.files import alpaca_rows
 from tools.dataset.pairing import Pair
 from tools.evaluation.scoring import score_answer
@@ -56,6 +60,7 @@ from tools.gates.results import judged
 from tools.generation.deciding import GenerationFacts, decide_next_round
 from tools.machine.resources import Gpu, Resources
 from tools.settings import Settings
+from tools.training.checklists import benchmark_item
 from tools.training.checklists import during_items as training_items
 from tools.training.decision import Survey, decide_training
 from tools.training.estimate import BaseFacts, Machine, PhaseWork
@@ -414,10 +419,13 @@ def test_a_wrong_crew_is_refused_in_one_line(corral: Corral, arguments: tuple[st
     refused(corral("crew", *arguments, "--rules"), said)
 
 
-def trial(tmp_path: Path, url: str, base: Path) -> RunRequest:
+def trial(tmp_path: Path, url: str, base: Path) -> Path:
+    """Write the config of a small run, and return its place."""
     prompts = write_prompts(tmp_path / "prompts.jsonl", 4, 4)
     sections = {"train": {"epochs": 1, "save_steps": 100}, "evaluate": {"judged_pairs": 0, "sampled_draws": 0}}
-    return read_request(request_of(url, base, prompts, **sections), "test")
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(request_of(url, base, prompts, **sections)))
+    return path
 
 
 def files_of(folder: str) -> dict[str, bytes]:
@@ -425,31 +433,87 @@ def files_of(folder: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.name in kept}
 
 
-async def test_both_crews_make_what_the_pipelines_own_run_makes(runs: Runs, tmp_path: Path) -> None:
-    """The sequential crew to its end, the hierarchical one to its dataset: a second training would take 20 seconds."""
-    short = tmp_path / "short"
-    shutil.copytree(FOLDER / "hierarchical", short)
-    tasks = yaml.safe_load((short / "tasks.yaml").read_text())
-    del tasks["train_model"], tasks["evaluate_model"]
-    (short / "tasks.yaml").write_text(yaml.safe_dump(tasks, sort_keys=False))
-    with ScriptedServer() as server:
-        request = trial(tmp_path, server.url, tiny_model(tmp_path / "base"))
+WORK: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "Look at the seed tasks": [("task_analysis", {"source": "seeds"})],
+    "Look at the machine's memory": [("resource_monitor", {}), ("hyperparameter_tuner", {})],
+    "Start the run": [("workflow_management", {"action": "start"}), ("batch_processor", {"round": 1})],
+    "Check the accepted instructions": [("content_filter", {"source": "run"}), ("quality_gate", {"stage": "data"})],
+    "have prompts answered": [
+        ("workflow_management", {"action": "advance", "until": "assemble"}),
+        ("tokenisation", {}),
+    ],
+    "launch the training": [("training_launcher", {}), ("checkpoint_manager", {})],
+    "Have the adapter evaluated": [
+        ("evaluation_suite", {}),
+        ("workflow_management", {"action": "finish"}),
+        ("report_generator", {}),
+    ],
+}
+"""What a model that works as an agent does for a task, by words of the task."""
+
+
+def working(body: dict[str, Any]) -> str:
+    """Answer as a model that leads the hierarchical crew and is its agents; all else as the scripted server does."""
+    crew = read_crew("hierarchical", TOOLS)
+    said = [" ".join(str(message.get("content") or "").split()) for message in body["messages"]]
+    role = next((agent.role for agent in crew.agents.values() if said[0].startswith(f"You are {agent.role}.")), None)
+    if role is None:
+        return answer_to(body)
+    turn = sum(message["role"] == "assistant" for message in body["messages"])
+    task = next(words for words in WORK if words in said[1])
+    turns = WORK[task]
+    if role == "Master Coordinator":
+        agent = next(one.agent for one in crew.tasks.values() if task in one.description)
+        turns = [(DELEGATE, {"coworker": crew.agents[agent].role, "task": task, "context": ""})]
+    if turn == len(turns):
+        return "Thought: I know\nFinal Answer: It is done."
+    return spoken("next", turns[turn][0], **turns[turn][1])
+
+
+async def test_both_crews_make_what_the_pipelines_own_run_makes(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both to their ends: the sequential one as the example kicks it off, by rules; the hierarchical one by a model.
+
+    The second finds the training of the first done, as after a kill: the job is the same, and takes seconds of CPU.
+    """
+    monkeypatch.setenv("CORRAL_HOME", str(runs.services.settings.home))
+    trained: list[Path] = []
+
+    async def follow(run_id: str, events: AsyncIterator[Any]) -> None:
+        place = runs.services.runs_folder / run_id / "training" / "round-1" / "adapter"
+        if not place.exists():
+            shutil.copytree(trained[0], place)
+        async for _ in events:
+            pass
+
+    with ScriptedServer(answer=working) as server:
+        config = trial(tmp_path, server.url, tiny_model(tmp_path / "base"))
+        inputs = {"instructions": 4, "base": str(tmp_path / "base"), "config": config}
+        request = planned(read_inputs(inputs), runs.services.settings)
         own = await runs.create(request)
         async for _ in runs.advance(own, last="assemble"):
             pass
-        sequential, hierarchical = session_of(runs, request), session_of(runs, request)
-        found = await run_crew(sequential, "sequential", rule_based=True)
-        short_found = await run_crew(hierarchical, str(short), rule_based=True)
-    state, dataset = await runs.state(found.run_id), (await runs.state(own))["dataset"]
-    assert files_of(state["dataset"].folder) == files_of(dataset.folder)
-    assert files_of((await runs.state(hierarchical.run_id))["dataset"].folder) == files_of(dataset.folder)
-    assert found.standing == "done" and found.decided_by == "rule-based" and found.failed == found.calls == 0
-    assert state["verdict"].prompts == 4 and Path(state["adapter"].folder, "adapter_model.safetensors").is_file()
-    folder = runs.services.runs_folder / found.run_id
-    assert (folder / "report.html").is_file() and read_result(folder) == found and (folder / KEPT).is_file()
-    delegated = [one for one in short_found.decisions if one.tool == "delegate_work_to_coworker"]
+        first = example.main({**inputs, "rule_based": True})
+        trained.append(Path((await runs.state(first))["adapter"].folder))
+        by_model = await run_crew(session_of(runs, request, follow=follow), "hierarchical")
+    by_rules = read_result(runs.services.runs_folder / first)
+    assert by_rules is not None and by_rules.decided_by == "rule-based" and by_rules.failed == by_rules.calls == 0
+    assert [use.tool for use in by_rules.uses].count("training_launcher") == 1
+    assert f"decided by rule-based; run {first} is done" in capsys.readouterr().out
+    assert by_model.decided_by == "scripted" and by_model.failed == 0 and by_model.calls == len(by_model.decisions)
+    tasks = read_crew("hierarchical", TOOLS).tasks
+    delegated = [one for one in by_model.decisions if one.tool == DELEGATE]
     assert len(delegated) == len(tasks) and {one.agent for one in delegated} == {"Master Coordinator"}
-    assert [use.tool for use in found.uses].count("training_launcher") == 1
+    dataset = files_of((await runs.state(own))["dataset"].folder)
+    for found in (by_rules, by_model):
+        state, folder = await runs.state(found.run_id), runs.services.runs_folder / found.run_id
+        assert found.standing == "done" and set(found.answers) == set(read_crew(found.crew, TOOLS).tasks)
+        assert files_of(state["dataset"].folder) == dataset and state["verdict"].prompts == 4
+        assert Path(state["adapter"].folder, "adapter_model.safetensors").is_file()
+        assert (folder / "report.html").is_file() and read_result(folder) == found and (folder / KEPT).is_file()
+        assert set(lists := read_checklists(folder)) == {"data", "training", "deployment"}
+        assert lists["training"].items[-1].name == "benchmark: not worse than its base"
 
 
 # The adaptive workflow
@@ -856,6 +920,14 @@ def test_the_training_checklist_looks_at_memory_pace_and_gradient() -> None:
     assert {line.partition(": ")[0] for line in told} == {"this machine", "training"}
     calm = training_items({"phases": [phase | {"gradient_norms": [1.0] * 3}], "seconds": 9.0}, None, 0.5)
     assert not [one for one in calm if one.outcome == "failed"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome"),
+    [("better", "passed"), ("not shown", "passed"), ("worse", "failed"), ("", "not applicable")],
+)
+def test_the_training_checklist_has_the_benchmark(verdict: str, outcome: str) -> None:
+    assert benchmark_item(verdict, "+0.1").outcome == outcome
 
 
 def test_rouge_by_stems_is_an_option_and_rouge_scores_own() -> None:

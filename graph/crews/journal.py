@@ -108,7 +108,8 @@ class Journal:
         found = self._next(DECISION)
         kept = None if found is None else KeptDecision.model_validate(found)
         if kept is None or (kept.agent, kept.task) != (agent, task):
-            return self._forget()
+            self._forget()
+            return None
         self._left.popleft()
         return kept.answer
 
@@ -117,7 +118,8 @@ class Journal:
         found = self._next(USE)
         kept = None if found is None else KeptUse.model_validate(found)
         if kept is None or (kept.use.tool, kept.use.arguments) != (tool, _plain(arguments)):
-            return self._forget()
+            self._forget()
+            return None
         self._left.popleft()
         return kept
 

@@ -143,6 +143,16 @@ def after_items(summary: Mapping[str, Any], found: Sequence[CheckItem]) -> list[
     return items
 
 
+def benchmark_item(verdict: str, said: str) -> CheckItem:
+    """Return whether the adapter is at least as good as its base on held-out prompts.
+
+    Args:
+        verdict: of the evaluation; empty where it was not made yet.
+        said: the verdict with its interval, in words.
+    """
+    return item("benchmark: not worse than its base", verdict != "worse" if verdict else None, said or "not run yet")
+
+
 def _growth(phase: str, norms: Sequence[float]) -> CheckItem:
     """Return whether the gradient's norm stayed in bounds: one that grows tenfold comes before a loss that does."""
     third = len(norms) // 3
