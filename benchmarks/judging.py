@@ -6,9 +6,12 @@ Both ask one local OpenAI-compatible server, in a process of its own, that answe
 five judgements at once and then one by the expert who reads them: six calls. The concurrency is the number of calls in
 flight, which is the request's own setting. The crew has everything on that a run has: checks, prompts by CrewAI,
 the ledger in SQLite, the budget, retries. langchain-openai gets the same six prompts, ready-made, from
-``with_structured_output``, and keeps nothing. The two take turns, and the median of their turns is reported.
+``with_structured_output``, and keeps nothing; its HTTP client keeps a connection open for each call in flight. The two
+take turns, and the median of their turns is reported: ``warm``, after every crew is built and every connection is open,
+and ``cold``, as processes of their own from start to end, with their imports.
 
-Then 2,000 items by the crew alone: CPU milliseconds and memory must stay flat. The last line is JSON.
+Then 2,000 items by the crew alone: CPU milliseconds and memory must stay flat. The last line is JSON; a ratio is the
+crew's items a second by langchain-openai's.
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import judging_langchain
+from benchmarks.judging_langchain import by_langchain, timed
 from state.calls import CallStore
 from state.database import Database
 from state.records import Candidate, Check, Outcome, Sample
@@ -109,13 +114,6 @@ class Recorder:
         return DimensionRating(score=82, reason="it does what was asked"), None
 
 
-async def timed(work: Callable[[int], Awaitable[None]], numbers: range) -> float:
-    """Return items a second."""
-    started = time.perf_counter()
-    await asyncio.gather(*(work(number) for number in numbers))
-    return len(numbers) / (time.perf_counter() - started)
-
-
 def by_crew(url: str, ledger: CallStore, concurrency: int) -> Callable[[int], Awaitable[None]]:
     """Return what judges one item by the crew."""
     spec = Endpoint(base_url=url, model="bench", concurrency=concurrency)
@@ -129,34 +127,18 @@ def by_crew(url: str, ledger: CallStore, concurrency: int) -> Callable[[int], Aw
     return judge
 
 
-async def by_langchain(url: str, concurrency: int) -> Callable[[int], Awaitable[None]]:
-    """Return what makes the same six calls of one item by langchain-openai."""
-    from langchain_openai import ChatOpenAI
-
+async def six_prompts() -> list[str]:
+    """Return the prompts of one item, as the crew sends them."""
     recorder = Recorder()
     await CrewJudge(recorder, Judging()).judge(SAMPLE, candidate(0))
-    *judges, expert = recorder.prompts
-    model = ChatOpenAI(base_url=url, api_key="none", model="bench", temperature=0.2, max_tokens=160, max_retries=0)
-    scored = model.with_structured_output(DimensionRating, method="json_schema", strict=True)
-    starred = model.with_structured_output(ExpertRating, method="json_schema", strict=True)
-    room = asyncio.Semaphore(concurrency)
-
-    async def ask(chain: Any, prompt: str, number: int) -> Any:
-        async with room:
-            return await chain.ainvoke(prompt.replace("Number 0", f"Number {number}"))
-
-    async def judge(number: int) -> None:
-        scores = await asyncio.gather(*(ask(scored, prompt, number) for prompt in judges))
-        stars = await ask(starred, expert, number)
-        if [score.score for score in scores] != [82] * 5 or stars.stars != 4:
-            raise RuntimeError("an unexpected answer")
-
-    return judge
+    return recorder.prompts
 
 
-async def race(url: str, ledger: CallStore, concurrency: int, items: int, turns: int) -> tuple[float, float]:
+async def race(
+    url: str, prompts: list[str], ledger: CallStore, concurrency: int, items: int, turns: int
+) -> tuple[float, float]:
     """Return items a second by the crew and by langchain-openai, the medians of turns that alternate."""
-    crew, plain = by_crew(url, ledger, concurrency), await by_langchain(url, concurrency)
+    crew, plain = by_crew(url, ledger, concurrency), by_langchain(url, prompts, concurrency)
     await asyncio.gather(timed(crew, range(-WARM_UP, 0)), timed(plain, range(-WARM_UP, 0)))
     rates: tuple[list[float], list[float]] = ([], [])
     for turn in range(turns):
@@ -164,8 +146,35 @@ async def race(url: str, ledger: CallStore, concurrency: int, items: int, turns:
         for found, work in zip(rates, (crew, plain), strict=True):
             found.append(await timed(work, numbers))
     ours, theirs = (statistics.median(found) for found in rates)
-    print(f"{concurrency} calls in flight: crew {ours:.2f} items/s, langchain-openai {theirs:.2f}", flush=True)
+    print(f"{concurrency} calls in flight, warm: crew {ours:.2f} items/s, langchain-openai {theirs:.2f}", flush=True)
     return ours, theirs
+
+
+async def work_cold(url: str, concurrency: int, items: int) -> None:
+    """Do the work of the crew's own process."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(f"sqlite:///{folder}/bench.db")
+        await database.create()
+        await timed(by_crew(url, CallStore(database), concurrency), range(items))
+        await database.close()
+
+
+def race_cold(url: str, prompts: list[str], concurrency: int, items: int, turns: int) -> float:
+    """Return the crew's items a second by langchain-openai's, each in processes of its own."""
+    scripts = {"crew": [__file__, "--cold"], "langchain": [judging_langchain.__file__]}
+    found: dict[str, list[float]] = {who: [] for who in scripts}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "prompts.json"
+        file.write_text(json.dumps(prompts))
+        for _ in range(turns):
+            for who, seconds in found.items():
+                command = [sys.executable, *scripts[who], url, str(file), str(concurrency), str(items)]
+                began = time.perf_counter()
+                subprocess.run(command, check=True)
+                seconds.append(time.perf_counter() - began)
+    ours, theirs = (items / statistics.median(seconds) for seconds in found.values())
+    print(f"{concurrency} calls in flight, cold: crew {ours:.2f} items/s, langchain-openai {theirs:.2f}", flush=True)
+    return ours / theirs
 
 
 async def endure(url: str, ledger: CallStore, items: int) -> tuple[float, float]:
@@ -182,14 +191,14 @@ async def endure(url: str, ledger: CallStore, items: int) -> tuple[float, float]
     return statistics.mean(cpu), memory[-1] - memory[0]
 
 
-async def measure(url: str, items: int, turns: int, long: int) -> dict[str, float]:
-    """Run both races and the long run."""
+async def measure(url: str, prompts: list[str], items: int, turns: int, long: int) -> dict[str, float]:
+    """Run both warm races and the long run."""
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{folder}/bench.db")
         await database.create()
         ledger = CallStore(database)
-        crew_16, plain_16 = await race(url, ledger, 16, items, turns)
-        crew_64, plain_64 = await race(url, ledger, 64, 2 * items, turns)
+        crew_16, plain_16 = await race(url, prompts, ledger, 16, items, turns)
+        crew_64, plain_64 = await race(url, prompts, ledger, 64, 2 * items, turns)
         cpu, growth = await endure(url, ledger, long)
         await database.close()
     return {
@@ -208,16 +217,25 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--long", type=int, default=2000, help="items of the long run")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--cold", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         return serve(LATENCY)
     os.environ["LANGSMITH_TRACING"] = "false"
+    if options.cold:
+        url, _, concurrency, items = options.cold
+        return asyncio.run(work_cold(url, int(concurrency), int(items)))
     command = [sys.executable, __file__, "--serve"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None  # it was asked for
             url = server.stdout.readline().strip()
-            found = asyncio.run(measure(url, options.items, options.turns, options.long))
+            prompts = asyncio.run(six_prompts())
+            cold = {
+                f"cold_ratio_langchain_{n}": round(race_cold(url, prompts, n, options.items, options.turns), 3)
+                for n in (16, 64)
+            }
+            found = asyncio.run(measure(url, prompts, options.items, options.turns, options.long)) | cold
         finally:
             server.terminate()
     print(json.dumps(found))

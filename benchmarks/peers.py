@@ -9,7 +9,7 @@ crew sends, taken down once, with the prompt and the answer put in.
 Each peer is installed into an environment of its own, with its bytecode, at the version below, and is set up for
 speed: as many calls in flight as are allowed, no cache, no telemetry, no rate limit. Its pipeline is in
 ``benchmarks/peer_NAME.py``. The peers ask the sixth judge together with the others; Corral's reads the other five, so
-that it is asked after them. Corral is ``corral run`` up to its dataset: ledger, written checks and gates on, each answer
+that it is asked after them. Corral is ``corral run`` up to its dataset: ledger, written checks and gates on, an answer
 on disk before anything depends on it.
 
 The contestants take turns, in an order that is reversed from one round to the next. Time on the clock begins before the
@@ -110,6 +110,8 @@ class Answering(asyncio.Protocol):
         Answering.in_flight -= 1
         if b'"stars"' in body:
             text = json.dumps({"stars": 4, "strength": "plain and right", "weakness": "a little short"})
+        elif b'"age"' in body:  # Curator asks once whether answers are held to a schema
+            text = json.dumps({"name": "Jason", "age": 25})
         elif b"score" in body:
             text = json.dumps({"score": 82, "reason": "it does what was asked"})
         else:
@@ -222,8 +224,12 @@ def kept_by_corral(out: Path) -> int:
     return min(answers, rows) + scores
 
 
-def environment(out: Path) -> dict[str, str]:
-    """Return what a contestant's process sees: folders of its own, and nothing that calls home."""
+def environment(out: Path, environments: Path) -> dict[str, str]:
+    """Return what a contestant's process sees: folders of its own, and nothing that calls home.
+
+    The tokenizer with which peers count tokens comes with a package of Curator's, so that nobody has to download it.
+    """
+    tokenizer = next(environments.glob("curator/lib/*/site-packages/litellm/litellm_core_utils/tokenizers"), out)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("CORRAL_", "OPENAI_", "LANG", "PYTHON"))}
     return kept | {
         "HOME": str(out),
@@ -240,6 +246,7 @@ def environment(out: Path) -> dict[str, str]:
         "TELEMETRY_ENABLED": "false",
         "DISTILABEL_CACHE_DIR": str(out / "distilabel"),
         "DISTILABEL_LOG_LEVEL": "WARNING",
+        "TIKTOKEN_CACHE_DIR": str(tokenizer),
         "DATA_DESIGNER_HOME": str(out / "datadesigner"),
         "DATA_DESIGNER_DISABLE_VERSION_CHECK": "1",
     }
@@ -252,7 +259,7 @@ def seen_by(url: str) -> tuple[int, int]:
     return seen["asked"], seen["most_in_flight"]
 
 
-def race(name: str, python: Path | None, url: str, in_flight: int, work: Path) -> Took:
+def race(name: str, python: Path | None, url: str, in_flight: int, work: Path, environments: Path) -> Took:
     """Let one contestant do the work once.
 
     Raises:
@@ -267,7 +274,7 @@ def race(name: str, python: Path | None, url: str, in_flight: int, work: Path) -
     )
     seen_by(url)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run(command, cwd=out, env=environment(out), capture_output=True, text=True)
+    done = subprocess.run(command, cwd=out, env=environment(out, environments), capture_output=True, text=True)
     wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(f"{name} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
@@ -318,7 +325,7 @@ def main() -> None:
             rounds: list[dict[str, Took]] = []
             for number in range(options.repeats):
                 order = list(pythons)[:: -1 if number % 2 else 1]
-                rounds.append({one: race(one, pythons[one], url, in_flight, work) for one in order})
+                rounds.append({one: race(one, pythons[one], url, in_flight, work, environments) for one in order})
                 for one in pythons:
                     took = rounds[-1][one]
                     print(

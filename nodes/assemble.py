@@ -15,12 +15,13 @@ from state.records import Candidate, Judgement, Outcome, Review, ReviewTask, Sam
 from state.request import RunRequest
 from state.store import RecordStore
 from tools.dataset.files import dataset_writer
-from tools.dataset.pairing import pair_all
+from tools.dataset.pairing import NOT_JUDGED, pair_all
 from tools.dataset.seeding import imitated_seeds
 from tools.endpoint.chat import OpenEndpoint
 from tools.files import in_thread
 from tools.judging import find_calibration, trust_note
 from tools.judging.fingerprint import fingerprint_of
+from tools.judging.judge import crew_calls
 from tools.judging.licence import licence_of, modes_used
 from tools.judging.trust import all_calibrations
 from tools.progress import report_progress
@@ -86,11 +87,13 @@ class Answers:
         drawn: draws that were answered.
         ended: those that ended by themselves.
         thought: those with thinking that was left out.
+        not_judged: those that no judge was asked about, since nothing could come of it.
     """
 
     drawn: int = 0
     ended: int = 0
     thought: int = 0
+    not_judged: int = 0
 
     def count(self, candidates: Sequence[Candidate]) -> None:
         """Add the draws among some candidates."""
@@ -98,6 +101,7 @@ class Answers:
         self.drawn += len(draws)
         self.ended += sum(c.ended for c in draws)
         self.thought += sum(c.thought for c in draws)
+        self.not_judged += sum(c.reasons[:1] != () and c.reasons[0].startswith(NOT_JUDGED) for c in candidates)
 
     def notes(self, request: RunRequest) -> list[str]:
         """Return what a person should know of them."""
@@ -110,6 +114,13 @@ class Answers:
         if self.thought:
             lines.append(
                 f"thinking was left out of {self.thought} of {self.drawn} answers of {model!r}; the ledger has it"
+            )
+        if self.not_judged:
+            saved = self.not_judged * crew_calls(request.judge)
+            lines.append(
+                f"{self.not_judged} answers that training cannot imitate were not judged, since the recipe "
+                f"{request.train.recipe} has no other use for them: that saved {saved} calls of "
+                f"{request.models.judge.model!r}"
             )
         return lines
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from state.errors import BudgetExceeded
+from state.errors import BadInput, BudgetExceeded
 from state.pipeline import BatchNode, BatchState, PipelineState
 from state.records import Candidate, Judgement, Outcome, Sample, content_hash
+from state.request import RunRequest
 from state.store import RecordStore
 from tools.batch import for_each
+from tools.dataset.pairing import NOT_JUDGED, faults_of
 from tools.endpoint.chat import OpenEndpoint
 from tools.judging import CrewJudge
-from tools.progress import ItemProgress
+from tools.progress import ItemProgress, report_progress
+from tools.training.recipe import phases_of
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,12 @@ def make_judge(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
         crew = CrewJudge(endpoint, request.judge, seed=request.seed, attended=not request.unattended)
         candidates = await store.find(run_id, Candidate, ids=state["ids"])
         samples = {s.id: s for s in await store.find(run_id, Sample, ids=[c.sample_id for c in candidates])}
+        if crew.is_asked and nothing_but_imitates(request):
+            spared = await asyncio.to_thread(not_worth_judging, candidates, samples)
+            await store.settle(run_id, spared)
+            done = {one.id for one in spared}
+            candidates = [one for one in candidates if one.id not in done]
+            report_progress("judge", len(spared))
 
         items = ItemProgress("judge", crew.calls_each)
 
@@ -50,14 +62,32 @@ def make_judge(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
                 if not state.get("capped", False):
                     raise
                 judgement = unpaid_judgement(candidate, crew.identity, error)
-            await store.add(run_id, [judgement])
-            await store.settle(run_id, [judged_candidate(candidate, judgement)])
+            await store.write(run_id, added=[judgement], settled=[judged_candidate(candidate, judgement)])
             item.end()
 
         overspend = await for_each(candidates, judge_one)
         return {"overspend": overspend} if overspend else {}
 
     return judge
+
+
+def nothing_but_imitates(request: RunRequest) -> bool:
+    """Return whether a run can use no answer that it cannot imitate: as the worse of a pair, or edited by a person."""
+    return request.unattended and all(phase.sequences == 1 for phase in phases_of(request.train.recipe))
+
+
+def not_worth_judging(candidates: Sequence[Candidate], samples: Mapping[str, Sample]) -> list[Candidate]:
+    """Return the candidates that training never imitates, whatever their judges say; they are rejected, with why.
+
+    One whose checks cannot be decided is left to its judgement, which says so.
+    """
+    found = []
+    for candidate in candidates:
+        with suppress(BadInput):
+            if faults := faults_of(samples[candidate.sample_id], candidate):
+                reasons = (f"{NOT_JUDGED}: training cannot imitate it: {'; '.join(faults)}",)
+                found.append(candidate.model_copy(update={"outcome": Outcome.REJECTED, "reasons": reasons}))
+    return found
 
 
 def judged_candidate(candidate: Candidate, judgement: Judgement) -> Candidate:

@@ -19,8 +19,10 @@ from state.store import RecordStore
 from tools.batch import all_of, for_each
 from tools.candidates import copied, fit_to_imitate, repair, scaffold
 from tools.checks.guard import NOT_ENDED, guard
+from tools.endpoint import capabilities
 from tools.endpoint.answering import TellingEndpoint
 from tools.endpoint.chat import KNOWN_ENDS, ChatCall, ChatEndpoint, Completion, Message, OpenEndpoint, user_message
+from tools.judging.crewai_import import begin_crewai
 from tools.progress import ItemProgress
 
 
@@ -53,6 +55,8 @@ def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
 
     async def respond(state: BatchState) -> PipelineState:
         run_id, request = state["run_id"], state["request"]
+        if not capabilities(request.models.judge).likelihoods:
+            begin_crewai()  # its import takes seconds, in which answers can be waited for
         endpoint = await open_endpoint(request.models.policy, run_id)
         there = await store.find(run_id, Candidate, parents=state["ids"])
 

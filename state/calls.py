@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from state.batches import DeferredCall, at_least_0, call_row, defer
 from state.database import Database, call_uses, calls, insert_new, insert_or_replace, runs
 from state.errors import CorralError, StorageError
 from state.fencing import demand_own, read_lease, writing_of
+from state.grouped import Grouped
 from state.records import Call, Record
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,14 @@ class Unusable:
     call: Call
 
 
+@dataclass(frozen=True)
+class Lookup:
+    """A key whose call is wanted, whoever made it."""
+
+    key: str
+    run_id: str = ""
+
+
 Entry = Answered | Used | Reserve | Unusable
 
 
@@ -121,8 +129,8 @@ class CallStore:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._queue: list[tuple[Entry, asyncio.Future[OverCap | None]]] = []
-        self._flush: asyncio.Task[None] | None = None
+        self._lookups: Grouped[Lookup, Call | None] = Grouped(self._look_up)
+        self._writes: Grouped[Entry, OverCap | None] = Grouped(lambda entries: self._commit(entries))
         self._unwritten: dict[str, Answered] = {}
         """Answers whose write failed, by the call's key: they are written with the next one that works."""
 
@@ -159,24 +167,32 @@ class CallStore:
         """Return the recorded call, or ``None``."""
         if key in self._unwritten:
             return self._unwritten[key].call
+        return await self._lookups.do(Lookup(key))
+
+    async def _look_up(self, wanted: Sequence[Lookup]) -> list[Call | None]:
+        """Return the recorded calls of some keys, or ``None``."""
+        keys = [one.key for one in wanted]
+        found: dict[str, Any] = {}
         async with self.database.reading() as connection:
-            row = (await connection.execute(select(calls.c.body).where(calls.c.key == key))).first()
-        return Call.model_validate(row[0]) if row else None
+            for start in range(0, len(keys), KEYS):
+                some = select(calls.c.key, calls.c.body).where(calls.c.key.in_(keys[start : start + KEYS]))
+                found |= {key: body for key, body in await connection.execute(some)}
+        return [Call.model_validate(found[key]) if key in found else None for key in keys]
 
     async def put(self, call: Call, reserved: float = 0.0) -> None:
         """Record a call, in the place of the dollars reserved for it.
 
         An answer replaces a recorded failure; nothing replaces an answer.
         """
-        await self._write(Answered(call, reserved))
+        await self._writes.do(Answered(call, reserved))
 
     async def use(self, run_id: str, key: str, purpose: str) -> None:
         """Note that a run used a recorded call."""
-        await self._write(Used(run_id, key, purpose))
+        await self._writes.do(Used(run_id, key, purpose))
 
     async def note_unusable(self, run_id: str, call: Call, why: str) -> None:
         """Note in an answered call's ``error`` why its answer could not be used; the answer stays as it is."""
-        await self._write(Unusable(run_id, call.model_copy(update={"error": why})))
+        await self._writes.do(Unusable(run_id, call.model_copy(update={"error": why})))
 
     async def reserve(self, run_id: str, dollars: float) -> OverCap | None:
         """Reserve dollars of a run's cap for a call that is about to be made.
@@ -189,7 +205,7 @@ class CallStore:
         """
         if not dollars and run_id not in self.database.epochs:
             return None  # calls that belong to no run have no lease
-        return await self._write(Reserve(run_id, dollars))
+        return await self._writes.do(Reserve(run_id, dollars))
 
     async def defer(self, call: DeferredCall, dollars: float) -> OverCap | None:
         """Note that a call waits for a batch, and reserve dollars for it.
@@ -197,11 +213,11 @@ class CallStore:
         Returns:
             ``None`` if it is noted; else what is spent of the cap.
         """
-        return await self._write(Deferral(call.run_id, dollars, call))
+        return await self._writes.do(Deferral(call.run_id, dollars, call))
 
     async def release(self, run_id: str, dollars: float) -> None:
         """Give back what was reserved for a call that was never sent."""
-        await self._write(Reserve(run_id, -dollars))
+        await self._writes.do(Reserve(run_id, -dollars))
 
     async def spent(self, run_id: str) -> float:
         """Return the dollars that a run has paid."""
@@ -276,38 +292,6 @@ class CallStore:
                 facts = {"purpose": purpose, "model": model, "tokens": tokens, "cost": cost, "attempts": attempts}
                 found[key] = {"key": key, "seconds": seconds, **facts}
         return found
-
-    async def _write(self, entry: Entry) -> OverCap | None:
-        written: asyncio.Future[OverCap | None] = asyncio.get_running_loop().create_future()
-        self._queue.append((entry, written))
-        if self._flush is None or self._flush.done():
-            self._flush = asyncio.create_task(self._drain())
-        return await asyncio.shield(written)
-
-    async def _drain(self) -> None:
-        while self._queue:
-            batch, self._queue = self._queue, []
-            # A transaction for each run: one that was lost must not take another's answers with it.
-            try:
-                for run_id in dict.fromkeys(entry.run_id for entry, _ in batch):
-                    await self._settle([pair for pair in batch if pair[0].run_id == run_id])
-            except asyncio.CancelledError:
-                for _, written in batch:
-                    written.cancel()
-                raise
-
-    async def _settle(self, batch: Sequence[tuple[Entry, asyncio.Future[OverCap | None]]]) -> None:
-        try:
-            results = await self._commit([entry for entry, _ in batch])
-        except Exception as error:
-            for _, written in batch:
-                if not written.done():
-                    written.set_exception(error)
-                    written.exception()  # read: who waits may be gone, and asyncio would print it
-        else:
-            for (_, written), result in zip(batch, results, strict=True):
-                if not written.done():
-                    written.set_result(result)
 
     async def _commit(self, entries: Sequence[Entry]) -> list[OverCap | None]:
         """Write entries of one run; return what each of them waits for."""

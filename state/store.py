@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import select, update
+from sqlalchemy import Table, Update, bindparam, select, update
 
 from state.compatibility import REQUEST_FORMAT
-from state.database import insert_new, runs
+from state.database import Database, insert_new, runs
 from state.errors import UnknownRun, UnreadableRun
 from state.faults import first_fault
 from state.fencing import writing_of
+from state.grouped import Grouped
 from state.reading import RecordReader
 from state.records import Record
 from state.request import RunRequest
 from state.rows import TABLES, row_of
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Records of one run to add, and such to settle."""
+
+    run_id: str
+    added: tuple[Record, ...]
+    settled: tuple[Record, ...]
+
+
 class RecordStore(RecordReader):
-    """Rows of all runs in one database, for those who read and write; its argument is the reader's."""
+    """Rows of all runs in one database, for those who read and write; its argument is the reader's.
+
+    Rows that are written at once share one commit.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._writes: Grouped[Rows, None] = Grouped(self._commit)
 
     async def open_run(self, run_id: str, request: RunRequest) -> RunRequest:
         """Add a run with its request, and return the request; a run that exists keeps its first one."""
@@ -64,25 +83,45 @@ class RecordStore(RecordReader):
 
     async def add(self, run_id: str, records: Sequence[Record]) -> None:
         """Insert records of one type; those that exist stay as they are. Errors as for ``writing_of``."""
-        if not records:
-            return
-        statement = insert_new(self.database.engine, TABLES[type(records[0])])
-        async with writing_of(self.database, run_id) as connection:
-            await connection.execute(statement, [row_of(run_id, record) for record in records])
+        await self.write(run_id, added=records)
 
     async def settle(self, run_id: str, records: Sequence[Record]) -> None:
         """Replace records of one type that were added before, such as a sample that the gate has judged.
 
         Errors as for ``writing_of``.
         """
-        if not records:
-            return
-        table = TABLES[type(records[0])]
-        async with writing_of(self.database, run_id) as connection:
-            for record in records:
-                row = row_of(run_id, record)
-                where = (table.c.run_id == run_id) & (table.c.id == row["id"])
-                await connection.execute(update(table).where(where).values(**row))
+        await self.write(run_id, settled=records)
+
+    async def write(self, run_id: str, *, added: Sequence[Record] = (), settled: Sequence[Record] = ()) -> None:
+        """Add some records and settle others, all or none: see ``add`` and ``settle``."""
+        if added or settled:
+            await self._writes.do(Rows(run_id, tuple(added), tuple(settled)))
+
+    async def _commit(self, entries: Sequence[Rows]) -> list[None]:
+        async with writing_of(self.database, entries[0].run_id) as connection:
+            for table, rows in _by_table((entry.run_id, entry.added) for entry in entries):
+                await connection.execute(insert_new(self.database.engine, table), rows)
+            for table, rows in _by_table((entry.run_id, entry.settled) for entry in entries):
+                await connection.execute(_update(table), [{f"new_{k}": v for k, v in row.items()} for row in rows])
+        return [None] * len(entries)
+
+
+def _by_table(records: Iterable[tuple[str, Sequence[Record]]]) -> list[tuple[Table, list[dict[str, Any]]]]:
+    found: dict[Table, list[dict[str, Any]]] = {}
+    for run_id, some in records:
+        for record in some:
+            found.setdefault(TABLES[type(record)], []).append(row_of(run_id, record))
+    return list(found.items())
+
+
+@cache
+def _update(table: Table) -> Update:
+    """Return the statement that replaces rows, whose values are named ``new_`` and the column."""
+    same = (table.c.run_id == bindparam("new_run_id")) & (table.c.id == bindparam("new_id"))
+    changed: dict[str, Any] = {
+        column.name: bindparam(f"new_{column.name}") for column in table.columns if not column.primary_key
+    }
+    return update(table).where(same).values(changed)
 
 
 def _read_request(run_id: str, request: Any, format_: int) -> RunRequest:

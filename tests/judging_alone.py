@@ -52,4 +52,5 @@ if __name__ == "__main__":
     sys.addaudithook(watch)
     report = asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
     changed = [s for s, handler in handlers.items() if signal.getsignal(s) != handler]
+    report |= {"openai": "openai" in sys.modules}
     print(json.dumps(report | {"wrote": wrote, "reached": sorted(reached), "signals": changed}))

@@ -52,6 +52,16 @@ async def test_answers_that_arrive_together_share_a_commit(calls: CallStore) -> 
     assert (await calls.tally("run"))[0].answered == 100
 
 
+async def test_calls_that_are_looked_up_together_share_a_statement(calls: CallStore) -> None:
+    await asyncio.gather(*(calls.put(call(f"k{n}")) for n in range(40)))
+    asked: list[str] = []
+    engine = calls.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    found = await asyncio.gather(*(calls.get(f"k{n}") for n in range(50)))
+    assert found == [*(call(f"k{n}") for n in range(40)), *[None] * 10]
+    assert sum("SELECT calls.key" in statement for statement in asked) <= 2
+
+
 async def test_an_answer_is_on_disk_when_put_returns(calls: CallStore, database_url: str) -> None:
     await calls.put(call())
     other = Database(database_url)
@@ -136,8 +146,8 @@ async def test_the_ledger_goes_on_after_its_writer_was_cancelled(calls: CallStor
     first = asyncio.create_task(calls.put(call("k0")))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert calls._flush is not None
-    calls._flush.cancel()
+    assert calls._writes._drained is not None
+    calls._writes._drained.cancel()
     with suppress(asyncio.CancelledError, StorageError):
         await first
     await calls.put(call("k1"))

@@ -8,15 +8,21 @@ from typing import Any
 
 import pytest
 
+from nodes.assemble import Answers
+from nodes.judge import make_judge
+from state.database import Database
 from state.dimensions import DIMENSIONS
 from state.errors import AnswerInvalid, BudgetExceeded, EndpointRefused, EndpointUnreachable
-from state.records import Check, Judgement, Outcome
-from state.request import Judging
+from state.records import Candidate, Check, Judgement, Outcome
+from state.request import Endpoint, Judging, RunRequest, Training
+from state.store import RecordStore
 from tests.builders import candidate, sample
 from tests.judging_support import FunctionEndpoint, fixed_answers, ledgered, number_in
 from tests.scripted_server import ScriptedServer
 from tools.endpoint.chat import ChatCall
 from tools.judging import CrewJudge, pool
+from tools.judging.crewai_import import load_crew
+from tools.judging.wording import panel_of
 
 SAMPLE = sample("Name three rivers of Europe, in at most ten words.", checks=(Check(kind="max_words", value=10),))
 CANDIDATE = candidate(SAMPLE)
@@ -126,6 +132,56 @@ async def test_a_judge_prompt_is_short_and_starts_alike_for_all() -> None:
     assert max(len(text.split()) for text in judges) < 230
     shared = next(n for n, letters in enumerate(zip(*judges, strict=False)) if len(set(letters)) > 1)
     assert shared > 0.6 * len(judges[0])
+
+
+async def test_the_prompts_are_those_that_crewais_own_executor_sends() -> None:
+    module = await load_crew()
+    from crewai.agents.agent_executor import AgentExecutor
+
+    endpoint = FunctionEndpoint(fixed_answers())
+    await CrewJudge(endpoint, Judging()).judge(SAMPLE, CANDIDATE)
+    panel = panel_of(Judging())
+    sent = [call.messages[0]["content"] for call in endpoint.calls]
+    asked = sent[0].partition("\n\nYou are the ")[0].partition("\n")[2]  # behind the frame's first line
+    for dimension, prompt in zip(panel.dimensions, sent[:5], strict=True):
+        own = module._agent(panel.wording, dimension, module._MemberLLM(model="corral", member=dimension))
+        type(own).__mro__[1].create_agent_executor(own)  # what _OneCallAgent leaves out
+        assert isinstance(own.agent_executor, AgentExecutor)
+        own.agent_executor._setup_messages({"input": asked, "tool_names": "", "tools": ""})
+        assert [message["content"] for message in own.agent_executor.state.messages] == [prompt]
+
+
+@pytest.mark.parametrize(
+    ("unattended", "recipe", "calls"), [(True, "sft", 6), (False, "sft", 12), (True, "sft+dpo", 12)]
+)
+async def test_no_judge_is_asked_about_what_the_run_cannot_use(
+    unattended: bool, recipe: str, calls: int, tmp_path: Path
+) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'corral.db'}")
+    await database.create()
+    store, endpoint = RecordStore(database), FunctionEndpoint(fixed_answers())
+    wordy = candidate(SAMPLE, "One of them is the Rhine, and then there are the Danube and the Ebro.", draw=1)
+    drawn = [one.model_copy(update={"outcome": Outcome.PENDING}) for one in (CANDIDATE, wordy)]
+    await store.add("run", [SAMPLE])
+    await store.add("run", drawn)
+
+    async def open_endpoint(spec: Endpoint, run_id: str) -> Any:
+        return endpoint
+
+    request = RunRequest(unattended=unattended, train=Training(recipe=recipe))
+    state = {"run_id": "run", "request": request, "ids": [one.id for one in drawn]}
+    await make_judge(store, open_endpoint)(state)  # type: ignore[arg-type]  # the part of the state that it reads
+    assert len(endpoint.calls) == calls
+    found = {one.id: one for one in await store.find("run", Candidate)}
+    told = Answers()
+    told.count(list(found.values()))
+    assert found[CANDIDATE.id].outcome == Outcome.ACCEPTED and found[wordy.id].outcome != Outcome.PENDING
+    saved = [line for line in told.notes(request) if "that saved 6 calls" in line]
+    assert len(saved) == (1 if calls == 6 else 0)
+    if saved:
+        assert found[wordy.id].outcome == Outcome.REJECTED
+        assert found[wordy.id].reasons == ("not judged: training cannot imitate it: max_words",)
+    await database.close()
 
 
 @pytest.mark.parametrize("kind", ["invalid", "truncated", "empty", "refusal"])

@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from tests.scripted_server import ScriptedServer
+from tools.judging.crewai_import import OPENAI, _without_openai
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,3 +57,18 @@ def test_signal_handlers_stay_and_nothing_is_said(alone: Any) -> None:
     report, _, said, _ = alone
     assert report["signals"] == []
     assert len(said.splitlines()) == 1, said
+
+
+def test_the_package_openai_is_not_imported_for_judges(alone: Any) -> None:
+    assert alone[0]["openai"] is False
+
+
+def test_a_model_of_openais_is_known_as_one_once_there_is_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ModuleType(OPENAI)
+    setattr(real, "OpenAICompletion", type("OpenAICompletion", (), {}))  # noqa: B010
+    monkeypatch.delitem(sys.modules, OPENAI, raising=False)
+    with _without_openai():
+        asked = sys.modules[OPENAI].OpenAICompletion
+    assert OPENAI not in sys.modules and not isinstance(real.OpenAICompletion(), asked)
+    monkeypatch.setitem(sys.modules, OPENAI, real)
+    assert isinstance(real.OpenAICompletion(), asked) and not isinstance(3, asked)

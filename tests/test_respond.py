@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from nodes import respond
 from nodes.assemble import Answers
 from nodes.respond import PromptsToAnswer, make_respond, new_candidate
 from state.database import Database
 from state.errors import EndpointFailing
 from state.pipeline import RateLimits
 from state.records import Candidate, Check, Outcome, Sample
-from state.request import Endpoint, RunRequest, Sampling
+from state.request import Endpoint, Models, RunRequest, Sampling
 from state.store import RecordStore
 from tests.builders import sample
 from tools.candidates import repair
@@ -40,7 +41,9 @@ class Policy:
         return Completion(text=self.texts[call.draw], finish_reason="stop", key=f"call-{call.draw}")
 
 
-async def answered(tmp_path: Path, policy: Policy, of: Sample, **sampling: int) -> list[Candidate]:
+async def answered(
+    tmp_path: Path, policy: Policy, of: Sample, judge: Endpoint | None = None, **sampling: int
+) -> list[Candidate]:
     """Return a sample's candidates, by draw, after the node has run; and see to it that nothing is left to do."""
     database = Database(f"sqlite:///{tmp_path / 'corral.db'}")
     await database.create()
@@ -50,7 +53,8 @@ async def answered(tmp_path: Path, policy: Policy, of: Sample, **sampling: int) 
     async def open_endpoint(spec: Endpoint, run_id: str) -> ChatEndpoint:
         return policy  # type: ignore[return-value]  # the node calls complete alone
 
-    request = RunRequest(sampling=Sampling(candidates=2, **sampling))
+    models = Models(judge=judge or Endpoint())
+    request = RunRequest(models=models, sampling=Sampling(candidates=2, **sampling))
     state = {"run_id": "run", "request": request, "ids": [of.id]}
     await make_respond(store, open_endpoint)(state)  # type: ignore[arg-type]  # the part of the state that it reads
     assert await PromptsToAnswer(store).ids(state, "", 10) == []  # type: ignore[arg-type]  # as above
@@ -63,6 +67,16 @@ async def test_a_prompt_whose_checks_a_draw_passes_gets_no_more(tmp_path: Path) 
     policy = Policy([PLAIN.upper(), PLAIN])
     found = await answered(tmp_path, policy, OF)
     assert [(c.provenance, c.draw) for c in found] == [("sampled", 0), ("sampled", 1)] and len(policy.calls) == 2
+
+
+@pytest.mark.parametrize(("url", "begun"), [("embedded", []), ("http://127.0.0.1:9/v1", ["begun"])])
+async def test_crewai_is_imported_while_answers_are_waited_for_where_a_crew_judges_them(
+    url: str, begun: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(respond, "begin_crewai", lambda: seen.append("begun"))
+    await answered(tmp_path, Policy([PLAIN, PLAIN.upper()]), OF, Endpoint(base_url=url))
+    assert seen == begun
 
 
 async def test_a_prompt_without_checks_gets_no_more(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 
 import pytest
+from sqlalchemy import event
 
 from state.errors import UnknownRun
 from state.reading import CHUNK, PAGE
@@ -77,6 +78,22 @@ async def test_settling_replaces_body_and_columns(store: RecordStore) -> None:
     await store.settle("run", [settled])
     assert await store.find("run", Sample, outcome=Outcome.WAITING) == [settled]
     assert await store.tally("run", Sample) == {("train", "waiting"): 1, ("train", "accepted"): 1}
+
+
+async def test_what_is_written_at_once_shares_a_commit(store: RecordStore) -> None:
+    made = [candidate(sample(), f"Ebro {number}.", outcome=Outcome.PENDING) for number in range(20)]
+    await store.add("run", made)
+    commits: list[object] = []
+    event.listen(store.database.engine.sync_engine, "commit", commits.append)
+    settled = [one.model_copy(update={"outcome": Outcome.ACCEPTED}) for one in made]
+    judged = [judgement(one) for one in made]
+    await asyncio.gather(
+        *(store.write("run", added=[j], settled=[c]) for j, c in zip(judged, settled, strict=True)),
+        store.settle("other", settled),
+    )
+    assert len(commits) <= 3
+    assert {c.outcome for c in await store.find("run", Candidate)} == {Outcome.ACCEPTED}
+    assert len(await store.find("run", Judgement)) == 20 and not await store.find("other", Candidate)
 
 
 async def test_settling_what_was_never_added_adds_nothing(store: RecordStore) -> None:

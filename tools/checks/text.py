@@ -127,7 +127,8 @@ def phrase_pattern(phrase: str) -> re.Pattern[str]:
     joined = rf"[^\W{UNSPACED}]"
     before = rf"(?<!{joined})" if re.match(joined, phrase.strip()) else ""
     after = rf"(?!{joined})" if re.search(rf"{joined}$", phrase.strip()) else ""
-    return re.compile(f"{before}{body}{after}", re.IGNORECASE)
+    # For the words alone: what stands beside them has no case, and thousands of characters would cost 9 ms.
+    return re.compile(f"{before}(?i:{body}){after}")
 
 
 def count_phrase(phrase: str, text: str) -> int:

@@ -26,6 +26,10 @@ REJECTED_STARS = 2
 """Stars up to which a completion may be rejected."""
 
 
+NOT_JUDGED = "not judged"
+"""What the reason of an answer begins with that no judge was asked about, since nothing could come of it."""
+
+
 class StarLimits(Record):
     """Which stars may be chosen and rejected."""
 
@@ -140,10 +144,17 @@ def rate(
         judged_stars=judgement.stars if judgement is not None else None,
         limits=limits,
     )
-    if not rated.may_be_chosen:
-        return rated
+    return rated.model_copy(update={"faults": faults_of(sample, candidate)}) if rated.may_be_chosen else rated
+
+
+def faults_of(sample: Sample, candidate: Candidate) -> tuple[str, ...]:
+    """Return why training may not imitate an answer, whoever likes it: what the guard says, and the checks that fail.
+
+    Raises:
+        BadInput: a check of the prompt is of unknown kind, or its argument does not fit.
+    """
     failed = [result.kind for result in run_checks(sample.checks, candidate.text) if result.passed is False]
-    return rated.model_copy(update={"faults": (*guard(sample.prompt, candidate.text, candidate.ended), *failed)})
+    return (*guard(sample.prompt, candidate.text, candidate.ended), *failed)
 
 
 def reviewed_stars(stars: int | None, outcome: Outcome | None, overall: int | None = None) -> int | None:

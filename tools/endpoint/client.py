@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -51,6 +52,14 @@ Asked = ChatCall | LikelihoodCall
 LIKELIHOOD = "likelihood"
 """The finish reason of a recorded likelihood; its text is the JSON of the record."""
 logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Tries:
+    """How often a call was sent."""
+
+    made: int = 0
+
 
 BACKOFF = wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
 """Seconds between tries if the server does not say: 0.5, 1, 2, 4... and up to half a second more."""
@@ -210,7 +219,8 @@ class LedgeredEndpoint:
                 if isinstance(error, CallFailed):
                     raise
             raise error
-        await self.ledger.use(self.run_id, key, call.purpose)
+        if not found[1]:  # else it was noted with the answer
+            await self.ledger.use(self.run_id, key, call.purpose)
         return found
 
     async def _join(self, call: Asked, key: str) -> tuple[Call, bool]:
@@ -266,7 +276,7 @@ class LedgeredEndpoint:
                 pending.arrived = True
                 error = noted(health, error, began, before=recorded is not None)
                 # Written before the slot is freed: a kill loses no more answers than there are slots.
-                await self.ledger.put(made, most)
+                await self._put(made, most)
             finally:
                 account.settle()
                 if most and not pending.sent:
@@ -285,6 +295,14 @@ class LedgeredEndpoint:
         """
         here = isinstance(call, LikelihoodCall) and not self.can.remote
         return max(self.spec.concurrency, CALLS_TOGETHER) if here else self.spec.concurrency
+
+    async def _put(self, made: Call, most: float) -> None:
+        """Record a call, and in the same commit that the run used its answer."""
+        if made.status == "answered":
+            used = self.ledger.use(self.run_id, made.key, made.purpose)
+            await asyncio.gather(self.ledger.put(made, most), used)
+        else:
+            await self.ledger.put(made, most)
 
     async def _reserve(self, account: Account, most: float) -> None:
         try:
@@ -316,26 +334,20 @@ class LedgeredEndpoint:
         self, pending: PendingCall, health: Health, call: Asked, key: str, body: dict[str, Any]
     ) -> tuple[Call, EndpointError | None]:
         """Return the record of a call, made with retries, and its error where every try failed."""
-        started = datetime.now(UTC)
+        started, tries = datetime.now(UTC), Tries()
         pending.patience = self.spec.attempts * self.spec.timeout
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(self.spec.attempts),
-            wait=seconds_to_wait,
-            retry=retry_if_exception(
-                lambda error: worth_another_try(error) and pending.waiters > 0 and self._may_send(health)
-            ),
-            reraise=True,
-        )
         reply, failed = Reply(text="", finish_reason=""), None
         try:
-            reply = await self._traced(lambda: retrying(self._send, call, pending), call, body, trace_id(started, key))
+            reply = await self._traced(
+                lambda: self._tried(tries, pending, health, call), call, body, trace_id(started, key)
+            )
         except TryAgain as again:
             failed = again.error
         except EndpointError as error:
             failed = error
         if failed is not None:
             told = {"purpose": call.purpose, "endpoint": self.spec.base_url, "model": self.model, "error": str(failed)}
-            logger.warning("call failed", extra=told | {"attempts": retrying.statistics["attempt_number"]})
+            logger.warning("call failed", extra=told | {"attempts": tries.made})
         made = Call(
             key=key,
             run_id=self.run_id,
@@ -350,11 +362,41 @@ class LedgeredEndpoint:
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
             cost=price(self.spec, reply.prompt_tokens, reply.completion_tokens),
-            attempts=retrying.statistics["attempt_number"],
+            attempts=tries.made,
             started_at=started,
             finished_at=datetime.now(UTC),
         )
         return made, failed
+
+    async def _tried(self, tries: Tries, pending: PendingCall, health: Health, call: Asked) -> Reply:
+        """Send a call until it is answered, or another try would be in vain."""
+
+        async def send() -> Reply:
+            tries.made += 1
+            return await self._send(call, pending)
+
+        try:
+            return await send()
+        except TryAgain as error:
+            first: TryAgain | None = error
+
+        async def send_again() -> Reply:
+            # Tenacity, which costs more than all else of a call, is told of the first try once that has failed.
+            nonlocal first
+            if first is not None:
+                failed, first = first, None
+                raise failed
+            return await send()
+
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self.spec.attempts),
+            wait=seconds_to_wait,
+            retry=retry_if_exception(
+                lambda error: worth_another_try(error) and pending.waiters > 0 and self._may_send(health)
+            ),
+            reraise=True,
+        )
+        return await retrying(send_again)
 
     async def _send(self, call: Asked, pending: PendingCall) -> Reply:
         """Try once; a likelihood is recorded as the JSON of its record.

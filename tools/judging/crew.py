@@ -1,9 +1,8 @@
 """The CrewAI crews: five judges at once and the expert who reads them; the expert alone over a pair of answers.
 
-Import this module through ``crewai_import.load_crew`` only. CrewAI's own extension points carry all of it: an
-``executor_class`` that asks the model once (the standard one runs a flow of nine steps around that call), a ``BaseLLM``
-over the crew's backend, a task log that keeps nothing, and prompt templates. ``Task``, ``Agent`` and ``Crew.akickoff``
-are used as they are.
+Import this module through ``crewai_import.load_crew`` only. CrewAI's own extension points carry all of it: agents whose
+``aexecute_task`` asks the model once, a ``BaseLLM`` over the crew's backend, a task log that keeps nothing, and prompt
+templates. ``Task`` and ``Crew.akickoff`` are used as they are.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from crewai import Task
-from crewai.agents.agent_executor import AgentExecutor
+from crewai.agent.utils import format_task_with_context
 from crewai.llms.base_llm import BaseLLM
+from crewai.utilities.prompts import Prompts
 from pydantic import BaseModel, PrivateAttr
 
 from tools.judging.answers import DimensionRating, Draw, ExpertRating, Opinion, PairChoice
@@ -48,14 +48,24 @@ class _MemberLLM(BaseLLM):  # type: ignore[misc]  # crewai carries no usable typ
         return False
 
 
-class _OneCallExecutor(AgentExecutor):  # type: ignore[misc]  # crewai carries no usable types
-    """Asks the model once and returns its structured answer."""
+class _OneCallAgent(QuietAgent):
+    """Asks its model once for a task, with the prompt that CrewAI makes.
 
-    async def ainvoke(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Fill the prompt and await the model."""
-        self.state.messages.clear()
-        self._setup_messages(inputs)
-        return {"output": await self.llm.acall(list(self.state.messages), from_task=self.task, from_agent=self.agent)}
+    CrewAI's own ``aexecute_task`` runs a flow of nine steps around that call: half of a judge's processor time.
+    """
+
+    _frame: str = PrivateAttr(default="")
+
+    def create_agent_executor(self, *_: Any, **__: Any) -> None:
+        """Make none: nothing stands between the task and the model."""
+
+    async def aexecute_task(self, task: Task, context: str | None = None, tools: Any = None) -> Any:
+        """Fill the prompt, and return the model's structured answer."""
+        if not self._frame:
+            templates = {"system_template": self.system_template, "prompt_template": self.prompt_template}
+            self._frame = Prompts(agent=self, **templates).task_execution()["prompt"]
+        asked = self._frame.replace("{input}", format_task_with_context(task.prompt(), context)).rstrip()
+        return await self.llm.acall([{"role": "user", "content": asked}], from_task=task, from_agent=self)
 
 
 class _Task(Task):  # type: ignore[misc]  # crewai carries no usable types
@@ -117,11 +127,10 @@ class PairCrew:
         return choice
 
 
-def _agent(wording: Wording, entry: str, llm: _MemberLLM) -> QuietAgent:
-    return QuietAgent(
+def _agent(wording: Wording, entry: str, llm: _MemberLLM) -> _OneCallAgent:
+    return _OneCallAgent(
         **wording.agents[entry],
         llm=llm,
-        executor_class=_OneCallExecutor,
         system_template=wording.frame["system"],
         prompt_template=wording.frame["prompt"],
         max_retry_limit=0,
@@ -134,7 +143,7 @@ def _agent(wording: Wording, entry: str, llm: _MemberLLM) -> QuietAgent:
 def _task(
     wording: Wording,
     entry: str,
-    agent: QuietAgent,
+    agent: _OneCallAgent,
     asked: type[BaseModel],
     given: type[BaseModel],
     context: list[_Task] | None = None,

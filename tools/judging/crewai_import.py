@@ -12,15 +12,15 @@ import gc
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 from tools.judging.crewai_events import drop_events_on_request
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 SWITCHES = {
     "CREWAI_DISABLE_TELEMETRY": "true",
@@ -28,6 +28,7 @@ SWITCHES = {
     "CREWAI_TRACING_ENABLED": "false",
     "CREWAI_DISABLE_VERSION_CHECK": "true",
 }
+OPENAI = "crewai.llms.providers.openai.completion"
 _lock = threading.Lock()
 _crew: ModuleType | None = None
 
@@ -35,6 +36,12 @@ _crew: ModuleType | None = None
 async def load_crew() -> ModuleType:
     """Return ``tools.judging.crew``, importing CrewAI in a thread the first time (seconds, and about 255 MB)."""
     return await asyncio.to_thread(prepare_crewai) if _crew is None else _crew
+
+
+def begin_crewai() -> None:
+    """Begin to import CrewAI in a thread, while the answers to judge are waited for."""
+    if _crew is None and not _lock.locked():
+        threading.Thread(target=prepare_crewai, name="crewai", daemon=True).start()
 
 
 def prepare_crewai() -> ModuleType:
@@ -46,7 +53,8 @@ def prepare_crewai() -> ModuleType:
     with _lock:
         if _crew is None:
             _configure()
-            from tools.judging import crew
+            with _without_openai():
+                from tools.judging import crew
 
             drop_events_on_request()
             # CrewAI's modules are 300,000 objects that live to the end. Each full collection would look through
@@ -71,6 +79,32 @@ def _configure() -> None:
     logging.getLogger("crewai.llms.base_llm").setLevel(logging.ERROR)
     # It logs what ends a crew, with its traceback; that comes up to us, and is said in one line.
     logging.getLogger("crewai.flow.runtime").setLevel(logging.CRITICAL)
+
+
+class _Later(type):
+    """The class of a class that stands in for one of a module that nobody has imported yet."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        module = sys.modules.get(OPENAI)
+        return module is not None and isinstance(instance, getattr(module, cls.__name__))
+
+
+@contextmanager
+def _without_openai() -> Iterator[None]:
+    """Keep CrewAI from importing the package openai, a quarter of its import, until somebody makes a model of it.
+
+    ``crewai.task`` alone imports it, to ask of a model whether it is one of OpenAI's.
+    """
+    if OPENAI in sys.modules:
+        yield
+        return
+    stand_in = ModuleType(OPENAI)
+    setattr(stand_in, "OpenAICompletion", _Later("OpenAICompletion", (), {}))  # noqa: B010
+    sys.modules[OPENAI] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules[OPENAI]
 
 
 def _temporary_folder() -> str:

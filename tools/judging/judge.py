@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from state.errors import BadInput, CallDeferred, CallFailed, CorralError
 from state.records import Candidate, CheckResult, Judgement, Sample, content_hash
@@ -33,12 +34,22 @@ from tools.judging.verified import (
 )
 from tools.judging.wording import panel_of
 
+T = TypeVar("T")
 SMALL_CREW = "crew below 1B"
 """The name of a crew whose model is too small to write scores."""
 MOST_DRAWS = 16
 """As many as ``judge.draws`` may be: so far apart are the draws of two models that came under one name."""
 SUBJECT_TOKENS = 6000
 """About how many tokens the judged text may take: prompts, opinions and answer then fit a window of 8,192."""
+
+
+CHECKS_THREAD = ThreadPoolExecutor(1, thread_name_prefix="checks")
+"""One thread for the checks: they only compute, so that more would compile the same patterns at once, and the default
+executor is left to who waits for a disk."""
+
+
+async def _in_checks_thread(verify: Callable[..., T], *arguments: Any) -> T:
+    return await asyncio.get_running_loop().run_in_executor(CHECKS_THREAD, verify, *arguments)
 
 
 class CrewJudge:
@@ -74,9 +85,14 @@ class CrewJudge:
         self.identity = judge_identity(endpoint.model, settings, by_checks=self._by_checks, server=endpoint.server)
 
     @property
+    def is_asked(self) -> bool:
+        """Whether a crew is asked: where checks judge, nothing that they refuse costs a call."""
+        return not self._by_checks
+
+    @property
     def calls_each(self) -> int:
         """Calls that one judgement takes, where none is asked again."""
-        return CALLS if self._by_checks else self._settings.draws * (len(self._panel.dimensions) + 1)
+        return CALLS if self._by_checks else crew_calls(self._settings)
 
     async def judge(
         self,
@@ -107,7 +123,7 @@ class CrewJudge:
         """
         id, context = content_hash(candidate.id, self.identity), self._context(sample, context)
         try:
-            checks = await asyncio.to_thread(self._verify, sample, candidate, context)
+            checks = await _in_checks_thread(self._verify, sample, candidate, context)
         except BadInput as error:
             return failed_judgement(id, candidate.id, self.identity, {"checks": error})
         endpoint = TellingEndpoint(self._endpoint, answered) if answered else self._endpoint
@@ -147,7 +163,7 @@ class CrewJudge:
             return by_rating(*[await self.judge(sample, answer, context) for answer in (first, second)])
         context = self._context(sample, context)
         try:
-            checks = [await asyncio.to_thread(self._verify, sample, answer, context) for answer in (first, second)]
+            checks = [await _in_checks_thread(self._verify, sample, answer, context) for answer in (first, second)]
         except BadInput as error:
             return Preference(error=str(error))
         texts = (first.text, second.text)
@@ -173,6 +189,11 @@ class CrewJudge:
         tokens = self._settings.max_tokens
         number = self._first_draw + draw
         return EndpointBackend(endpoint, checks, draw=number, seed=self._seed + draw, max_tokens=tokens)
+
+
+def crew_calls(settings: Judging) -> int:
+    """Return how many calls a crew takes for one answer, where none is asked again."""
+    return settings.draws * (len(settings.shares) + 1)
 
 
 def kept_errors(backends: Sequence[CrewBackend]) -> dict[str, CorralError]:
