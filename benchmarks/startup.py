@@ -10,8 +10,10 @@ time on the clock. The ten dearest imports are those with the most time of their
 Imported when they are needed, and why:
 
 * every command's own modules: ``--help`` needs the arguments alone (2.5 of 2.8 seconds before)
+* the arguments of all other commands: Typer reads those of the one that is asked for (0.1 seconds)
 * LangGraph, LangChain and LangSmith: only to work on a run; to look at one its last checkpoint is read
-  (``state/snapshots.py``; 1.3 seconds)
+  (``state/snapshots.py``; 1.3 seconds). What is wrong with a command, such as a run that is not there, is said
+  before they are loaded
 * aiohttp, tenacity and the transports: to ask a model
 * numpy: to measure, not to show what was measured
 * SQLAlchemy and pydantic: for all that reads a run or a config
@@ -33,9 +35,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from state.database import Database  # noqa: E402  # found from a checkout, too
+from graph.inputs import begin  # noqa: E402  # found from a checkout, too
+from graph.services import open_services  # noqa: E402  # found from a checkout, too
 from state.request import RunRequest  # noqa: E402  # found from a checkout, too
-from state.store import RecordStore  # noqa: E402  # found from a checkout, too
+from tools.settings import Settings  # noqa: E402  # found from a checkout, too
 
 CORRAL = ("-m", "corral.cli")
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -68,15 +71,15 @@ def dearest_imports(arguments: tuple[str, ...], home: str, most: int = 10) -> li
 
 
 def _environment(home: str) -> dict[str, str]:
-    return os.environ | {"CORRAL_HOME": home, "OMP_NUM_THREADS": "1"}
+    # What is installed is compiled already, whatever this shell says of writing such files.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"CORRAL_HOME": home, "OMP_NUM_THREADS": "1"}
 
 
 async def make_home(home: str) -> None:
-    """Make a database with one run in it."""
-    database = Database(f"sqlite:///{home}/corral.db")
-    await database.create()
-    await RecordStore(database).open_run("first", RunRequest(name="first"))
-    await database.close()
+    """Make a home with one run in it, which has its inputs and its estimate, as ``corral run`` leaves them."""
+    async with open_services(Settings(home=Path(home))) as services:  # type: ignore[call-arg]  # by name
+        await begin(services, "first", RunRequest(name="first"))
 
 
 def main() -> None:

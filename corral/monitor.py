@@ -14,6 +14,7 @@ from corral.running import in_sync
 from corral.tracing import LangSmithTracer
 from state.errors import BadInput
 from state.records import content_hash
+from state.wording import number_of
 from tools.improvement.quality import ALERT_BELOW, DayQuality, Drift, drifts
 from tools.settings import Settings
 from tools.statistics.bootstrap import Estimate, unpaired_bootstrap
@@ -170,7 +171,7 @@ class RLHFMonitor:
 
     def _alert(self, mean: float | None, count: int) -> str | None:
         if mean is None:
-            return f"none of {count} answers could be judged"
+            return f"{number_of(count, 'answer')}, and none could be judged"
         return f"the mean rating {mean:.2f} is under {self.alert_below:g}" if mean < self.alert_below else None
 
     def compare_model_versions(self, *given: str | Versions, seed: int = 0) -> VersionComparison:

@@ -12,6 +12,7 @@ from state.database import Database
 from state.errors import BudgetExceeded
 from state.names import Split
 from state.request import Endpoint, Judging, RunRequest
+from state.wording import number_of
 from tools.endpoint import demand_price, open_endpoint, price_of
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.observing import flush_traces, observe
@@ -87,7 +88,7 @@ def in_words(spending: Spending, spec: Endpoint) -> str:
     price = price_of(spec)
     by = "its price is not known, so it counts as nothing" if price is None else price.source
     cap = "" if spending.cap is None else f" of ${spending.cap:g}"
-    return f"spent ${spending.spent:.4f}{cap} on {spending.calls:,} calls of {spec.model} ({by})"
+    return f"spent ${spending.spent:.4f}{cap} on {number_of(spending.calls, 'call')} of {spec.model} ({by})"
 
 
 async def _ledger(slot: tuple[asyncio.AbstractEventLoop, str]) -> AsyncGenerator[CallStore]:

@@ -13,7 +13,7 @@ from state.records import Candidate, GenerationRound, Outcome, Rating, Record, R
 from state.reviewing import ReviewStore
 from tools.generation.costing import StageComparison, compare
 from tools.people.auditing import AuditedError, audited_errors
-from tools.people.decisions import decided_in_words, decider_of
+from tools.people.decisions import decided_head, decided_in_words, decider_of
 from tools.people.raters import GoldAccuracy, gold_accuracy
 from tools.reasons import OTHER, count_reason
 
@@ -57,7 +57,7 @@ class RowTally:
         """Count rows of one outcome and one reason; an accepted row's reason is no reason against it."""
         self._outcomes[outcome] += count
         if reason and outcome != Outcome.ACCEPTED:
-            count_reason(self._reasons, reason.split(":")[0].strip(), count)
+            count_reason(self._reasons, decided_head(reason) or reason.split(":")[0].strip(), count)
 
     def result(self) -> Tally:
         """Return the counts."""

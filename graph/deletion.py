@@ -9,10 +9,10 @@ from pathlib import Path
 from sqlalchemy import delete, func, select, update
 
 from graph.services import Services
-from state.checkpoints import open_checkpointer
 from state.database import call_uses, calls, metadata, runs
 from state.errors import StorageError, UnknownRun
 from state.rows import TABLES
+from state.wording import number_of
 
 DELETED = "(deleted)"
 """In place of a run's name, who paid for a call that outlives the run. No run can be called so."""
@@ -33,7 +33,7 @@ async def what_goes(services: Services, run_id: str) -> str:
             rows += (await connection.execute(count)).scalar_one()
     folder = services.runs_folder / run_id
     size = await asyncio.to_thread(_size, folder)
-    return f"{rows:,} rows and {folder} ({size / 1e6:,.1f} MB) go{await _left_at_servers(services, run_id)}"
+    return f"{number_of(rows, 'row')} and {folder} ({size / 1e6:,.1f} MB) go{await _left_at_servers(services, run_id)}"
 
 
 async def delete_run(services: Services, run_id: str) -> str:
@@ -46,6 +46,8 @@ async def delete_run(services: Services, run_id: str) -> str:
         RunBusy: a process works on it.
         StorageError: its folder cannot be removed.
     """
+    from state.checkpoints import open_checkpointer  # LangGraph: who is asked first, or refused, needs none of it
+
     left = await _left_at_servers(services, run_id)
     async with services.leases.hold(run_id):
         async with open_checkpointer(services.database) as saver:
@@ -60,17 +62,16 @@ async def delete_run(services: Services, run_id: str) -> str:
                 if "run_id" in table.c and table not in (calls, runs):
                     await connection.execute(delete(table).where(table.c.run_id == run_id))
             await connection.execute(delete(runs).where(runs.c.run_id == run_id))
-    return (
-        f"{answers:,} answers stay in the ledger, where other runs find them, and adapters stay in the registry{left}"
-    )
+    kept_answers = number_of(answers, "answer")
+    return f"what stays: {kept_answers} in the ledger, where other runs find them, and adapters in the registry{left}"
 
 
 async def _left_at_servers(services: Services, run_id: str) -> str:
     """Return in words which batches of a run go on at their servers, and are paid for; empty where none does."""
     sent = [one for one in await services.batches.open(run_id) if one.tried_at is not None]
     told = [
-        f"; {one.server_id or 'a batch'} with {one.calls:,} calls goes on at {one.endpoint}, which charges for it: "
-        "cancel it there"
+        f"; {one.server_id or 'a batch'} with {number_of(one.calls, 'call')} goes on at {one.endpoint}, which "
+        "charges for it: cancel it there"
         for one in sent
     ]
     return "".join(told)

@@ -21,6 +21,7 @@ from graph.services import Services
 from graph.steps import step
 from state.errors import CallDeferred
 from state.pipeline import BatchNode, BatchState, Pending, PipelineState
+from tools.generation.pacing import expected_seconds
 from tools.progress import report_progress
 
 BATCH = "batch"
@@ -67,7 +68,9 @@ def fan_out(name: str, pending: Pending, work: BatchNode, services: Services) ->
             # Once more from the first: a batch may have left some behind.
             after, ids = "", await pending.ids(state, "", BATCHES * LARGEST_BATCH)
         if not after:
-            report_progress(name, total=await pending.count(state))
+            count = await pending.count(state)
+            expected = await expected_seconds(services.calls, name, state["request"], count)
+            report_progress(name, total=count, expected=expected)
         task: PipelineState = {"request": state["request"], "capped": update.get("capped", state.get("capped", False))}
         if batched and not ids:
             await services.batches.clear(state["run_id"])

@@ -18,6 +18,7 @@ from state.errors import BadInput, UnknownAnswer
 from state.feedback import Feedback, ServedAnswer
 from state.records import Candidate, ReviewTask, Sample
 from state.rows import TABLES
+from state.wording import number_of
 from tools.improvement.rows import feedback_sample, served_candidate_id
 from tools.people.decisions import edited_id
 from tools.registry import record_of, versions
@@ -78,7 +79,7 @@ async def forget_text(services: Services, named: str) -> list[str]:
         rows = await _remove_rows(services, held, ids, gone, keep_prompt=shared or not gone.whole)
     await services.feedback.withdraw(gone.answer if gone.whole else None, gone.said)
     what = "the answer, its prompt and what was said of it" if gone.whole else "the comment and the corrected answer"
-    of = f"{rows} rows and the texts of {called} calls of {len(held)} runs"
+    of = f"{number_of(rows, 'row')} and the texts of {number_of(called, 'call')} of {number_of(len(held), 'run')}"
     lines = [f"{what} are gone; so are {of}; a rating still counts"]
     if not await services.database.rewrite():
         lines.append(

@@ -37,7 +37,8 @@ def previewed(request: RunRequest, rows: int) -> RunRequest:
 
     Args:
         request: the whole run's.
-        rows: training prompts of the file at most, and instructions to write at most.
+        rows: training prompts of the file at most, and written instructions at most. A call writes a list of them; of
+            that list no more are taken.
     """
     most = min(rows, request.sources.prompt_limit or rows)
     return request.model_copy(

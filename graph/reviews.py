@@ -198,6 +198,21 @@ class Reviews:
         following = f"{found[size - 1][0]} {found[size - 1][1].item_id}" if len(found) > size else None
         return tuple(items), following
 
+    async def last_draft(self, rater: str, *, run: str | None = None) -> tuple[str, str] | None:
+        """Return the run and the item of a person's last decision that is not sent; ``None`` where there is none.
+
+        Args:
+            rater: the person.
+            run: only of this run's items.
+        """
+        last: tuple[datetime, str, str] | None = None
+        after = ""
+        while found := await self._store.drafts(rater, run=run, after=after, size=PAGE):
+            latest = max((draft.decided_at, run_id, draft.item_id) for run_id, draft in found)
+            last = latest if last is None else max(last, latest)
+            after = f"{found[-1][0]} {found[-1][1].item_id}"
+        return last[1:] if last else None
+
     async def item(self, run_id: str, item_id: str, rater: str) -> ReviewItem:
         """Return all that a person is shown of an item.
 
@@ -326,6 +341,8 @@ def _queued(run_id: str, task: ReviewTask, draft: Draft | None = None) -> QueueI
 def _shown(run_id: str, item: Item, draft: Draft | None, decided: Decided | None, history: list[Rating]) -> ReviewItem:
     task, sample, judgement = item.task, item.sample, item.judgement
     instruction = task.kind == "instruction"
+    # Of what nothing can judge, each dimension says so, and the confidence is 0: why it waits says it once.
+    scored = judgement if judgement and judgement.scored else None
     return ReviewItem(
         run_id=run_id,
         item_id=task.id,
@@ -335,12 +352,12 @@ def _shown(run_id: str, item: Item, draft: Draft | None, decided: Decided | None
         input=sample.input if instruction else "",
         output=sample.output if instruction else "",
         why=tuple(WHY[why] for why in task.why),
-        overall=sample.score if instruction else judgement.overall if judgement else None,
-        scores=judgement.scores if judgement else (),
-        stars=judgement.stars if judgement else None,
-        confidence=judgement.confidence if judgement else None,
+        overall=sample.score if instruction else scored.overall if scored else None,
+        scores=scored.scores if scored else (),
+        stars=scored.stars if scored else None,
+        confidence=scored.confidence if scored else None,
         checks=judgement.checks if judgement else (),
-        feedback="\n".join(sample.reasons) if instruction else judgement.feedback if judgement else "",
+        feedback="\n".join(sample.reasons) if instruction else scored.feedback if scored else "",
         allowed=allowed_for(task.kind),
         editable="edit" in allowed_for(task.kind),
         draft=draft,

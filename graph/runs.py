@@ -7,29 +7,29 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, assert_never
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import is_invalid_resume
 from langgraph.types import Command, Interrupt
 
 from graph.batching import LOOK, until_over
+from graph.creating import create_run
 from graph.entry import Pipeline
 from graph.improvement import build_improvement
-from graph.inputs import begin, demand_name, forget_inputs, new_name, own_request
+from graph.inputs import own_request
 from graph.pipeline import build_pipeline
-from graph.preflight import preflight, unused_models
 from graph.preview import LAST_STEP
 from graph.services import Services, open_services
 from graph.standing import RunStatus, how_to_answer, state_of, status_of, statuses_of
 from graph.tabular import rows_of
 from graph.tracing import attach_opinions, new_tree
 from state.checkpoints import Saver, open_checkpointer, prune, set_aside_damaged
-from state.errors import BadInput, LeaseLost, RunBusy, RunWaiting
+from state.errors import BadInput, LeaseLost, RunWaiting
 from state.extras import demand_extra, missing_modules
 from state.pipeline import PipelineState, RunInput
 from state.request import RunRequest
-from tools.endpoint.environment import with_environment
 from tools.endpoint.loop import GRACE_SECONDS, await_sent, drop_calls
 from tools.logs import logged_run
 from tools.progress import Progress
@@ -48,38 +48,15 @@ class Runs:
     services: Services
     saver: Saver
     pipeline: Pipeline
-    improvement: Pipeline
-    """The pipeline with what surrounds it in a run that begins with feedback."""
+
+    @cached_property
+    def improvement(self) -> Pipeline:
+        """The pipeline with what surrounds it in a run that begins with feedback; most processes need none of it."""
+        return build_improvement(self.services, self.saver)
 
     async def create(self, request: RunRequest, run_id: str | None = None, *, probe: bool = True) -> str:
-        """Check a request and register the run; nothing is spent yet.
-
-        Args:
-            request: what the run shall do.
-            run_id: its name; ``None`` makes one from the request's name and the time.
-            probe: whether to ask the servers first whether they are up and have the models.
-
-        Returns:
-            The run's name, for ``resume``.
-
-        Raises:
-            RunWaiting: a run of that name waits for a person; a new input would drop its question.
-            BadInput: the request cannot work, or there is a run of that name.
-            EndpointError: an endpoint is out of reach or refuses the key.
-            StorageError: there is no room or no right to write.
-        """
-        if run_id is not None:
-            demand_name(run_id)
-            await self._refuse_known(run_id)
-        request = with_environment(request, self.services.settings)
-        for line in unused_models(request, self.services.plugged):
-            logger.warning("%s", line)
-        await preflight(request, self.services.settings, self.services.plugged, servers=probe)
-        run_id = run_id or new_name(request)
-        await forget_inputs(self.services, run_id)
-        await begin(self.services, run_id, request)
-        self._log(run_id, "run created")
-        return run_id
+        """Check a request and register the run; nothing is spent yet. See ``create_run`` for arguments and errors."""
+        return await create_run(self.services, request, run_id, probe=probe)
 
     async def advance(
         self, run_id: str, answer: Any = None, *, last: str | None = None, take_over: bool = False
@@ -228,26 +205,6 @@ class Runs:
         with logged_run(run_id, self.services.runs_folder / run_id):
             logger.log(level, event, extra={name: value for name, value in fields.items() if value})
 
-    async def _refuse_known(self, run_id: str) -> None:
-        if run_id not in dict(await self.services.store.run_ids()):
-            return
-        status = await self.status(run_id)
-        match status.standing:
-            case "running":
-                raise RunBusy(f"run {run_id} is being worked on; 'corral show {run_id}' shows how far it is")
-            case "waiting":
-                raise RunWaiting(
-                    f"run {run_id} waits for a person, and a new input would drop its question: {how_to_answer(status)}"
-                )
-            case "new" | "batched" | "stopped" | "failed" | "done" | "damaged":
-                raise BadInput(
-                    f"there is a run {run_id} already ({status.standing}); resume it, or choose another name"
-                )
-            case "unreadable":
-                raise BadInput(f"there is a run {run_id} already, of another version of Corral; choose another name")
-            case _:
-                assert_never(status.standing)
-
 
 @asynccontextmanager
 async def open_runs(
@@ -264,9 +221,15 @@ async def open_runs(
         BadInput: one of the models is nothing that can be asked.
     """
     read: Settings = await asyncio.to_thread(load_settings) if settings is None else settings
-    async with open_services(read, chat_models) as services, open_checkpointer(services.database) as saver:
-        graphs = {"pipeline": build_pipeline(services, saver), "improvement": build_improvement(services, saver)}
-        yield Runs(services=services, saver=saver, **graphs)
+    async with open_services(read, chat_models) as services, runs_over(services) as runs:
+        yield runs
+
+
+@asynccontextmanager
+async def runs_over(services: Services) -> AsyncIterator[Runs]:
+    """Yield the runs over services that are open."""
+    async with open_checkpointer(services.database) as saver:
+        yield Runs(services=services, saver=saver, pipeline=build_pipeline(services, saver))
 
 
 def _cannot_train(request: RunRequest) -> bool:

@@ -14,6 +14,7 @@ from state.reading import Match
 from state.records import Candidate, Judgement, Outcome, Review, ReviewTask, Sample
 from state.request import RunRequest
 from state.store import RecordStore
+from state.wording import number_of
 from tools.dataset.files import dataset_writer
 from tools.dataset.pairing import NOT_JUDGED, pair_all
 from tools.dataset.seeding import imitated_seeds
@@ -66,7 +67,9 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path, open_endpoi
             # Added to what the policy gave, never in its place: a run without good completions trains on nothing.
             written = imitated_seeds(seeds, request.train.seed_share) if writer.imitates else []
             dataset = await asyncio.to_thread(writer.finish, written)
-        report_progress("assemble", note=f"{dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs")
+        report_progress(
+            "assemble", note=f"{number_of(dataset.sft_rows, 'SFT row')}, {number_of(dataset.dpo_rows, 'DPO pair')}"
+        )
         told = answers.notes(request)
         demand_rows(dataset, request, "".join(f" {line}." for line in told) + await failures(store, run_id))
         judges = sorted({judge for judge, _ in await store.tally(run_id, Judgement)})
@@ -108,18 +111,19 @@ class Answers:
         model, lines = request.models.policy.model, []
         if self.drawn and not self.ended:
             lines.append(
-                f"none of the {self.drawn} answers of {model!r} ended by itself: raise sampling.max_tokens, or look "
+                f"no answer of {model!r} ended by itself, of {self.drawn}: raise sampling.max_tokens, or look "
                 "at the reasons of the candidates for a word that the server has for an end"
             )
         if self.thought:
             lines.append(
-                f"thinking was left out of {self.thought} of {self.drawn} answers of {model!r}; the ledger has it"
+                f"thinking was left out of {number_of(self.thought, 'answer')} of {model!r}, of {self.drawn}; "
+                "the ledger has it"
             )
         if self.not_judged:
             saved = self.not_judged * crew_calls(request.judge)
             lines.append(
-                f"{self.not_judged} answers that training cannot imitate were not judged, since the recipe "
-                f"{request.train.recipe} has no other use for them: that saved {saved} calls of "
+                f"not judged, since the recipe {request.train.recipe} has no use for what training cannot imitate: "
+                f"{number_of(self.not_judged, 'answer')}; that saved {number_of(saved, 'call')} of "
                 f"{request.models.judge.model!r}"
             )
         return lines
@@ -132,7 +136,7 @@ async def failures(store: RecordStore, run_id: str) -> str:
         return ""
     (first,) = await store.find(run_id, Candidate, ids=ids)
     failed = await store.count(run_id, Candidate, outcome=Outcome.FAILED)
-    return f" {failed} answers could not be had or judged, the first: {'; '.join(first.reasons)}"
+    return f" {number_of(failed, 'answer')} could not be had or judged, the first: {'; '.join(first.reasons)}"
 
 
 def demand_rows(dataset: DatasetRef, request: RunRequest, failed: str = "") -> None:
@@ -150,8 +154,8 @@ def demand_rows(dataset: DatasetRef, request: RunRequest, failed: str = "") -> N
     if not all(phase.rows_in(dataset) for phase in phases_of(request.train.recipe)):
         advice = "Start a run with more prompts, more sampling.candidates, or a lower judge.accept"
         raise TrainingError(
-            f"the recipe {request.train.recipe} has nothing to train on: {dataset.sft_rows} SFT rows and "
-            f"{dataset.dpo_rows} DPO pairs came out (see {dataset.folder}). {advice}.{failed}"
+            f"the recipe {request.train.recipe} has nothing to train on: {number_of(dataset.sft_rows, 'SFT row')} and "
+            f"{number_of(dataset.dpo_rows, 'DPO pair')} came out (see {dataset.folder}). {advice}.{failed}"
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from state.feedback import FeedbackStore
 from state.pipeline import Improvement, Node, PipelineState
 from state.store import RecordStore
+from state.wording import number_of
 from tools.improvement.canary import deployed_version
 from tools.improvement.rows import feedback_rows
 from tools.progress import report_progress
@@ -36,7 +37,7 @@ def make_collect(store: RecordStore, feedback: FeedbackStore, default_registry: 
         await store.add(run_id, rows.samples)
         await store.add(run_id, rows.candidates)
         await store.add(run_id, rows.reviews)
-        report_progress("collect", len(said), note=f"{len(rows.samples)} prompts")
+        report_progress("collect", len(said), note=number_of(len(rows.samples), "prompt"))
         counts = {name: getattr(rows, name) for name in ("corrected", "rejected", "chosen", "left_out")}
         return {"improvement": Improvement(version=version, adapter=str(registry / version), **counts)}
 

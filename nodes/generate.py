@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tools.batch import for_each
 from tools.endpoint.chat import ChatCall, OpenEndpoint
 from tools.gates.held_out import demand_ifeval_unseen
 from tools.generation.deciding import GenerationFacts, decide_next_round, pays_for_a_batch
+from tools.generation.pacing import expected_seconds
 from tools.generation.planning import left_of, round_needs
 from tools.generation.prompting import generation_call
 from tools.generation.rows import no_task, samples_of
@@ -47,8 +49,10 @@ def make_generate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpo
             return {"round": state.get("round", 0)}
         round_ = state.get("round", 0) + 1
         batch = await round_calls(store, run_id, request, round_, plan, prefill=endpoint.can.prefill)
-        report_progress("generate", total=len(batch))
+        expected = await expected_seconds(calls, "generate", request, len(batch))
+        report_progress("generate", total=len(batch), expected=expected)
         answered: list[str] = []
+        previewed: dict[int, list[Sample]] = {}
 
         async def ask(call: ChatCall) -> None:
             try:
@@ -57,7 +61,7 @@ def make_generate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpo
                 pass  # the ledger keeps the failed call, and the next round makes up for it
             else:
                 rows = await asyncio.to_thread(samples_of, call, completion, round_)
-                await store.add(run_id, rows)
+                previewed[call.draw] = await keep(store, run_id, request, rows)
                 answered.append(completion.key)
             report_progress("generate", 1)
 
@@ -68,6 +72,7 @@ def make_generate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpo
         if overspend and not state.get("capped"):
             # The same round goes on once the budget is decided: what it paid for is in the ledger.
             return {"overspend": overspend, "next_round": plan}
+        await store.add(run_id, first_rows(previewed, request.generation.target))
         return {
             "round": round_,
             "round_calls": len(batch),
@@ -77,6 +82,24 @@ def make_generate(store: RecordStore, calls: CallStore, open_endpoint: OpenEndpo
         }
 
     return generate
+
+
+async def keep(store: RecordStore, run_id: str, request: RunRequest, rows: list[Sample]) -> list[Sample]:
+    """Write what a call wrote; of a preview it is returned instead, since that takes no more than it was asked for."""
+    if request.preview:
+        return rows
+    await store.add(run_id, rows)
+    return []
+
+
+def first_rows(written: Mapping[int, Sequence[Sample]], count: int) -> list[Sample]:
+    """Return the rows that a preview takes: the first so many, whichever call was answered first.
+
+    Args:
+        written: the rows of each call, by its number; a call writes a whole list.
+        count: rows at most.
+    """
+    return [row for number in sorted(written) for row in written[number]][:count]
 
 
 async def first_plan(calls: CallStore, state: PipelineState, limits: RateLimits) -> NextRound | Overspend:

@@ -21,7 +21,7 @@ from state.store import RecordStore
 from tools.dataset.pairing import REJECTED_STARS
 from tools.people.asking import apply_review, ratings_of, review_actions
 from tools.people.choosing import chosen_tasks, completion_task, instruction_task, why_completion
-from tools.people.decisions import consequences, edited_id, reason_of
+from tools.people.decisions import consequences, decider_of, edited_id, reason_of
 from tools.people.gold import gold_tasks, read_gold
 from tools.people.items import Item, load_items
 from tools.people.questions import Decision, HumanAnswer, answer_schema, question
@@ -239,7 +239,9 @@ def rows_after(item: Item, review: Review, own: Container[str]) -> list[Sample |
         review: the decision.
         own: the ids of answers that were decided about themselves.
     """
-    reason = (reason_of(review.decision, review.reviewer, review.comment),)
+    reason: tuple[str, ...] = (reason_of(review.decision, review.reviewer, review.comment),)
+    if item.score is None and item.judgement and decider_of(review.reviewer) == "policy":
+        reason = (*item.judgement.reasons, *reason)  # why it is left out: no policy has an opinion of such an item
     rewrites = consequences(review.decision).rewrites
     made: list[Sample | Candidate] = []
     if item.task.kind == "instruction" and (outcome := outcome_after(review, item.task.machine)) is not None:

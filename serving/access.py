@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import secrets
 import time
 from typing import Annotated
@@ -21,6 +20,7 @@ from starlette.datastructures import FormData
 
 from serving.services import runs
 from state.names import demand_persons_name
+from tools.machine.loopback import is_loopback
 from tools.settings import Settings
 
 LOGIN, NAME, BROWSER = "corral_login", "corral_name", "corral_browser"
@@ -177,14 +177,6 @@ def demand_this_machine(request: Request) -> None:
             "without tokens Corral answers this machine alone, as localhost; set CORRAL_SERVE_TOKENS to a JSON object "
             "of names and tokens to use it from elsewhere",
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host, as a name or an address, is this machine itself."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def login_place(request: Request) -> str:

@@ -25,6 +25,7 @@ from state.errors import (
     UnknownAnswer,
     UnknownRun,
 )
+from state.wording import number_of
 from tools.report.scales import duration
 from tools.visible import one_line, visible
 
@@ -56,6 +57,7 @@ def templates() -> Environment:
         auto_reload=False,
     )
     environment.filters |= {"visible": seen, "pieces": pieces, "line": one_line, "duration": duration, "when": when}
+    environment.filters["counted"] = number_of
     for name in environment.list_templates():
         environment.get_template(name)
     return environment

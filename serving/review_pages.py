@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query, Request
@@ -120,10 +119,7 @@ async def undo(
         BadInput: there is none.
     """
     if not item_id:
-        last = (datetime.min.replace(tzinfo=UTC), "", "")
-        async for run, draft in _drafts(reviews, caller):
-            last = max(last, (draft.decided_at, run, draft.item_id))
-        _, run_id, item_id = last
+        run_id, item_id = await reviews.last_draft(caller) or ("", "")
     if not item_id:
         raise BadInput("there is nothing to take back: no decision of yours waits to be sent")
     await reviews.withdraw(run_id, item_id, caller)

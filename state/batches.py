@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from state.database import Database, batch_calls, batches, calls, insert_or_replace, runs
 from state.fencing import writing_of
 from state.records import Call, Record
+from state.wording import number_of
 
 FREE, WANTED, AT_ONCE = "free", "wanted", "at once"
 WAIT = "wait_for_batch"
@@ -85,7 +86,7 @@ class CallBatch(Record):
     @property
     def in_words(self) -> str:
         """What waits until when, or what came of it."""
-        what = f"{self.calls:,} calls of {', '.join(self.purposes)} to {self.model} in a batch"
+        what = f"{number_of(self.calls, 'call')} of {', '.join(self.purposes)} to {self.model} in a batch"
         if self.status == "ended":
             left = self.calls - self.answered
             return f"{what}: {self.said}, {self.answered:,} answered" + (f", {left:,} asked again" if left else "")

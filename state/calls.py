@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Update, case, except_, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, Update, case, except_, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from state.batches import DeferredCall, at_least_0, call_row, defer
@@ -24,6 +24,8 @@ KEYS = 500
 """In one ``IN (...)``: small statements keep locks short."""
 SAMPLED = 20_000
 """Calls from which the tokens of a call are learned, about: reading all of a large ledger takes seconds."""
+TIMED = 500
+"""Calls from which the time of a call is learned."""
 
 
 class PurposeTally(Record):
@@ -254,16 +256,29 @@ class CallStore:
             without: a run whose own calls do not count.
         """
         async with self.database.reading() as connection:
-            count = (await connection.execute(select(func.count()).select_from(calls))).scalar_one()
             purpose, model = calls.c.body["purpose"].as_string(), calls.c.body["model"].as_string()
             sums = (func.count(), func.sum(calls.c.prompt_tokens), func.sum(calls.c.completion_tokens))
             query = select(purpose, model, *sums).where((calls.c.status == "answered") & (calls.c.run_id != without))
-            if count > SAMPLED:
-                # Keys are hashes, so those below a bound are a random sample.
-                query = query.where(calls.c.key < f"{int(SAMPLED / count * 16**8):08x}")
+            query = query.where(await _sampled(connection))
             rows = list(await connection.execute(query.group_by(calls.c.run_id, purpose, model)))
         names = ("purpose", "model", "calls", "prompt_tokens", "completion_tokens")
         return [TokenUse.model_validate(dict(zip(names, row, strict=True))) for row in rows]
+
+    async def mean_seconds(self, purpose: str, model: str) -> float | None:
+        """Return the mean time of an answered call, over some ``TIMED`` of them; ``None`` where there are none.
+
+        Args:
+            purpose: such as ``judge``, whose parts count, too, such as ``judge.clarity``.
+            model: as the server knows it.
+        """
+        named, asked = calls.c.body["purpose"].as_string(), calls.c.body["model"].as_string()
+        same = ((named == purpose) | named.startswith(f"{purpose}.")) & (asked == model)
+        times = calls.c.body["started_at"].as_string(), calls.c.body["finished_at"].as_string()
+        query = select(*times).where((calls.c.status == "answered") & same).limit(TIMED)
+        async with self.database.reading() as connection:
+            rows = list(await connection.execute(query.where(await _sampled(connection))))
+        took = [(datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds() for begin, end in rows]
+        return sum(took) / len(took) if took else None
 
     async def times(self, run_id: str) -> AsyncIterator[tuple[str, datetime, datetime]]:
         """Yield purpose, start and end of every call that the run itself made, in no order."""
@@ -389,6 +404,13 @@ def _others_calls(run_id: str) -> Select[Any]:
 
 def _by_status() -> list[ColumnElement[Any]]:
     return [func.sum(case((calls.c.status == one, 1), else_=0)).label(one) for one in ("answered", "failed")]
+
+
+async def _sampled(connection: AsyncConnection) -> ColumnElement[bool]:
+    """Return what holds for about ``SAMPLED`` of all calls."""
+    # Keys are hashes, so those below a bound are a random sample.
+    count = (await connection.execute(select(func.count()).select_from(calls))).scalar_one()
+    return calls.c.key < f"{int(SAMPLED / count * 16**8):08x}" if count > SAMPLED else true()
 
 
 def _tally(purpose: str, own: Row[Any] | None, others: Row[Any] | None) -> PurposeTally:

@@ -169,7 +169,7 @@ Criterion = Literal["instruction_following", "helpfulness", "harmlessness", "hon
 """What a person may rate beside the decision."""
 Ratings = dict[Criterion, Annotated[int, Field(ge=1, le=5)]]
 """Stars by criterion; what was not rated is left out."""
-Why = Literal["between_thresholds", "checks_disagree", "audit", "human_share"]
+Why = Literal["between_thresholds", "not_judged", "checks_disagree", "audit", "human_share"]
 """Why an item goes to people; ``tools.people.choosing`` says which do."""
 
 

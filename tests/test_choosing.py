@@ -62,6 +62,7 @@ def test_the_judges_own_score_is_the_one_before_the_cap() -> None:
     [
         (NONE, Outcome.WAITING, 60, (True,), ("between_thresholds",)),
         (NONE, Outcome.WAITING, 80, (False,), ("between_thresholds", "checks_disagree")),
+        (NONE, Outcome.WAITING, None, (), ("not_judged",)),
         (ALL, Outcome.REJECTED, 20, (True,), ("checks_disagree",)),
         (ALL, Outcome.ACCEPTED, 80, (True,), ("audit",)),
         (ALL, Outcome.REJECTED, 40, (True,), ("audit",)),
@@ -70,9 +71,10 @@ def test_the_judges_own_score_is_the_one_before_the_cap() -> None:
     ],
 )
 def test_why_a_completion_goes_to_people(
-    request_: RunRequest, outcome: Outcome, overall: float, passed: Any, why: tuple[str, ...]
+    request_: RunRequest, outcome: Outcome, overall: float | None, passed: Any, why: tuple[str, ...]
 ) -> None:
-    assert why_completion(ASKED, judged(overall, *passed, outcome=outcome), request_) == why
+    made = judged(overall or 0, *passed, outcome=outcome).model_copy(update={"overall": overall})
+    assert why_completion(ASKED, made, request_) == why
 
 
 @given(st.integers(0, 2**31 - 1), st.floats(0, 1))

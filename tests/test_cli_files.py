@@ -166,7 +166,7 @@ def test_judge_fails_where_nothing_was_judged_and_asks_again(corral: Corral, tmp
         (tmp_path / "judge.yaml").write_text(yaml.safe_dump({"models": {"judge": judge}}))
         command = ("judge", write(tmp_path / "one.jsonl", rows), "--config", str(tmp_path / "judge.yaml"))
         code, _, error = corral(*command)
-        assert code == 1 and "none of the 1 rows could be judged" in error and "AnswerInvalid" in error
+        assert code == 1 and "no row of 1 could be judged" in error and "AnswerInvalid" in error
         server.fail_when.clear()
         assert corral(*command)[0] == 0
 

@@ -181,7 +181,7 @@ def test_preview_then_the_run_pays_only_for_the_rest_and_both_can_be_deleted(
     shown = json.loads(corral("show", "look", "--json")[1])
     assert shown["dataset"] is not None and shown["training_decision"] is None, "all steps before training"
     rows = {row["kind"]: row["total"] for row in shown["accounts"]["rows"]}
-    assert rows["given prompts, training"] == 2 and rows["candidates"] > 0
+    assert rows["given prompts, training"] == rows["generated instructions"] == 2 and rows["candidates"] > 0
     assert "no-model" not in out, "nothing is trained"
     assert corral("resume", "look")[0] == 0, "it is done"
     assert json.loads(corral("runs", "--json")[1])[0]["standing"] == "done"
@@ -265,7 +265,8 @@ def test_doctor_looks_at_what_the_run_will_pay(
         ("run", ("prompt", "checks", "instances")),
         ("gate", ("instruction", "output")),
         ("judge", ("prompt", "output")),
-        ("compare", ("prompt", "output")),
+        ("compare", ("prompt", "output", "instruction_id_list")),
+        *((name, ("prompt", "instances")) for name in ("crew", "improve", "doctor")),
         ("calibrate", ("rating", "output_1", "label")),
         ("evaluate", ("checks", "instruction_id_list")),
         ("review", ("decisions", "edited_action")),

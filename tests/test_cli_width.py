@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
+from rich.progress import Progress as Bars
 
 from corral.cli.tables import print_accounts, print_runs, print_table
+from corral.cli.watch import TerminalView, bar_columns
 from graph.accounts import Accounts, Tally
 from graph.standing import RunStatus
 from state.calls import PurposeTally
 from tools.generation.costing import StageComparison, StageCost, StageEstimate
 from tools.generation.spans import Span
+from tools.progress import StepProgress
 
 LONG = "a-run-of-which-the-name-is-as-long-as-a-name-may-be-and-then-some-" + "x" * 30
 BIG = 123_456_789_012
 WORDS = st.text(alphabet="abc [](){}/\\:é漢", max_size=90)
 
 
-def printed(width: int, show: Callable[[Console], None]) -> str:
+def printed(width: int, show: Callable[[Console], None], **options: Any) -> str:
     """Return what is printed on a console of that width; no line is wider."""
-    console = Console(file=io.StringIO(), width=width, legacy_windows=False)
+    console = Console(file=io.StringIO(), width=width, legacy_windows=False, **options)
     show(console)
     assert isinstance(console.file, io.StringIO)
-    text = console.file.getvalue()
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue()).replace("\r", "\n")
     assert [line for line in text.split("\n") if cell_len(line) > width] == []
     return text
 
@@ -46,6 +51,24 @@ def marks(text: str) -> Counter[str]:
 def test_every_mark_of_every_cell_is_printed(rows: list[tuple[str, str, str]], wrapped: set[str], width: int) -> None:
     text = printed(width, lambda console: print_table(console, ("one", "two", "three"), rows, words=wrapped))
     assert marks("".join(map("".join, rows))) <= marks(text)
+    assert "…" not in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_the_bar_of_a_step_has_all_its_words(width: int) -> None:
+    note, spent, pace = "sft: loss 1.234, learning rate 0.0001", "12,345 calls, 1,234,567 tokens, $12.3456", "12/min"
+
+    def show(console: Console) -> None:
+        with Bars(*bar_columns(width), console=console, auto_refresh=False) as bars:
+            view = TerminalView(bars)
+            at = StepProgress(
+                step="evaluate", done=1234, total=5678, seconds=3, rate=0.2, left=(4000.0, 9000.0), note=note
+            )
+            view.show(at)
+            view.spent(spent)
+
+    text = printed(width, show, force_terminal=True)
+    assert marks(note + spent + pace + "1.1 to 2.5 h left" + "1234/5678" + "evaluate") <= marks(text)
     assert "…" not in text
 
 

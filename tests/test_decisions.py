@@ -15,6 +15,7 @@ from tools.people.decisions import (
     DECISIONS,
     allowed_for,
     consequences,
+    decided_head,
     decided_in_words,
     decider_of,
     decision_in,
@@ -85,6 +86,19 @@ def test_only_what_was_accepted_or_rejected_has_other_stars(stars: int, outcome:
 def test_a_reason_names_who_decided(reviewer: str, comment: str, who: str) -> None:
     name = reviewer_in(reason_of("approve", reviewer, comment))
     assert name == reviewer and decided_in_words(decider_of(name), name) == who
+
+
+@pytest.mark.parametrize(
+    ("reason", "head"),
+    [
+        ("reject by policy:midpoint: unattended, score 60", "rejected by the policy midpoint"),
+        ("reject by policy:midpoint", "rejected by the policy midpoint"),
+        ("edit by ada: too dull", "edited by ada"),
+        ("nothing can judge it: no check applies", ""),
+    ],
+)
+def test_a_count_of_decisions_says_who_took_them(reason: str, head: str) -> None:
+    assert decided_head(reason) == head
 
 
 def test_no_person_takes_a_policys_name() -> None:

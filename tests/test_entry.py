@@ -107,7 +107,7 @@ async def test_a_run_that_waits_refuses_a_second_input_and_wrong_answers_and_sti
         assert "this thread is run one" in str(error) and "open a new thread" in str(error)
     items = len(question["action_requests"])
     for answer, said in (
-        ({"decisions": []}, f"{items} decisions are asked, 0 were given"),
+        ({"decisions": []}, f"{items} decision{'s' * (items > 1)} asked, 0 given"),
         ({"decisions": "yes"}, "decisions: Input should be a valid list"),
         ({"decisions": [{"type": "maybe"}] * items}, "decisions.0.type: Input should be 'approve', 'edit', 'reject'"),
         ({"reviewer": "ada"}, "decisions: Field required"),

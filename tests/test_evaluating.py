@@ -110,7 +110,7 @@ def test_killed_evaluation_goes_on(corral: Corral, adapter: Path, tmp_path: Path
     assert Counter(Counter(line["prompt"] for line in lines(kept)).values()) == {2: 7}
     found = json.loads(printed)
     assert found["scoreboard"]["prompts"] == found["scoreboard"]["base"]["answered"] == 7
-    assert found["scoreboard"]["notes"] == ["1 prompts marked 'train' are left out"]
+    assert found["scoreboard"]["notes"] == ["left out, being marked 'train': 1 prompt"]
     asked = [key for key, started_at in after if started_at > killed_at]
     assert found.pop("calls") == len(asked) < 14 and found.pop("spent") == 0.0, "what was asked now"
     assert json.loads((out / "some.json").read_text()) == found

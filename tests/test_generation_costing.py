@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ from tools.generation.estimating import (
     estimate,
     generated,
 )
+from tools.generation.pacing import expected_seconds
 from tools.generation.past import APART, ENOUGH, Past, learned, use_of
 from tools.generation.planning import needs_of
 from tools.generation.spans import Span, in_interval, known, span, total
@@ -226,6 +228,28 @@ async def test_the_ledger_sums_up_what_all_runs_used(calls: CallStore) -> None:
         ("respond", "m", 3, 39, 6),
     ]
     assert [use.prompt_tokens for use in await calls.token_uses(without="run-1")] == [36]
+
+
+async def test_what_earlier_calls_took_tells_how_long_a_step_takes(calls: CallStore) -> None:
+    request = RunRequest.model_validate(
+        {
+            "sampling": {"candidates": 3},
+            "models": {
+                "policy": {"base_url": "http://localhost:1/v1", "model": "m", "concurrency": 2},
+                "judge": {"base_url": "http://localhost:1/v1", "model": "j"},
+            },
+        }
+    )
+    assert await expected_seconds(calls, "respond", request, 10) is None, "no call of it is known"
+    for number, seconds in enumerate((2, 4)):
+        made = call(str(number), purpose="respond", model="m")
+        await calls.put(made.model_copy(update={"finished_at": made.started_at + timedelta(seconds=seconds)}))
+    made = call("judged", purpose="judge.clarity", model="j")
+    await calls.put(made.model_copy(update={"finished_at": made.started_at + timedelta(seconds=5)}))
+    assert await expected_seconds(calls, "respond", request, 10) == pytest.approx(3 * 10 * 3 / 2)
+    assert await expected_seconds(calls, "judge", request, 1) == pytest.approx(5), "six calls side by side"
+    assert [await expected_seconds(calls, step, request, 9) for step in ("generate", "gate")] == [None, None]
+    assert await expected_seconds(calls, "respond", request, 0) is None
 
 
 async def test_of_a_large_ledger_a_sample_is_read(calls: CallStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -876,7 +876,7 @@ def test_too_few_examples_are_not_trained_on(least: int, action: str) -> None:
     found = decide_training(survey(10, 20, 30, 600), Training(min_examples=least))
     assert found.action == action
     if action == "abort":
-        assert "3 sft rows are fewer than train.min_examples, 4" in found.reason
+        assert "3 sft rows: fewer than train.min_examples, 4" in found.reason
 
 
 def test_all_weights_need_more_memory_and_time_than_an_adapter() -> None:

@@ -268,5 +268,5 @@ async def test_a_pair_that_nothing_can_judge_is_no_tie() -> None:
     found = comparison("j", [known, unknown])
     assert (found.pairs, found.wins_b, found.ties, found.unjudged, found.failed) == (2, 1, 0, 1, 0)
     assert found.win_rate.value == 1.0
-    with pytest.raises(BadInput, match="none of 1 pairs can be judged: no check applies"):
+    with pytest.raises(BadInput, match="no pair of 1 can be judged: no check applies"):
         comparison("j", [unknown])

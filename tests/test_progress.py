@@ -75,7 +75,8 @@ def test_before_anything_is_done_the_estimate_speaks_or_what_is_known_already() 
     assert high is None and 15 < low < 30
     estimated = Pace(0.0, expected=120).left(20.0, 0)
     assert estimated == (50, 200)
-    assert Pace(0.0, expected=10).left(20.0, 0) == (0, 0)
+    over = Pace(0.0, expected=10).left(27.0, 0) or (0, 0)
+    assert 13 < over[0] < 27 and over[1] is None, "an estimate that has passed promises nothing any more"
 
 
 @given(st.integers(0, 500))
@@ -135,6 +136,16 @@ def test_a_new_total_counts_from_what_is_done() -> None:
     again = meter.add(Progress(step="judge", total=6), 100.0)
     assert (again.done, again.total, again.seconds, again.ended) == (4, 10, 0.0, False)
     assert meter.reach("dpo", 3, 9, 5.0).total == 9 and meter.reach("dpo", 5, 9, 6.0).done == 5
+
+
+def test_in_its_first_seconds_a_step_says_what_is_known() -> None:
+    meter = Meter()
+    assert meter.add(Progress(step="judge", total=40), 0.0).in_words == "first one pending"
+    assert meter.standing("judge", 5.0).in_words == "first one pending, over 4 s left"
+    learned = Meter()
+    begun = learned.add(Progress(step="judge", total=40, expected=80), 0.0)
+    assert begun.in_words == "first one pending, 0.7 to 2.7 min left"
+    assert "pending" not in learned.add(Progress(step="judge", advance=1), 9.0).in_words
 
 
 def test_an_estimate_stands_where_no_total_is_known() -> None:

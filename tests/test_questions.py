@@ -101,8 +101,8 @@ def test_langchains_edit_within_a_list() -> None:
 
 @pytest.mark.parametrize("decisions", [[], [APPROVE], [APPROVE] * 3])
 def test_another_number_of_decisions_than_asked_is_refused(decisions: list[dict[str, Any]]) -> None:
-    assert f"2 decisions are asked, {len(decisions)} were given" in fault({"decisions": decisions})
-    assert f"2 decisions are asked, {len(decisions)} were given" in fault(decisions)
+    assert f"2 decisions asked, {len(decisions)} given" in fault({"decisions": decisions})
+    assert f"2 decisions asked, {len(decisions)} given" in fault(decisions)
 
 
 def test_a_decision_that_is_not_allowed_is_refused_with_its_number() -> None:

@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nodes.approve import POLICY, apply_approval, approval_action, make_approve, unattended_approval, verdict_in_words
-from nodes.review import borderline_items, edited_candidate, make_review, settle, unattended_answer
+from nodes.review import borderline_items, edited_candidate, make_review, rows_after, settle, unattended_answer
 from state.pipeline import AdapterRef
 from state.records import Candidate, CheckResult, Judgement, Outcome, Record, Review, Sample
 from state.request import RunRequest
 from state.store import RecordStore
 from tests.builders import NOON, candidate, judgement, sample, verdict
-from tools.people.asking import apply_review, review_actions
+from tools.people.asking import apply_review, described, review_actions
 from tools.people.choosing import completion_task, instruction_task
+from tools.people.decisions import reviewer_in
 from tools.people.items import Item
 from tools.people.questions import HumanAnswer, answer_schema, question
 
@@ -157,6 +158,21 @@ def test_no_policy_approves_what_the_expert_gave_two_stars(policy: str) -> None:
     off_topic = item.model_copy(update={"judgements": (item.judgement.model_copy(update={"stars": 2}),)})
     answer = unattended_answer([item, off_topic], request)
     assert [decision.type for decision in answer.decisions] == ["approve", "reject"]
+
+
+def test_what_nothing_can_judge_says_so_to_a_person_and_where_a_policy_leaves_it_out() -> None:
+    item = completion()
+    assert item.judgement is not None
+    unjudged = {"scores": (), "overall": None, "stars": None, "reasons": ("nothing can judge it: no check",)}
+    judged = item.judgement.model_copy(update=unjudged)
+    item = item.model_copy(update={"judgements": (judged,)})
+    assert described(item, REQUEST) == "It has no score: nothing can judge it: no check.\nChecks: none apply"
+    (made,) = apply_review([item], unattended_answer([item], REQUEST), NOON)
+    (row,) = rows_after(item, made, ())
+    assert row.outcome == Outcome.REJECTED and row.reasons[0] == "nothing can judge it: no check"
+    assert reviewer_in(row.reasons[1]) == "policy:midpoint"
+    (own,) = rows_after(item, made.model_copy(update={"reviewer": "ada", "comment": ""}), ())
+    assert own.reasons == ("reject by ada",)
 
 
 def test_an_instruction_has_its_own_midpoint() -> None:

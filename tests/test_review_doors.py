@@ -86,7 +86,7 @@ async def test_ratings_come_with_a_decision_and_with_an_edits_arguments(runs: Ru
             {"decisions": [{"type": "edit", "edited_action": {"args": {"completion": "x", "ratings": "lots"}}}]},
             "decision 1 cannot be read: ratings",
         ),
-        ({"decisions": []}, "1 decisions are asked, 0 were given"),
+        ({"decisions": []}, "1 decision asked, 0 given"),
     ],
     ids=lambda value: str(value)[:40],
 )

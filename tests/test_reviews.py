@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from graph.reviews import QueuePage, Reviews
 from graph.runs import Runs, open_runs
 from state.errors import AlreadyDecided, BadInput, UnknownRun
-from state.records import Draft, Outcome, Rating, Review, ReviewTask, content_hash
+from state.records import Draft, Judgement, Outcome, Rating, Review, ReviewTask, content_hash
 from state.request import RunRequest
 from state.reviewing import ReviewStore
 from tests.builders import NOON, candidate, judgement, review_task, sample
@@ -118,6 +118,33 @@ async def test_a_draft_leaves_the_queue_of_its_rater_alone_and_can_be_taken_back
     assert (await reviews.item("run", tasks[0].id, "bob")).draft is None
     await reviews.withdraw("run", tasks[0].id, "ada")
     assert (await reviews.queue("ada")).decided == 0
+
+
+async def test_the_last_decision_is_found_among_more_than_a_page_of_them(
+    runs: Runs, reviews: Reviews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks, (other, *_) = await fill(runs), await fill(runs, "other")
+    monkeypatch.setattr("graph.reviews.PAGE", 2)
+    assert await reviews.last_draft("ada") is None
+    order = [2, 4, 0, 3, 1]
+    for minutes, number in enumerate(order):
+        await reviews.save("run", draft(tasks[number], decided_at=NOON + timedelta(minutes=minutes)))
+    await reviews.save("other", draft(other, decided_at=NOON + timedelta(hours=1)))
+    assert await reviews.last_draft("ada") == ("other", other.id)
+    for number in reversed(order):
+        assert await reviews.last_draft("ada", run="run") == ("run", tasks[number].id)
+        await reviews.withdraw("run", tasks[number].id, "ada")
+    assert await reviews.last_draft("ada", run="run") is None
+
+
+async def test_of_what_nothing_can_judge_no_figure_is_shown(runs: Runs, reviews: Reviews) -> None:
+    tasks = await fill(runs, items=1)
+    (kept,) = await runs.services.store.find("run", Judgement)
+    bare = [score.model_copy(update={"score": None}) for score in kept.scores]
+    unjudged = {"scores": tuple(bare), "overall": None, "stars": None, "confidence": 0.0, "feedback": "clarity: none"}
+    await runs.services.store.settle("run", [kept.model_copy(update=unjudged)])
+    item = await reviews.item("run", tasks[0].id, "ada")
+    assert (item.scores, item.overall, item.stars, item.confidence, item.feedback) == ((), None, None, None, "")
 
 
 async def test_an_item_is_shown_with_all_that_is_known_of_it(runs: Runs, reviews: Reviews) -> None:

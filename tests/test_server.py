@@ -17,6 +17,7 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
+from state.wording import number_of
 from tests.harness import ROOT, Home, request_of, write_prompts
 from tests.scripted_server import ScriptedServer
 from tests.tiny_model import tiny_model
@@ -84,7 +85,7 @@ async def test_server_runs_to_the_review_and_through_it(client: LangGraphClient,
     assert all(a["args"] == a["arguments"] for a in asked["action_requests"])
     _has_our_pages_beside_studios_api(str(client.http.client.base_url), thread)
 
-    short = f"the answer does not fit: {len(asked['action_requests'])} decisions are asked, 99 were given"
+    short = f"the answer does not fit: {number_of(len(asked['action_requests']), 'decision')} asked, 99 given"
     await _refused(client, thread, home, short, command={"resume": {"decisions": [{"type": "approve"}] * 99}})
     await _refused(client, thread, home, f"this thread is run {thread}, which waits for a person", input=request)
     asked_again = (await client.threads.get_state(thread))["tasks"][0]["interrupts"][0]["value"]

@@ -11,10 +11,11 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.access import BODY_BYTES, LOGIN, is_loopback, local_place, login_cookie, name_of_login, name_of_token
+from serving.access import BODY_BYTES, LOGIN, local_place, login_cookie, name_of_login, name_of_token
 from state.errors import BadInput
 from state.request import RunRequest
 from tests.browsing import ADA, GRACE, PAGE, TOKENS, client, form, log_in
+from tools.machine.loopback import is_loopback
 from tools.settings import Settings, load_settings
 
 GUARDED = ("/runs", "/runs/first", "/runs/first/live", "/runs/first/progress", "/runs/first/report.html")

@@ -15,6 +15,8 @@ ROOT = Path(__file__).parent.parent
 STAGES = """
 import contextlib, io, json, sys
 
+refusals = json.loads(sys.argv[1])
+
 def corral(*arguments):
     from corral.cli.main import main
     sys.argv = ["corral", *arguments]
@@ -34,12 +36,34 @@ corral("runs")
 found["runs"] = sorted(sys.modules)
 corral("show", "latest")
 found["show"] = sorted(sys.modules)
-print(json.dumps({"names": names, **found}))
+errors = io.StringIO()
+with contextlib.redirect_stderr(errors):
+    for arguments in refusals:
+        corral(*arguments)
+found["refused"] = sorted(sys.modules)
+print(json.dumps({"names": names, "errors": errors.getvalue(), **found}))
 """
 NEVER_TO_LOOK = {
     "accelerate", "aiohttp", "alembic", "crewai", "datasets", "jinja2", "langchain", "langchain_core", "langgraph",
     "langsmith", "nltk", "numpy", "peft", "psycopg", "tenacity", "torch", "transformers", "trl", "xllamacpp", "yaml",
 }  # fmt: skip
+REFUSALS = (
+    ("run", "gone.yaml"),
+    ("run", "--set", "sources.prompts=gone.jsonl"),
+    *((name, "nobody") for name in ("resume", "review", "approve", "delete", "report")),
+    ("judge", "gone.jsonl"),
+    ("calibrate", "gone.jsonl"),
+    ("compare", "gone.jsonl", "gone.jsonl"),
+    ("evaluate", "gone", "--prompts", "gone.jsonl"),
+    ("serve", "--host", "0.0.0.0"),
+    ("crew", "gone"),
+    ("canary", "--end"),
+)
+NEVER_TO_REFUSE = {
+    "accelerate", "alembic", "crewai", "datasets", "fastapi", "langchain", "langchain_core", "langgraph", "langsmith",
+    "peft", "psycopg", "torch", "transformers", "trl", "xllamacpp",
+}  # fmt: skip
+"""What takes a second or more: what is wrong with a command is said without it."""
 SMALL = {"tools", "tools.visible"}
 """What every command prints through, without an import of its own."""
 NEVER_FOR_HELP = NEVER_TO_LOOK | {"graph", "nodes", "tools", "sqlalchemy"}
@@ -53,7 +77,12 @@ async def test_a_command_imports_what_it_needs_and_no_more(tmp_path: Path) -> No
     await database.close()
     environment = {"CORRAL_HOME": str(tmp_path), "PATH": "", "HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", STAGES], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", STAGES, json.dumps(REFUSALS)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found = json.loads(done.stdout)
     assert {"run", "runs", "show", "init", "settings", "delete"} <= set(found["names"])
@@ -64,6 +93,8 @@ async def test_a_command_imports_what_it_needs_and_no_more(tmp_path: Path) -> No
     assert packages["import"] & NEVER_TO_IMPORT == set()
     assert packages["help"] & NEVER_FOR_HELP == set()
     assert packages["runs"] & NEVER_TO_LOOK == set() and "graph.accounts" not in found["runs"]
+    assert {name.split(".")[0] for name in found["refused"]} & NEVER_TO_REFUSE == set()
+    assert found["errors"].count("corral: ") == len(REFUSALS), found["errors"]
     assert packages["show"] & NEVER_TO_LOOK == set() and "graph.accounts" in found["show"]
 
 

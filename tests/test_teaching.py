@@ -192,7 +192,7 @@ async def test_decisions_of_earlier_runs_set_the_band_of_a_new_one_and_then_it_s
         await services.store.open_run("early", request)
         early = await own_request(services, "early", request)
         assert (early.judge.review_from, early.judge.accept) == (55, 70)
-        assert "0 decisions are too few" in json.loads((services.runs_folder / "early" / BAND).read_text())["note"]
+        assert "0 decisions: too few" in json.loads((services.runs_folder / "early" / BAND).read_text())["note"]
         judge = await filled(services, "taught", RunRequest(), 80)
         assert len(await decisions_on(services.store, judge, ["taught", "early"])) == 80
         assert await decisions_on(services.store, "another judge", ["taught"]) == []

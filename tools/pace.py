@@ -76,13 +76,12 @@ class Pace:
             remaining: what is left to do.
 
         Returns:
-            A range of seconds; where nothing was done yet half and twice what was expected, or what it takes at least:
-            all may be worked on side by side, and end together. ``None`` where nothing is known.
+            A range of seconds; where nothing was done yet half and twice what is left of what was expected, or what it
+            takes at least: all may be worked on side by side, and end together. ``None`` where nothing is known.
         """
         seconds = now - self._before
         if not self._bursts:
-            if self.expected is not None:
-                rest = max(0.0, self.expected - (now - self.began))
+            if self.expected is not None and (rest := self.expected - (now - self.began)) > 0:
                 return rest / 2, 2 * rest
             return (seconds / gamma_range(0)[1], None) if seconds > 0 else None
         count = len(self._bursts)

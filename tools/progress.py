@@ -11,6 +11,7 @@ from pydantic import Field
 from state.records import Record
 from tools.pace import Pace, Range, left_in_words, rate_in_words
 
+PENDING = "first one pending"
 PARTS_SECONDS = 0.5
 """Parts of items are told no more often than this."""
 
@@ -121,8 +122,9 @@ class StepProgress(Record):
 
     @property
     def in_words(self) -> str:
-        """Its rate, and the time left as a range."""
-        return ", ".join(part for part in (rate_in_words(self.rate), left_in_words(self.left)) if part)
+        """Its rate, and the time left as a range; before anything is done, that there is no rate yet."""
+        pending = PENDING if self.total and self.rate is None and not self.ended else ""
+        return ", ".join(part for part in (rate_in_words(self.rate) or pending, left_in_words(self.left)) if part)
 
 
 class Meter:

@@ -10,6 +10,7 @@ import typer
 
 from corral.cli.shared import AsJson, console, errors, open_settings, print_json
 from state.errors import BadInput
+from state.wording import number_of
 
 if TYPE_CHECKING:
     from tools.backup import Backup
@@ -47,7 +48,8 @@ def backup(
         print_json(made)
         return
     console.print(
-        f"{file}: {made.runs:,} runs, {made.answers:,} answers, {made.files:,} files, {made.size:,} bytes",
+        f"{file}: {number_of(made.runs, 'run')}, {number_of(made.answers, 'answer')}, {number_of(made.files, 'file')}, "
+        f"{made.size:,} bytes",
         highlight=False,
         markup=False,
         soft_wrap=True,

@@ -54,12 +54,13 @@ def compare(
     'corral compare A.jsonl B.jsonl' judges what is written; 'corral compare --a registry:v1 --b registry:current
     --prompts FILE' lets both models answer first.
     """
+    request, settings = read_request(config), open_settings()
+    asked = _sides(a, b, (model_a, model_b), prompts, limit, max_tokens, settings)
+    # Behind the reading: what judges takes a second to load, and a file that is wrong needs none of it.
     from corral.cli.counting import OF_A_PAIR, counting
     from corral.standalone import in_words, open_judge
     from tools.judging import compare as compare_items
 
-    request, settings = read_request(config), open_settings()
-    asked = _sides(a, b, (model_a, model_b), prompts, limit, max_tokens, settings)
     spending = spending_of(budget, request)
 
     note_small_model(request, "judge")
@@ -93,12 +94,6 @@ def _sides(
     Raises:
         BadInput: neither two files nor two models and their prompts are named, or one of them is wrong.
     """
-    from corral.standalone import EVALUATION, open_standalone
-    from corral.two_models import answers_of, named_models, prompts_to_compare
-    from tools.endpoint.spending import Spending
-    from tools.evaluation.asking import weights_endpoint
-    from tools.sources.items import read_items
-
     one, other = models
     by_files, by_models = a is not None and b is not None, one is not None and other is not None and prompts is not None
     if (
@@ -110,12 +105,19 @@ def _sides(
             "give two files of outputs, A.jsonl and B.jsonl; or two models and what to ask: --a, --b, --prompts"
         )
     if a is not None and b is not None:
+        from tools.sources.items import read_items
+
         written = (read_items(a), read_items(b))
 
         async def read() -> tuple[list[Item], list[Item]]:
             return written
 
         return read
+    from corral.standalone import EVALUATION, open_standalone
+    from corral.two_models import answers_of, named_models, prompts_to_compare
+    from tools.endpoint.spending import Spending
+    from tools.evaluation.asking import weights_endpoint
+
     assert one is not None and other is not None and prompts is not None
     samples = prompts_to_compare(prompts, limit)
     named = named_models(one, other, settings.home / "registry", settings.cache)

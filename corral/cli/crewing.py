@@ -11,6 +11,7 @@ import typer
 
 from corral.cli.shared import console, errors, note_small_model, open_settings, read_request, with_runs
 from corral.cli.signals import AGAIN
+from state.wording import number_of
 
 if TYPE_CHECKING:
     from graph.crews.journal import Journal
@@ -54,12 +55,15 @@ def crew(
     The same command goes on with a crew that was killed, and so does 'corral resume RUN': what its agents decided and
     its tools did is kept, and no answer is paid for again.
     """
+    from tools.crews.reading import crew_folder, read_crew
+
+    crew_folder(name)
+    before = read_request(config, set_)
+    # Behind that: the tools take two seconds to load.
     from corral.crew_tools import Inputs, planned
     from graph.crews.catalogue import TOOLS
-    from tools.crews.reading import read_crew
 
-    read_crew(name, TOOLS)  # what is wrong with its files is said before anything else
-    before = read_request(config, set_)
+    read_crew(name, TOOLS)  # what is wrong with its files is said before anything is planned
     usual = before.generation.target if config else Inputs().instructions
     given = Inputs(
         instructions=usual if instructions is None else instructions,
@@ -139,8 +143,9 @@ def _print(result: CrewResult) -> None:
     answers = [(task, one_line(said)) for task, said in result.answers.items()]
     print_table(console, ("task", "what came of it"), answers)
     said = (
-        f"crew {result.crew}, decided by {result.decided_by}: {len(result.decisions)} decisions, {len(result.uses)} "
-        f"uses of tools, {result.failed} of them in vain; ${result.spent:.4f} on {result.calls} calls of its own, "
+        f"crew {result.crew}, decided by {result.decided_by}: {number_of(len(result.decisions), 'decision')}, "
+        f"{number_of(len(result.uses), 'use')} of tools, {result.failed} in vain; "
+        f"${result.spent:.4f} on {number_of(result.calls, 'call')} of its own, "
         f"${result.run_spent:.4f} by the run"
     )
     console.print(said, highlight=False, markup=False, soft_wrap=True)

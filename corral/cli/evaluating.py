@@ -10,6 +10,7 @@ import typer
 
 from corral.cli.shared import AsJson, console, errors, open_settings, print_json, with_cost
 from corral.cli.signals import AGAIN, run_orderly
+from state.wording import number_of
 
 
 def evaluate(
@@ -31,14 +32,9 @@ def evaluate(
 
     When it was killed, the same command goes on where it was.
     """
-    from corral.cli.tables import print_accuracies, print_scoreboard
-    from corral.cli.watch import open_view
-    from corral.standalone import EVALUATION, open_ledger
-    from tools.endpoint.spending import CappedLedger, Spending
     from tools.evaluation.standalone import Evaluated, evaluate_adapter, plan_evaluation
-    from tools.progress import Meter
 
-    settings, spending = open_settings(), Spending()
+    settings = open_settings()
     with errors.status("looking at prompts, adapter and base ..."):
         plan = plan_evaluation(
             adapter,
@@ -50,7 +46,14 @@ def evaluate(
             home=settings.home,
             cache=settings.cache,
         )
-    meter = Meter()
+    # Behind the plan, since it refuses what is wrong, and needs none of it.
+    from corral.cli.tables import print_accuracies, print_scoreboard
+    from corral.cli.watch import open_view
+    from corral.standalone import EVALUATION, open_ledger
+    from tools.endpoint.spending import CappedLedger, Spending
+    from tools.progress import Meter
+
+    meter, spending = Meter(), Spending()
     with open_view(errors) as view:
 
         def show(step: str, done: int, total: int | None) -> None:
@@ -71,4 +74,4 @@ def evaluate(
         console.print(f"note: {note}", highlight=False, markup=False)
     for what, where in (("base", found.base), ("scoreboard", found.scoreboard_file), ("answers", found.answers_file)):
         console.print(f"{what:11} {where}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"spent $0 on {spending.calls:,} calls: the weights are on this machine", highlight=False)
+    console.print(f"spent $0 on {number_of(spending.calls, 'call')}: the weights are on this machine", highlight=False)

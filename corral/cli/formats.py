@@ -15,6 +15,7 @@ DECISIONS = (
     "\n\nLines of --decisions, as --json prints them with the decision filled in: approve, edit, reject, prefer_a, "
     'prefer_b, cannot_judge or skip.\n\n{"item_id": "...", "decision": "edit", "text": "...", "comment": "", '
     '"ratings": {"overall": 4, "honesty": 5}, "rater": "ada"}'
+    "\n\n--import reads what --export writes: such lines, records of Argilla, or annotated tasks of Label Studio."
 )
 EXPORTED = (
     'alpaca: {"instruction": "...", "input": "", "output": "..."}, one JSON array'
@@ -33,13 +34,14 @@ OUTPUTS = (
     'and "messages" for both.'
     f'\n\nA row may have {CHECKED} and a "context": {{"brand": "..."}}.'
 )
+PROMPTS = (
+    f'Rows of the prompts file: {{"prompt": "...", {CHECKED}}}. {LINES}'
+    '\n\nRows of IFEval are read too: {"prompt": "...", "instruction_id_list": ["..."], "kwargs": [{}]}'
+)
+COMPARED = f"{OUTPUTS}\n\n{PROMPTS}"
 LABELS = (
     f"Rows, of one kind in a file. {LINES}"
     '\n\n{"prompt": "...", "output": "...", "rating": 4}: a rating from 1 to 5'
     '\n\n{"prompt": "...", "output_1": "...", "output_2": "...", "label": 1}: the better one, 1 or 2; 0 for a tie'
     "\n\nAs they are published: PandaLM, auto-j, LLMBar, JudgeBench, alpaca_eval, RewardBench 1 and 2, MT-Bench"
-)
-PROMPTS = (
-    f'Rows of the prompts file: {{"prompt": "...", {CHECKED}}}. {LINES}'
-    '\n\nRows of IFEval are read too: {"prompt": "...", "instruction_id_list": ["..."], "kwargs": [{}]}'
 )

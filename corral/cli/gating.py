@@ -10,6 +10,7 @@ import typer
 
 from corral.cli.shared import Yes, console, may_replace
 from state.errors import BadInput
+from state.wording import number_of
 
 if TYPE_CHECKING:
     from tools.gates import GateReport
@@ -93,7 +94,7 @@ def _print_gated(gated: GateReport, out: Path) -> None:
     for row in gated.unreadable_rows[:10]:
         console.print(f"row {row.row}: {row.fault}", highlight=False, markup=False)
     console.print(
-        f"{gated.rows:,} rows = {gated.accepted:,} accepted + {gated.waiting:,} for review + "
+        f"{number_of(gated.rows, 'row')} = {gated.accepted:,} accepted + {gated.waiting:,} for review + "
         f"{gated.rejected:,} rejected + {gated.unreadable:,} unreadable; written to {out}",
         highlight=False,
         soft_wrap=True,

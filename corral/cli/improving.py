@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
-from corral.cli.shared import console, errors, read_request, with_runs
+from corral.cli.shared import console, errors, open_settings, read_request, with_runs
 from state.errors import BadInput
 
 if TYPE_CHECKING:
@@ -59,19 +59,21 @@ def canary(promote: Promote = False, end: End = False) -> None:
     if promote and end:
         raise BadInput("--promote and --end exclude each other")
 
+    from tools.improvement.canary import close_canary, read_canary
+
+    registry = open_settings().home / "registry"
+    tried = read_canary(registry)
+    if tried is None:
+        none = f"no version of {registry} is being tried; CORRAL_SERVE_CANARY sets the share for the next"
+        if promote or end:
+            raise BadInput(none)
+        _say(none)
+        return
+
     async def look(runs: Runs) -> int:
         from graph.improving import look_at_canary
-        from tools.improvement.canary import close_canary, read_canary
         from tools.registry import point
 
-        registry = runs.services.registry
-        tried = await asyncio.to_thread(read_canary, registry)
-        if tried is None:
-            none = f"no version of {registry} is being tried; CORRAL_SERVE_CANARY sets the share for the next"
-            if promote or end:
-                raise BadInput(none)
-            _say(none)
-            return 0
         decision = await look_at_canary(runs, tried)
         _say(f"{tried.version} serves {tried.share:g} of the users beside {tried.against}: {decision.reason}")
         if promote:

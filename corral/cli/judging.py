@@ -24,6 +24,7 @@ from corral.cli.shared import (
 from corral.cli.signals import AGAIN, run_orderly
 from state.errors import BadInput
 from state.names import Split
+from state.wording import number_of
 from tools.visible import one_line
 
 if TYPE_CHECKING:
@@ -40,13 +41,15 @@ def judge(
     as_json: AsJson = False,
 ) -> None:
     """Judge any outputs: scores, stars, failed checks, and what falls short."""
+    from tools.sources.items import read_items
+
+    request, items, settings = read_request(config), read_items(file), open_settings()
+    # Behind the reading: what judges takes a second to load, and a file that is wrong needs none of it.
     from corral.cli.counting import counting
     from corral.standalone import in_words, open_judge
     from tools.judging import judge_quality
     from tools.judging.trust import recalibration_of
-    from tools.sources.items import read_items
 
-    request, items, settings = read_request(config), read_items(file), open_settings()
     spending = spending_of(budget, request)
 
     note_small_model(request, "judge")
@@ -67,7 +70,7 @@ def judge(
         console.print(in_words(spending, request.models.judge), highlight=False, markup=False)
     _demand_judged(judged)
     if fail_under is not None and (short := judged.short(fail_under)):
-        errors.print(f"{len(short)} of {len(judged.rows)} rows fall short of {fail_under:g}")
+        errors.print(f"rows that fall short of {fail_under:g}: {len(short)} of {len(judged.rows)}")
         raise typer.Exit(1)
 
 
@@ -113,15 +116,17 @@ def calibrate(
 def _calibrate_by_labels(
     labels: Path, mapping: str | None, split: Split, config: Path | None, budget: float | None, as_json: bool
 ) -> None:
+    from tools.sources.labels import ChosenPair, read_label_set, read_mapping
+
+    meanings = None if mapping is None else read_mapping(mapping)
+    request, given, settings = read_request(config), read_label_set(labels, meanings), open_settings()
+    # Behind the reading, as for ``judge``.
     from corral.cli.calibrations import print_calibration
     from corral.cli.counting import OF_A_PAIR, counting
     from corral.standalone import in_words, measured_judge
     from tools.judging import save_calibration
     from tools.judging.trust import all_calibrations, demand_untouched
-    from tools.sources.labels import ChosenPair, read_label_set, read_mapping
 
-    meanings = None if mapping is None else read_mapping(mapping)
-    request, given, settings = read_request(config), read_label_set(labels, meanings), open_settings()
     spending, rows = spending_of(budget, request), given.part(split)
     demand_untouched(given.id, split, all_calibrations(settings.home))
 
@@ -144,7 +149,7 @@ def _demand_judged(judged: QualityReport) -> None:
     """Exit 1 where nothing at all was judged: a report of failures is no report."""
     if judged.failed == len(judged.rows):
         why = "; ".join(judged.rows[0].judgement.reasons)
-        line = f"corral: none of the {len(judged.rows)} rows could be judged; the next time they are asked again. {why}"
+        line = f"corral: no row of {len(judged.rows)} could be judged; the next time they are asked again. {why}"
         errors.print(one_line(line), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1)
 
@@ -164,8 +169,8 @@ def _print_judged(judged: QualityReport) -> None:
     headers = ("row", "overall", "stars", "confidence", "outcome", *(("people take",) if known else ()), "why")
     print_table(console, headers, rows, words=("why",))
     console.print(
-        f"{len(judged.rows)} rows = {judged.accepted} accepted + {judged.waiting} for a person + {judged.rejected} "
-        f"rejected + {judged.failed} failed; judged by {judged.judge}",
+        f"{number_of(len(judged.rows), 'row')} = {judged.accepted} accepted + {judged.waiting} for a person + "
+        f"{judged.rejected} rejected + {judged.failed} failed; judged by {judged.judge}",
         highlight=False,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from copy import copy
 from typing import Annotated
 
 import typer
@@ -49,7 +50,7 @@ RUNS, FILES, MACHINE = "A run and what it makes", "Files, without a run", "This 
 LOOP = "What is served, and the next version"
 app.command(rich_help_panel=RUNS, epilog=formats.CONFIG)(run)
 app.command(rich_help_panel=RUNS)(resume)
-app.command(rich_help_panel=RUNS)(crew)
+app.command(rich_help_panel=RUNS, epilog=formats.CONFIG)(crew)
 app.command("runs", rich_help_panel=RUNS)(list_runs)
 app.command(rich_help_panel=RUNS)(show)
 app.command(rich_help_panel=RUNS, epilog=formats.DECISIONS)(review)
@@ -57,7 +58,7 @@ app.command(rich_help_panel=RUNS)(approve)
 app.command(rich_help_panel=RUNS, epilog=formats.EXPORTED)(export)
 app.command(rich_help_panel=RUNS)(push)
 app.command("report", rich_help_panel=RUNS)(write_page)
-app.command(rich_help_panel=LOOP)(improve)
+app.command(rich_help_panel=LOOP, epilog=formats.CONFIG)(improve)
 app.command(rich_help_panel=LOOP)(canary)
 app.command(rich_help_panel=LOOP)(monitor)
 app.command(rich_help_panel=LOOP)(forget)
@@ -66,17 +67,17 @@ app.command(rich_help_panel=RUNS)(serve)
 app.command(rich_help_panel=RUNS)(delete)
 app.command(rich_help_panel=FILES, epilog=formats.ALPACA)(gate)
 app.command(rich_help_panel=FILES, epilog=formats.OUTPUTS)(judge)
-app.command(rich_help_panel=FILES, epilog=formats.OUTPUTS)(compare)
+app.command(rich_help_panel=FILES, epilog=formats.COMPARED)(compare)
 app.command(rich_help_panel=FILES, epilog=formats.LABELS)(calibrate)
 app.command(rich_help_panel=FILES)(judges)
 app.command(rich_help_panel=FILES, epilog=formats.PROMPTS)(evaluate)
 app.command(rich_help_panel=MACHINE)(init)
 app.command("settings", rich_help_panel=MACHINE)(list_settings)
-app.command(rich_help_panel=MACHINE)(doctor)
+app.command(rich_help_panel=MACHINE, epilog=formats.CONFIG)(doctor)
 app.command(rich_help_panel=MACHINE)(backup)
 
 
-NAMES = {info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands}
+COMMANDS = {info.name or getattr(info.callback, "__name__", ""): info for info in app.registered_commands}
 
 
 def _print_version(asked: bool) -> None:
@@ -100,11 +101,11 @@ def main() -> None:
     make_visible()
     try:
         with ended_at_once():
-            code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+            code = _with_what_is_asked(sys.argv[1:2])(sys.argv[1:] or ["--help"], standalone_mode=False)
     except CorralError as error:
         _end(str(error), error.exit_code)
     except typer.TyperException as error:
-        command = next((word for word in sys.argv[1:2] if word in NAMES), "")
+        command = next((word for word in sys.argv[1:2] if word in COMMANDS), "")
         _end(
             f"{' '.join(error.format_message().split())} (see '{f'corral {command}'.strip()} --help')", error.exit_code
         )
@@ -113,6 +114,18 @@ def main() -> None:
     except KeyboardInterrupt:
         _end("stopped; 'corral resume RUN' goes on", 130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _with_what_is_asked(first: list[str]) -> typer.Typer:
+    """Return the app with the command alone that the first argument names; with all where it names none.
+
+    Typer reads the arguments of every command that an app has, which is a tenth of a second for all of them.
+    """
+    if not first or first[0] not in COMMANDS:
+        return app
+    alone = copy(app)
+    alone.registered_commands = [COMMANDS[first[0]]]
+    return alone
 
 
 def _end(line: str, code: int) -> None:

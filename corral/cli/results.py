@@ -122,10 +122,12 @@ def write_page(name: RunName, other: Other = None, out: Page = None, yes: Yes = 
         return
 
     async def write(services: Services, name: str) -> int:
-        from graph.reporting import write_report
-        from graph.row_browser import write_rows
         from graph.standing import state_of, status_of
         from tools.report import REPORT, rows_beside
+
+        status, state = await status_of(services, name), await state_of(services, name)
+        from graph.reporting import write_report
+        from graph.row_browser import write_rows
 
         place = out or services.runs_folder / name / REPORT
         # A device or a pipe has no place for a second file beside it.
@@ -134,7 +136,6 @@ def write_page(name: RunName, other: Other = None, out: Page = None, yes: Yes = 
             may_replace(out, yes)
             if not alone:
                 may_replace(rows_beside(out), yes)
-        status, state = await status_of(services, name), await state_of(services, name)
         rows = [] if alone else [await write_rows(services, name, state, place)]
         path = await write_report(services, name, state, out=out, standing=standing_in_words(status))
         for written in (path, *rows):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corral.cli.shared import console, errors, look_at, may_replace
+from state.wording import number_of
 
 if TYPE_CHECKING:
     from graph.services import Services
@@ -62,7 +63,10 @@ def import_from(name: str, format_: Format, file: Path) -> None:
         taken = await import_ratings(services, run_id, format_, file)
         for line in taken.told:
             errors.print(f"{file}, {line}", highlight=False, markup=False, soft_wrap=True)
-        said = f"{taken.sent} ratings taken, {taken.settled} items decided by them, {len(taken.told)} lines did not fit"
+        said = (
+            f"{number_of(taken.sent, 'rating')} taken, {number_of(taken.settled, 'item')} decided by them, "
+            f"{number_of(len(taken.told), 'line')} did not fit"
+        )
         console.print(said, highlight=False, markup=False)
         return 2 if taken.told else 0
 

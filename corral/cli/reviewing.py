@@ -20,7 +20,7 @@ from corral.cli.review_screen import (
     progress_line,
     wrapped,
 )
-from graph.reviews import ReviewItem, Reviews, Sent
+from graph.reviews import PAGE, ReviewItem, Reviews, Sent
 from state.errors import BadInput
 from state.records import DecisionKind, Draft, Ratings
 from state.reviewing import Order
@@ -56,8 +56,6 @@ class Session:
     note: str = ""
     top: int = 0
     """The first line of the item that is shown."""
-    done: list[str] = field(default_factory=list)
-    """Items that were decided here, the last one last."""
 
     async def run(self) -> Sent | None:
         """Ask about one item after another, and return what was sent; ``None`` where the person left before.
@@ -128,7 +126,6 @@ class Session:
         except BadInput as error:  # somebody was first: it is no item of the queue any more
             self.said = str(error)
             return True
-        self.done.append(item.item_id)
         self.said = f"{consequences(kind).past}; u takes it back"
         return True
 
@@ -175,8 +172,7 @@ class Session:
                 self.ratings = self.ratings | {criterion: int(key)}
 
     async def _ask_to_send(self, decided: int) -> str:
-        drafts, _ = await self.reviews.drafts(self.rater, run=self.run_id, size=200)
-        skipped = sum(draft.draft == "skip" for draft in drafts)
+        skipped = len(await self._skipped())
         lines = wrapped(f"Nothing more waits for you: {decided - skipped} decided.", self.console, self.console.width)
         if skipped:
             lines += wrapped(f"Skipped, and waiting on: {skipped}.", self.console, self.console.width)
@@ -187,25 +183,27 @@ class Session:
 
     async def _undo(self) -> str:
         """Take the last decision back, and return its item; empty where there is none."""
-        if not self.done:
-            drafts, _ = await self.reviews.drafts(self.rater, run=self.run_id, size=200)
-            self.done = [draft.item_id for draft in sorted(drafts, key=lambda draft: str(draft.decided_at))]
-        if not self.done:
+        last = await self.reviews.last_draft(self.rater, run=self.run_id)
+        if last is None:
             self.said = "there is nothing to undo"
             return ""
-        item_id = self.done.pop()
+        item_id = last[1]
         await self.reviews.withdraw(self.run_id, item_id, self.rater)
         self.said = "taken back: decide again"
         return item_id
 
     async def _take_up_skipped(self) -> None:
         """Ask again about what was skipped the last time."""
+        for item_id in await self._skipped():
+            await self.reviews.withdraw(self.run_id, item_id, self.rater)
+
+    async def _skipped(self) -> list[str]:
+        found: list[str] = []
         after: str | None = ""
         while after is not None:
-            drafts, after = await self.reviews.drafts(self.rater, run=self.run_id, after=after, size=200)
-            for draft in drafts:
-                if draft.draft == "skip":
-                    await self.reviews.withdraw(self.run_id, draft.item_id, self.rater)
+            drafts, after = await self.reviews.drafts(self.rater, run=self.run_id, after=after, size=PAGE)
+            found += [draft.item_id for draft in drafts if draft.draft == "skip"]
+        return found
 
     def _forget(self) -> None:
         self.ratings, self.note, self.top = {}, "", 0

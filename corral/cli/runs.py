@@ -19,7 +19,6 @@ from corral.cli.shared import (
     print_json,
     read_request,
     with_run,
-    with_runs,
 )
 from state.extras import install_command, missing_modules
 
@@ -52,8 +51,8 @@ Preview = Annotated[
     typer.Option(
         min=1,
         metavar="ROWS",
-        help="Take a few rows through all steps before training, and show them with their cost. The run itself finds "
-        "their answers in the ledger. Instructions are written by the call, so there may be more of them.",
+        help="Take so many given prompts, and as many written instructions, through all steps before training, and "
+        "show them with their cost. The run itself finds their answers in the ledger.",
     ),
 ]
 Probe = Annotated[
@@ -77,15 +76,20 @@ def run(
     """
     request = read_request(config, [*(set_ or []), *(["unattended=true"] if unattended else [])])
 
-    async def start(runs: Runs) -> int:
+    async def create(services: Services) -> str:
+        from graph.creating import create_run
+        from graph.preview import previewed
+
+        asked = request if preview is None else previewed(request, preview)
+        return await create_run(services, asked, run_id, probe=probe)
+
+    async def start(runs: Runs, name: str) -> int:
         from corral.cli.advancing import advance
         from corral.cli.preview import show_preview
         from corral.cli.tables import print_estimate
         from graph.estimates import expected_cost
         from graph.inputs import request_to_show
-        from graph.preview import previewed
 
-        name = await runs.create(request if preview is None else previewed(request, preview), run_id, probe=probe)
         note_small_model(request, "generator", "judge")
         console.print(f"run {name}", highlight=False, markup=False, soft_wrap=True)
         if missing_modules("train"):
@@ -96,7 +100,7 @@ def run(
         print_estimate(console, await expected_cost(runs.services, name, await request_to_show(runs.services, name)))
         return await (advance(runs, name) if preview is None else show_preview(runs, name, request))
 
-    with_runs(start)
+    with_run(create, start)
 
 
 def resume(name: RunName, take_over_: TakeOver = False, yes: Agreed = False) -> None:

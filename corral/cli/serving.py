@@ -22,9 +22,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     second one ends at once.
     """
     demand_extra("serve", "corral serve")
-    from serving.access import is_loopback
-    from serving.app import create_app
-    from serving.server import Server, bound
+    from tools.machine.loopback import is_loopback
 
     settings = open_settings()
     if not (is_loopback(host) or settings.serve_tokens):
@@ -32,6 +30,10 @@ def serve(host: Host = "127.0.0.1", port: Port = 8000) -> None:
             f"{host} is reached from other machines; set CORRAL_SERVE_TOKENS to a JSON object of names and tokens, or "
             "serve 127.0.0.1"
         )
+    # Behind the refusal: the application takes two seconds to load.
+    from serving.app import create_app
+    from serving.server import Server, bound
+
     pages_alone = settings.serve_engine == "llama.cpp" and bool(missing_modules("train"))
     if pages_alone:
         note = f"note: only the pages are served; to serve adapters: {install_command('train')}"

@@ -108,14 +108,38 @@ def with_runs(work: Callable[[Runs], Coroutine[Any, Any, int]], goes_on: str = R
     _exit(run_orderly(opened(), goes_on))
 
 
-def with_run(name: str, work: Callable[[Runs, str], Coroutine[Any, Any, int]]) -> None:
-    """Do the same on the run that a person means by ``name``."""
-    from graph.standing import named_run
+def with_run(
+    name: str | Callable[[Services], Coroutine[Any, Any, str]], work: Callable[[Runs, str], Coroutine[Any, Any, int]]
+) -> None:
+    """Do the same on one run. What cannot be is refused before LangGraph is loaded, which takes a second.
 
-    async def named(runs: Runs) -> int:
-        return await work(runs, await named_run(runs.services, name))
+    Args:
+        name: what a person calls the run, or what makes it and returns its name.
+        work: does the work, and returns the exit code.
 
-    with_runs(named)
+    Raises:
+        UnknownRun: there is no such run.
+        UnreadableRun: another version began it, and this one cannot read its request.
+    """
+    from graph.services import open_services
+
+    async def named() -> int:
+        async with open_services(open_settings()) as services:
+            run_id = await (_known(services, name) if isinstance(name, str) else name(services))
+            from graph.runs import runs_over
+
+            async with runs_over(services) as runs:
+                return await work(runs, run_id)
+
+    _exit(run_orderly(named()))
+
+
+async def _known(services: Services, name: str) -> str:
+    from graph.standing import named_run, status_of
+
+    run_id = await named_run(services, name)
+    await status_of(services, run_id)
+    return run_id
 
 
 def look(work: Callable[[Services], Coroutine[Any, Any, int]]) -> None:

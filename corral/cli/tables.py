@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from state.wording import number_of
 from tools.report import REPORT
 
 if TYPE_CHECKING:  # a tenth of a second each, and a list of runs needs none
@@ -179,7 +180,7 @@ def print_estimate(console: Console, expected: CostEstimate) -> None:
         f"estimate: {in_interval(total.calls)} calls ({stages}), {in_interval(total.prompt_tokens)} tokens in, "
         f"{in_interval(total.completion_tokens)} out, ${in_interval(total.dollars, dollars=True)}; at most "
         f"{total.calls.most:,.0f} calls, ${total.dollars.most:.4f}",
-        f"tokens of a call: learned from {expected.learned:,} earlier calls" if expected.learned else "",
+        f"tokens of a call: learned from {number_of(expected.learned, 'earlier call')}" if expected.learned else "",
         *(f"price: {line}" for line in expected.prices),
         f"evaluation: {expected.shows}" if expected.shows else "",
         f"licence: {expected.unlicensed}; as long as it does, the run ends before its training"
@@ -195,7 +196,9 @@ def print_scoreboard(console: Console, path: Path) -> None:
     from tools.evaluation.scoreboard import Scoreboard
 
     board = Scoreboard.model_validate_json(path.read_text(encoding="utf-8"))
-    console.print(f"Base against adapter on {board.prompts} held-out prompts", style="bold", highlight=False)
+    console.print(
+        f"Base against adapter on {number_of(board.prompts, 'held-out prompt')}", style="bold", highlight=False
+    )
     headers = ("what decides", "prompts", "base", "adapter", "difference", "95% interval", "p", "in a word")
     print_table(console, headers, [_compared(board.comparison(board.primary))], words=("what decides",))
     for title, rows in _groups(board):
@@ -265,7 +268,8 @@ def print_paths(console: Console, state: PipelineState, run_folder: Path, regist
     """Print where a run's results lie."""
     rows = {"run folder": str(run_folder)}
     if dataset := state.get("dataset"):
-        counts = f"{dataset.alpaca_rows} Alpaca rows, {dataset.sft_rows} SFT rows, {dataset.dpo_rows} DPO pairs"
+        counted = {"Alpaca row": dataset.alpaca_rows, "SFT row": dataset.sft_rows, "DPO pair": dataset.dpo_rows}
+        counts = ", ".join(number_of(number, noun) for noun, number in counted.items())
         rows["dataset"] = f"{dataset.folder} ({counts})"
     if decision := state.get("training_decision"):
         took = "" if decision.actual_seconds is None else f", took {decision.actual_seconds:.0f} s"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from corral.cli.shared import AsJson, console, look, print_json, read_request
 from state.errors import BadInput
+from state.wording import number_of
 
 if TYPE_CHECKING:
     from graph.services import Services
@@ -73,7 +74,7 @@ def print_against_people(found: AgainstPeople, settings: Judging) -> None:
         rows.append((one.dimension, f"{one.in_order.value:.2f}", interval, f"{one.taken:.0f}", f"{one.declined:.0f}"))
     for what, figure in (
         ("kappa of stars with people's overall rating", found.stars),
-        (f"share of {found.pairs} pairs where the judge scores the preferred one higher", found.preferred),
+        (f"share of {number_of(found.pairs, 'pair')} where the judge scores the preferred one higher", found.preferred),
     ):
         if figure is not None:
             told = f"{what}: {figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"

@@ -6,16 +6,22 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 
-from graph.runs import Runs
+from state.wording import number_of
 from tools.progress import Meter, Progress, StepProgress
 from tools.visible import one_line
 
+if TYPE_CHECKING:  # what judges a file shows its progress, and works on no run
+    from graph.runs import Runs
+
+WIDE = 120
+"""Columns from which on a long bar leaves room for the words behind it."""
 REFRESH_SECONDS = 1.0
 LINE_SECONDS = 10.0
 """Where there is no terminal, a running step says how far it is this often."""
@@ -97,16 +103,29 @@ def open_view(console: Console) -> Iterator[View]:
     if not console.is_terminal:
         yield PlainView(console)
         return
-    columns = (
-        TextColumn("{task.description:10}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[pace]}", markup=False),
-        TextColumn("{task.fields[note]} {task.fields[spent]}", style="dim", markup=False),
-    )
-    with Bars(*columns, console=console) as bars:
+    with Bars(*bar_columns(console.width), console=console) as bars:
         yield TerminalView(bars)
+
+
+def bar_columns(width: int) -> tuple[ProgressColumn, ...]:
+    """Return the columns of a step's bar; on a terminal that is narrow words go on in a second line, and none is cut.
+
+    Args:
+        width: of the terminal, in columns.
+    """
+    return (
+        TextColumn("{task.description:10}", markup=False),
+        BarColumn(bar_width=24 if width >= WIDE else 10),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[pace]}", markup=False, table_column=Column(overflow="fold")),
+        TextColumn(
+            "{task.fields[note]} {task.fields[spent]}",
+            style="dim",
+            markup=False,
+            table_column=Column(overflow="fold"),
+        ),
+    )
 
 
 async def _follow(runs: Runs, run_id: str, events: AsyncIterator[Progress], view: View) -> None:
@@ -138,6 +157,6 @@ async def _count(runs: Runs, run_id: str, view: View) -> None:
         tokens = sum(t.prompt_tokens + t.completion_tokens for t in used)
         cost = sum(t.cost for t in used)
         if calls:
-            view.spent(f"{calls} calls, {tokens:,} tokens" + (f", ${cost:.4f}" if cost else ""))
+            view.spent(f"{number_of(calls, 'call')}, {number_of(tokens, 'token')}" + (f", ${cost:.4f}" if cost else ""))
         # A run of millions of calls takes seconds to add up: most of the time belongs to the run.
         await asyncio.sleep(max(1.0, 20 * (time.monotonic() - began)))

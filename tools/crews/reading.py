@@ -71,6 +71,18 @@ class CrewSpec(Record):
         return self.agents[spec.agent].tools if self.manager else spec.tools or self.agents[spec.agent].tools
 
 
+def crew_folder(name: str) -> Path:
+    """Return the folder of a crew's files; the argument is that of ``read_crew``.
+
+    Raises:
+        BadInput: there is no such crew.
+    """
+    folder = FOLDER / name if name in SHIPPED else Path(name).expanduser()
+    if not folder.is_dir():
+        raise BadInput(f"there is no crew {name!r}: give {' or '.join(SHIPPED)}, or a folder with {AGENTS} and {TASKS}")
+    return folder
+
+
 def read_crew(name: str, tools: Iterable[str]) -> CrewSpec:
     """Read a crew and check that all it names is there.
 
@@ -81,9 +93,7 @@ def read_crew(name: str, tools: Iterable[str]) -> CrewSpec:
     Raises:
         BadInput: there is no such crew, a file is wrong, or it names an agent, a tool or a task that is not there.
     """
-    folder = FOLDER / name if name in SHIPPED else Path(name).expanduser()
-    if not folder.is_dir():
-        raise BadInput(f"there is no crew {name!r}: give {' or '.join(SHIPPED)}, or a folder with {AGENTS} and {TASKS}")
+    folder = crew_folder(name)
     agents = _read(folder / AGENTS, AgentSpec)
     tasks = _read(folder / TASKS, TaskSpec)
     crew = CrewSpec(name=folder.name, agents=agents, tasks=tasks)

@@ -22,6 +22,7 @@ from state.errors import CallFailed, EndpointError, EndpointRefused
 from state.lease import CLOCK
 from state.records import Call
 from state.request import Endpoint
+from state.wording import number_of
 from tools.endpoint import open_batches, price_of
 from tools.endpoint.batch_api import BatchApi, ServerBatch
 from tools.endpoint.budget import MILLION
@@ -107,8 +108,8 @@ class Batches:
         if found.status == "failed":
             why = f" It says: {found.error}" if found.error else ""
             raise EndpointRefused(
-                f"{self._spec.base_url} refused the batch of {batch.calls:,} calls to {batch.model!r}; nothing was "
-                f"asked, and 'corral resume {batch.run_id}' sends it again.{why}"
+                f"{self._spec.base_url} refused the batch of {number_of(batch.calls, 'call')} to {batch.model!r}; "
+                f"nothing was asked, and 'corral resume {batch.run_id}' sends it again.{why}"
             )
         return ended
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from state.wording import number_of
 from tools.statistics.power import POWER, detectable_difference, mcnemar_power, prompts_needed
 
 DISCORDANT, GAIN = 0.2, 0.12
@@ -19,10 +20,10 @@ def shown_in_words(prompts: int) -> str:
     """
     least, enough = detectable_difference(prompts, DISCORDANT), prompts_needed(GAIN, DISCORDANT, SURE)
     if least is None:
-        return f"{prompts} held-out prompts are too few to show any gain; {enough} would do"
+        return f"{number_of(prompts, 'held-out prompt')}: too few to show any gain; {enough} would do"
     chance = mcnemar_power(prompts, GAIN, DISCORDANT)
     more = "" if chance >= SURE - 0.005 else f"; {enough} prompts would do so in {SURE:.0%}"
     return (
-        f"{prompts} held-out prompts show a gain of {100 * least:.0f} points in {POWER:.0%} of runs, and one of "
-        f"{100 * GAIN:.0f} points, as the embedded model has gained, in {chance:.0%}{more}"
+        f"{number_of(prompts, 'held-out prompt')}: a gain of {100 * least:.0f} points is shown in {POWER:.0%} of runs, "
+        f"and one of {100 * GAIN:.0f} points, as the embedded model has gained, in {chance:.0%}{more}"
     )

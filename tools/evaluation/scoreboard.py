@@ -9,6 +9,7 @@ from state.errors import BadInput
 from state.pipeline import Verdict
 from state.records import Answer, Record, Sample
 from state.request import Evaluation
+from state.wording import number_of
 from tools.evaluation.comparing import Comparison, Marks, Slice, by_category, by_kind, compare_all, marks_of
 from tools.evaluation.ifeval import PublicAccuracies
 from tools.evaluation.perplexity import Perplexity, perplexity_of
@@ -200,8 +201,9 @@ def _in_words(one: Comparison, verdict: Claim, against: str) -> str:
     interval = one.interval
     return (
         f"{_claim_in_words(verdict, against)}: {METRICS[one.metric]}, {100 * one.base:.1f} against "
-        f"{100 * one.adapter:.1f} of 100 on {one.prompts} prompts, a difference of {100 * interval.value:+.1f} "
-        f"(95% interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}, p = {one.p:.2g}). "
+        f"{100 * one.adapter:.1f} of 100 on {number_of(one.prompts, 'prompt')}, a difference of "
+        f"{100 * interval.value:+.1f} (95% interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}, "
+        f"p = {one.p:.2g}). "
         f"{_shown_in_words(one)}"
     )
 
@@ -209,8 +211,9 @@ def _in_words(one: Comparison, verdict: Claim, against: str) -> str:
 def _shown_in_words(one: Comparison) -> str:
     """Return what the prompts could have shown, which a person needs who reads that nothing is shown."""
     if one.detectable is None:
-        return f"{one.prompts} prompts on which the two differ so seldom can show no difference."
-    return f"{one.prompts} prompts show a difference of {100 * one.detectable:.1f} or more in 80% of the cases."
+        return f"On {number_of(one.prompts, 'prompt')} the two differ so seldom that no difference can be shown."
+    shown = f"a difference of {100 * one.detectable:.1f} or more in 80% of the cases"
+    return f"{number_of(one.prompts, 'prompt')}: enough to show {shown}."
 
 
 def _claim_in_words(claim: Claim, against: str) -> str:

@@ -12,6 +12,7 @@ from state.errors import BadInput
 from state.extras import demand_extra
 from state.records import Answer, Record, Sample
 from state.request import Evaluation, Sampling
+from state.wording import number_of
 from tools.checks import IFEVAL
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.ledger import CallLedger
@@ -93,7 +94,7 @@ def plan_evaluation(
     rows = load_prompts(prompts, 1.0)
     heldout = [sample for sample in rows if sample.split == "heldout"]
     if not heldout:
-        raise BadInput(f"{prompts}: all {len(rows)} prompts are marked 'train'; there is nothing to evaluate on")
+        raise BadInput(f"{prompts}: each prompt is marked 'train'; there is nothing to evaluate on")
     folder = find_base(adapter, base, cache)
     check_fit(adapter, folder)
     place = f"{adapter.resolve().name}-{adapter_identity(adapter, folder)[:8]}"
@@ -184,4 +185,4 @@ def _write(plan: Plan, found: Evaluated, answers: Sequence[Answer]) -> None:
 
 def _notes(rows: Sequence[Sample]) -> tuple[str, ...]:
     trained = sum(sample.split == "train" for sample in rows)
-    return (f"{trained} prompts marked 'train' are left out",) if trained else ()
+    return (f"left out, being marked 'train': {number_of(trained, 'prompt')}",) if trained else ()

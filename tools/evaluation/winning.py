@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from state.errors import BudgetExceeded, EndpointError
 from state.records import Answer, Candidate, Record, Sample, content_hash
+from state.wording import number_of
 from tools.checks.text import words
 from tools.judging.batch import Judge
 from tools.judging.preference import Preference
@@ -117,9 +118,9 @@ def in_words(found: WinRate) -> str:
         return f"The judge's win rate is missing: {found.missing}"
     judged, rate = found.pairs - found.failed - found.unjudged, found.rate
     return (
-        f"The judge prefers the adapter in {rate.value:.0%} of {judged} pairs (95% interval {rate.low:.0%} to "
-        f"{rate.high:.0%}), {_at_equal_length(found.controlled)}; half is no preference. {found.flips} choices changed "
-        f"with the order. Judged by {found.judge}."
+        f"The judge prefers the adapter in {rate.value:.0%} of {number_of(judged, 'pair')} (95% interval "
+        f"{rate.low:.0%} to {rate.high:.0%}), {_at_equal_length(found.controlled)}; half is no preference. "
+        f"{number_of(found.flips, 'choice')} changed with the order. Judged by {found.judge}."
     )
 
 

@@ -176,7 +176,7 @@ class _Run:
         if not self._unreadable:
             return unusable(self._path, "has no rows", ALPACA)
         first = self._unreadable[0]
-        fault = f"none of its {self.rows} rows is usable (row {first.row}: {first.fault})"
+        fault = f"no row of {self.rows} is usable (row {first.row}: {first.fault})"
         return unusable(self._path, fault, ALPACA)
 
     def _take_unreadable(self, row: BadRow, file: TextIO) -> None:

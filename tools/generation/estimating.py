@@ -90,16 +90,19 @@ def estimate(
     training, heldout = training[: request.sources.prompt_limit], heldout[: request.evaluate.limit]
     needs = needs_of(request, seeds)
     lists, kept = generated(needs)
+    tasks = max(needs.batch_size - needs.demonstrations, 1)
+    offered = lists * tasks * OFFERED
+    if request.preview:  # of what a call writes it takes no more than it was asked for
+        kept, offered = kept.capped(needs.target), offered.capped(needs.target)
     samples = kept + len(training)
     written = [f"{task.instruction}\n\n{task.input}" for task in seeds]
     question = (
         _mean_tokens([*training, *heldout] or written) if not kept.expected else _mean_tokens([*training, *written])
     )
     work = _Work(request, Past(past), samples, question)
-    tasks = max(needs.batch_size - needs.demonstrations, 1)
     stages = (
         work.generating(lists, known(needs.prompt_tokens / 4)),
-        work.gating(lists * tasks * OFFERED),
+        work.gating(offered),
         work.responding(),
         work.judging(len(heldout)),
         work.evaluating(heldout),

@@ -10,6 +10,7 @@ from statistics import fmean, pstdev
 from pydantic import Field
 
 from state.records import Record
+from state.wording import number_of
 from tools.statistics.bootstrap import Estimate, unpaired_bootstrap
 
 PEOPLE = "people"
@@ -118,7 +119,8 @@ def alerts(days: Sequence[DayQuality], today: date, below: float = ALERT_BELOW) 
     found = []
     for (judge, version), stars in sorted(recent.items()):
         if (mean := fmean(stars)) < below:
-            line = f"{version}, rated by {judge}: mean {mean:.2f} of {len(stars)} ratings in 7 days, below {below:g}"
+            rated = f"mean {mean:.2f} of {number_of(len(stars), 'rating')} in 7 days"
+            line = f"{version}, rated by {judge}: {rated}, below {below:g}"
             found.append(Alert(judge=judge, version=version, ratings=len(stars), mean=mean, line=line))
     return found
 

@@ -10,6 +10,7 @@ from typing import Literal, assert_never
 from state.feedback import Feedback
 from state.records import Record
 from state.request import Improving
+from state.wording import number_of
 from tools.statistics.sequences import confidence_sequence
 
 LOWEST, HIGHEST = 1.0, 5.0
@@ -57,7 +58,7 @@ def _by_the_guide(feedback: Sequence[Feedback], rule: Improving, now: datetime) 
     counted = [one for one in feedback if one.stars is not None and since <= one.given_at <= now]
     stars = [one.stars for one in counted if one.stars is not None]
     mean = fmean(stars) if stars else None
-    found = f"{len(stars)} ratings in {rule.days:g} days"
+    found = f"{number_of(len(stars), 'rating')} in {rule.days:g} days"
     action: Literal["retrain", "wait"] = "wait"
     if mean is None or len(stars) < rule.ratings:
         reason = f"{found}, fewer than {rule.ratings}"

@@ -152,7 +152,7 @@ async def calibrate(
 
 def _some_judged(errors: Sequence[str]) -> None:
     if all(errors):
-        raise BadInput(f"none of the {len(errors)} rows could be judged; the first: {errors[0]}")
+        raise BadInput(f"no row of {len(errors)} could be judged; the first: {errors[0]}")
 
 
 def error_of(judgement: Judgement) -> str:
@@ -163,7 +163,7 @@ def error_of(judgement: Judgement) -> str:
 
 def judge_notes(modes: Sequence[ModeFigures], failed: int, labels: int) -> list[str]:
     """Return what is odd about a judge's answers: rows that it did not judge, and always the same answer."""
-    notes = [f"{failed} of {labels} rows could not be judged, and count in no figure"] if failed else []
+    notes = [f"rows that could not be judged, and count in no figure: {failed} of {labels}"] if failed else []
     for one in modes:
         if one.ties > ALIKE:
             notes.append(f"{one.mode}: the judge says the same of {one.ties:.0%} of the labels")

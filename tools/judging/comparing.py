@@ -9,6 +9,7 @@ from typing import Literal, assert_never
 
 from state.errors import BadInput
 from state.records import Record
+from state.wording import number_of
 from tools.judging.batch import Judge
 from tools.judging.pairwise import JudgedPair, judge_pairs
 from tools.sources.items import Item
@@ -76,7 +77,9 @@ def matched(a: Sequence[Item], b: Sequence[Item]) -> list[tuple[Item, Item]]:
         waiting[item.prompt].append(item)
     pairs = [(item, waiting[item.prompt].pop(0)) for item in a if waiting[item.prompt]]
     if not pairs:
-        raise BadInput(f"no prompt is in both files ({len(a)} and {len(b)} rows); they are matched by their whole text")
+        raise BadInput(
+            f"no prompt is in both files (rows: {len(a)} and {len(b)}); they are matched by their whole text"
+        )
     return pairs
 
 
@@ -88,13 +91,13 @@ def comparison(judge: str, judged: Sequence[JudgedPair], *, unmatched: int = 0, 
     """
     good = [pair for pair in judged if not pair.error]
     if not good:
-        raise BadInput(f"none of the {len(judged)} pairs could be judged; the first: {judged[0].error}")
+        raise BadInput(f"no pair of {len(judged)} could be judged; the first: {judged[0].error}")
     failed = len(judged) - len(good)
     good = [pair for pair in good if not pair.asked.unjudged]
     unjudged = len(judged) - failed - len(good)
     if not good:
         raise BadInput(
-            f"none of {unjudged} pairs can be judged: no check applies and there is no reference; name a model that "
+            f"no pair of {unjudged} can be judged: no check applies and there is no reference; name a model that "
             "judges (models.judge), or give the rows checks"
         )
     points = [pair.asked.points for pair in good]
@@ -125,7 +128,8 @@ def comparison(judge: str, judged: Sequence[JudgedPair], *, unmatched: int = 0, 
 
 def _in_words(winner: Literal["a", "b", "none"], rate: Estimate, difference: Estimate | None, pairs: int) -> str:
     scored = "no pair was scored" if difference is None else f"{difference.value:+.1f} points of 100 on average"
-    figures = f"B wins {rate.value:.0%} of {pairs} pairs (95% interval {rate.low:.0%} to {rate.high:.0%}), {scored}"
+    won = f"B wins {rate.value:.0%} of {number_of(pairs, 'pair')}"
+    figures = f"{won} (95% interval {rate.low:.0%} to {rate.high:.0%}), {scored}"
     match winner:
         case "none":
             return f"no difference shown: {figures}"

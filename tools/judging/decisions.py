@@ -17,6 +17,7 @@ from pydantic import Field
 from state.errors import BadInput
 from state.records import Judgement, Outcome, Record, Review, ReviewTask, content_hash
 from state.request import Judging
+from state.wording import number_of
 from tools.judging.calibration import Calibration, Recalibration
 from tools.people.decisions import consequences, decider_of
 from tools.statistics.agreement import cohens_kappa, krippendorffs_alpha, share_equal
@@ -229,9 +230,9 @@ def measured_band(decided: Sequence[Decided], settings: Judging) -> tuple[tuple[
     part = certain_part(apart, [(one.overall >= middle) != one.good for one in decided], rate, confidence, weights)
     count = len(decided)
     if part is None and (missing := more_labels(rate, confidence) - count) > 0:
-        return None, f"{count} decisions are too few to show {wanted}; it takes {missing} more at least"
+        return None, f"{number_of(count, 'decision')}: too few to show {wanted}; it takes {missing} more at least"
     if part is None:
-        return None, f"{count} decisions show no band with {wanted}: the fixed thresholds stay"
+        return None, f"{number_of(count, 'decision')}: no band shows {wanted}, so the fixed thresholds stay"
     band = round(max(0.0, middle - part.above), DIGITS), round(min(100.0, middle + part.above), DIGITS)
     outside = f"people decided {part.wrong} of the {part.decided} labelled texts outside it otherwise"
     return band, f"{outside}; it keeps {wanted}"
@@ -245,8 +246,8 @@ def calibration_by_decisions(decided: Sequence[Decided], settings: Judging, *, s
     """
     if len(decided) < LEAST_DECISIONS:
         raise BadInput(
-            f"{len(decided)} decisions by people on this judge's texts are too few to measure it on; {LEAST_DECISIONS} "
-            "are needed. Which judge that is, the run says, or --config"
+            f"people decided on {number_of(len(decided), 'text')} of this judge's, too few to measure it on; "
+            f"{LEAST_DECISIONS} are needed. Which judge that is, the run says, or --config"
         )
     if len({one.good for one in decided}) < 2:
         raise BadInput("people took all of the texts or none, so agreement beyond chance cannot be measured")

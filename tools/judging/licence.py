@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from state.records import Record
 from state.request import Judging, RunRequest
+from state.wording import number_of
 from tools.judging.calibration import Calibration
 from tools.judging.figures import Mode, ModeFigures
 from tools.judging.fingerprint import same_model
@@ -132,5 +133,6 @@ def refusals_of(figures: ModeFigures, settings: Judging, looks: int = 1) -> list
         found.append(f"{figures.flips.value:.0%} of its choices turn with the order; {settings.max_flips:.0%} may")
     for part in figures.parts:
         if part.kappa.high < 0:
-            found.append(f"worse than chance where {part.name}: kappa {part.kappa.value:.2f} on {part.labels} labels")
+            measured = f"kappa {part.kappa.value:.2f} on {number_of(part.labels, 'label')}"
+            found.append(f"worse than chance where {part.name}: {measured}")
     return found

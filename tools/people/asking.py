@@ -15,6 +15,8 @@ from tools.people.settling import review_of
 
 EDITABLE = {"completion": "completion", "instruction": "instruction", "pair": "better"}
 """The argument of each kind of item that a person may edit."""
+SAID_WITH_ITS_SCORE = ("between_thresholds", "not_judged")
+"""Reasons why an item waits that stand in what the machines say of it."""
 PREFERRED: dict[str, DecisionKind] = {"a": "prefer_a", "b": "prefer_b"}
 """What a client that knows no more than approve, edit and reject may write as a pair's ``better``."""
 
@@ -50,7 +52,7 @@ def _action(item: Item, request: RunRequest) -> Action:
 def described(item: Item, request: RunRequest) -> str:
     """Return what is known of an item, in words: why it waits, and what the machines say of it."""
     judgement = item.judgement
-    why = "\n".join(f"It waits since {WHY[reason]}." for reason in item.task.why if reason != "between_thresholds")
+    why = "\n".join(f"It waits since {WHY[reason]}." for reason in item.task.why if reason not in SAID_WITH_ITS_SCORE)
     low, high = item.thresholds(request)
     match item.task.kind:
         case "pair":
@@ -60,10 +62,11 @@ def described(item: Item, request: RunRequest) -> str:
             said = f"The gates gave {gates:.2f}{_between(gates, low, high)}"
             said += f": {'; '.join(item.sample.reasons)}" if item.sample.reasons else ""
         case "completion" if judgement is not None:
-            scores = ", ".join(f"{name} {score:.0f}" for name, score in judgement.scored) or "none"
+            scores = ", ".join(f"{name} {score:.0f}" for name, score in judgement.scored)
             checks = "; ".join(f"{c.kind}: {c.evidence}" for c in judgement.checks if c.passed is not None)
-            said = f"{_given(judgement, low, high)}\nScores: {scores}\nChecks: {checks or 'none apply'}\n"
-            said += judgement.feedback
+            judged = f"\nScores: {scores}" if judgement.scored else ""
+            said = f"{_given(judgement, low, high)}{judged}\nChecks: {checks or 'none apply'}"
+            said += f"\n{judgement.feedback}" if judgement.scored else ""
         case "completion":
             said = "Nobody judged it."
         case _:
@@ -74,7 +77,7 @@ def described(item: Item, request: RunRequest) -> str:
 def _given(judgement: Judgement, low: float, high: float) -> str:
     """Return what the judge gave a completion; why it gave nothing, where nothing could judge it."""
     if judgement.overall is None:
-        return f"It was not judged: {'; '.join(judgement.reasons)}."
+        return f"It has no score: {'; '.join(judgement.reasons) or 'it was not judged'}."
     return (
         f"The judge gave {judgement.overall:.0f} of 100{_between(judgement.overall, low, high)}, and {judgement.stars} "
         f"stars (confidence {judgement.confidence:.2f})."

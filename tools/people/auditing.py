@@ -27,8 +27,8 @@ class AuditedError(Record):
         """The error as a line."""
         share = f"{self.wrong / self.checked:.1%} [{self.low:.1%}, {self.high:.1%}]"
         return (
-            f"{self.kind}s that the machines decided alone: {self.wrong} of {self.checked} in the random sample were "
-            f"wrong by people's word, {share}"
+            f"{self.kind}s that the machines decided alone: wrong by people's word: {self.wrong} of "
+            f"{self.checked} in the random sample, {share}"
         )
 
 

@@ -43,7 +43,9 @@ def why_completion(sample: Sample, judgement: Judgement, request: RunRequest) ->
     """Return why a completion goes to people; nothing where it does not."""
     if judgement.outcome not in (Outcome.ACCEPTED, Outcome.REJECTED, Outcome.WAITING):
         return ()
-    why: list[Why] = ["between_thresholds"] if judgement.outcome == Outcome.WAITING else []
+    why: list[Why] = []
+    if judgement.outcome == Outcome.WAITING:
+        why.append("not_judged" if judgement.overall is None else "between_thresholds")
     if check_distance(sample, judgement) >= DISAGREE:
         why.append("checks_disagree")
     if not why and drawn(request.seed, "audit", judgement.candidate_id, request.review.audit_share):

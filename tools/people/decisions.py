@@ -155,6 +155,12 @@ def reason_of(kind: DecisionKind, reviewer: str, comment: str) -> str:
     return f"{kind} by {reviewer}" + (f": {comment}" if comment else "")
 
 
+def decided_head(reason: str) -> str:
+    """Return what ``reason_of`` wrote, without the comment: ``rejected by the policy midpoint``; else nothing."""
+    kind = decision_in(reason)
+    return f"{consequences(kind).past} by {in_words(reviewer_in(reason))}" if kind else ""
+
+
 def decision_in(reason: str) -> DecisionKind | None:
     """Return the kind of decision that ``reason_of`` wrote a reason for; ``None`` for every other reason."""
     return next((kind for kind in DECISIONS if reason.startswith(f"{kind} by ")), None)

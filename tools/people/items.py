@@ -11,6 +11,7 @@ from state.request import RunRequest
 
 WHY: dict[Why, str] = {
     "between_thresholds": "the machines could not decide: its score lies between the two thresholds",
+    "not_judged": "nothing can judge it: no check applies, and there is no reference",
     "checks_disagree": "checks and judge disagree about it",
     "audit": "it is in the random sample of what the machines decided alone",
     "human_share": "it is in the share of prompts that people compare",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from state.names import POLICY
 from state.records import DecisionKind, Ratings
+from state.wording import number_of
 from tools.people.decisions import BASIC, DECISIONS, consequences, decider_of
 from tools.people.stars import read_ratings
 
@@ -106,12 +107,12 @@ class HumanAnswer(BaseModel):
     @model_validator(mode="after")
     def _one_each(self) -> HumanAnswer:
         if len(self.decisions) != self.count:
-            raise ValueError(f"{self.count} decisions are asked, {len(self.decisions)} were given")
-        asked = list(enumerate(zip(self.decisions, self.actions, strict=False), 1))
-        for number, (decision, action) in asked:
+            raise ValueError(f"{number_of(self.count, 'decision')} asked, {len(self.decisions)} given")
+        pairs = list(enumerate(zip(self.decisions, self.actions, strict=False), 1))
+        for number, (decision, action) in pairs:
             if decision.type not in action.allowed:
                 raise ValueError(f"decision {number} must be one of {', '.join(action.allowed)}, not {decision.type}")
-        for number, (decision, action) in asked:
+        for number, (decision, action) in pairs:
             if fault := _fault(decision, action):
                 raise ValueError(f"decision {number} {fault}")
         type(self).check(self)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from state.records import Criterion, DecisionKind, Record
+from state.wording import number_of
 from tools.people.decisions import consequences
 from tools.statistics.bootstrap import RESAMPLES, Estimate, bootstrap
 from tools.statistics.significance import wilson_interval
@@ -71,7 +72,7 @@ class GoldAccuracy(Record):
         """The figure as a line."""
         share = f"{self.accuracy.value:.0%} [{self.accuracy.low:.0%}, {self.accuracy.high:.0%}]"
         right = round(self.accuracy.value * self.items)
-        return f"{self.rater}: right on {right} of {self.items} items whose answer is known, {share}"
+        return f"{self.rater}: right on {right} of {number_of(self.items, 'item')} whose answer is known, {share}"
 
 
 def side_of(decision: DecisionKind) -> str:

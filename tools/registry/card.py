@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from state.pipeline import PipelineState
 from state.records import Record
 from state.request import EMBEDDED, Endpoint, RunRequest
+from state.wording import number_of
 from tools.checklists.items import MACHINE
 from tools.endpoint import weights_here
 from tools.evaluation.scoreboard import Scoreboard
@@ -75,7 +76,7 @@ def facts_of(state: PipelineState, title: str, base: Path) -> CardFacts:
     return card_facts(title, state["run_id"], state["request"], base, state["adapter"].id).model_copy(
         update={
             "dataset": dataset.version,
-            "rows": f"{dataset.sft_rows} rows for SFT, {dataset.dpo_rows} pairs for DPO",
+            "rows": f"{number_of(dataset.sft_rows, 'row')} for SFT, {number_of(dataset.dpo_rows, 'pair')} for DPO",
             "notes": tuple(line for line in state.get("warnings", ()) if not line.startswith(MACHINE)),
         }
     )

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from state.wording import number_of
 from tools.generation.spans import in_interval
 from tools.report.board import Board, MetricGroup
 from tools.report.charts import Bar, Line, Mark, bars, histogram, line_chart
@@ -55,6 +56,7 @@ def environment() -> Environment:
         "headed": lambda title: title[:1].upper() + title[1:],
         "duration": duration,
         "interval": in_interval,
+        "counted": number_of,
         "when": lambda moment: f"{moment:%Y-%m-%d %H:%M} UTC",
     }
     return made

@@ -21,6 +21,7 @@ from pydantic import Field
 from state.errors import BadInput
 from state.names import Split
 from state.records import Record, content_hash
+from state.wording import number_of
 from tools.sources.gold import GoldPair, gold_pairs
 from tools.sources.items import Item, first_of, item_of, prompt_of, valid
 from tools.sources.reader import require_rows
@@ -158,9 +159,11 @@ def _put_together(votes: Sequence[tuple[str, ChosenPair]]) -> tuple[list[ChosenP
         if said:
             raters = tuple(said) if len(said) > 1 else ()
             pairs.append(group[0][1].model_copy(update={"label": _most(said), "raters": raters}))
-    notes = [f"{copies} labels are copies of others and count once"] if copies else []
+    notes = [f"labels that are copies of others, and count once: {copies}"] if copies else []
     if contradictory:
-        notes.append(f"{contradictory} labels contradict each other: the same pair, otherwise labelled; each counts")
+        notes.append(
+            f"labels that contradict each other (one pair, otherwise labelled), each of which counts: {contradictory}"
+        )
     return pairs, notes
 
 
@@ -183,11 +186,13 @@ def _told(labels: Labels) -> list[str]:
     prompts = [label.first.prompt if isinstance(label, ChosenPair) else label.item.prompt for label in labels]
     empty = sum(not pair.first.output.strip() or not pair.second.output.strip() for pair in pairs)
     ties, foreign = sum(pair.label == 0 for pair in pairs), sum(map(_is_of_another_script, prompts))
-    notes = [f"{ties} of {len(pairs)} labels are ties: who never says tie is wrong on them"] if ties else []
-    notes += [f"in {empty} pairs an answer is empty"] if empty else []
-    notes += [f"{foreign} of {len(prompts)} prompts are in another script than Latin"] if foreign else []
+    notes = [f"labels that are ties, on which who never says tie is wrong: {ties} of {len(pairs)}"] if ties else []
+    notes += [f"pairs of which an answer is empty: {empty}"] if empty else []
+    notes += [f"prompts in another script than Latin: {foreign} of {len(prompts)}"] if foreign else []
     if len(labels) < FEW:
-        notes.append(f"{len(labels)} labels are few: under {FEW} the intervals are wide, and a licence is hard to show")
+        notes.append(
+            f"{number_of(len(labels), 'label')}: under {FEW} intervals are wide, and a licence is hard to show"
+        )
     if pairs and not any(pair.raters for pair in pairs):
         notes.append("one choice a pair is known, so that nobody can say how far people agree among themselves")
     return notes

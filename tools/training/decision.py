@@ -8,6 +8,7 @@ from typing import NamedTuple
 from state.pipeline import TrainingDecision
 from state.records import Record
 from state.request import Training
+from state.wording import number_of
 from tools.machine.resources import Resources
 from tools.training.estimate import (
     BaseFacts,
@@ -66,7 +67,7 @@ def decide_training(survey: Survey, settings: Training) -> TrainingDecision:
             held = f"all {len(phase.lengths)} are longer than train.max_length" if phase.lengths else "there is none"
             return _aborted(settings, f"there are no {phase.phase} rows to train on: {held}")
         if (count := len(phase.within(settings.max_length).lengths)) < settings.min_examples:
-            few = f"{count} {phase.phase} rows are fewer than train.min_examples, {settings.min_examples}"
+            few = f"{number_of(count, f'{phase.phase} row')}: fewer than train.min_examples, {settings.min_examples}"
             return _aborted(settings, f"{few}; start a run with more prompts or instructions, or lower it")
     needed, free = disk_bytes(survey.base, settings), survey.resources.disk_free
     if free < needed:
@@ -165,7 +166,7 @@ def _decision(survey: Survey, settings: Training, plan: Plan) -> TrainingDecisio
         changes.append("activations computed again in the backward pass")
     if plan.max_length != asked.max_length:
         lost = sum(len(a.lengths) - len(s.lengths) for a, s in zip(asked.work, plan.work, strict=True))
-        changes.append(f"{lost} rows longer than {plan.max_length} tokens left out")
+        changes.append(f"{number_of(lost, 'row')} longer than {plan.max_length} tokens left out")
     short = f"{_gb(asked.memory)} of {_device(survey)} memory are not free; it fits with {', '.join(changes)}"
     return TrainingDecision(
         action="optimise" if changes else "proceed",
