@@ -5,6 +5,8 @@
 Both are processes of their own with the embedded model, the same number of threads, slots and tokens of context. A
 number of clients ask for streams of greedy answers to prompts that nobody has asked before, each as soon as it has its
 last one; rounds of the two servers alternate, and a ratio is the median of the rounds' ratios of tokens a second.
+``cpu_ratio_llamacpp`` is the same of tokens a CPU-second of the server's process, which other work on the machine
+disturbs less.
 Overload: requests arrive at twice the rate that 16 clients reached; ``p99_ms_overload`` is of those that were answered,
 and ``sent_away`` counts the answers 429. Memory is the whole process's, after all of it. The last line is JSON.
 """
@@ -56,6 +58,8 @@ TOPICS = (
     "harbours",
 )
 numbers = itertools.count()
+Server = tuple[str, psutil.Process]
+"""Its URL, and its process."""
 
 
 @dataclass
@@ -64,6 +68,8 @@ class Measured:
 
     tokens: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0
+    """Seconds of the server's process."""
     first: list[float] = field(default_factory=list)
     whole: list[float] = field(default_factory=list)
     refused: int = 0
@@ -75,7 +81,7 @@ class Measured:
 
 
 @contextmanager
-def process(*arguments: str, **environment: str) -> Iterator[tuple[str, psutil.Process]]:
+def process(*arguments: str, **environment: str) -> Iterator[Server]:
     """Run a server until the block ends; the value is the URL that it prints, and the process."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CORRAL_")}
     paths = {"PYTHONPATH": str(HOUSE), "OMP_NUM_THREADS": "1"}
@@ -131,19 +137,24 @@ def connections() -> aiohttp.TCPConnector:
     return aiohttp.TCPConnector(limit=0, force_close=True)
 
 
-async def closed(url: str, clients: int, each: int, tokens: int) -> Measured:
+async def closed(server: Server, clients: int, each: int, tokens: int) -> Measured:
     """So many clients ask one request after another."""
-    found = Measured()
+    (url, process), found = server, Measured()
 
     async def client() -> None:
         for _ in range(each):
             await ask(session, url, tokens, found)
 
     async with aiohttp.ClientSession(connector=connections()) as session:
-        begun = time.monotonic()
+        begun, cpu = time.monotonic(), cpu_seconds(process)
         await asyncio.gather(*(client() for _ in range(clients)))
-        found.seconds = time.monotonic() - begun
+        found.seconds, found.cpu = time.monotonic() - begun, cpu_seconds(process) - cpu
     return found
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 async def overload(url: str, rate: float, seconds: float, tokens: int) -> Measured:
@@ -158,19 +169,25 @@ async def overload(url: str, rate: float, seconds: float, tokens: int) -> Measur
     return found
 
 
-def compare(served: str, bare: str, clients: int, rounds: int, tokens: int) -> tuple[float, Measured]:
-    """Return the ratio of tokens a second, and what Corral's last round came to."""
-    ratios, last = [], Measured()
-    for _ in range(rounds):
-        each = max(2, 16 // clients)
-        there = asyncio.run(closed(bare, clients, each, tokens))
-        last = asyncio.run(closed(served, clients, each, tokens))
+def compare(served: Server, bare: Server, clients: int, rounds: int, tokens: int) -> tuple[float, float, Measured]:
+    """Return the ratio of tokens a second, that of tokens a CPU-second, and what Corral's last round came to."""
+    ratios, cpu_ratios, last = [], [], Measured()
+    for number in range(rounds):
+        each = max(2, 8 // clients)
+        # Who is first changes: what else the machine does comes and goes.
+        order = (bare, served) if number % 2 else (served, bare)
+        found = {server[0]: asyncio.run(closed(server, clients, each, tokens)) for server in order}
+        last, there = found[served[0]], found[bare[0]]
         ratios.append(last.rate / there.rate)
+        cpu_ratios.append((last.tokens / last.cpu) / (there.tokens / there.cpu))
         print(
             f"{clients:3} clients: {last.rate:7.1f} tokens/s, llama.cpp {there.rate:7.1f}; first token "
-            f"{1000 * statistics.median(last.first):6.0f} ms, llama.cpp {1000 * statistics.median(there.first):6.0f} ms"
+            f"{1000 * statistics.median(last.first):6.0f} ms, llama.cpp {1000 * statistics.median(there.first):6.0f} "
+            f"ms; CPU a token {1000 * last.cpu / last.tokens:5.2f} ms, llama.cpp "
+            f"{1000 * there.cpu / there.tokens:5.2f} ms",
+            flush=True,
         )
-    return statistics.median(ratios), last
+    return statistics.median(ratios), statistics.median(cpu_ratios), last
 
 
 def main() -> None:
@@ -183,26 +200,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         serve = ("-m", "corral.cli", "serve", "--port", "0")
         with (
-            process("-c", BARE, str(SLOTS), str(CONTEXT)) as (bare, _),
-            process(*serve, CORRAL_HOME=home, CORRAL_SERVE_PARALLEL=str(SLOTS), CORRAL_SERVE_CONTEXT=str(CONTEXT)) as (
-                served,
-                running,
-            ),
+            process("-c", BARE, str(SLOTS), str(CONTEXT)) as bare,
+            process(
+                *serve, CORRAL_HOME=home, CORRAL_SERVE_PARALLEL=str(SLOTS), CORRAL_SERVE_CONTEXT=str(CONTEXT)
+            ) as served,
         ):
-            for url in (served, bare):
-                asyncio.run(closed(url, 1, 1, 4))  # until it is ready
+            for server in (served, bare):
+                asyncio.run(closed(server, 1, 1, 4))  # until it is ready
             last = Measured()
             for clients in CLIENTS:
-                ratio, last = compare(served, bare, clients, given.rounds, given.tokens)
+                ratio, cpu_ratio, last = compare(served, bare, clients, given.rounds, given.tokens)
                 found[f"ratio_llamacpp_{clients}"] = round(ratio, 3)
+                found[f"cpu_ratio_llamacpp_{clients}"] = round(cpu_ratio, 3)
                 found[f"tokens_per_second_{clients}"] = round(last.rate, 1)
                 if clients == 1:
                     found["ttft_ms_1"] = round(1000 * statistics.median(last.first), 1)
             rate = 2 * len(last.whole) / last.seconds
-            loaded = asyncio.run(overload(served, rate, given.overload, given.tokens))
+            loaded = asyncio.run(overload(served[0], rate, given.overload, given.tokens))
             found["p99_ms_overload"] = round(1000 * sorted(loaded.whole)[int(0.99 * (len(loaded.whole) - 1))])
             found |= {"overload_per_second": round(rate, 2), "answered": len(loaded.whole), "sent_away": loaded.refused}
-            found["rss_mb"] = round(running.memory_info().rss / 2**20)
+            found["rss_mb"] = round(served[1].memory_info().rss / 2**20)
     print(json.dumps(found))
 
 

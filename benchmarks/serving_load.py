@@ -1,12 +1,12 @@
 """Does anything leak or get lost when clients are many, rude or gone? ``corral serve`` with tiny weights, and tokens.
 
-    python benchmarks/serving_load.py [--clients 200] [--seconds 60]
+    python benchmarks/serving_load.py [--clients 200] [--seconds 60] [--strangers 10000]
 
 In order: 10,000 requests without a token; a prompt of 10 MB; clients that hang up in mid-stream; a client that never
-reads; so many clients for so many seconds, twice, half of them streaming; and SIGTERM while they ask. The last line is
-JSON: ``lost`` counts requests that were answered by neither an answer nor 429 (after SIGTERM: neither a whole answer,
-nor 503, nor a closed port); ``grown_mb`` and ``grown_files`` are memory and open files of the second minute against
-the first.
+reads; so many clients for so many seconds, twice, half of them streaming; and SIGTERM while they ask, once they have
+had as many answers as they are. The last line is JSON: ``lost`` counts requests that were answered by neither an answer
+nor 429 (after SIGTERM: neither a whole answer, nor 503, nor a closed port); ``grown_mb`` and ``grown_files`` are memory
+and open files of the second minute against the first.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ async def ask(session: aiohttp.ClientSession, url: str, stream: bool) -> str:
     return "answered" if whole else "cut"
 
 
-async def many(url: str, clients: int, seconds: float, stop: asyncio.Event) -> Counts:
-    """So many clients ask one request after another."""
-    found, end = Counts(), time.monotonic() + seconds
+async def many(url: str, clients: int, seconds: float, found: Counts, stop: asyncio.Event) -> None:
+    """So many clients ask one request after another; what became of each is counted at once."""
+    end = time.monotonic() + seconds
 
     async def client(number: int) -> None:
         while time.monotonic() < end and not stop.is_set():
@@ -73,7 +73,6 @@ async def many(url: str, clients: int, seconds: float, stop: asyncio.Event) -> C
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         await asyncio.gather(*(client(number) for number in range(clients)))
-    return found
 
 
 async def without_token(url: str, requests: int) -> Counts:
@@ -120,8 +119,8 @@ async def one(url: str, asked: dict[str, Any]) -> tuple[int, str, float]:
         return response.status, await response.text(), time.monotonic() - begun
 
 
-async def measure(url: str, process: psutil.Process, clients: int, seconds: float) -> dict[str, Any]:
-    found: dict[str, Any] = {"without_token": dict(await without_token(url, 10_000))}
+async def measure(url: str, process: psutil.Process, clients: int, seconds: float, strangers: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"without_token": dict(await without_token(url, strangers))}
     status, said, took = await one(url, body(False, prompt="word " * 2_000_000))
     found["ten_megabytes"] = f"{status} in {took:.2f} s: {json.loads(said)['error']['code']}"
     await hang_up(url, 30)
@@ -130,22 +129,26 @@ async def measure(url: str, process: psutil.Process, clients: int, seconds: floa
     silent = never_read(url)
     sizes, lost = [], 0
     for _ in range(2):
-        counts = await many(url, clients, seconds, asyncio.Event())
+        counts = Counts()
+        await many(url, clients, seconds, counts, asyncio.Event())
         await asyncio.sleep(2)
         sizes.append((process.memory_info().rss / 2**20, process.num_fds()))
         print(dict(counts), f"{sizes[-1][0]:.0f} MB, {sizes[-1][1]} files", flush=True)
         lost += counts.total() - counts["answered"] - counts["429"]
     silent.close()
-    stop = asyncio.Event()
-    load = asyncio.create_task(many(url, clients, 30, stop))
-    await asyncio.sleep(2)
+    stop, before, after = asyncio.Event(), Counts(), Counts()
+    load = asyncio.create_task(many(url, clients, 600, after, stop))
+    while after.total() < clients:
+        await asyncio.sleep(0.1)
+    before.update(after)
     process.send_signal(signal.SIGTERM)
     begun = time.monotonic()
     code = await asyncio.to_thread(process.wait, 90)
     found["ended"] = f"code {code} after {time.monotonic() - begun:.1f} s"
     stop.set()
-    after = await load
-    print("SIGTERM:", dict(after), flush=True)
+    await load
+    print("before SIGTERM:", dict(before), "after:", dict(after - before), flush=True)
+    after.subtract(before)
     fine = ("answered", "429", "503", "closed port")
     found["lost"] = lost + sum(count for became, count in after.items() if became not in fine)
     (before_mb, before_files), (after_mb, after_files) = sizes
@@ -153,7 +156,7 @@ async def measure(url: str, process: psutil.Process, clients: int, seconds: floa
         "grown_mb": round(after_mb - before_mb, 1),
         "grown_files": after_files - before_files,
         "rss_mb": round(after_mb),
-        "after_sigterm": dict(after),
+        "after_sigterm": dict(+after),
     }
 
 
@@ -161,6 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--strangers", type=int, default=10_000, help="requests without a token")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = make_registry(Path(folder)).home
@@ -175,7 +179,8 @@ def main() -> None:
             line = next(line for line in running.stderr if "http://" in line)
             found = re.search(r"http://\S+", line)
             assert found is not None
-            print(json.dumps(asyncio.run(measure(found[0], psutil.Process(running.pid), given.clients, given.seconds))))
+            process = psutil.Process(running.pid)
+            print(json.dumps(asyncio.run(measure(found[0], process, given.clients, given.seconds, given.strangers))))
         finally:
             if running.poll() is None:
                 running.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import socket
 from types import FrameType
 
@@ -14,6 +15,9 @@ from state.errors import BadInput, CorralError
 
 CUT_SECONDS = 1
 """How long connections that are still open then may take to close."""
+PASSES, PASS_SECONDS = 3, 0.02
+"""So many times in a row nothing has come, with so long between: a connection is taken in one pass of the event loop,
+its request read in the next, and answered in a third."""
 
 
 class Server(uvicorn.Server):
@@ -50,10 +54,11 @@ class Server(uvicorn.Server):
         self.received: list[int] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
+        self._listening: list[socket.socket] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then its engine."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._listening = asyncio.get_running_loop(), sockets or []
         await super().startup(sockets=sockets)
         if self.should_exit or not self._load:
             return
@@ -79,13 +84,27 @@ class Server(uvicorn.Server):
     def _drain(self) -> None:
         async def drained() -> None:
             try:
-                await self.chat.drain(self._drain_seconds)
+                async with asyncio.timeout(self._drain_seconds):
+                    await self.chat.drain()
+                    await self._answer_what_came()
             except TimeoutError:
                 pass  # what takes longer is cut
             finally:
                 self.should_exit = True
 
         self._draining = asyncio.create_task(drained())
+
+    async def _answer_what_came(self) -> None:
+        """Wait until who has connected by now is answered: closing the port would reset those still in its queue."""
+        passes, known = 0, set(self.server_state.tasks)
+        with selectors.DefaultSelector() as queue:
+            for one in self._listening:
+                queue.register(one, selectors.EVENT_READ)
+            while passes < PASSES:
+                await asyncio.sleep(PASS_SECONDS)
+                came = self.server_state.tasks - known
+                known |= came
+                passes = 0 if came or queue.select(0) else passes + 1
 
 
 def bound(host: str, port: int) -> socket.socket:

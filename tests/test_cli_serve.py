@@ -10,9 +10,15 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
+from state.errors import BadInput
 from tests.harness import ROOT, Corral, Home, refused
 from tests.served_registry import ServedRegistry
+from tools.engine.embedded import Live, start_live
+from tools.engine.versions import Readers, base_of
+from tools.weights.gguf_files import gguf_of
+from tools.weights.gguf_fit import unfit
 
 
 def test_a_port_in_use_and_an_address_for_everybody_are_refused(corral: Corral) -> None:
@@ -44,6 +50,51 @@ def test_a_gguf_that_does_not_fit_is_one_line(corral: Corral, served: ServedRegi
     shutil.copy(home.registry / home.first / "adapter.gguf", other / "model.gguf")
     result = corral("serve", "--port", "0")
     refused((result[0], result[1], result[2].split("\n", 1)[1]), "model.gguf cannot be read as a GGUF model")
+
+
+def test_a_gguf_adapter_that_does_not_fit_is_one_line_and_keeps_no_other_from_being_served(
+    served: ServedRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = served.copied(tmp_path)
+    file = home.registry / home.second / "adapter.gguf"
+    gguf = gguf_of(served.base, tmp_path / "cache")
+    assert unfit({"it": file}, gguf) == {}
+    write_adapter_of_another_width(file, tmp_path / "other.gguf")
+    found = unfit({"it": tmp_path / "other.gguf"}, gguf)
+    assert "is no adapter of" in found["it"] and "blk.0.attn_k.weight is 8 x 8 in it, and " in found["it"]
+    file.write_bytes(b"none")
+
+    def start(wanted: str) -> Live:
+        base, folders = (
+            base_of(home.registry / home.first, tmp_path / "cache"),
+            [home.registry / home.first, home.registry / home.second],
+        )
+        return start_live(base, folders, wanted, Readers(), tmp_path / "cache", 1, 64)
+
+    with pytest.raises(BadInput, match=f"{home.second}/adapter.gguf cannot be read as a GGUF file"):
+        start(home.second)
+    caplog.clear()
+    live = start(home.first)
+    live.server.close()
+    assert set(live.readers) == {"base", home.first}
+    assert [vars(record)["version"] for record in caplog.records] == [home.second]
+
+
+def write_adapter_of_another_width(adapter: Path, out: Path) -> None:
+    """Write a GGUF adapter with one weight alone, for a base with eight columns."""
+    import gguf
+    import numpy as np
+
+    writer = gguf.GGUFWriter(out, str(gguf.GGUFReader(adapter).fields["general.architecture"].contents()))
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 8.0)
+    for side, shape in (("a", (2, 8)), ("b", (8, 2))):
+        writer.add_tensor(f"blk.0.attn_k.weight.lora_{side}", np.zeros(shape, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def test_the_command_answers_and_ends_in_order(served: ServedRegistry, tmp_path: Path) -> None:

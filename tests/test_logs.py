@@ -129,11 +129,13 @@ def test_a_warning_of_no_run_is_shown_in_plain_words(tmp_path: Path, capsys: pyt
     try:
         logger.info("quiet")
         logger.warning("waiting for %d answers", 3)
+        logger.warning("no version", extra={"version": "v2", "error": "not\nthere, 100%s"})
         with logged_run("mine", tmp_path / "mine"):
             logger.warning("in the run's log alone")
     finally:
         logging.root.removeHandler(root)
-    assert capsys.readouterr().err == "waiting for 3 answers\n"
+    shown = capsys.readouterr().err
+    assert shown == "waiting for 3 answers\nno version; version v2; error not\\nthere, 100%s\n"
 
 
 def test_configuring_twice_logs_once(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,10 @@ from openai import BadRequestError, NotFoundError, OpenAI, RateLimitError
 from pydantic import SecretStr
 
 from serving.app import create_app
-from serving.chat.service import Answered
+from serving.chat.service import Answered, Chat
 from serving.server import Server, bound
 from tests.served_registry import ServedRegistry, add_adapter
+from tools.engine.admission import Admission, Closed, Full
 from tools.improvement.canary import close_canary, open_canary
 from tools.registry import point
 from tools.settings import Settings
@@ -259,6 +262,62 @@ def test_answers_in_flight_end_and_new_ones_are_sent_away(served: ServedRegistry
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "ending")
             assert "retry-after" in refused.headers
             assert [line for line in lines if line][-1] == "data: [DONE]"
+
+
+def test_at_the_end_who_waits_is_sent_away_at_once(served: ServedRegistry) -> None:
+    import signal
+
+    with serving(served.settings(serve_parallel=1)) as (url, app), ThreadPoolExecutor(1) as aside:
+        with held_place(app):
+            asked = {"model": "current", "messages": HELLO, "max_tokens": 2}
+            waiting = aside.submit(httpx.post, f"{url}/v1/chat/completions", json=asked, timeout=60)
+            until(lambda: app.state.chat.admission.waiting == 1)
+            app.state.server.handle_exit(signal.SIGTERM, None)
+            refused = waiting.result()
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "ending")
+        assert "retry-after" in refused.headers
+
+
+async def test_at_the_end_the_port_stays_open_for_who_has_connected_already() -> None:
+    import signal
+
+    listening, app = bound("127.0.0.1", 0), FastAPI()
+    engine: Any = None  # asked for nothing
+    app.state.chat = Chat(engine, Admission(1, 1))
+    server = Server(app, "ERROR", load=False, drain=60.0)
+    server._loop, server._listening = asyncio.get_running_loop(), [listening]
+    with listening, socket.create_connection(listening.getsockname()):
+        server.handle_exit(signal.SIGTERM, None)
+        await asyncio.sleep(0.3)
+        assert not server.should_exit, "closing the port would reset the one in its queue"
+        listening.accept()[0].close()
+        async with asyncio.timeout(30):
+            while not server.should_exit:
+                await asyncio.sleep(0.01)
+
+
+async def test_places_are_handed_on_in_order_and_none_is_lost() -> None:
+    admission, order = Admission(1, 3), []
+
+    async def work(number: int) -> None:
+        async with admission.place():
+            order.append(number)
+            await asyncio.sleep(0)
+
+    async with admission.place():
+        tasks = [asyncio.create_task(work(number)) for number in range(3)]
+        await asyncio.sleep(0)
+        assert admission.waiting == 3
+        with pytest.raises(Full):
+            await work(3)
+        tasks[1].cancel()
+        await asyncio.sleep(0)
+    tasks[0].cancel()  # its turn has just come
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == [2] and (admission.working, admission.waiting) == (0, 0)
+    admission.close()
+    with pytest.raises(Closed):
+        await work(4)
 
 
 def test_versions_change_under_load_without_a_dropped_request(served: ServedRegistry, tmp_path: Path) -> None:

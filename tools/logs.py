@@ -27,6 +27,7 @@ from threading import Thread
 
 from state.masking import MASK, SHORTEST_SECRET, masked
 from tools.settings import Settings
+from tools.visible import one_line
 
 __all__ = [
     "MASK",
@@ -94,8 +95,9 @@ def configure_logs(settings: Settings) -> None:
     belong to no run, in plain words.
     """
     flush_logs()
-    formatter = JsonFormatter(secrets_of(settings))
-    on_stderr = StderrHandler() if settings.log_level else PlainWarnings()
+    secrets = secrets_of(settings)
+    formatter = JsonFormatter(secrets)
+    on_stderr = StderrHandler() if settings.log_level else PlainWarnings(secrets)
     for handler in (handlers := (_run_logs(), on_stderr)):
         handler.setFormatter(formatter)
     for name in PACKAGES:
@@ -194,12 +196,22 @@ class StderrHandler(logging.Handler):
 
 
 class PlainWarnings(logging.Handler):
-    """Hands a warning that belongs to no run to the root logger: plain words on standard error, by Python's default."""
+    """Hands a warning that belongs to no run to the root logger: plain words on standard error, by Python's default.
+
+    Args:
+        secrets: texts to mask; what looks like a key is masked too.
+    """
+
+    def __init__(self, secrets: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self._secrets = secrets
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand the record on."""
+        """Hand the record on, with its fields in its words."""
         if record.levelno >= logging.WARNING and not _work.get():
-            logging.root.callHandlers(record)
+            told = [f"{name} {value}" for name, value in vars(record).items() if name not in PLAIN]
+            words = one_line(masked("; ".join([record.getMessage(), *told]), self._secrets))
+            logging.root.callHandlers(logging.makeLogRecord(vars(record) | {"msg": words, "args": None}))
 
 
 @cache

@@ -87,11 +87,11 @@ class Settings(BaseSettings):
     serve_context: int = Field(2048, ge=64, le=1_048_576, validation_alias="CORRAL_SERVE_CONTEXT")
     """Tokens of prompt and answer together, at most; llama.cpp keeps memory for so many in each of
     ``serve_parallel``."""
-    serve_drain: float = Field(8.0, ge=0, le=3600, validation_alias="CORRAL_SERVE_DRAIN")
-    """Seconds that answers in flight may take to their end after SIGTERM or Ctrl-C. What takes longer is cut, and a
-    second later the server is gone: within the 10 seconds that ``docker stop`` leaves it. Where more are left
-    (``docker stop --time``, Kubernetes' ``terminationGracePeriodSeconds``, systemd's ``TimeoutStopSec``), two fewer
-    than that is right."""
+    serve_drain: float = Field(28.0, ge=0, le=3600, validation_alias="CORRAL_SERVE_DRAIN")
+    """Seconds that answers in flight may take to their end after SIGTERM or Ctrl-C; requests that wait are sent away
+    at once. What takes longer is cut, and a second later the server is gone: within the 30 seconds of Kubernetes.
+    ``docker stop`` kills after 10 unless ``--time 30`` says otherwise. Where more are left (Kubernetes'
+    ``terminationGracePeriodSeconds``, systemd's ``TimeoutStopSec``), two fewer than that is right."""
     openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
     """The key for every server but the embedded one; several keys, separated by commas, are used in turn."""
     openai_base_url: str = Field(

@@ -23,13 +23,15 @@ from state.errors import (
     UnknownModel,
 )
 from state.faults import first_fault
-from tools.engine.admission import Full
+from tools.engine.admission import Closed, Full
 from tools.visible import one_line
 
 logger = logging.getLogger(__name__)
 
 LONGEST = 600
 """Characters of a message; a fault may quote what was given."""
+DRAIN_ADVICE = 5
+"""Seconds after which a client may try again, once another process has taken over."""
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -89,6 +91,8 @@ def api_error(error: BaseException) -> ApiError | None:
     match error:
         case ApiError():
             return error
+        case Closed():
+            return ApiError(503, str(error), "ending", retry_after=DRAIN_ADVICE)
         case Full():
             return ApiError(429, str(error), "queue_full", retry_after=error.retry_after)
         case ValidationError():

@@ -10,16 +10,11 @@ from typing import Annotated, Literal
 
 from fastapi import Depends, FastAPI, Request
 
-from serving.chat.errors import ApiError
 from state.records import Record
-from tools.engine.admission import Admission
+from tools.engine.admission import Admission, Closed
 from tools.engine.asked import Asked, Engine
 from tools.engine.choosing import make_engine
 from tools.settings import Settings
-
-DRAIN_ADVICE = 5
-"""Seconds after which a client may try again, once another process has taken over."""
-
 
 Arm = Literal["current", "canary", ""]
 """What a version was to a user who asked for ``current`` while another one was being tried; else empty."""
@@ -77,10 +72,10 @@ class Chat:
         """Count a request for as long as the block lasts.
 
         Raises:
-            ApiError: the process is about to end.
+            Closed: the process is about to end.
         """
         if self.draining:
-            raise ApiError(503, "this server is ending; try again in a moment", "ending", retry_after=DRAIN_ADVICE)
+            raise Closed
         self.requests += 1
         try:
             yield
@@ -89,13 +84,13 @@ class Chat:
             if not self.requests:
                 self._idle.set()
 
-    async def drain(self, seconds: float) -> None:
-        """Send new requests away, and wait for those in flight, so many seconds at most."""
+    async def drain(self) -> None:
+        """Send new requests and those that wait away, and await the answers in flight."""
         self.draining = True
+        self.admission.close()
         self._idle.clear()
         if self.requests:
-            async with asyncio.timeout(seconds):
-                await self._idle.wait()
+            await self._idle.wait()
 
     async def tell(self, answered: Answered) -> None:
         """Tell all listeners of an answer."""

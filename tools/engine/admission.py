@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -27,8 +28,15 @@ class Full(Exception):
         self.retry_after = retry_after
 
 
+class Closed(Exception):
+    """Nobody is let in any more."""
+
+    def __init__(self) -> None:
+        super().__init__("this server is ending; try again in a moment")
+
+
 class Admission:
-    """Lets so many work at a time, and so many wait, in the order in which they came.
+    """Lets so many work at a time, and so many wait, in the order in which they came, until it is closed.
 
     Args:
         places: how many work at a time.
@@ -36,14 +44,27 @@ class Admission:
 
     Attributes:
         working: how many work now.
-        waiting: how many wait now.
+        closed: whether it is closed.
     """
 
     def __init__(self, places: int, queue: int) -> None:
         self.places, self.queue = places, queue
-        self.working = self.waiting = 0
-        self._free = asyncio.Semaphore(places)
+        self.working, self.closed = 0, False
+        self._turns: deque[asyncio.Future[None]] = deque()
         self._seconds = FIRST_GUESS
+
+    @property
+    def waiting(self) -> int:
+        """How many wait now."""
+        return len(self._turns)
+
+    def close(self) -> None:
+        """Send away who waits, and who comes; those at work go on."""
+        self.closed = True
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():
+                turn.set_exception(Closed())
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
@@ -51,22 +72,43 @@ class Admission:
 
         Raises:
             Full: as many wait as may.
+            Closed: it is closed, before there was a place.
         """
-        if self._free.locked() and self.waiting >= self.queue:
-            raise Full(self.retry_after)
-        self.waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self.waiting -= 1
-        self.working += 1
+        await self._take()
         begun = time.monotonic()
         try:
             yield
         finally:
-            self.working -= 1
             self._seconds += WEIGHT * (time.monotonic() - begun - self._seconds)
-            self._free.release()
+            self._give_on()
+
+    async def _take(self) -> None:
+        if self.closed:
+            raise Closed
+        if self.working < self.places:
+            self.working += 1
+            return
+        if self.waiting >= self.queue:
+            raise Full(self.retry_after)
+        turn = asyncio.get_running_loop().create_future()
+        self._turns.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn in self._turns:
+                self._turns.remove(turn)
+            elif not turn.cancelled() and turn.exception() is None:
+                self._give_on()  # its turn had just come
+            raise
+
+    def _give_on(self) -> None:
+        """Hand a place on to who waits longest."""
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.working -= 1
 
     @property
     def retry_after(self) -> int:

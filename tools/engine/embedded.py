@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from tools.engine.merging import merged
 from tools.engine.naming import View, kept, look, meant
 from tools.engine.versions import Reader, Readers, ServedBase, base_of, gguf_adapter_of, reader_folder
 from tools.weights.gguf_files import gguf_of
+from tools.weights.gguf_fit import unfit
 
 if TYPE_CHECKING:
     import aiohttp
@@ -278,11 +279,24 @@ def start_live(
         server = LlamaServer(gguf, files, parallel=parallel, context=context)
     except EndpointUnreachable:
         # One that does not fit keeps none of the others from being served.
-        if len(files) < 2:
-            raise
-        files = {name: file for name, file in files.items() if name == wanted}
+        files = _fitting(files, gguf, wanted)
         server = LlamaServer(gguf, files, parallel=parallel, context=context)
     return Live(server, base, {name: reader for name, reader in read_by.items() if name == BASE or name in files})
+
+
+def _fitting(files: Mapping[str, Path], gguf: Path, wanted: str | None) -> dict[str, Path]:
+    """Return those of some adapters that llama.cpp can put on a base: it says neither which it refuses, nor why.
+
+    Raises:
+        BadInput: the wanted one is none of them.
+    """
+    why = unfit(files, gguf)
+    if wanted in why:
+        raise BadInput(why[wanted])
+    for name, words in why.items():
+        logger.warning("a version is not served", extra={"version": name, "error": words})
+    # Where all of them fit it is something else, such as memory: fewer of them may do.
+    return {name: file for name, file in files.items() if (name not in why if why else name == wanted)}
 
 
 @asynccontextmanager
