@@ -311,7 +311,7 @@ class Database:
         """
         if self.unwritable:
             raise StorageError(f"{self.unwritable}, so this command, which must write, cannot be done there")
-        if self.file:
+        if self.file and not self.file.marked:
             await asyncio.to_thread(self.file.mark)
 
     def write_failed(self, error: Exception) -> StorageError:

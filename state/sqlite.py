@@ -202,13 +202,18 @@ class SqliteFile:
             raise
         self._lock = lock
 
+    @property
+    def marked(self) -> bool:
+        """Whether ``mark`` has nothing to do."""
+        return self._marked or self._lock is None
+
     def mark(self) -> None:
         """Mark the file as in use, before the first write of this process.
 
         Raises:
             sqlite3.Error: it cannot be written.
         """
-        if self._marked or self._lock is None:
+        if self.marked:
             return
         connection = self.connect()
         try:
