@@ -258,9 +258,7 @@ async def test_what_failed_or_expired_is_asked_in_the_next_batch_and_then_at_onc
             assert deferred(await ask(endpoint, calls)) == 0
     assert sorted(server_side.sent.values()) == [1, 2, 2, 2] and len(server.requests) == 4
     told = [record.getMessage() for record in caplog.records if "asked again" in record.getMessage()]
-    assert told[0] == (
-        "batch batch-0 completed: 1 calls answered, 3 not; 2 of them: scripted 400; they are asked again"
-    )
+    assert told[0] == ("batch batch-0 completed: 1 call answered, 3 not; 2 of them: scripted 400; they are asked again")
 
 
 async def test_a_batch_that_is_refused_as_a_whole_is_one_line_and_is_sent_again(services: Services) -> None:

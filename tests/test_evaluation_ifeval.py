@@ -138,7 +138,7 @@ def test_the_run_owns_a_copy_and_refuses_what_is_not_ifevals(file: Path, tmp_pat
     assert with_copies(asked, {IFEVAL: tmp_path / "copy"}).evaluate.ifeval == str(tmp_path / "copy")
     strange = tmp_path / "strange.jsonl"
     strange.write_text('{"prompt": "Say hello."}\n', encoding="utf-8")
-    with pytest.raises(BadInput, match=r"strange\.jsonl has 1 prompts that are not IFEval's, the first: 'Say hello"):
+    with pytest.raises(BadInput, match=r"strange\.jsonl has 1 prompt not of IFEval's, the first: 'Say hello"):
         check_sources(request(strange, []))
     with pytest.raises(BadInput, match=r"gone\.jsonl"):
         check_sources(request(tmp_path / "gone.jsonl", []))

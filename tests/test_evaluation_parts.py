@@ -171,7 +171,7 @@ def test_pairs_that_could_not_be_judged_count_in_no_rate() -> None:
     assert found.rate is not None and found.rate.value == 0.75
     open_pair = Preference(unjudged=True)
     some = win_rate("j", [good, open_pair], [("a", "b c")] * 2, 0)
-    assert (some.wins, some.ties, some.unjudged, some.failed) == (1, 0, 1, 0) and "of 1 pairs" in in_words(some)
+    assert (some.wins, some.ties, some.unjudged, some.failed) == (1, 0, 1, 0) and "of 1 pair " in in_words(some)
     nothing = win_rate("j", [open_pair], [("a", "b")], 0)
     assert nothing.rate is None and "nothing can judge any" in in_words(nothing)
     none = win_rate("j", [bad], [("a", "b")], 0)

@@ -73,8 +73,8 @@ async def test_an_answer_with_all_that_came_of_it_is_forgotten(tmp_path: Path) -
         await taken_up(services)
         lines = await forget_text(services, "mine")
         assert lines[0] == (
-            "the answer, its prompt and what was said of it are gone; so are 7 rows and the texts of 1 calls of 1 "
-            "runs; a rating still counts"
+            "the answer, its prompt and what was said of it are gone; so are 7 rows and the texts of 1 call of 1 "
+            "run; a rating still counts"
         )
         told = "\n".join(lines[1:])
         assert "datasets/d1" in told and "training/round-1/adapter" in told

@@ -107,7 +107,7 @@ async def test_labels_that_nothing_can_be_measured_on_are_refused() -> None:
         with pytest.raises(BadInput):
             checked_labels(labels, "labels.jsonl")
     broken = Item(prompt="Why?", output="broken")
-    with pytest.raises(BadInput, match="none of the 2 rows"):
+    with pytest.raises(BadInput, match="no row of 2 could be judged"):
         await calibrate(ScriptedJudge(), [RatedItem(item=broken, rating=1), RatedItem(item=broken, rating=5)])
 
 

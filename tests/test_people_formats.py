@@ -248,5 +248,5 @@ async def test_the_command_line_writes_a_file_and_takes_it_back(
     ratings.write_text("\n".join(json.dumps(row) for row in [*rows, {**rows[0], "ratings": {"overall": 9}}]))
     done = await corral("--import", ratings)
     assert done.exit_code == 2 and "line 3: overall is 9, and stars go from 1 to 5" in done.stderr
-    assert "2 ratings taken, 2 items decided by them, 1 lines did not fit" in done.stdout
+    assert "2 ratings taken, 2 items decided by them, 1 line did not fit" in done.stdout
     assert isinstance((await corral("--import", ratings, "--export", out)).exception, BadInput)

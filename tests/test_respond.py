@@ -181,6 +181,6 @@ def test_answers_of_which_none_ended_are_told_and_thinking_is_counted() -> None:
     answers = Answers()
     answers.count(drawn)
     none_ended, thinking = answers.notes(RunRequest())
-    assert "none of the 4 answers" in none_ended and "2 of 4 answers" in thinking
+    assert "ended by itself, of 4" in none_ended and "2 answers of " in thinking and ", of 4;" in thinking
     answers.count([drawn[0].model_copy(update={"ended": True})])
     assert len(answers.notes(RunRequest())) == 1

@@ -147,7 +147,7 @@ def test_free_memory_changes_no_figure_of_a_training(found: Survey, settings: Tr
         (survey(free=2.3, total=2.3), {}, "optimise", "rows at once"),
         (survey(free=2.6), {}, "optimise", "computed again"),
         (survey(lengths=(500,) * 9, free=2.6, total=2.6), {}, "optimise", "computed again"),
-        (survey(lengths=(60,) * 9 + (500,), free=2.3, total=2.3), {}, "optimise", "1 rows longer than 60 tokens"),
+        (survey(lengths=(60,) * 9 + (500,), free=2.3, total=2.3), {}, "optimise", "1 row longer than 60 tokens"),
         (survey(lengths=(60,) * 9 + (500,), free=2.3, total=16), {}, "wait", "other programs use the rest"),
         (survey(free=1), {}, "wait", "other programs use the rest"),
         (survey(training_elsewhere=True), {}, "wait", "another run is training"),

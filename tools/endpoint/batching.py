@@ -200,7 +200,8 @@ class Batches:
         why = "".join(f"; {count} of them: {reason}" for reason, count in Counter(failed).most_common(1))
         again = f", {left:,} not{why}; they are asked again" if left > 0 else ""
         level = logging.WARNING if left > 0 else logging.INFO
-        logger.log(level, "batch %s %s: %d calls answered%s", batch.server_id, batch.said, batch.answered, again)
+        answered = number_of(batch.answered, "call")
+        logger.log(level, "batch %s %s: %s answered%s", batch.server_id, batch.said, answered, again)
 
     async def _demand_own(self) -> None:
         while time.clock_gettime(CLOCK) - self._allowed > ALLOWED_SECONDS:

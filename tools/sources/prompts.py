@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from state.errors import BadInput
 from state.records import Check, Outcome, Sample, content_hash
 from state.request import RunRequest
+from state.wording import number_of
 from tools.checks.demands import contradiction
 from tools.checks.ifeval import IFEVAL
 from tools.checks.style import demand_context
@@ -104,7 +105,7 @@ def ifeval_prompts(request: RunRequest) -> list[Sample]:
     strange = [p for p in found if not p.checks or any(check.kind not in IFEVAL for check in p.checks)]
     if strange:
         raise BadInput(
-            f"evaluate.ifeval: {path} has {len(strange)} prompts that are not IFEval's, the first: "
+            f"evaluate.ifeval: {path} has {number_of(len(strange), 'prompt')} not of IFEval's, the first: "
             f"{strange[0].prompt[:80]!r}; give Google's input_data.jsonl as it is"
         )
     return found
