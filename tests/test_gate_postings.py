@@ -43,6 +43,7 @@ def test_no_filter_drops_what_is_too_alike(
         signatures.renew(words, lengths)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(postings_module, "_MANY", many)
+        patch.setattr(postings_module, "_FEW", many)
         found = postings.candidates(text)
     left = set(found[signatures.reachable(text, found)].tolist())
     assert {at for at, old in enumerate(kept) if alike(text, old, threshold)} <= left
@@ -57,6 +58,7 @@ def test_an_index_that_renames_its_words_gives_the_verdicts_of_every_pair(
     monkeypatch.setattr(diversity_module, "_FIRST_ORDER", 5)
     monkeypatch.setattr(diversity_module, "_FEW", 0)
     monkeypatch.setattr(postings_module, "_MANY", 0)
+    monkeypatch.setattr(postings_module, "_FEW", 0)
     monkeypatch.setattr(postings_module, "_BLOCK", 7)
     for name, value in limits.items():
         monkeypatch.setattr(postings_module, name, value)

@@ -23,16 +23,22 @@ from tools.gates.rouge import least_shared
 
 MOST = 0xFFFF
 """Tokens from which texts count as equally long: the filter lets more through, and drops nothing."""
+_ROOM_BIT, _LENGTH_BIT = 48, 32
+"""Where room and length begin in a note of 64 bits; the text's position is below them."""
 _PLACE_BITS, _POSITION_BITS = 11, 32
 _LAST_PLACE = (1 << _PLACE_BITS) - 1
 """The place of a note that stands behind it: the filter lets more through, and drops nothing."""
 
 _BLOCK = 32_768
 """Texts whose words are sorted together, for the memory."""
-_MANY = 512
-"""Notes from which leaving some out costs less than looking at the texts."""
+_FEW, _MANY = 128, 512
+"""Notes up to which none is left out, since that costs more, and from which those of one word are filtered alone."""
+
+_LOWEST = np.uint64((1 << 32) - 1)
+"""The lowest 32 bits."""
 
 Positions = NDArray[np.uint32]
+Notes = NDArray[np.uint64]
 
 
 class Postings:
@@ -50,9 +56,7 @@ class Postings:
         """Shared tokens, of all that two texts have, below which no rounding makes them repeats."""
         self._added: dict[str, array[int]] = {}
         self._starts = [0]
-        self._packed = np.empty(0, np.uint32)
-        self._lengths = np.empty(0, np.uint16)
-        self._rooms = np.empty(0, np.uint16)
+        self._packed = np.empty(0, np.uint64)
 
     def add(self, position: int, encoded: str) -> None:
         """Note the rarest words of a text.
@@ -62,8 +66,9 @@ class Postings:
             encoded: its words, at least one.
         """
         length = len(encoded)
+        same = min(length, MOST) << _LENGTH_BIT | position
         for place, word in self._rarest(encoded):
-            note = self._room(length, place) << _POSITION_BITS | position
+            note = self._room(length, place) << _ROOM_BIT | same
             notes = self._added.get(word)
             if notes is None:
                 self._added[word] = array("Q", (note,))
@@ -77,27 +82,25 @@ class Postings:
             encoded: a text's words, at least one.
         """
         length, starts, known = len(encoded), self._starts, len(self._starts) - 1
-        found, notes = [], []
+        found = []
         for place, word in self._rarest(encoded):
             number = ord(word)
             if number < known and (start := starts[number]) < (end := starts[number + 1]):
-                found.append(self._fitting(start, end, length, place))
+                notes = self._packed[start:end]
+                found.append(notes if end - start < _MANY else self._fitting(notes, length, place))
             if (added := self._added.get(word)) is not None:
-                notes.append(np.frombuffer(added, np.uint64))
-        if notes:
-            new = np.concatenate(notes)
-            if len(new) > _MANY:
-                new = new[new >= min(length, MOST) << _POSITION_BITS]
-            found.append(new.astype(np.uint32))
-        return np.concatenate(found) if found else np.empty(0, np.uint32)
+                found.append(np.frombuffer(added, np.uint64))
+        if not found:
+            return np.empty(0, np.uint32)
+        notes = np.concatenate(found)
+        if len(notes) > _FEW:
+            notes = notes[notes >= min(length, MOST) << _ROOM_BIT]
+        return notes.astype(np.uint32)
 
-    def _fitting(self, start: int, end: int, length: int, place: int) -> Positions:
-        """Return the packed notes, from ``start`` to ``end``, that leave room for a text's word at this place."""
-        if end - start <= _MANY:
-            return self._packed[start:end]
-        fits = self._rooms[start:end] >= min(length, MOST)
-        fits &= self._lengths[start:end] <= self._room(length, place)
-        return self._packed[start:end][fits]
+    def _fitting(self, notes: Notes, length: int, place: int) -> Notes:
+        """Return the notes that leave room for a text's word at this place, and for which that leaves room."""
+        notes = notes[notes >= min(length, MOST) << _ROOM_BIT]
+        return notes[(notes >> _LENGTH_BIT & MOST) <= self._room(length, place)]
 
     def pack(self, words: NDArray[np.uint32], lengths: NDArray[np.uint32]) -> None:
         """Note the rarest words of all texts anew.
@@ -115,11 +118,11 @@ class Postings:
             blocks.append(self._notes_of(words[end - int(block.sum()) : end], block, first))
         keys = np.concatenate(blocks) if blocks else np.empty(0, np.uint64)
         keys.sort()
-        self._packed = (keys >> _PLACE_BITS).astype(np.uint32)
-        long = lengths.astype(np.int64)[self._packed]
-        places = (keys & _LAST_PLACE).astype(np.int64)
-        self._lengths = np.minimum(long, MOST).astype(np.uint16)
-        self._rooms = np.clip((long - places) / self._least_share - long, 0, MOST).astype(np.uint16)
+        positions, places = keys >> _PLACE_BITS & _LOWEST, (keys & _LAST_PLACE).astype(np.int64)
+        long = lengths.astype(np.int64)[positions]
+        rooms = np.clip((long - places) / self._least_share - long, 0, MOST).astype(np.uint64)
+        same = np.minimum(long, MOST).astype(np.uint64) << _LENGTH_BIT | positions
+        self._packed = np.asarray(rooms << _ROOM_BIT | same, np.uint64)
         noted = (keys >> (_PLACE_BITS + _POSITION_BITS)).astype(np.uint32)
         last = int(noted[-1]) if len(noted) else -1
         self._starts = np.searchsorted(noted, np.arange(last + 2, dtype=np.uint32)).tolist()
@@ -132,18 +135,17 @@ class Postings:
             counts: words of each text.
             first: position of the first text.
         """
-        lowest = np.uint64((1 << 32) - 1)
         owners = np.repeat(np.arange(first, first + len(counts), dtype=np.uint64), counts)
-        keys = np.sort(owners << 32 | lowest - words)
+        keys = np.sort(owners << 32 | _LOWEST - words)
         places = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
         noted_of = np.zeros(int(counts.max(initial=0)) + 1, np.int64)
         for length in np.unique(counts[counts > 0]).tolist():
             noted_of[length] = self._noted(length)
         noted = places < np.repeat(noted_of[counts], counts)
         noted[1:] &= keys[1:] != keys[:-1]
-        keys, places = keys[noted], np.minimum(places[noted], _LAST_PLACE).astype(np.uint64)
-        word = lowest - (keys & lowest)
-        return word << (_PLACE_BITS + _POSITION_BITS) | (keys >> 32) << _PLACE_BITS | places
+        keys, told = keys[noted], np.minimum(places[noted], _LAST_PLACE).astype(np.uint64)
+        word = _LOWEST - (keys & _LOWEST)
+        return np.asarray(word << (_PLACE_BITS + _POSITION_BITS) | (keys >> 32) << _PLACE_BITS | told, np.uint64)
 
     def _rarest(self, encoded: str) -> list[tuple[int, str]]:
         """Return the first places of a text's rarest words, and the words."""

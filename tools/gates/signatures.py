@@ -9,6 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_KEPT = np.dtype([("bits", np.uint64), ("wanting", np.float64)])
+"""Of a kept text: its signature; and the shared bits that a repeat must have for this text's length, less its tokens
+beyond its bits. They lie side by side, since the texts that are looked at lie anywhere."""
+
 
 class Signatures:
     """The signatures of kept texts. A word is a code point.
@@ -21,18 +25,14 @@ class Signatures:
         self._least_share = (threshold - 1e-9) / 2
         """Shared tokens, of all that two texts have, below which no rounding makes them repeats."""
         self._count = 0
-        self._bits = np.empty(1_024, np.uint64)
-        self._wanting = np.empty(1_024, np.float64)
-        """Shared bits that a repeat must have for its kept text's length, less the tokens beyond these bits."""
+        self._kept = np.empty(1_024, _KEPT)
 
     def add(self, encoded: str) -> None:
         """Append a text's signature."""
-        if self._count == len(self._bits):
-            self._bits = np.concatenate([self._bits, np.empty_like(self._bits)])
-            self._wanting = np.concatenate([self._wanting, np.empty_like(self._wanting)])
+        if self._count == len(self._kept):
+            self._kept = np.concatenate([self._kept, np.empty_like(self._kept)])
         bits = signature(encoded)
-        self._bits[self._count] = bits
-        self._wanting[self._count] = bits.bit_count() - (1 - self._least_share) * len(encoded)
+        self._kept[self._count] = bits, bits.bit_count() - (1 - self._least_share) * len(encoded)
         self._count += 1
 
     def renew(self, words: NDArray[np.uint32], lengths: NDArray[np.uint32]) -> None:
@@ -47,13 +47,14 @@ class Signatures:
         starts = (np.cumsum(lengths, dtype=np.int64) - lengths)[some]
         if some.any():
             bits[some] = np.bitwise_or.reduceat(np.uint64(1) << (words & 63).astype(np.uint64), starts)
-        self._bits[: self._count] = bits
-        self._wanting[: self._count] = np.bitwise_count(bits) - (1 - self._least_share) * lengths
+        self._kept["bits"][: self._count] = bits
+        self._kept["wanting"][: self._count] = np.bitwise_count(bits) - (1 - self._least_share) * lengths
 
     def reachable(self, encoded: str, positions: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """Return, for each of these kept texts, whether a text could share enough tokens with it."""
-        shared = np.bitwise_count(self._bits.take(positions) & np.uint64(signature(encoded)))
-        enough: NDArray[np.bool_] = shared >= self._wanting.take(positions) + self._least_share * len(encoded)
+        kept = self._kept.take(positions)
+        shared = np.bitwise_count(kept["bits"] & np.uint64(signature(encoded)))
+        enough: NDArray[np.bool_] = shared >= kept["wanting"] + self._least_share * len(encoded)
         return enough
 
 

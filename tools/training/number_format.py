@@ -62,7 +62,8 @@ def _timed_passes(width: int) -> Callable[[NumberFormat], float]:
         rows, up, down = held[one]
         began = time.perf_counter()
         linear = torch.nn.functional.linear
-        linear(torch.nn.functional.silu(linear(rows, up)), down).sum().backward()
+        result: Any = linear(torch.nn.functional.silu(linear(rows, up)), down).sum()
+        result.backward()
         return time.perf_counter() - began
 
     return timed
