@@ -100,6 +100,26 @@ async def test_flips_and_failures_are_counted_apart() -> None:
     assert found.agreement.value == 0.5 and sum(part.rows for part in found.curve) == 8
 
 
+async def test_a_label_that_nothing_can_judge_is_no_tie_of_the_judge() -> None:
+    """Checks alone, on labels without any, were said to have judged all of them and to see no difference."""
+
+    class Silent(ScriptedJudge):
+        async def judge(
+            self, sample: Sample, candidate: Candidate, context: Mapping[str, Any] | None = None
+        ) -> Judgement:
+            made = await super().judge(sample, candidate, context)
+            return made.model_copy(update={"overall": None, "stars": None}) if "silent" in sample.prompt else made
+
+    silent = [Item(prompt="silent", output=f"worth {n}") for n in (1, 2)]
+    labels = [ChosenPair(first=item(90), second=item(10), label=1 + n % 2) for n in range(4)]
+    labels += [ChosenPair(first=silent[0], second=silent[1], label=0)] * 3
+    found = await calibrate(Silent(), labels)
+    assert (found.labels, found.failed, found.modes[0].labels, found.modes[0].ties) == (7, 3, 4, 0.0)
+    assert "3 of 7 rows could not be judged, and count in no figure" in found.notes
+    with pytest.raises(BadInput, match="none of the 3 rows could be judged; the first: nothing can judge"):
+        await calibrate(Silent(), labels[4:])
+
+
 async def test_labels_that_nothing_can_be_measured_on_are_refused() -> None:
     one_sided = [ChosenPair(first=item(1), second=item(2), label=1)] * 3
     same = [RatedItem(item=item(1), rating=4)] * 2

@@ -128,7 +128,7 @@ async def calibrate(
     rated = [label for label in labels if isinstance(label, RatedItem)]
     if pairs:
         judged = await judge_pairs(judge, [(pair.first, pair.second) for pair in pairs])
-        _some_judged([pair.error for pair in judged])
+        _some_judged([pair.without_choice for pair in judged])
         figures = figures_of_pairs(pairs, judged, seed)
     else:
         judgements = await judge_items(judge, [label.item for label in rated])
@@ -171,8 +171,8 @@ def judge_notes(modes: Sequence[ModeFigures], failed: int, labels: int) -> list[
 
 
 def figures_of_pairs(labels: Sequence[ChosenPair], judged: Sequence[JudgedPair], seed: int) -> dict[str, Any]:
-    """Return the figures over pairs; one judged pair a label, those with an error left out."""
-    good = [(label, pair) for label, pair in zip(labels, judged, strict=True) if not pair.error]
+    """Return the figures over pairs; one judged pair a label, those without a choice left out."""
+    good = [(label, pair) for label, pair in zip(labels, judged, strict=True) if not pair.without_choice]
     people = [label.label for label, _ in good]
     rated = [pair.rated.better for _, pair in good]
     asked = [pair.asked.better for _, pair in good]

@@ -26,6 +26,12 @@ class JudgedPair(Record):
         """Why the pair could not be judged; empty where it was."""
         return self.rated.error or self.asked.error
 
+    @property
+    def without_choice(self) -> str:
+        """Why the judge made no choice: an error, or that nothing can judge both answers; empty where it made one."""
+        undecided = next((one.reason for one in (self.rated, self.asked) if one.unjudged), "")
+        return self.error or undecided
+
 
 async def judge_pairs(judge: Judge, pairs: Sequence[tuple[Item, Item]]) -> list[JudgedPair]:
     """Judge all pairs at once, in their order.
