@@ -36,8 +36,9 @@ def judges(
     if not found:
         console.print("no judge was measured yet: corral calibrate LABELS", highlight=False)
         return
-    headers = ("judge", "labels", "mode", "agreement", "kappa", "best that costs nothing", "people", "flips", "per 100")
-    print_table(console, headers, [_line(entry) for entry in found], words=("judge", "best that costs nothing"))
+    free = "best that costs nothing"
+    headers = ("judge", "labels judged", "mode", "agreement", "kappa", free, "people", "flips", "per 100")
+    print_table(console, headers, [_line(entry) for entry in found], words=("judge", free))
     if picture is not None:
         console.print(f"drawn in {picture}", highlight=False, markup=False, soft_wrap=True)
 
@@ -47,7 +48,7 @@ def _line(entry: Entry) -> tuple[str, ...]:
     spent = f"${entry.cost:.2f}, {entry.seconds:.0f} s" if entry.calls else "from the ledger"
     return (
         entry.judge,
-        f"{entry.source}, {entry.split}: {entry.labels}",
+        f"{entry.source}, {entry.split}: {entry.labels}" + (f", {entry.unjudged} not" if entry.unjudged else ""),
         entry.mode,
         _interval(entry.agreement),
         _interval(entry.kappa),

@@ -24,6 +24,8 @@ class Entry(Record):
     split: Split
     labels: int
     """Labels that were judged."""
+    unjudged: int = 0
+    """Labels that were not."""
     mode: Mode
     agreement: Estimate
     kappa: Estimate
@@ -64,6 +66,7 @@ def _entries(one: Calibration) -> list[Entry]:
         "source": one.source or one.kind,
         "split": one.split,
         "labels": judged,
+        "unjudged": one.failed,
         "people": one.ceiling.agreement if one.ceiling else None,
         "cost": one.cost * part,
         "seconds": one.seconds * part,

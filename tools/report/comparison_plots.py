@@ -75,6 +75,7 @@ def interval_plot(
     around: float = 0.0,
     limits: Sequence[tuple[str, float]] = (),
     narrow: bool = False,
+    above: bool = False,
 ) -> Markup:
     """Return figures with their intervals on one axis that always shows what they are held against.
 
@@ -86,16 +87,19 @@ def interval_plot(
         around: the value of no difference; signs are shown where it is 0.
         limits: further values to draw a broken line at, each with its name.
         narrow: whether it is for a phone.
+        above: whether long names stand above their rows in a wide plot, too.
     """
     write: Callable[[float, int], str] = signed if around == 0 else lambda value, digits: f"{value:.{digits}f}"
     at = _layout(narrow, LEFT, RIGHT, PITCH)
+    if above:
+        at = at.model_copy(update={"left": EDGE, "right": EDGE, "pitch": NARROW_PITCH, "narrow": True})
     drawn = [row.difference for row in rows]
     values = [around, *(value for _, value in limits)]
     marks = ticks(
         min(values + [one.low for one in drawn]), max(values + [one.high for one in drawn]), 4 if narrow else 6
     )
     across = Scale(marks[0], marks[-1], at.left, at.width - at.right)
-    top = 24 if narrow else 10
+    top = 24 if at.narrow else 10
     floor = top + at.pitch * len(rows)
     parts = [horizontal_axis(across, marks, floor, x, 8), line(across(around), 4, across(around), floor, "zero")]
     for name, value in limits:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tools.judging.scorecard import Entry
+from tools.judging.verified import NAME as BY_CHECKS
 from tools.report.comparison_plots import DifferenceRow, interval_plot
 from tools.report.svg import element
 
-NAME = 34
+NAME = 90
 """Characters of a row's name at most."""
 STYLE = """
 svg { background: #fff; font-family: sans-serif; }
@@ -25,11 +26,14 @@ def drawn(entries: Sequence[Entry]) -> str:
         entries: at least one. Those that are shown better than all that costs nothing are drawn strong.
     """
     rows = [DifferenceRow(name=_name(entry), difference=entry.kappa, strong=entry.better is True) for entry in entries]
-    picture = str(interval_plot("Judges against people", rows, x="kappa, 0 is chance", places=2))
+    picture = str(interval_plot("Judges against people", rows, x="kappa, 0 is chance", places=2, above=True))
     alone = picture.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     return alone.replace("<title>", f"{element('style', STYLE)}<title>", 1)
 
 
 def _name(entry: Entry) -> str:
-    name = f"{entry.judge.split('/')[-2] if '/' in entry.judge else entry.judge}, {entry.source}, {entry.mode}"
+    kind, *rest = entry.judge.split("/")
+    judge = rest[0] if len(rest) > 1 and kind != BY_CHECKS else kind
+    of = f" of {entry.labels + entry.unjudged}" if entry.unjudged else ""
+    name = f"{judge}, {entry.source}, {entry.mode}, {entry.labels}{of} labels"
     return name if len(name) <= NAME else f"{name[: NAME - 3]}..."
