@@ -89,7 +89,8 @@ class Postings:
                 notes = self._packed[start:end]
                 found.append(notes if end - start < _MANY else self._fitting(notes, length, place))
             if (added := self._added.get(word)) is not None:
-                found.append(np.frombuffer(added, np.uint64))
+                # A copy: while a view is held, by whoever looks at this frame, nothing can be appended.
+                found.append(np.array(added, np.uint64))
         if not found:
             return np.empty(0, np.uint32)
         notes = np.concatenate(found)
