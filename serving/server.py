@@ -82,6 +82,11 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
+        if not self.started:
+            # The application is being made: there is no answer to wait for.
+            self.should_exit = True
+            return
+
         async def drained() -> None:
             try:
                 async with asyncio.timeout(self._drain_seconds):

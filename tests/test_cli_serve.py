@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from serving.server import Server, bound
 from state.errors import BadInput
 from tests.harness import ROOT, Corral, Home, refused
 from tests.served_registry import ServedRegistry
@@ -114,3 +119,23 @@ def test_the_command_answers_and_ends_in_order(served: ServedRegistry, tmp_path:
     finally:
         process.kill()
         process.stderr.close() if process.stderr else None
+
+
+async def test_a_signal_while_the_application_is_made_ends_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    """It was lost: what is served was to be drained before there was any."""
+    making = asyncio.Event()
+
+    @asynccontextmanager
+    async def slow(app: FastAPI) -> AsyncIterator[None]:
+        making.set()
+        await asyncio.sleep(0.2)
+        yield
+
+    server = Server(FastAPI(lifespan=slow), "WARNING", load=True, drain=5)
+    with bound("127.0.0.1", 0) as listening:
+        serving = asyncio.create_task(server._serve(sockets=[listening]))
+        await making.wait()
+        server.handle_exit(signal.SIGTERM, None)
+        await asyncio.wait_for(serving, 5)
+    assert server.received == [signal.SIGTERM] and server.failed is None
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -13,7 +13,12 @@ from state.wording import number_of
 from tools.judging.batch import Judge
 from tools.judging.pairwise import JudgedPair, judge_pairs
 from tools.sources.items import Item
-from tools.statistics.bootstrap import RESAMPLES, Estimate, bootstrap, mean, paired_bootstrap
+from tools.statistics.bootstrap import RESAMPLES, Estimate, paired_bootstrap
+from tools.statistics.clustered import share_interval
+from tools.statistics.significance import mcnemar
+
+LEVEL = 0.05
+"""Two-sided error of the exact test that names a winner: six pairs, all won by one side, are the fewest."""
 
 
 class ABComparison(Record):
@@ -40,9 +45,9 @@ class ABComparison(Record):
     difference: Estimate | None
     """Mean overall score of B less that of A, over the same pairs."""
     win_rate: Estimate
-    """Share of judged pairs that B won, a tie counting half."""
+    """Share of judged pairs that B won, a tie counting half; with Wilson's score interval."""
     winner: Literal["a", "b", "none"]
-    """Whose win rate's interval leaves out one half."""
+    """Whose win rate's interval leaves out one half, if the exact test on the pairs that were won agrees."""
     summary: str
     """One line for a person."""
 
@@ -104,9 +109,12 @@ def comparison(judge: str, judged: Sequence[JudgedPair], *, unmatched: int = 0, 
     both = [(pair.first.overall, pair.second.overall) for pair in good]
     scored = [(one, other) for one, other in both if one is not None and other is not None]
     scores_a, scores_b = [one for one, _ in scored], [other for _, other in scored]
-    rate = bootstrap(mean, points, seed=seed)
+    rate = share_interval(points, range(len(points)))
     difference = paired_bootstrap(scores_a, scores_b, RESAMPLES, seed) if scored else None
-    winner: Literal["a", "b", "none"] = "b" if rate.low > 0.5 else "a" if rate.high < 0.5 else "none"
+    certain = mcnemar([point == 0.0 for point in points], [point == 1.0 for point in points]) < LEVEL
+    winner: Literal["a", "b", "none"] = "none"
+    if certain:
+        winner = "b" if rate.low > 0.5 else "a" if rate.high < 0.5 else "none"
     return ABComparison(
         judge=judge,
         pairs=len(judged),
