@@ -82,7 +82,7 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
-        if not self.started:
+        if not hasattr(self.app.state, "chat"):
             # The application is being made: there is no answer to wait for.
             self.should_exit = True
             return

@@ -107,7 +107,9 @@ def _read(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise BadInput(f"there is no config file {path}; 'corral init' writes one") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise BadInput(f"the config file {path} is no text: a config is YAML, and rows are named in it") from error
+    except OSError as error:
         raise BadInput(f"the config file {path} cannot be read: {error}") from error
     try:
         values = yaml.safe_load(text)

@@ -121,4 +121,4 @@ def _rate(name: str, rows: int, per: float) -> Measure:
 
 
 def _short(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

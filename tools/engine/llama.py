@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from state.errors import CallRefused, EndpointFailing, EndpointUnreachable
 from state.extras import demand_extra
@@ -59,7 +61,8 @@ class LlamaServer:
         try:
             self._server: Any = Server(parameters)
             self.url = str(self._server.listening_address)
-        except (RuntimeError, OSError) as error:
+            read_one_token(self.url)
+        except (RuntimeError, OSError, HTTPException) as error:
             what = f"{gguf}" + (f" with {len(adapters)} adapters" if adapters else "")
             raise EndpointUnreachable(f"llama.cpp does not start with {what}: {error}") from error
 
@@ -123,6 +126,25 @@ class LlamaServer:
                 return str((await response.json())["content"])
         except (TimeoutError, aiohttp.ClientError, KeyError) as error:
             raise EndpointFailing(f"llama.cpp broke off: {error}") from error
+
+
+def read_one_token(url: str) -> None:
+    """Let a server read one token, so that it is known to work on what it is asked.
+
+    One that is closed before its loop has begun never ends: the order to end is lost, and the closing waits for it.
+
+    Raises:
+        OSError: it cannot be reached.
+        HTTPException: it breaks off.
+    """
+    place = urlsplit(url)
+    connection = HTTPConnection(str(place.hostname), place.port)
+    try:
+        body = json.dumps({"prompt": [0], "n_predict": 0})
+        connection.request("POST", "/completion", body, {"Content-Type": "application/json"})
+        connection.getresponse().read()
+    finally:
+        connection.close()
 
 
 def request_body(
