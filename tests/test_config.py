@@ -38,6 +38,7 @@ def leaves(model: BaseModel, prefix: str = "") -> list[tuple[str, Any]]:
 
 
 OTHERS: dict[str, Any] = {
+    "evaluate.ifeval": "input_data.jsonl",
     "name": "other",
     "sources.seeds": "elsewhere.jsonl",
     "sources.prompts": None,

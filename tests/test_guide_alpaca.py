@@ -403,7 +403,7 @@ def test_the_command_says_who_decided_what_failed_and_what_it_cost(corral: Corra
         config.write_text(yaml.safe_dump(decided_by(server.url).model_dump(mode="json", exclude_unset=True)))
         code, out, error = corral("crew", folder, "--config", str(config), "--instructions", "0")
     assert code == 1 and "no run was started" in error, "this crew has no tool that starts one"
-    assert "decided by scripted: 2 decisions, 1 uses of tools, 1 of them in vain" in " ".join(out.split())
+    assert "decided by scripted: 2 decisions, 1 use of tools, 1 in vain" in " ".join(out.split())
     assert "fly unknown: Looker has no tool 'fly'" in error and "$0.0" in out
 
 

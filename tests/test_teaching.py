@@ -108,7 +108,7 @@ def test_few_decisions_leave_the_fixed_thresholds_and_say_how_many_are_missing()
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
-    with pytest.raises(BadInput, match="3 decisions by people on this judge"):
+    with pytest.raises(BadInput, match="people decided on 3 texts of this judge"):
         calibration_by_decisions(simulated(3, 1), Judging())
     one_sided = [one.model_copy(update={"good": True}) for one in simulated(20, 1)]
     with pytest.raises(BadInput, match="all of the texts or none"):

@@ -108,7 +108,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise BadInput(f"there is no config file {path}; 'corral init' writes one") from error
     except UnicodeDecodeError as error:
-        raise BadInput(f"the config file {path} is no text: a config is YAML, and rows are named in it") from error
+        raise BadInput(f"the config file {path} cannot be read: it is no text; a config is YAML") from error
     except OSError as error:
         raise BadInput(f"the config file {path} cannot be read: {error}") from error
     try:
