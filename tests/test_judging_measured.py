@@ -116,7 +116,7 @@ async def test_a_label_that_nothing_can_judge_is_no_tie_of_the_judge() -> None:
     found = await calibrate(Silent(), labels)
     assert (found.labels, found.failed, found.modes[0].labels, found.modes[0].ties) == (7, 3, 4, 0.0)
     assert "rows that could not be judged, and count in no figure: 3 of 7" in found.notes
-    with pytest.raises(BadInput, match="none of the 3 rows could be judged; the first: nothing can judge"):
+    with pytest.raises(BadInput, match="no row of 3 could be judged; the first: nothing can judge"):
         await calibrate(Silent(), labels[4:])
 
 

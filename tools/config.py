@@ -19,6 +19,7 @@ from state.faults import first_fault
 from state.request import RunRequest
 from tools.settings import load_settings
 from tools.shipped import find_file
+from tools.visible import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -193,6 +194,6 @@ def _known_keys(values: dict[str, Any], model: type[BaseModel], prefix: str, whe
         if key not in model.model_fields:
             near = difflib.get_close_matches(str(key), model.model_fields, n=1, cutoff=0.5)
             hint = f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(model.model_fields)}"
-            raise BadInput(f"{where}: unknown key {prefix}{key}; {hint}")
+            raise BadInput(f"{where}: unknown key {one_line(f'{prefix}{key}')}; {hint}")
         if isinstance(value, dict) and (section := _section(model, key)):
             _known_keys(value, section, f"{prefix}{key}.", where)
