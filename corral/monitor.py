@@ -17,9 +17,12 @@ from state.records import content_hash
 from state.wording import number_of
 from tools.improvement.quality import ALERT_BELOW, DayQuality, Drift, drifts
 from tools.settings import Settings
-from tools.statistics.bootstrap import Estimate, unpaired_bootstrap
+from tools.statistics.bootstrap import RESAMPLES, Estimate, unpaired_bootstrap
+from tools.statistics.significance import label_shuffle
 
 Versions = Sequence[SyntheticFeedback]
+LEVEL = 0.05
+"""Two-sided error of the permutation test that names a winner."""
 NONE = "none"
 """The winner where no difference is shown."""
 
@@ -58,7 +61,8 @@ class VersionComparison(Row):
     difference: Estimate
     """Mean rating of B minus that of A, with its 95% bootstrap interval over the answers of each."""
     winner: str
-    """The name of the version with the higher mean where the interval excludes 0; else ``none``."""
+    """The name of the version with the higher mean where the interval excludes 0 and a permutation test agrees, as it
+    cannot with fewer than four ratings each; else ``none``."""
     summary: str
 
     @property
@@ -191,7 +195,9 @@ class RLHFMonitor:
         if not all(ratings):
             raise BadInput(f"version {names[0] if not ratings[0] else names[1]} has no rated answer to compare")
         difference = unpaired_bootstrap(ratings[0], ratings[1], seed=seed)
-        winner = names[1] if difference.low > 0 else names[0] if difference.high < 0 else NONE
+        winner = NONE
+        if label_shuffle(ratings[0], ratings[1], RESAMPLES, seed) < LEVEL:
+            winner = names[1] if difference.low > 0 else names[0] if difference.high < 0 else NONE
         figures = f"{difference.value:+.2f} stars (95% interval {difference.low:+.2f} to {difference.high:+.2f})"
         shown = winner.upper() if len(winner) == 1 else winner
         found = VersionComparison(

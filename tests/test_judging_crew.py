@@ -74,6 +74,15 @@ async def test_the_two_thresholds_decide(score: int, outcome: Outcome) -> None:
     assert bool(made.reasons) == (outcome != Outcome.ACCEPTED)
 
 
+@pytest.mark.parametrize("text", ["", " \n", "\u200b", "..."])
+async def test_an_empty_answer_is_rejected_and_no_judge_is_asked(text: str) -> None:
+    """It was asked six times about, and got the scores of any other."""
+    endpoint = FunctionEndpoint(fixed_answers(90))
+    made = await CrewJudge(endpoint, Judging()).judge(SAMPLE, candidate(SAMPLE, text))
+    assert made.outcome == Outcome.REJECTED and not endpoint.calls
+    assert "empty" in made.feedback
+
+
 async def test_draws_are_averaged_and_their_spread_lowers_the_confidence() -> None:
     def swinging(call: ChatCall) -> dict[str, Any]:
         return fixed_answers(90 if call.draw % 2 else 60, 5 if call.draw % 2 else 2)(call)

@@ -283,6 +283,9 @@ def test_two_versions_are_compared_with_an_interval() -> None:
     monitor = RLHFMonitor()
     better = monitor.compare_model_versions([feedback(2)] * 20, [feedback(5)] * 15)
     assert (better.winner, better.difference.value) == ("b", 3.0)
+    for count, winner in ((1, "none"), (3, "none"), (4, "b")):
+        few = monitor.compare_model_versions([feedback(2)] * count, [feedback(5)] * count)
+        assert few.winner == winner, "three ratings each differ so much by chance in one of ten cases"
     mixed = [feedback(r) for r in (1, 3, 5, 4, 2)]
     assert monitor.compare_model_versions(mixed, mixed[::-1]).winner == "none"
     with pytest.raises(BadInput, match="version b"):

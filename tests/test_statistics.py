@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
-from itertools import product
+from itertools import combinations, product
 from math import comb
 
 import numpy as np
@@ -25,7 +25,7 @@ from tools.statistics.bootstrap import (
     ratio_of_sums,
     unpaired_bootstrap,
 )
-from tools.statistics.significance import holm, mcnemar, sign_flip
+from tools.statistics.significance import holm, label_shuffle, mcnemar, sign_flip
 
 scores = st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=1, max_size=40)
 answers = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60)
@@ -183,6 +183,24 @@ def test_the_sign_flip_test_is_scipys_permutation_test(differences: list[int]) -
     found = sign_flip([0.0] * len(differences), [float(d) for d in differences], 4000, 1)
     # Scipy doubles the smaller tail; the statistic is symmetric under flips, so that both tails are alike.
     assert found == pytest.approx(min(1.0, exact.pvalue), abs=0.05)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.lists(st.integers(1, 5), min_size=1, max_size=5))
+@settings(max_examples=40)
+def test_the_label_shuffle_agrees_with_all_splits(a: list[int], b: list[int]) -> None:
+    pooled = [*a, *b]
+    splits = [[pooled[i] for i in chosen] for chosen in combinations(range(len(pooled)), len(a))]
+    expected = len(a) * sum(pooled) / len(pooled)
+    larger = sum(abs(sum(split) - expected) >= abs(sum(a) - expected) - 1e-9 for split in splits)
+    assert label_shuffle(a, b, 4000, 0) == pytest.approx(larger / len(splits), abs=0.05)
+
+
+def test_the_label_shuffle_is_the_two_sample_test_where_there_are_many() -> None:
+    generator = np.random.default_rng(3)
+    a, b = generator.normal(0, 1, 400), generator.normal(0.15, 1, 300)
+    assert label_shuffle(list(a), list(b), 8000, 1) == pytest.approx(stats.ttest_ind(a, b).pvalue, abs=0.02)
+    with pytest.raises(ValueError):
+        label_shuffle([], [1.0], 10, 0)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))

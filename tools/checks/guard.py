@@ -64,6 +64,11 @@ NOT_ENDED = "the answer did not end by itself"
 """The reason of an answer that was cut off."""
 
 
+def is_empty(text: str) -> bool:
+    """Return whether nothing in a text can be read: it has no letter, digit or symbol."""
+    return all(unicodedata.category(character)[0] in "ZCP" for character in straight(normal(text)))
+
+
 def guard(sample_prompt: str, text: str, ended: bool) -> tuple[str, ...]:
     """Return the reasons why a completion is degenerate; none for a clean one.
 
@@ -72,9 +77,9 @@ def guard(sample_prompt: str, text: str, ended: bool) -> tuple[str, ...]:
         text: what it answered.
         ended: whether it ended by itself, rather than at the token limit.
     """
-    plain = straight(normal(text))
-    if all(unicodedata.category(character)[0] in "ZCP" for character in plain):
+    if is_empty(text):
         return ("the answer is empty",)
+    plain = straight(normal(text))
     reasons = (
         None if ended else NOT_ENDED,
         _repetition(plain),

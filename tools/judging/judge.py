@@ -12,6 +12,7 @@ from state.errors import BadInput, CallDeferred, CallFailed, CorralError
 from state.records import Candidate, CheckResult, Judgement, Sample, content_hash
 from state.request import Endpoint, Judging
 from tools.checks import run_checks
+from tools.checks.guard import is_empty
 from tools.checks.inferred import inferred_checks
 from tools.endpoint import capabilities
 from tools.endpoint.answering import TellingEndpoint
@@ -127,7 +128,7 @@ class CrewJudge:
         except BadInput as error:
             return failed_judgement(id, candidate.id, self.identity, {"checks": error})
         endpoint = TellingEndpoint(self._endpoint, answered) if answered else self._endpoint
-        if self._by_checks:
+        if self._by_checks or is_empty(candidate.text):
             return await self._judge_by_checks(endpoint, id, sample, candidate, checks)
         text = subject(sample.prompt, candidate.text, checks, context, SUBJECT_TOKENS)
         backends = [self._backend(endpoint, checks, draw) for draw in range(self._settings.draws)]
@@ -139,7 +140,10 @@ class CrewJudge:
     async def _judge_by_checks(
         self, endpoint: ChatEndpoint, id: str, sample: Sample, candidate: Candidate, checks: tuple[CheckResult, ...]
     ) -> Judgement:
-        """Judge by what can be verified; the filter is asked about what may be imitated, and what a person will see."""
+        """Judge by what can be verified; the filter is asked about what may be imitated, and what a person will see.
+
+        That an answer is empty is verified, too, so that no crew is asked about one.
+        """
         checks += further_checks(sample, candidate.text, candidate.ended)
         if not is_proven_wrong(checks) and (self._attended or speaking(checks)):
             try:

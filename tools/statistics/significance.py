@@ -1,4 +1,4 @@
-"""Tests of a paired difference, and the correction for several of them."""
+"""Tests of a difference, paired or not, and the correction for several of them."""
 
 from __future__ import annotations
 
@@ -39,6 +39,37 @@ def sign_flip(base: Sequence[float], adapter: Sequence[float], resamples: int, s
     for start in range(0, resamples, step):
         signs = generator.integers(0, 2, (min(step, resamples - start), len(differences)), dtype=np.int8) * 2.0 - 1.0
         as_large += int((np.abs(signs @ differences) >= observed - slack).sum())
+    return (as_large + 1) / (resamples + 1)
+
+
+def label_shuffle(a: Sequence[float], b: Sequence[float], resamples: int, seed: int) -> float:
+    """Return the two-sided p of the permutation test of two means: how often random halves differ as much.
+
+    Under the null hypothesis a value is as likely in the one sample as in the other. The observed split counts as one
+    of the draws, so that p is never 0 (Phipson & Smyth 2010).
+
+    Args:
+        a: one number for each unit.
+        b: the same of other units.
+        resamples: random splits.
+        seed: of the draws.
+
+    Raises:
+        ValueError: a sample is empty.
+    """
+    import numpy as np
+
+    (first,), (second,) = paired_columns(a), paired_columns(b)
+    pooled = np.concatenate([first, second])
+    # Of the sums of equally many values, that of the first sample alone tells how far the means are apart.
+    expected = len(first) * pooled.mean()
+    observed, slack = abs(first.sum() - expected), 1e-9 * np.abs(pooled).sum()
+    generator = np.random.default_rng(seed)
+    step = max(1, CELLS // len(pooled))
+    as_large = 0
+    for start in range(0, resamples, step):
+        drawn = generator.permuted(np.tile(pooled, (min(step, resamples - start), 1)), axis=1)[:, : len(first)]
+        as_large += int((np.abs(drawn.sum(axis=1) - expected) >= observed - slack).sum())
     return (as_large + 1) / (resamples + 1)
 
 
