@@ -146,7 +146,7 @@ async def test_the_judge_compares_greedy_answers_and_equal_ones_are_ties() -> No
     assert len(pairs) == 9 and pairs_to_judge(samples[::-1], base, adapter, 4) == pairs[:4]
     assert pairs_to_judge(samples, base, adapter, 0) == []
     judge, done = LikesLonger(), []
-    found = await measure_win_rate(judge, pairs, 0, lambda: done.append(1))
+    found = await measure_win_rate(judge, pairs, lambda: done.append(1))
     assert judge.asked == 8 and len(done) == 9
     assert (found.pairs, found.wins, found.losses, found.ties, found.failed) == (9, 8, 0, 1, 0)
     assert found.rate is not None and found.rate.value == pytest.approx(8.5 / 9)
@@ -157,7 +157,7 @@ async def test_the_judge_compares_greedy_answers_and_equal_ones_are_ties() -> No
 async def test_a_judge_that_cannot_be_asked_costs_the_win_rate_alone(error: Exception) -> None:
     samples = [sample(index) for index in range(3)]
     base, adapter = [answer(s, SHORT) for s in samples], [answer(s, LONG, "a") for s in samples]
-    found = await measure_win_rate(LikesLonger(error), pairs_to_judge(samples, base, adapter, 9), 0, lambda: None)
+    found = await measure_win_rate(LikesLonger(error), pairs_to_judge(samples, base, adapter, 9), lambda: None)
     assert found.rate is None and found.missing == str(error) and found.failed == 3
     assert in_words(found) == f"The judge's win rate is missing: {error}"
     board = score_answers(samples, base, adapter, QUICK, 0, win_rate=found)
@@ -166,15 +166,15 @@ async def test_a_judge_that_cannot_be_asked_costs_the_win_rate_alone(error: Exce
 
 def test_pairs_that_could_not_be_judged_count_in_no_rate() -> None:
     good, bad = Preference(better=2), Preference(error="unreadable")
-    found = win_rate("j", [good, bad, Preference(flipped=True)], [("a", "b c")] * 3, 0)
+    found = win_rate("j", [good, bad, Preference(flipped=True)], [("a", "b c")] * 3)
     assert (found.wins, found.ties, found.flips, found.failed) == (1, 1, 1, 1)
     assert found.rate is not None and found.rate.value == 0.75
     open_pair = Preference(unjudged=True)
-    some = win_rate("j", [good, open_pair], [("a", "b c")] * 2, 0)
+    some = win_rate("j", [good, open_pair], [("a", "b c")] * 2)
     assert (some.wins, some.ties, some.unjudged, some.failed) == (1, 0, 1, 0) and "of 1 pair " in in_words(some)
-    nothing = win_rate("j", [open_pair], [("a", "b")], 0)
+    nothing = win_rate("j", [open_pair], [("a", "b")])
     assert nothing.rate is None and "nothing can judge any" in in_words(nothing)
-    none = win_rate("j", [bad], [("a", "b")], 0)
+    none = win_rate("j", [bad], [("a", "b")])
     assert none.rate is None and none.missing == "unreadable"
 
 

@@ -158,9 +158,7 @@ async def judged(
     if not pairs:
         return None
     judge = CrewJudge(await open_endpoint(request.models.judge, state["run_id"]), request.judge, seed=request.seed)
-    return await measure_win_rate(
-        judge, pairs, request.seed, lambda: report_progress("evaluate", 1, note="the judge compares")
-    )
+    return await measure_win_rate(judge, pairs, lambda: report_progress("evaluate", 1, note="the judge compares"))
 
 
 async def heldout_samples(store: RecordStore, run_id: str, request: RunRequest) -> list[Sample]:

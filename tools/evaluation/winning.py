@@ -11,7 +11,8 @@ from state.wording import number_of
 from tools.checks.text import words
 from tools.judging.batch import Judge
 from tools.judging.preference import Preference
-from tools.statistics.bootstrap import Estimate, bootstrap, mean
+from tools.statistics.bootstrap import Estimate
+from tools.statistics.clustered import share_interval
 from tools.statistics.length import length_controlled_rate
 
 
@@ -51,7 +52,7 @@ def pairs_to_judge(
 
 
 async def measure_win_rate(
-    judge: Judge, pairs: Sequence[tuple[Sample, Answer, Answer]], seed: int, on_pair: Callable[[], None]
+    judge: Judge, pairs: Sequence[tuple[Sample, Answer, Answer]], on_pair: Callable[[], None]
 ) -> WinRate:
     """Let the judge compare base and adapter, each pair in both orders.
 
@@ -61,7 +62,6 @@ async def measure_win_rate(
     Args:
         judge: the run's judge.
         pairs: prompt, base's answer and adapter's answer.
-        seed: of the bootstrap.
         on_pair: called as each pair is done.
     """
 
@@ -78,17 +78,16 @@ async def measure_win_rate(
         if isinstance(result, BaseException):
             raise result
     preferences = [result for result in results if isinstance(result, Preference)]
-    return win_rate(judge.identity, preferences, [(base.text, adapter.text) for _, base, adapter in pairs], seed)
+    return win_rate(judge.identity, preferences, [(base.text, adapter.text) for _, base, adapter in pairs])
 
 
-def win_rate(judge: str, preferences: Sequence[Preference], texts: Sequence[tuple[str, str]], seed: int) -> WinRate:
+def win_rate(judge: str, preferences: Sequence[Preference], texts: Sequence[tuple[str, str]]) -> WinRate:
     """Compute the win rate from the judge's preferences.
 
     Args:
         judge: its identity.
         preferences: one for each pair; the base's answer is the first of a pair.
         texts: both answers of each pair.
-        seed: of the bootstrap.
     """
     failed, unjudged = sum(bool(p.error) for p in preferences), sum(p.unjudged for p in preferences)
     good = [pair for pair in zip(preferences, texts, strict=True) if not pair[0].error and not pair[0].unjudged]
@@ -107,7 +106,7 @@ def win_rate(judge: str, preferences: Sequence[Preference], texts: Sequence[tupl
         flips=sum(found.flipped for found, _ in good),
         unjudged=unjudged,
         failed=failed,
-        rate=bootstrap(mean, points, seed=seed),
+        rate=share_interval(points, range(len(points))),
         controlled=length_controlled_rate(points, longer),
     )
 

@@ -22,6 +22,7 @@ from tools.judging.calibration import Calibration, Recalibration
 from tools.people.decisions import consequences, decider_of
 from tools.statistics.agreement import cohens_kappa, krippendorffs_alpha, share_equal
 from tools.statistics.bootstrap import Estimate, bootstrap, mean
+from tools.statistics.clustered import share_interval
 from tools.statistics.discrimination import share_in_order
 from tools.statistics.isotonic import isotonic_curve, out_of_fold, squared_errors
 from tools.statistics.reliability import confidence_curve
@@ -206,7 +207,7 @@ def against_people(
         kappa=bootstrap(cohens_kappa, alone, good, seed=seed),
         stars=_stars(decided, seed),
         pairs=len(pairs),
-        preferred=bootstrap(mean, pairs, seed=seed) if pairs else None,
+        preferred=share_interval(pairs, range(len(pairs))) if pairs else None,
         dimensions=_dimensions(decided, seed),
         recalibration=_recalibration(decided, seed),
         bands=tuple(_band(name, low, high, decided, overalls, settings) for name, low, high in limits),
