@@ -224,3 +224,10 @@ def test_a_data_folder_of_llama_factory_says_what_columns_and_speakers_are_calle
         BadInput, match=r"dataset_info.json: describes data sets; name one of their files: shop.json, talks"
     ):
         read_items(tmp_path / "dataset_info.json")
+    info["shop"]["columns"] = {"prompt": "nope", "response": "answer"}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info))
+    with pytest.raises(BadInput, match=r"row 1.*no 'nope', which dataset_info.json beside it names for the question"):
+        read_items(tmp_path / "shop.json")
+    (tmp_path / "dataset_info.json").write_text("{")
+    with pytest.raises(BadInput, match=r"dataset_info.json: no JSON .*mend it, or move it away"):
+        read_items(tmp_path / "shop.json")

@@ -25,8 +25,11 @@ Fields = dict[str, Any]
 def described(path: Path) -> Callable[[Fields], Fields] | None:
     """Return what gives a file's rows the names of Corral; ``None`` where nothing beside it describes the file.
 
+    It raises a LookupError for a row that lacks the column of its question.
+
     Raises:
-        BadInput: it is the description itself; the message names the files that can be given.
+        BadInput: it is the description itself; the message names the files that can be given. Or what stands beside it
+            is no JSON.
     """
     file = find_file(path)
     entries = _entries(file.parent / INFO)
@@ -40,7 +43,11 @@ def described(path: Path) -> Callable[[Fields], Fields] | None:
     speakers = {theirs: SPEAKERS[tag] for tag, theirs in tags.items() if tag in SPEAKERS}
     role, content = tags.get("role_tag", "from"), tags.get("content_tag", "value")
 
+    asked = columns.get("prompt") or columns.get("messages")
+
     def renamed(fields: Fields) -> Fields:
+        if asked is not None and asked not in fields:
+            raise LookupError(f"no {asked!r}, which {INFO} beside it names for the question")
         row = {names.get(name, name): value for name, value in fields.items()}
         if speakers and isinstance(row.get("messages"), list):
             row["messages"] = [_turn(turn, role, content, speakers) for turn in row["messages"]]
@@ -56,11 +63,18 @@ def _turn(turn: Any, role: str, content: str, speakers: Mapping[str, str]) -> An
 
 
 def _entries(info: Path) -> dict[str, Mapping[str, Any]]:
-    """Return the descriptions of local files, by the file's name; nothing where there are none that can be read."""
+    """Return the descriptions of local files, by the file's name.
+
+    Raises:
+        BadInput: there are some, and they are no JSON: what the columns are called is not guessed then.
+    """
     try:
         found = json.loads(info.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except OSError:
         return {}
+    except (ValueError, RecursionError) as error:
+        why = " ".join(str(error).split())
+        raise BadInput(f"{info}: no JSON ({why}); it says what columns are called: mend it, or move it away") from error
     entries = found.values() if isinstance(found, dict) else ()
     return {
         entry["file_name"]: entry

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -74,9 +74,16 @@ def read_rows(path: Path, wanted: str) -> Iterator[Row | BadRow]:
         with opened(path) as file:
             for piece in table_pieces(path, file) or pieces(file):
                 row = _row(piece)
-                yield replace(row, fields=renamed(row.fields)) if renamed and isinstance(row, Row) else row
+                yield _renamed(row, renamed) if renamed and isinstance(row, Row) else row
     except OSError as error:
         raise unusable(path, f"cannot be read ({error.strerror or type(error).__name__})", wanted) from error
+
+
+def _renamed(row: Row, renamed: Callable[[dict[str, Any]], dict[str, Any]]) -> Row | BadRow:
+    try:
+        return replace(row, fields=renamed(row.fields))
+    except LookupError as error:
+        return row.rejected(str(error.args[0]))
 
 
 def require_rows(path: Path, wanted: str) -> Iterator[Row]:
