@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.judging_support import FunctionEndpoint, fixed_answers, ledgered, num
 from tests.scripted_server import ScriptedServer
 from tools.endpoint.chat import ChatCall
 from tools.judging import CrewJudge, pool
+from tools.judging import crewai_import
 from tools.judging.crewai_import import load_crew
 from tools.judging.wording import panel_of
 
@@ -323,3 +325,15 @@ async def test_each_task_type_has_its_expert(task_type: Any) -> None:
     role = {"general": "experienced editor", "budgeting": "financial planner", "creative": "creative director"}
     role |= {"compliance": "compliance officer", "data_quality": "data steward", "strategy": "strategy adviser"}
     assert f"You are the {role[task_type]}." in endpoint.calls[-1].messages[0]["content"]
+
+
+def test_an_import_that_was_begun_ends_before_its_loop_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(crewai_import, "_crew", None)
+    monkeypatch.setattr(crewai_import, "prepare_crewai", lambda: (time.sleep(0.2), ended.append("imported")))
+
+    async def begun() -> None:
+        crewai_import.begin_crewai()
+
+    asyncio.run(begun())
+    assert ended == ["imported"], "a daemon thread in a library's C++ aborts a process that ends"

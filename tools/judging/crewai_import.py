@@ -39,9 +39,13 @@ async def load_crew() -> ModuleType:
 
 
 def begin_crewai() -> None:
-    """Begin to import CrewAI in a thread, while the answers to judge are waited for."""
+    """Begin to import CrewAI in a thread of the running loop, while the answers to judge are waited for.
+
+    A loop waits for its threads when it is closed. A daemon thread would be cut off at the process's end, and Python
+    3.11 aborts the whole process where that happens inside of a library in C++.
+    """
     if _crew is None and not _lock.locked():
-        threading.Thread(target=prepare_crewai, name="crewai", daemon=True).start()
+        asyncio.get_running_loop().run_in_executor(None, prepare_crewai)
 
 
 def prepare_crewai() -> ModuleType:
