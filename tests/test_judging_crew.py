@@ -21,8 +21,7 @@ from tests.builders import candidate, sample
 from tests.judging_support import FunctionEndpoint, fixed_answers, ledgered, number_in
 from tests.scripted_server import ScriptedServer
 from tools.endpoint.chat import ChatCall
-from tools.judging import CrewJudge, pool
-from tools.judging import crewai_import
+from tools.judging import CrewJudge, crewai_import, pool
 from tools.judging.crewai_import import load_crew
 from tools.judging.wording import panel_of
 
