@@ -26,6 +26,7 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",
 }
 
+import ast
 import gc
 import ipaddress
 import itertools
@@ -34,6 +35,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -56,6 +58,22 @@ if WORKER and sys.platform == "linux":
     # 4 CPU-seconds for every one, and those of the other cores would only wait for the other worker.
     every = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, every[int(WORKER[2:]) % WORKERS :: WORKERS] or every)
+
+_parse, _parsing = ast.parse, threading.RLock()
+
+
+def parse_alone(*given: Any, **named: Any) -> ast.AST:
+    """Parse in one thread at a time.
+
+    CPython counts the depth of a syntax tree for the whole process (gh-106905, mended in 3.11.8). Hypothesis's callback
+    for the garbage collector lets another thread run in the middle, such as the import of CrewAI, and both fail then.
+    """
+    with _parsing:
+        return _parse(*given, **named)  # type: ignore[no-any-return]  # typeshed has an overload for each mode
+
+
+if sys.version_info < (3, 11, 8):
+    ast.parse = parse_alone  # type: ignore[assignment]  # as above
 
 LONGEST = """
     test_kill test_training_launch test_endpoint_weights test_training_broken test_training_model test_weights_decoding
