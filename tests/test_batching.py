@@ -24,7 +24,7 @@ from state.request import Batch, Budget, Endpoint, Models, RunRequest
 from tests.scripted_batches import ScriptedBatches
 from tests.scripted_server import MODEL, ScriptedServer
 from tools.endpoint import batching as sending
-from tools.endpoint import client
+from tools.endpoint import retries
 from tools.endpoint.batch_api import BatchApi
 from tools.endpoint.batching import Batches
 from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion
@@ -35,7 +35,7 @@ RUN = "run"
 
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "BACKOFF", lambda state: 0.0)
+    monkeypatch.setattr(retries, "BACKOFF", lambda state: 0.0)
     monkeypatch.setattr(sending, "SETTLE_SECONDS", 0.01)
 
 

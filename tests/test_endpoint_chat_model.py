@@ -11,7 +11,7 @@ from state.errors import BadInput, EndpointFailing, EndpointRefused, EndpointUnr
 from state.request import Endpoint
 from tests.memory_ledger import MemoryLedger
 from tests.scripted_server import MODEL, ScriptedServer
-from tools.endpoint import client, open_endpoint, probe
+from tools.endpoint import open_endpoint, probe, retries
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.chat_model import ChatModelTransport
 from tools.endpoint.client import LedgeredEndpoint
@@ -26,7 +26,7 @@ class Grade(BaseModel):
 
 @pytest.fixture(autouse=True)
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "BACKOFF", lambda state: 0.0)
+    monkeypatch.setattr(retries, "BACKOFF", lambda state: 0.0)
 
 
 def plugged(server: ScriptedServer, ledger: MemoryLedger) -> LedgeredEndpoint:

@@ -29,7 +29,7 @@ from state.pipeline import RateLimits
 from state.request import Endpoint
 from tests.memory_ledger import MemoryLedger
 from tests.scripted_server import MODEL, ScriptedServer
-from tools.endpoint import client
+from tools.endpoint import client, retries, sending
 from tools.endpoint.budget import Account, most_it_can_cost, price
 from tools.endpoint.chat import ChatCall, Likelihood, LikelihoodCall
 from tools.endpoint.client import LedgeredEndpoint
@@ -44,7 +44,7 @@ CALL = ChatCall(purpose="test", messages=({"role": "user", "content": "What is a
 
 @pytest.fixture(autouse=True)
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "BACKOFF", lambda state: 0.0)
+    monkeypatch.setattr(retries, "BACKOFF", lambda state: 0.0)
 
 
 def endpoint(server: ScriptedServer, ledger: MemoryLedger, run_id: str = "run", **spec: float) -> LedgeredEndpoint:
@@ -507,7 +507,9 @@ async def test_who_was_stopped_while_connecting_asks_once_more_before_the_first_
 
     # Allowed and looked at in time; then a minute goes by until the connection stands.
     clock = chain([0.0, 0.0], repeat(60.0))
-    monkeypatch.setattr(client, "time", SimpleNamespace(clock_gettime=lambda _: next(clock), monotonic=time.monotonic))
+    clocks = SimpleNamespace(clock_gettime=lambda _: next(clock), monotonic=time.monotonic)
+    for module in (client, sending):
+        monkeypatch.setattr(module, "time", clocks)
     with ScriptedServer() as server:
         with pytest.raises(LeaseLost):
             await endpoint(server, Lost(cap=1.0), input_price=1.0, output_price=1.0).complete(CALL)

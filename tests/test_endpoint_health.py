@@ -12,7 +12,7 @@ from state.errors import CallFailed, CallRefused, EndpointFailing, EndpointUnrea
 from state.request import Endpoint
 from tests.memory_ledger import MemoryLedger
 from tests.scripted_server import MODEL, ScriptedServer
-from tools.endpoint import client, health
+from tools.endpoint import health, retries
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.health import IN_A_ROW, PAUSE_SECONDS, Health
@@ -21,7 +21,7 @@ from tools.endpoint.http_transport import HttpTransport
 
 @pytest.fixture(autouse=True)
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "BACKOFF", lambda state: 0.0)
+    monkeypatch.setattr(retries, "BACKOFF", lambda state: 0.0)
 
 
 def asker(url: str, ledger: MemoryLedger, **spec: float) -> LedgeredEndpoint:

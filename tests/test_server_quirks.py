@@ -14,7 +14,7 @@ from state.errors import CallFailed, CallRefused, EndpointError, EndpointRefused
 from state.request import Endpoint
 from tests.memory_ledger import MemoryLedger
 from tests.quirky_server import LISTS, QUIRKS, TEXT, QuirkyServer
-from tools.endpoint import client, probe, probing
+from tools.endpoint import probe, probing, retries
 from tools.endpoint.chat import ChatCall
 from tools.endpoint.client import LedgeredEndpoint
 from tools.endpoint.completions import MOST_TOKENS
@@ -98,7 +98,7 @@ def server() -> Iterator[QuirkyServer]:
 
 @pytest.fixture(autouse=True)
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "BACKOFF", lambda state: 0.0)
+    monkeypatch.setattr(retries, "BACKOFF", lambda state: 0.0)
 
 
 def endpoint(server: QuirkyServer, quirk: str, ledger: MemoryLedger | None = None) -> LedgeredEndpoint:

@@ -15,8 +15,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Any, TypeVar
 
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
-
 from state.batches import KEYS, BatchStore, CallBatch, DeferredCall, request_line
 from state.errors import CallFailed, EndpointError, EndpointRefused
 from state.lease import CLOCK
@@ -26,11 +24,12 @@ from state.wording import number_of
 from tools.endpoint import open_batches, price_of
 from tools.endpoint.batch_api import BatchApi, ServerBatch
 from tools.endpoint.budget import MILLION
-from tools.endpoint.client import ALLOWED_SECONDS, seconds_to_wait, worth_another_try
 from tools.endpoint.completions import read_completion, with_stops
 from tools.endpoint.deferring import SHARE
 from tools.endpoint.failures import TryAgain, said_by_server
 from tools.endpoint.loop import demand_allowed
+from tools.endpoint.retries import with_retries
+from tools.endpoint.sending import ALLOWED_SECONDS
 from tools.settings import Settings
 
 T = TypeVar("T")
@@ -211,18 +210,8 @@ class Batches:
 
     async def _retried(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do what may be done twice, as often as the endpoint says."""
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._spec.attempts),
-            wait=seconds_to_wait,
-            retry=retry_if_exception(worth_another_try),
-            reraise=True,
-        )
-
-        async def once() -> T:  # tenacity awaits nothing but what is plainly a coroutine function
-            return await work()
-
         try:
-            return await retrying(once)
+            return await with_retries(work, self._spec.attempts)
         except TryAgain as again:
             raise again.error from again
 

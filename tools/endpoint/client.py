@@ -1,21 +1,14 @@
-"""LedgeredEndpoint: a model behind the ledger, the budget, a limit on calls in flight, and retries."""
+"""LedgeredEndpoint: a model behind the ledger, the budget and a limit on calls in flight."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any, TypeVar
-from uuid import UUID
+from datetime import datetime
+from typing import TypeVar
 
 from pydantic import BaseModel
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_exponential_jitter
 
 from state.errors import (
     AnswerInvalid,
@@ -32,41 +25,19 @@ from state.lease import CLOCK
 from state.pipeline import RateLimits
 from state.records import Call, content_hash
 from state.request import CALLS_TOGETHER, Endpoint
-from tools.endpoint.budget import Account, most_it_can_cost, price
+from tools.endpoint.budget import Account
 from tools.endpoint.chat import Capabilities, ChatCall, Completion, Fault, Likelihood, LikelihoodCall
 from tools.endpoint.deferring import SHARE, Deferring, deferred_call
-from tools.endpoint.failures import TryAgain
-from tools.endpoint.health import IN_A_ROW, Health
+from tools.endpoint.health import Health
 from tools.endpoint.ledger import CallLedger
-from tools.endpoint.loop import PendingCall, Shared, demand_allowed, shared
-from tools.endpoint.observing import calls_traced
+from tools.endpoint.loop import PendingCall, Shared, shared
 from tools.endpoint.schema import read_answer, second_question, strict_schema
+from tools.endpoint.sending import Asked, Sender
 from tools.endpoint.spoken import spoken
-from tools.endpoint.tracing import trace_id, traced
-from tools.endpoint.transport import Reply, Transport, likelihood_body
+from tools.endpoint.transport import Transport
 from tools.endpoint.trial import Trial
-from tools.spans import span
 
 T = TypeVar("T", bound=BaseModel)
-Asked = ChatCall | LikelihoodCall
-LIKELIHOOD = "likelihood"
-"""The finish reason of a recorded likelihood; its text is the JSON of the record."""
-logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Tries:
-    """How often a call was sent."""
-
-    made: int = 0
-
-
-BACKOFF = wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
-"""Seconds between tries if the server does not say: 0.5, 1, 2, 4... and up to half a second more."""
-ALLOWED_SECONDS = 2.0
-"""How long what the ledger said of the run's lease is taken as true; then it is asked again before a call is sent."""
-LONGEST_WAIT = 300.0
-"""Seconds; if a server asks for a longer wait, the call fails, and the run can be resumed later."""
 
 
 class LedgeredEndpoint:
@@ -104,7 +75,7 @@ class LedgeredEndpoint:
         self.spec = spec
         self.run_id = run_id
         self.model = spec.model
-        self.tracing = tracing
+        self._sender = Sender(transport, ledger, spec, run_id, tracing)
         self._failed_before = ledger.failed_writes
         self._since = since
         self._deferring = deferring
@@ -256,7 +227,7 @@ class LedgeredEndpoint:
         recorded = await self.ledger.get(key)
         if recorded is not None and recorded.status == "answered":
             return recorded, False
-        body, most = self._request(call)
+        body, most = self._sender.request(call)
         if self._deferring is not None and isinstance(call, ChatCall):
             wanted = deferred_call(call, key, self.run_id, self.spec, body)
             await self._deferring.defer(wanted, most * SHARE, tried=(await self._trial(call)).passed)
@@ -272,9 +243,9 @@ class LedgeredEndpoint:
                     raise EndpointUnreachable(health.why)
                 self.ledger.demand_kept(self._failed_before)
                 pending.sent, pending.remote = True, self.can.remote
-                made, error = await self._make(pending, health, call, key, body)
+                made, error = await self._sender.make(pending, call, key, lambda: self._try_again(pending, health))
                 pending.arrived = True
-                error = noted(health, error, began, before=recorded is not None)
+                error = health.ended(error, began, time.monotonic(), before=recorded is not None)
                 # Written before the slot is freed: a kill loses no more answers than there are slots.
                 await self._put(made, most)
             finally:
@@ -287,6 +258,11 @@ class LedgeredEndpoint:
             self.ledger.demand_kept(self._failed_before)
             raise error
         return made, True
+
+    def _try_again(self, pending: PendingCall, health: Health) -> bool:
+        """Return whether another try of a call may be made: it is waited for, the server is up, answers can be kept."""
+        up = not health.paused(time.monotonic())
+        return pending.waiters > 0 and up and self.ledger.failed_writes == self._failed_before
 
     def _slots(self, call: Asked) -> int:
         """Return how many calls may be in flight.
@@ -312,179 +288,8 @@ class LedgeredEndpoint:
                 await self._deferring.wait_for_room(self.run_id)
             raise
 
-    def _may_send(self, health: Health) -> bool:
-        """Return whether another try of a call may be made: the server is up, and answers can be kept."""
-        return not health.paused(time.monotonic()) and self.ledger.failed_writes == self._failed_before
-
-    def _request(self, call: Asked) -> tuple[dict[str, Any], float]:
-        """Return a call as it is sent and recorded, and the most dollars that it can cost."""
-        if isinstance(call, LikelihoodCall):
-            body, tokens = likelihood_body(call, self.model), 0
-        else:
-            body, tokens = self.transport.body(call, self.model), call.max_tokens
-        return body, most_it_can_cost(self.spec, body, tokens)
-
     def _account(self, share: Shared) -> Account:
         # The dictionary is weak: an account lives as long as a call of its run, and is then read from the ledger again.
         slot = (id(self.ledger), self.run_id)
         account = share.accounts.get(slot) or Account(self.ledger, self.run_id)
         return share.accounts.setdefault(slot, account)
-
-    async def _make(
-        self, pending: PendingCall, health: Health, call: Asked, key: str, body: dict[str, Any]
-    ) -> tuple[Call, EndpointError | None]:
-        """Return the record of a call, made with retries, and its error where every try failed."""
-        started, tries = datetime.now(UTC), Tries()
-        pending.patience = self.spec.attempts * self.spec.timeout
-        reply, failed = Reply(text="", finish_reason=""), None
-        try:
-            reply = await self._traced(
-                lambda: self._tried(tries, pending, health, call), call, body, trace_id(started, key)
-            )
-        except TryAgain as again:
-            failed = again.error
-        except EndpointError as error:
-            failed = error
-        if failed is not None:
-            told = {"purpose": call.purpose, "endpoint": self.spec.base_url, "model": self.model, "error": str(failed)}
-            logger.warning("call failed", extra=told | {"attempts": tries.made})
-        made = Call(
-            key=key,
-            run_id=self.run_id,
-            purpose=call.purpose,
-            endpoint=self.spec.base_url,
-            model=self.model,
-            request=self._request(call)[0],  # as it was sent at last: the transport may have found out what is taken
-            status="failed" if failed else "answered",
-            text=reply.text,
-            finish_reason=reply.finish_reason,
-            error=str(failed or ""),
-            prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens,
-            cost=price(self.spec, reply.prompt_tokens, reply.completion_tokens),
-            attempts=tries.made,
-            started_at=started,
-            finished_at=datetime.now(UTC),
-        )
-        return made, failed
-
-    async def _tried(self, tries: Tries, pending: PendingCall, health: Health, call: Asked) -> Reply:
-        """Send a call until it is answered, or another try would be in vain."""
-
-        async def send() -> Reply:
-            tries.made += 1
-            return await self._send(call, pending)
-
-        try:
-            return await send()
-        except TryAgain as error:
-            first: TryAgain | None = error
-
-        async def send_again() -> Reply:
-            # Tenacity, which costs more than all else of a call, is told of the first try once that has failed.
-            nonlocal first
-            if first is not None:
-                failed, first = first, None
-                raise failed
-            return await send()
-
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(self.spec.attempts),
-            wait=seconds_to_wait,
-            retry=retry_if_exception(
-                lambda error: worth_another_try(error) and pending.waiters > 0 and self._may_send(health)
-            ),
-            reraise=True,
-        )
-        return await retrying(send_again)
-
-    async def _send(self, call: Asked, pending: PendingCall) -> Reply:
-        """Try once; a likelihood is recorded as the JSON of its record.
-
-        Raises:
-            LeaseLost: another process has taken the run over.
-        """
-        async with (await shared()).turn(self.spec.base_url, pending):
-            await self._demand_allowed(pending)
-            demand_allowed.set(partial(self._demand_allowed, pending))
-            if not isinstance(call, ChatCall):
-                found = await self.transport.likelihood(call, self.model)
-                return Reply(text=found.model_dump_json(), finish_reason=LIKELIHOOD)
-            try:
-                return await self.transport.send(call, self.model, self.spec.timeout)
-            except TryAgain as error:
-                pending.late = error.late
-                raise
-
-    async def _demand_allowed(self, pending: PendingCall) -> None:
-        while time.clock_gettime(CLOCK) - pending.allowed > ALLOWED_SECONDS:
-            # A try after a wait, or this process was stopped between the reservation and now.
-            asked = time.clock_gettime(CLOCK)
-            await self.ledger.reserve(self.run_id, 0.0)
-            pending.allowed = asked
-
-    async def _traced(
-        self, send: Callable[[], Awaitable[Reply]], call: Asked, body: dict[str, Any], own_id: UUID
-    ) -> Reply:
-        with span(
-            f"chat {self.model}",
-            kind="CLIENT",
-            gen_ai__operation__name="chat",
-            gen_ai__request__model=self.model,
-            server__address=self.spec.base_url,
-            corral__run=self.run_id,
-            corral__purpose=call.purpose,
-        ) as open_span:
-            reply = await self._sent(send, call, body, own_id)
-            open_span.note(
-                gen_ai__usage__input_tokens=reply.prompt_tokens, gen_ai__usage__output_tokens=reply.completion_tokens
-            )
-        return reply
-
-    async def _sent(
-        self, send: Callable[[], Awaitable[Reply]], call: Asked, body: dict[str, Any], own_id: UUID
-    ) -> Reply:
-        if not (self.tracing or calls_traced.get()):
-            return await send()
-        known = {"thread_id": self.run_id, "run": self.run_id, "endpoint": self.spec.base_url}
-        draw = {"draw": call.draw} if isinstance(call, ChatCall) else {}
-        return await traced(send, body, call.purpose, known | draw, own_id)
-
-
-def noted(health: Health, error: EndpointError | None, began: float, *, before: bool) -> EndpointError | None:
-    """Note how a call ended, and return its error.
-
-    Args:
-        health: of the call's endpoint.
-        error: the last try's; ``None`` for an answer.
-        began: when the first try began, in monotonic seconds.
-        before: whether the call had also failed in an earlier attempt at the run.
-
-    Returns:
-        The error itself, or ``EndpointUnreachable`` if so many calls failed in a row that the server must be down.
-    """
-    now = time.monotonic()
-    if error is None:
-        health.answered(now)
-    elif isinstance(error, EndpointUnreachable):
-        health.pause(now, str(error))
-    elif isinstance(error, CallFailed):
-        if health.failed(began, before=before):
-            health.pause(
-                now, f"{IN_A_ROW} calls in a row failed; resume when the server is well again. The last: {error}"
-            )
-        if health.paused(now):
-            return EndpointUnreachable(health.why)
-    return error
-
-
-def worth_another_try(error: BaseException) -> bool:
-    """Return whether another try may succeed, and soon enough to wait for it."""
-    return isinstance(error, TryAgain) and (error.after or 0.0) <= LONGEST_WAIT
-
-
-def seconds_to_wait(state: RetryCallState) -> float:
-    """Return the seconds before the next try: what the server asks for, else exponential backoff with jitter."""
-    error = state.outcome.exception() if state.outcome else None
-    asked = error.after if isinstance(error, TryAgain) else None
-    return BACKOFF(state) if asked is None else asked

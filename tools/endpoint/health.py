@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+from state.errors import CallFailed, EndpointError, EndpointUnreachable
+
 IN_A_ROW = 20
 """Failed calls in a row, with none answered in between, after which the server counts as down. With five judges for
 each answer these are the calls of four answers: one answer that breaks the server stops nothing, and a server that is
@@ -24,6 +26,30 @@ class Health:
     paused_until: float = -inf
     why: str = ""
     """The error for which the endpoint is not asked for a while."""
+
+    def ended(self, error: EndpointError | None, began: float, now: float, *, before: bool) -> EndpointError | None:
+        """Note how a call ended, and return its error.
+
+        Args:
+            error: the last try's; ``None`` for an answer.
+            began: when the first try began.
+            now: when the last one ended.
+            before: whether the call had also failed in an earlier attempt at the run.
+
+        Returns:
+            The error itself, or ``EndpointUnreachable`` if so many calls failed in a row that the server must be down.
+        """
+        if error is None:
+            self.answered(now)
+        elif isinstance(error, EndpointUnreachable):
+            self.pause(now, str(error))
+        elif isinstance(error, CallFailed):
+            if self.failed(began, before=before):
+                why = f"{IN_A_ROW} calls in a row failed; resume when the server is well again. The last: {error}"
+                self.pause(now, why)
+            if self.paused(now):
+                return EndpointUnreachable(self.why)
+        return error
 
     def answered(self, now: float) -> None:
         """Note that a call was answered: earlier failures were not the server's."""
