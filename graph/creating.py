@@ -38,16 +38,28 @@ async def create_run(services: Services, request: RunRequest, run_id: str | None
     if run_id is not None:
         demand_name(run_id)
         await _refuse_known(services, run_id)
-    request = with_environment(request, services.settings)
-    for line in unused_models(request, services.plugged):
-        logger.warning("%s", line)
-    await preflight(request, services.settings, services.plugged, servers=probe)
+    request = await checked_request(services, request, probe=probe)
     run_id = run_id or new_name(request)
     await forget_inputs(services, run_id)
     await begin(services, run_id, request)
     with logged_run(run_id, services.runs_folder / run_id):
         logger.info("run created")
     return run_id
+
+
+async def checked_request(services: Services, request: RunRequest, *, probe: bool = True) -> RunRequest:
+    """Check a request as ``create_run`` does, and return it with what the environment names; nothing is written.
+
+    Raises:
+        BadInput: the request cannot work.
+        EndpointError: an endpoint is out of reach or refuses the key.
+        StorageError: there is no room or no right to write.
+    """
+    request = with_environment(request, services.settings)
+    for line in unused_models(request, services.plugged):
+        logger.warning("%s", line)
+    await preflight(request, services.settings, services.plugged, servers=probe)
+    return request
 
 
 async def _refuse_known(services: Services, run_id: str) -> None:

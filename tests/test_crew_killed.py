@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from graph.crews.journal import JOURNAL, begin_or_go_on, journal_to_go_on
+from graph.crews.journal import JOURNAL, journal_of, journal_to_go_on
 from graph.crews.kickoff import go_on, run_crew
 from graph.crews.result import CrewResult, read_result
 from graph.crews.session import CrewSession
@@ -129,7 +129,7 @@ async def test_a_crew_whose_server_went_away_goes_on_and_one_that_ended_does_not
         assert result.answers["look"] == "The seeds are fine." and result.run_id == session.run_id
         assert len(server.answered) == TURNS and result.calls == TURNS + 1, "the one that failed counts"
         assert journal_to_go_on(place) is None, "it came to its end"
-        assert begin_or_go_on(place.parent, journal.plan).name != session.run_id, "the same call begins another"
+        assert journal_of(place.parent, journal.plan) is None, "the same call begins another"
 
 
 async def test_a_crew_that_would_only_come_to_the_same_end_is_at_its_end(runs: Runs, tmp_path: Path) -> None:

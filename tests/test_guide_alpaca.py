@@ -419,6 +419,33 @@ def test_a_wrong_crew_is_refused_in_one_line(corral: Corral, arguments: tuple[st
     refused(corral("crew", *arguments, "--rules"), said)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"base": "./nowhere"}, "models.base: './nowhere' is neither a folder here nor a name on the hub"),
+        ({"settings": ["evaluate.heldout_share=0", "sources.prompts={prompts}"]}, "nothing to evaluate with"),
+    ],
+)
+def test_a_plan_that_cannot_work_is_refused_before_anything_is_written_or_asked(
+    corral: Corral, tmp_path: Path, given: dict[str, Any], said: str
+) -> None:
+    from corral.crew_tools import kickoff
+
+    prompts = write_prompts(tmp_path / "prompts.jsonl", 4, 0)
+    base, settings = given.get("base", "embedded"), [one.format(prompts=prompts) for one in given.get("settings", [])]
+    with ScriptedServer(answer=deciding("Thought: well\nFinal Answer: Nothing to do.")) as server:
+        config = tmp_path / "config.yaml"
+        config.write_text(yaml.safe_dump(decided_by(server.url).model_dump(mode="json", exclude_unset=True)))
+        folder = small_crew(tmp_path / "crew")
+        options = ("--config", str(config), "--instructions", "0", "--base", base)
+        refused(corral("crew", folder, *options, *(f"--set={one}" for one in settings)), said)
+        inputs = {"crew": folder, "config": config, "instructions": 0, "base": base, "settings": settings}
+        with pytest.raises(BadInput, match=said):
+            kickoff(inputs)
+        assert not server.answered
+    assert not list((tmp_path / "home" / "runs").glob("*"))
+
+
 def trial(tmp_path: Path, url: str, base: Path) -> Path:
     """Write the config of a small run, and return its place."""
     prompts = write_prompts(tmp_path / "prompts.jsonl", 4, 4)

@@ -77,11 +77,12 @@ def crew(
     request = planned(given, open_settings())
 
     async def work(runs: Runs) -> int:
-        from graph.crews.kickoff import run_crew
+        from graph.crews.kickoff import begin_crew, go_on
 
+        session = _session(runs, request)
+        journal = await begin_crew(session, name, rule_based=rules)
         note_small_model(request, "generator", "judge")
-        result = await run_crew(_session(runs, request), name, rule_based=rules)
-        return await _told(runs, result)
+        return await _told(runs, await go_on(session, journal))
 
     with_runs(work, AGAIN)
 

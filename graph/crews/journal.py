@@ -166,11 +166,24 @@ class Journal:
             self._file.flush()
 
 
-def begin_or_go_on(runs_folder: Path, plan: CrewPlan) -> Journal:
-    """Return the journal of the newest crew of this plan that came to no end and is at work nowhere; else a new one.
+def begin_journal(runs_folder: Path, plan: CrewPlan) -> Journal:
+    """Return the journal of a new crew, in the folder of the run that it may start.
 
     Raises:
-        StorageError: the folder cannot be read or written.
+        StorageError: the folder cannot be written.
+    """
+    path = runs_folder / new_name(plan.request) / JOURNAL
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({PLAN: plan.model_dump(mode="json")}) + "\n", encoding="utf-8")
+    return Journal(path)
+
+
+def journal_of(runs_folder: Path, plan: CrewPlan) -> Journal | None:
+    """Return the journal of the newest crew of this plan that came to no end and is at work nowhere, if there is one.
+
+    Raises:
+        StorageError: the folder cannot be read.
     """
     begun = [path for path in runs_folder.glob(f"*/{JOURNAL}") if not _has_ended(path)]
     for path in sorted(begun, key=lambda path: path.stat().st_mtime, reverse=True):
@@ -181,11 +194,7 @@ def begin_or_go_on(runs_folder: Path, plan: CrewPlan) -> Journal:
         if found.plan == plan:
             return found
         found.close(ended=False)
-    path = runs_folder / new_name(plan.request) / JOURNAL
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({PLAN: plan.model_dump(mode="json")}) + "\n", encoding="utf-8")
-    return Journal(path)
+    return None
 
 
 def journal_to_go_on(folder: Path) -> Journal | None:

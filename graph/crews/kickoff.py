@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from graph.creating import checked_request
 from graph.crews.catalogue import TOOLS
-from graph.crews.journal import CrewPlan, Journal, begin_or_go_on
+from graph.crews.journal import CrewPlan, Journal, begin_journal, journal_of
 from graph.crews.result import KEPT, CrewResult
 from graph.crews.session import CrewSession
 from state.errors import BudgetExceeded, CorralError
@@ -37,14 +38,27 @@ async def run_crew(session: CrewSession, crew: str, *, rule_based: bool = False)
         rule_based: let the rules decide even where the plan's generator is a model that could.
 
     Raises:
-        BadInput: the crew's files are wrong.
+        BadInput: the crew's files are wrong, or its plan cannot work as a run; nothing is written or asked then.
         CorralError: the crew came to no end; the message says what it cost, and what is there.
+    """
+    return await go_on(session, await begin_crew(session, crew, rule_based=rule_based))
+
+
+async def begin_crew(session: CrewSession, crew: str, *, rule_based: bool = False) -> Journal:
+    """Return the journal of a crew to go on with: of one of this plan that was killed, else of a new one.
+
+    A new one is checked as a run is; arguments and errors as for ``run_crew``.
     """
     spec = await asyncio.to_thread(read_crew, crew, TOOLS)
     if not _by_rules(session.request, rule_based):
         await session.demand_price(session.request.models.generator)
     plan = CrewPlan(crew=spec, request=session.request, rule_based=rule_based)
-    return await go_on(session, await asyncio.to_thread(begin_or_go_on, session.services.runs_folder, plan))
+    folder = session.services.runs_folder
+    journal = await asyncio.to_thread(journal_of, folder, plan)
+    if journal is None:
+        await checked_request(session.services, session.request)
+        journal = await asyncio.to_thread(begin_journal, folder, plan)
+    return journal
 
 
 async def go_on(session: CrewSession, journal: Journal) -> CrewResult:
