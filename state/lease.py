@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import case, func, select, update
 
 from state.database import Database, batch_calls, calls, runs
-from state.errors import LeaseLost, RunBusy, StorageError
+from state.errors import CorralError, LeaseLost, RunBusy, StorageError
 from state.fencing import Lease, clock, demand_own, lost_to, read_lease
 from state.owners import is_dead, process_owner
 
@@ -90,6 +90,14 @@ class Leases:
                 raise
             task.uncancel()
             raise LeaseLost(self._lost[run_id]) from None
+        except LeaseLost:
+            raise
+        except Exception as error:
+            # The next owner clears away what the last one left half written, so a loss may first be seen as a file
+            # that is gone: what is told is the loss.
+            if loss := await self._loss(run_id):
+                raise LeaseLost(loss) from error
+            raise
         finally:
             holders.remove(task)
             self._depth[run_id] -= 1
@@ -114,6 +122,16 @@ class Leases:
             StorageError: the database is out of reach.
         """
         demand_own(self.database, run_id, await read_lease(self.database, run_id))
+
+    async def _loss(self, run_id: str) -> str:
+        """Return what there is to say where another process has taken a run over; an empty text where none has."""
+        try:
+            await self.demand(run_id)
+        except LeaseLost as lost:
+            return str(lost)
+        except CorralError:  # the database is out of reach, say: the error that led here is the true one
+            pass
+        return self._lost.get(run_id, "")
 
     def has_lost(self, run_id: str) -> bool:
         """Return whether this process has noticed that another took the run over."""

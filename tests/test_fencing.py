@@ -13,7 +13,7 @@ import state.lease
 from state.calls import CallStore
 from state.checkpoints import open_checkpointer
 from state.database import Database, runs
-from state.errors import LeaseLost, RunBusy
+from state.errors import LeaseLost, RunBusy, StorageError
 from state.fencing import read_lease
 from state.lease import Leases
 from state.records import Sample
@@ -233,3 +233,15 @@ async def test_no_file_of_a_lost_run_is_put_in_its_place(database: Database, the
         "first",
         "registry",
     ]
+
+
+async def test_an_error_after_a_run_was_lost_is_told_as_the_loss(database: Database, theirs: Leases) -> None:
+    """The next owner clears away what the last one left half written, which the last one then cannot find."""
+    mine = Leases(database)
+    with pytest.raises(LeaseLost, match="run run was taken over by another-machine:1") as told:
+        async with mine.hold("run"), theirs.hold("run", take_over=True):
+            raise StorageError("datasets/.part-1/alpaca.json cannot be used")
+    assert isinstance(told.value.__cause__, StorageError)
+    with pytest.raises(StorageError, match="alpaca"):
+        async with mine.hold("run"):
+            raise StorageError("datasets/.part-1/alpaca.json cannot be used")
