@@ -16,10 +16,16 @@ from tools.endpoint.chat import ChatCall, Likelihood, LikelihoodCall
 from tools.endpoint.embedded import KIND as EMBEDDED_KIND
 from tools.endpoint.transport import Reply, chat_body
 from tools.endpoint.weights import WeightsTransport, ledger_model
-from tools.judging.judge import judge_identity
+from tools.judging.judge import identity_of, judge_identity
 from tools.settings import load_settings
 from tools.weights import number_format
-from tools.weights.number_format import NumberFormat, answering_format, cpu_has_bfloat16, named_with_format
+from tools.weights.number_format import (
+    NumberFormat,
+    answering_format,
+    cpu_has_bfloat16,
+    named_with_format,
+    without_format,
+)
 from tools.weights.pool import ModelPool
 
 JUDGE = "smollm2-135m-instruct"
@@ -62,6 +68,8 @@ def test_only_another_format_than_float32_changes_a_name() -> None:
     assert [named_with_format(name, "float32") for name in ("org/name", "folder@12ab")] == ["org/name", "folder@12ab"]
     assert named_with_format("org/name", "bfloat16") == "org/name@bfloat16"
     assert named_with_format("folder@12ab", "bfloat16") == "folder@12ab-bfloat16"
+    for name in ("org/name", "folder@12ab", "org/tiny-bfloat16"):
+        assert without_format(named_with_format(name, "bfloat16")) == without_format(name) == name
 
 
 def test_the_identity_of_a_judge_by_likelihoods_knows_the_format(machine: Machine) -> None:
@@ -75,6 +83,8 @@ def test_the_identity_of_a_judge_by_likelihoods_knows_the_format(machine: Machin
     narrow = identities()
     assert narrow[0] != wide[0] and narrow[0].startswith(f"checks and likelihood filter/{JUDGE}/general@")
     assert narrow[1] == wide[1], "a crew behind a URL computes elsewhere"
+    named = judge_identity("org/name@bfloat16", Judging(), by_checks=True)
+    assert named == identity_of(Endpoint(base_url="weights", model="org/name"), Judging()), "opened or not"
 
 
 async def test_weights_are_asked_again_in_another_format_and_not_in_the_same(

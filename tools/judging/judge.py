@@ -34,7 +34,7 @@ from tools.judging.verified import (
     verified_parts,
 )
 from tools.judging.wording import panel_of
-from tools.weights.number_format import answering_format
+from tools.weights.number_format import answering_format, without_format
 
 T = TypeVar("T")
 SMALL_CREW = "crew below 1B"
@@ -231,6 +231,7 @@ def judge_identity(model: str, settings: Judging, *, by_checks: bool, server: st
     That is model, number format where likelihoods judge, server, task type, weights, prompts, schemas and draws, the
     versions of the scoring's code, and what the owner has put beside them: dimensions, expert and context.
     """
+    model = without_format(model)  # a request names it so; its format is a part of its own
     parts: list[Any] = [model, settings.task_type, settings.weights, SCORING, *([server] if server else [])]
     own = settings.model_dump(mode="json", include={"dimensions", "expert", "context"}, exclude_defaults=True)
     parts += [own] if own else []

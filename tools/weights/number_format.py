@@ -6,6 +6,7 @@ are told. A text's likelihood, and now and then a token, differ between the form
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -46,3 +47,8 @@ def named_with_format(model: str, number_format: NumberFormat) -> str:
     if number_format == "float32":
         return model
     return f"{model}{'-' if '@' in model else '@'}{number_format}"
+
+
+def without_format(model: str) -> str:
+    """Return a model's own name; the reverse of ``named_with_format``."""
+    return re.sub("[@-]bfloat16$", "", model) if "@" in model else model
