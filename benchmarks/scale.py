@@ -35,13 +35,13 @@ from graph.inputs import begin
 from graph.runs import Runs, open_runs
 from nodes.assemble import make_assemble
 from nodes.judge import CandidatesToJudge
-from state.database import call_uses, calls
 from state.dimensions import DIMENSIONS
 from state.pipeline import AdapterRef, BatchState, PipelineState
 from state.records import Answer, Call, Candidate, DimensionScore, Judgement, Outcome, Sample
 from state.request import RunRequest
 from state.reviewing import ReviewStore
 from state.rows import TABLES, row_of
+from state.tables import call_uses, calls
 from tools.people.asking import review_actions
 from tools.people.items import load_items
 from tools.settings import load_settings

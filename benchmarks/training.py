@@ -33,10 +33,10 @@ from state.request import Training
 from tools.dataset.files import SFT
 from tools.settings import load_settings
 from tools.training.job import TrainingJob
-from tools.training.number_format import NumberFormat, cpu_format
+from tools.training.number_format import cpu_format
 from tools.training.survey import base_facts
 from tools.weights.folders import base_folder
-from tools.weights.loading import cpu_has_bfloat16
+from tools.weights.number_format import NumberFormat, cpu_has_bfloat16
 from tools.weights.processes import ROOT, child_environment
 
 SETTINGS = Training(epochs=1, max_length=512)

@@ -9,9 +9,9 @@ from pathlib import Path
 from sqlalchemy import delete, func, select, update
 
 from graph.services import Services
-from state.database import call_uses, calls, metadata, runs
 from state.errors import StorageError, UnknownRun
 from state.rows import TABLES
+from state.tables import call_uses, calls, metadata, runs
 from state.wording import number_of
 
 DELETED = "(deleted)"

@@ -10,9 +10,9 @@ from sqlalchemy import func, select
 
 from graph.services import Services
 from graph.standing import statuses_of
-from state.database import calls, runs
 from state.records import Candidate, Outcome, Record, Sample
 from state.rows import TABLES
+from state.tables import calls, runs
 from tools.judging.trust import FOLDER
 from tools.statistics.bootstrap import Estimate
 

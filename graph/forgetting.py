@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select, update
 
 from graph.services import Services
-from state.database import batch_calls, call_uses, calls
 from state.errors import BadInput, UnknownAnswer
 from state.feedback import Feedback, ServedAnswer
 from state.records import Candidate, ReviewTask, Sample
 from state.rows import TABLES
+from state.tables import batch_calls, call_uses, calls
 from state.wording import number_of
 from tools.improvement.rows import feedback_sample, served_candidate_id
 from tools.people.decisions import edited_id

@@ -9,9 +9,9 @@ from pathlib import PurePath
 from sqlalchemy import func, select
 
 from graph.services import Services
-from state.database import runs
 from state.records import Judgement, Outcome
 from state.rows import TABLES
+from state.tables import runs
 from tools.improvement.quality import PEOPLE, DayQuality, merged
 
 

@@ -17,9 +17,10 @@ from pydantic import Field
 from sqlalchemy import Update, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from state.database import Database, batch_calls, batches, calls, insert_or_replace, runs
+from state.database import Database
 from state.fencing import writing_of
 from state.records import Call, Record
+from state.tables import batch_calls, batches, calls, insert_or_replace, runs
 from state.wording import number_of
 
 FREE, WANTED, AT_ONCE = "free", "wanted", "at once"

@@ -12,11 +12,12 @@ from sqlalchemy import ColumnElement, Row, Select, Update, case, except_, func, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from state.batches import DeferredCall, at_least_0, call_row, defer
-from state.database import Database, call_uses, calls, insert_new, insert_or_replace, runs
+from state.database import Database
 from state.errors import CorralError, StorageError
 from state.fencing import demand_own, read_lease, writing_of
 from state.grouped import Grouped
 from state.records import Call, Record
+from state.tables import call_uses, calls, insert_new, insert_or_replace, runs
 
 logger = logging.getLogger(__name__)
 

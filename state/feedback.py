@@ -9,9 +9,10 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, Field
 from sqlalchemy import JSON, Column, Float, Index, Integer, Select, String, Table, func, select, update
 
-from state.database import Database, insert_new, insert_or_replace, metadata
+from state.database import Database
 from state.errors import UnknownAnswer
 from state.records import Record, content_hash
+from state.tables import insert_new, insert_or_replace, metadata
 
 THUMBS = {"up": 4, "down": 2}
 """The stars that a thumb counts as: the least that training imitates, and the most that it turns from."""

@@ -16,9 +16,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Float, Select, bindparam, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from state.database import Database, runs
+from state.database import Database
 from state.errors import LeaseLost, RunBusy
 from state.owners import shown
+from state.tables import runs
 
 
 @dataclass(frozen=True)

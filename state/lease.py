@@ -13,10 +13,11 @@ from typing import Any
 
 from sqlalchemy import case, func, select, update
 
-from state.database import Database, batch_calls, calls, runs
+from state.database import Database
 from state.errors import CorralError, LeaseLost, RunBusy, StorageError
 from state.fencing import Lease, clock, demand_own, lost_to, read_lease
 from state.owners import is_dead, process_owner
+from state.tables import batch_calls, calls, runs
 
 logger = logging.getLogger(__name__)
 

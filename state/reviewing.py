@@ -13,10 +13,11 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, and_, case, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from state.database import Database, insert_new, insert_or_replace
+from state.database import Database
 from state.fencing import writing_of
 from state.records import Draft, Rating, Record, Review, ReviewTask, TaskStanding, Why
 from state.rows import TABLES, row_of
+from state.tables import insert_new, insert_or_replace
 
 Order = Literal["oldest", "disagreement"]
 Place = tuple[str | float, str, int]

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import Column, Float, Integer, String, Table
 
-from state.database import record_table
 from state.records import (
     Answer,
     Candidate,
@@ -19,6 +18,7 @@ from state.records import (
     ReviewTask,
     Sample,
 )
+from state.tables import record_table
 
 TABLES: dict[type[Record], Table] = {
     Sample: record_table(

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy import Table, Update, bindparam, select, update
 
 from state.compatibility import REQUEST_FORMAT
-from state.database import Database, insert_new, runs
+from state.database import Database
 from state.errors import UnknownRun, UnreadableRun
 from state.faults import first_fault
 from state.fencing import writing_of
@@ -22,6 +22,7 @@ from state.reading import RecordReader
 from state.records import Record
 from state.request import RunRequest
 from state.rows import TABLES, row_of
+from state.tables import insert_new, runs
 
 
 @dataclass(frozen=True)

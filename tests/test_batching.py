@@ -17,10 +17,10 @@ from graph.batching import send_wanted, take_ended
 from graph.services import Services, make_services
 from state import batches as noted
 from state.batches import AT_ONCE, FREE, WANTED, BatchStore, split
-from state.database import runs
 from state.errors import BudgetExceeded, CallDeferred, CorralError, EndpointRefused, LeaseLost
 from state.lease import Leases
 from state.request import Batch, Budget, Endpoint, Models, RunRequest
+from state.tables import runs
 from tests.scripted_batches import ScriptedBatches
 from tests.scripted_server import MODEL, ScriptedServer
 from tools.endpoint import batching as sending

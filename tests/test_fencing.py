@@ -12,13 +12,14 @@ from sqlalchemy import update
 import state.lease
 from state.calls import CallStore
 from state.checkpoints import open_checkpointer
-from state.database import Database, runs
+from state.database import Database
 from state.errors import LeaseLost, RunBusy, StorageError
 from state.fencing import read_lease
 from state.lease import Leases
 from state.records import Sample
 from state.request import Budget, RunRequest
 from state.store import RecordStore
+from state.tables import runs
 from tests.builders import call, sample
 from tools.files import new_folder, publish, write_file
 from tools.registry import current, point

@@ -15,12 +15,13 @@ import pytest
 from sqlalchemy import select
 
 import state.lease
-from state.database import Database, runs
+from state.database import Database
 from state.errors import RunBusy, StorageError
 from state.lease import Leases
 from state.owners import is_dead, process_owner, process_space, shown
 from state.request import RunRequest
 from state.store import RecordStore
+from state.tables import runs
 
 HOLD = """
 import asyncio, sys

@@ -19,13 +19,14 @@ from sqlalchemy import Connection, MetaData, inspect, text
 from graph.runs import open_runs
 from state.calls import CallStore
 from state.checkpoints import CHECKPOINTED
-from state.database import Database, metadata
+from state.database import Database
 from state.errors import StorageError, UnreadableRun
 from state.migrations import HEAD, VERSION_TABLE
 from state.records import Judgement, Outcome, Sample
 from state.request import RunRequest
 from state.rows import TABLES
 from state.store import RecordStore
+from state.tables import metadata
 from tests.builders import call, candidate, judgement, sample
 from tests.data.make_previous_version import PORT
 from tests.harness import Corral, refused

@@ -15,7 +15,8 @@ from tools.people.questions import HumanAnswer
 from tools.training import number_format, runner
 from tools.training.decision import decide_training
 from tools.training.job import TrainingJob
-from tools.training.number_format import CLEARLY, MEASURED_SECONDS, NumberFormat, faster_format
+from tools.training.number_format import CLEARLY, MEASURED_SECONDS, faster_format
+from tools.weights.number_format import NumberFormat
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,17 @@ async def open_endpoint(
     transport = await kind.open(spec, settings)
     priced = spec.model_copy(update=await asyncio.to_thread(_known_of, kind, spec, settings))
     tracing = settings.langsmith_tracing
-    return LedgeredEndpoint(transport, ledger, priced, run_id, tracing=tracing, since=since, deferring=deferring)
+    likelihoods_of = kind.likelihood_model(spec) if kind.likelihood_model else ""
+    return LedgeredEndpoint(
+        transport,
+        ledger,
+        priced,
+        run_id,
+        tracing=tracing,
+        since=since,
+        deferring=deferring,
+        likelihoods_of=likelihoods_of,
+    )
 
 
 def _known_of(kind: Kind, spec: Endpoint, settings: Settings) -> dict[str, str | float]:

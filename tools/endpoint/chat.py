@@ -82,7 +82,7 @@ class LikelihoodCall(Record):
     """Words: the likelihood of the first token of each is wanted, directly after the messages."""
 
     def key(self, endpoint: str, model: str) -> str:
-        """Return the ledger key: a hash of everything but ``purpose``."""
+        """Return the ledger key: a hash of everything but ``purpose``, under the name of the weights that tell it."""
         return content_hash("likelihood", endpoint, model, self.model_dump(mode="json", exclude={"purpose"}))
 
 

@@ -57,6 +57,7 @@ class LedgeredEndpoint:
         tracing: whether calls are traced to LangSmith.
         since: for work that is no run, but a command: when it began.
         deferring: notes calls that may wait for a batch; ``None`` where all are asked at once.
+        likelihoods_of: the name in the ledger of the weights that tell likelihoods; empty where it is the model's.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class LedgeredEndpoint:
         tracing: bool = False,
         since: datetime | None = None,
         deferring: Deferring | None = None,
+        likelihoods_of: str = "",
     ) -> None:
         self.transport = transport
         self.ledger = ledger
@@ -79,6 +81,7 @@ class LedgeredEndpoint:
         self._failed_before = ledger.failed_writes
         self._since = since
         self._deferring = deferring
+        self._likelihoods_of = likelihoods_of or spec.model
 
     @property
     def server(self) -> str:
@@ -168,7 +171,8 @@ class LedgeredEndpoint:
         An answer that another run, or an earlier command, could not use is asked again, as a call of its own: both
         were paid for. A run that is resumed takes it as it is, and so gets past it.
         """
-        key = call.key(self.spec.base_url, self.model)
+        weights = self._likelihoods_of if isinstance(call, LikelihoodCall) else self.model
+        key = call.key(self.spec.base_url, weights)
         while True:
             found, paid = await self._used(call, key)
             if paid or not found.error or self._asked_now(found):

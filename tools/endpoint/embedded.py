@@ -26,6 +26,7 @@ from tools.endpoint.weights import likelihood_by, pool_of
 from tools.machine.resources import cores
 from tools.settings import Settings
 from tools.weights.embedded import embedded_model
+from tools.weights.number_format import answering_format, named_with_format
 
 MODEL = "smollm2-135m-instruct"
 MOST_SERVERS = 8
@@ -167,4 +168,8 @@ async def _probe(spec: Endpoint, settings: Settings, any_model: bool) -> ProbeRe
     return await probe_server(server.connection, server, None if any_model else spec.model)
 
 
-KIND = Kind(can=CAN, open=_open, probe=_probe, weights_here=lambda _: EMBEDDED)
+def _likelihood_model(spec: Endpoint) -> str:
+    return named_with_format(spec.model, answering_format())
+
+
+KIND = Kind(can=CAN, open=_open, probe=_probe, likelihood_model=_likelihood_model, weights_here=lambda _: EMBEDDED)

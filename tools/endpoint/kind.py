@@ -68,6 +68,7 @@ class Kind:
         probe: asks an endpoint for its models, which costs nothing; with ``True`` any model will do. It raises what
             ``tools.endpoint.probe`` says.
         ledger_model: returns the name under which the ledger keeps a model's calls; it may read the model's files.
+        likelihood_model: returns that name for the weights that tell likelihoods, where they are not those that answer.
         weights_here: returns the name of the weights on this machine that answer for a model, as ``models.base`` names
             them; ``None`` where the weights are elsewhere.
         listed_price: returns what an endpoint's tokens cost where its owner does not say.
@@ -79,6 +80,7 @@ class Kind:
     open: Callable[[Endpoint, Settings], Awaitable[Transport]]
     probe: Callable[[Endpoint, Settings, bool], Awaitable[ProbeResult]]
     ledger_model: Callable[[Endpoint, Settings], str] = _as_named
+    likelihood_model: Callable[[Endpoint], str] | None = None
     weights_here: Callable[[str], str | None] = _not_here
     listed_price: ListedPrice = free
     batches: Callable[[Endpoint, Settings], Awaitable[BatchApi]] | None = None

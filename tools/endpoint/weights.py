@@ -23,6 +23,7 @@ from tools.settings import Settings
 from tools.weights.adapters import ADAPTER_CONFIG, adapter_identity, find_base
 from tools.weights.embedded import embedded_model
 from tools.weights.folders import HUB_NAME, base_folder, folder_fingerprint
+from tools.weights.number_format import answering_format, named_with_format
 from tools.weights.pool import ModelPool, ProcessLost
 from tools.weights.protocol import Draw, Drawn, Request, Score, Scored, Turns
 
@@ -144,11 +145,16 @@ def _pool(model: str, ledger_name: str, cache_folder: Path) -> ModelPool:
 
 
 def ledger_model(model: str, cache_folder: Path) -> str:
-    """Return the name of weights in the ledger; a folder's has a hash of its files, since they may be replaced."""
+    """Return the name of weights in the ledger, with the number format in which they answer.
+
+    A folder's has a hash of its files, since they may be replaced.
+    """
     folder = Path(model).expanduser()
     if (folder / ADAPTER_CONFIG).is_file():
-        return f"{model}@{adapter_identity(folder, find_base(folder, None, cache_folder))[:8]}"
-    return f"{model}@{folder_fingerprint(folder)[:8]}" if folder.is_dir() else model
+        name = f"{model}@{adapter_identity(folder, find_base(folder, None, cache_folder))[:8]}"
+    else:
+        name = f"{model}@{folder_fingerprint(folder)[:8]}" if folder.is_dir() else model
+    return named_with_format(name, answering_format())
 
 
 async def _open(spec: Endpoint, settings: Settings) -> WeightsTransport:

@@ -26,6 +26,7 @@ from tools.shipped import find_file
 from tools.sources.prompts import load_prompts
 from tools.weights.adapters import adapter_identity, check_fit, find_base
 from tools.weights.folders import folder_fingerprint
+from tools.weights.number_format import answering_format, named_with_format
 from tools.weights.pool import ModelPool
 
 IFEVAL_TOKENS = 1280
@@ -147,7 +148,7 @@ async def _answers(
     name = "adapter" if adapter else "base"
     identity = adapter_identity(adapter, plan.base) if adapter else folder_fingerprint(plan.base)
     # By content: the same weights in another place are the same model.
-    spec = weights_endpoint(f"{name}@{identity}")
+    spec = weights_endpoint(named_with_format(f"{name}@{identity}", answering_format()))
     pool = ModelPool(plan.base, adapter)
     endpoint = LedgeredEndpoint(WeightsTransport(pool), ledger, spec, run_id)
     done = 0

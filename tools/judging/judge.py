@@ -34,6 +34,7 @@ from tools.judging.verified import (
     verified_parts,
 )
 from tools.judging.wording import panel_of
+from tools.weights.number_format import answering_format, without_format
 
 T = TypeVar("T")
 SMALL_CREW = "crew below 1B"
@@ -227,13 +228,17 @@ def identity_of(spec: Endpoint, settings: Judging) -> str:
 def judge_identity(model: str, settings: Judging, *, by_checks: bool, server: str = "") -> str:
     """Return a judge's identity: a readable head, and a hash over all that its scores depend on.
 
-    That is model, server, task type, weights, prompts, schemas and draws, the versions of the scoring's code, and what
-    the owner has put beside them: dimensions, expert and context.
+    That is model, number format where likelihoods judge, server, task type, weights, prompts, schemas and draws, the
+    versions of the scoring's code, and what the owner has put beside them: dimensions, expert and context.
     """
+    model = without_format(model)  # a request names it so; its format is a part of its own
     parts: list[Any] = [model, settings.task_type, settings.weights, SCORING, *([server] if server else [])]
     own = settings.model_dump(mode="json", include={"dimensions", "expert", "context"}, exclude_defaults=True)
     parts += [own] if own else []
     if by_checks:
+        # Only weights of this machine tell likelihoods; an identity from before they had formats was float32's.
+        number_format = answering_format()
+        parts += [number_format] if number_format != "float32" else []
         return f"{NAME}/{model}/{settings.task_type}@{content_hash(*parts, verified_parts())[:12]}"
     schemas = [DimensionRating.model_json_schema(), ExpertRating.model_json_schema()]
     parts += [settings.draws, panel_of(settings).wording.parts(), schemas]

@@ -19,8 +19,8 @@ from tools.training.estimate import (
     pass_bytes,
     seconds_needed,
 )
-from tools.training.number_format import NumberFormat
 from tools.training.rows import rows_at_once
+from tools.weights.number_format import NumberFormat
 
 KEPT_SHARE = 0.5
 """Where long rows are left out to save memory, the share of each phase's rows that must remain."""

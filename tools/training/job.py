@@ -10,11 +10,11 @@ from state.errors import BadInput
 from state.records import Record, content_hash
 from state.request import Training
 from tools.files import file_hash
-from tools.training.number_format import NumberFormat
 from tools.training.phase import Phase
 from tools.training.recipe import phases_of
 from tools.weights.adapters import ADAPTER_WEIGHTS
 from tools.weights.folders import folder_fingerprint
+from tools.weights.number_format import NumberFormat
 
 _WITHOUT_EFFECT = {"save_steps", "rounds", "min_examples", "max_hours", "wait_minutes", "report_to"}
 """Settings that change no weight."""

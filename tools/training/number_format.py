@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
-NumberFormat = Literal["float32", "bfloat16"]
+from tools.weights.number_format import NumberFormat, cpu_has_bfloat16
+
 ROWS = 256
 """Tokens of a timed pass."""
 MEASURED_SECONDS = 0.3
@@ -19,8 +20,6 @@ CLEARLY = 0.9
 
 def cpu_format(width: int) -> NumberFormat:
     """Return float32 where this CPU has no instructions for bfloat16, else the faster format for a model's width."""
-    from tools.weights.loading import cpu_has_bfloat16
-
     return faster_format(width) if cpu_has_bfloat16() else "float32"
 
 

@@ -11,6 +11,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.utils import logging
 
+from tools.weights.number_format import NumberFormat, answering_format, cpu_has_bfloat16
 from tools.weights.trust import code_options
 
 TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -22,26 +23,24 @@ def compute_dtype() -> torch.dtype:
     return torch.bfloat16 if has else torch.float32
 
 
-def cpu_has_bfloat16() -> bool:
-    """Return whether the CPU has instructions for bfloat16."""
-    has = torch.cpu.get_capabilities()
-    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
-
-
-def load_model(base: Path, adapter: Path | None) -> Any:
+def load_model(base: Path, adapter: Path | None, number_format: NumberFormat | None = None) -> Any:
     """Load a model to answer with, on the GPU where there is one.
 
     An adapter is merged into the base in float32 and rounded once: that is faster than two more matrix products in
     each layer. Of the base's generation configuration only the tokens count that begin, end and pad a text: penalties
     and forced tokens would make of the model's likelihoods others than those that training and figures have.
+
+    Args:
+        base: a local Hugging Face folder.
+        adapter: a LoRA adapter's folder, or ``None``.
+        number_format: of the weights; by default the one in which weights answer on this machine.
     """
+    dtype: torch.dtype = getattr(torch, number_format or answering_format())
     # Its own progress bar, for a file that loads in a second, would break up the run's progress.
     logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(
-        base, dtype=torch.float32 if adapter else compute_dtype(), **code_options(base)
-    )
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32 if adapter else dtype, **code_options(base))
     if adapter is not None:
-        model = merged(PeftModel.from_pretrained(model, str(adapter))).to(compute_dtype())
+        model = merged(PeftModel.from_pretrained(model, str(adapter))).to(dtype)
     given = model.generation_config
     model.generation_config = GenerationConfig(**{name: getattr(given, name) for name in TOKENS})
     return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")

@@ -20,6 +20,7 @@ from typing import IO
 from weakref import WeakSet
 
 from tools.machine.resources import sampling_processes
+from tools.weights.number_format import answering_format
 from tools.weights.processes import child_environment, last_words
 from tools.weights.protocol import NOT_LOADED, REPLY, Reply, Request
 
@@ -84,7 +85,7 @@ class ModelProcess:
     """One model process and its requests."""
 
     def __init__(self, base: Path, adapter: Path | None) -> None:
-        weights = [str(base), *([str(adapter)] if adapter else [])]
+        weights = [str(base), answering_format(), *([str(adapter)] if adapter else [])]
         self._command = [sys.executable, "-m", "tools.weights.worker", *weights]
         self._numbers = itertools.count()
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""A model process: ``python -m tools.weights.worker BASE [ADAPTER]``. It answers JSON lines until its input ends.
+"""A model process: ``python -m tools.weights.worker BASE FORMAT [ADAPTER]``. It answers JSON lines till its input ends.
 
 ``tools.weights.pool`` starts it. A line in is a ``Draw`` or a ``Score``, a line out a ``Drawn`` or a ``Scored``, as
 soon as it is there; what arrived meanwhile is done together next. After a while without work it ends, which frees
@@ -18,6 +18,7 @@ from random import Random
 from typing import assert_never
 
 from tools.weights.gpu_memory import in_one_line
+from tools.weights.number_format import NumberFormat
 from tools.weights.processes import JsonLines
 from tools.weights.protocol import NOT_LOADED, REQUEST, Draw, Drawn, Reply, Request, Score, failed
 
@@ -35,16 +36,17 @@ class Model:
     Args:
         base: a local Hugging Face folder.
         adapter: a LoRA adapter's folder, or ``None``.
+        number_format: of the weights.
     """
 
-    def __init__(self, base: Path, adapter: Path | None) -> None:
+    def __init__(self, base: Path, adapter: Path | None, number_format: NumberFormat) -> None:
         from tools.weights.decoding import end_tokens
         from tools.weights.invariance import invariant_sizes
         from tools.weights.loading import load_model
         from tools.weights.template import load_tokenizer, template_head
 
         self._tokenizer = load_tokenizer(base)
-        self._model = load_model(base, adapter)
+        self._model = load_model(base, adapter, number_format)
         self._ends = end_tokens(self._model, self._tokenizer)
         self._head = template_head(self._tokenizer)
         self._sizes = invariant_sizes(self._model)
@@ -159,7 +161,7 @@ def _told(error: Exception) -> str:
     return in_one_line(error) or f"{type(error).__name__}: {error}"
 
 
-def main(base: str, adapter: str = "") -> None:
+def main(base: str, number_format: NumberFormat, adapter: str = "") -> None:
     """Answer lines until the input ends, or nothing comes for a while."""
     lines = JsonLines()
     waiting: queue.Queue[Request] = queue.Queue()
@@ -171,7 +173,7 @@ def main(base: str, adapter: str = "") -> None:
 
     threading.Thread(target=read, daemon=True).start()
     try:
-        model = Model(Path(base), Path(adapter) if adapter else None)
+        model = Model(Path(base), Path(adapter) if adapter else None, number_format)
     except Exception as error:
         lines.write(**Drawn(number=NOT_LOADED, failed=_told(error)).model_dump())
         return
@@ -181,4 +183,4 @@ def main(base: str, adapter: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1], "bfloat16" if sys.argv[2] == "bfloat16" else "float32", *sys.argv[3:])
