@@ -276,3 +276,22 @@ def test_doctor_looks_at_what_the_run_will_pay(
 def test_help_has_the_format_of_rows(corral: Corral, command: str, words: tuple[str, ...]) -> None:
     code, out, _ = corral(command, "--help")
     assert code == 0 and all(f'"{word}"' in out for word in words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("judges", "--picture", "x.png"), "x.png: this command writes .svg alone"),
+        (("report", "latest", "--out", "x.pdf"), "x.pdf: this command writes .html alone"),
+        (("export", "latest", "--format", "zz"), "'--format': 'zz' is not one of 'alpaca', 'sft', 'dpo'"),
+        (("export", "latest", "--adapter", "zz"), "'--adapter': 'zz' is not one of 'peft'"),
+        (("review", "latest", "--all", "zz"), "'--all': 'zz' is not one of 'approve'"),
+        (("init", "--endpoint", "zz"), "'--endpoint': 'zz' is not one of 'embedded'"),
+        (("calibrate", "x.jsonl", "--split", "zz"), "'--split': 'zz' is not one of "),
+    ],
+)
+def test_a_wrong_ending_or_choice_is_one_line_that_names_the_right_ones(
+    corral: Corral, arguments: tuple[str, ...], said: str
+) -> None:
+    refused(corral(*arguments), said)
+    assert not Path(arguments[-1]).exists()
