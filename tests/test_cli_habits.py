@@ -178,6 +178,7 @@ def test_preview_then_the_run_pays_only_for_the_rest_and_both_can_be_deleted(
     path = config(generation={"target": 4}, budget={"dollars": 5})
     code, out, _ = corral("run", path, "--preview", "2", "--run-id", "look")
     assert code == 0 and "The whole run" in out and "estimate:" in out and "corral delete look" in out
+    assert "evaluate" not in out.partition("The whole run")[0], "its cost is of the steps that it takes"
     shown = json.loads(corral("show", "look", "--json")[1])
     assert shown["dataset"] is not None and shown["training_decision"] is None, "all steps before training"
     rows = {row["kind"]: row["total"] for row in shown["accounts"]["rows"]}

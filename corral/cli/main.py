@@ -108,10 +108,8 @@ def main() -> None:
         _end(str(error), error.exit_code)
     except typer.TyperException as error:
         command = next((word for word in sys.argv[1:2] if word in COMMANDS), "")
-        _end(
-            f"{' '.join(error.format_message().split()).replace(VALIDATORS_WORDS, ': ')} (see '{f'corral {command}'.strip()} --help')",
-            error.exit_code,
-        )
+        said = " ".join(error.format_message().split()).replace(VALIDATORS_WORDS, ": ")
+        _end(f"{said} (see '{f'corral {command}'.strip()} --help')", error.exit_code)
     except typer.Abort:
         _end("stopped; nothing was changed", 130)
     except KeyboardInterrupt:

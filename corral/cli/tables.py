@@ -195,12 +195,14 @@ def print_performance(console: Console, found: Performance) -> None:
 
 
 def print_costs(console: Console, costs: Sequence[StageComparison]) -> None:
-    """Print the estimate of each stage, with the actual figures beside it."""
+    """Print the estimate of each stage that asks a model, with the actual figures beside it."""
     from tools.generation.spans import in_interval
 
     rows = []
     for cost in costs:
         expected, actual = cost.estimated, cost.actual
+        if cost.stage != "total" and not expected.calls.most and not actual.calls:
+            continue
         row = (
             cost.stage,
             in_interval(expected.calls),
