@@ -19,6 +19,7 @@ from tests.scripted_server import ScriptedServer
 from tools.catalogue import all_settings
 from tools.config import left_to_the_small_model, load_request
 from tools.settings import Settings, load_settings
+from tools.sources.opening import PACKED_SUFFIXES
 
 PARTS = ("generator", "judge")
 
@@ -296,3 +297,11 @@ def test_a_wrong_ending_or_choice_is_one_line_that_names_the_right_ones(
 ) -> None:
     refused(corral(*arguments), said)
     assert not Path(arguments[-1]).exists()
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "doctor", "improve", "crew", "gate", "judge", "compare", "calibrate", "evaluate"]
+)
+def test_the_help_of_what_reads_rows_names_every_kind_of_file(corral: Corral, command: str) -> None:
+    shown = " ".join(corral(command, "--help")[1].split())
+    assert all(kind in shown for kind in ("JSON Lines", "JSON array", "CSV", "TSV", "Parquet", *PACKED_SUFFIXES))
