@@ -148,6 +148,15 @@ class Leases:
         lease = await self.held(run_id)
         return lease.owner if lease else None
 
+    async def demand_free(self, run_id: str) -> None:
+        """Refuse a run that another live process works on; one that nobody has begun is free.
+
+        Raises:
+            RunBusy: whose it is, until when, and what to do.
+        """
+        if (await self.holder(run_id)) not in (None, self.owner):
+            raise RunBusy(await self._busy(run_id))
+
     async def _take(self, run_id: str, take_over: bool = False) -> None:
         """Take a lease; who takes it from another gets a new epoch, so that the other can write nothing more."""
         lease = await read_lease(self.database, run_id)

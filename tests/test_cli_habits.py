@@ -19,6 +19,7 @@ from tests.scripted_server import ScriptedServer
 from tools.catalogue import all_settings
 from tools.config import left_to_the_small_model, load_request
 from tools.settings import Settings, load_settings
+from tools.sources.opening import PACKED_SUFFIXES
 
 PARTS = ("generator", "judge")
 
@@ -178,6 +179,7 @@ def test_preview_then_the_run_pays_only_for_the_rest_and_both_can_be_deleted(
     path = config(generation={"target": 4}, budget={"dollars": 5})
     code, out, _ = corral("run", path, "--preview", "2", "--run-id", "look")
     assert code == 0 and "The whole run" in out and "estimate:" in out and "corral delete look" in out
+    assert "evaluate" not in out.partition("The whole run")[0], "its cost is of the steps that it takes"
     shown = json.loads(corral("show", "look", "--json")[1])
     assert shown["dataset"] is not None and shown["training_decision"] is None, "all steps before training"
     rows = {row["kind"]: row["total"] for row in shown["accounts"]["rows"]}
@@ -276,3 +278,30 @@ def test_doctor_looks_at_what_the_run_will_pay(
 def test_help_has_the_format_of_rows(corral: Corral, command: str, words: tuple[str, ...]) -> None:
     code, out, _ = corral(command, "--help")
     assert code == 0 and all(f'"{word}"' in out for word in words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("judges", "--picture", "x.png"), "x.png: this command writes .svg alone"),
+        (("report", "latest", "--out", "x.pdf"), "x.pdf: this command writes .html alone"),
+        (("export", "latest", "--format", "zz"), "'--format': 'zz' is not one of 'alpaca', 'sft', 'dpo'"),
+        (("export", "latest", "--adapter", "zz"), "'--adapter': 'zz' is not one of 'peft'"),
+        (("review", "latest", "--all", "zz"), "'--all': 'zz' is not one of 'approve'"),
+        (("init", "--endpoint", "zz"), "'--endpoint': 'zz' is not one of 'embedded'"),
+        (("calibrate", "x.jsonl", "--split", "zz"), "'--split': 'zz' is not one of "),
+    ],
+)
+def test_a_wrong_ending_or_choice_is_one_line_that_names_the_right_ones(
+    corral: Corral, arguments: tuple[str, ...], said: str
+) -> None:
+    refused(corral(*arguments), said)
+    assert not Path(arguments[-1]).exists()
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "doctor", "improve", "crew", "gate", "judge", "compare", "calibrate", "evaluate"]
+)
+def test_the_help_of_what_reads_rows_names_every_kind_of_file(corral: Corral, command: str) -> None:
+    shown = " ".join(corral(command, "--help")[1].split())
+    assert all(kind in shown for kind in ("JSON Lines", "JSON array", "CSV", "TSV", "Parquet", *PACKED_SUFFIXES))

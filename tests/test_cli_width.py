@@ -72,6 +72,31 @@ def test_the_bar_of_a_step_has_all_its_words(width: int) -> None:
     assert "…" not in text
 
 
+def test_on_80_columns_runs_and_accounts_are_tables() -> None:
+    def status(name: str, standing: Any, step: str, detail: str = "") -> RunStatus:
+        made = "2026-11-26T12:34:56.789012+00:00"
+        return RunStatus(run_id=name, created_at=made, standing=standing, step=step, detail=detail)
+
+    lost = "the seed tasks /home/somebody/projects/brand/seed_tasks.jsonl are not there; name another file"
+    statuses = [
+        status("brand-20261126-123456-a1b2", "running", "evaluate", "by process 12345 on workstation until 12:35:56"),
+        status("brand-20261126-113456-a1b3", "failed", "generate", lost),
+        status("brand-20261126-103456-a1b4", "done", ""),
+    ]
+    tokens = {"prompt_tokens": 1_234_567, "completion_tokens": 1_234_567, "cost": 12.3456}
+    calls = [PurposeTally(purpose="judge.actionability", answered=12345, failed=12, from_ledger=12345, **tokens)]
+    reasons = {"repeats_a_held_out_prompt": 12, "too_short": 3}
+    outcomes = {"total": 12345, "accepted": 10000, "rejected": 2345, "waiting": 0, "pending": 0, "failed": 0}
+    row = Tally(kind="generated instructions", reasons=reasons, **outcomes)
+    accounts = Accounts(rows=[row], calls=calls, rounds=[], costs=[], spent=1, cap=2, decided={})
+    runs, accounted = printed(80, lambda c: print_runs(c, statuses)), printed(80, lambda c: print_accounts(c, accounts))
+    assert re.search(r"^run +made \(UTC\) +stands +step *$", runs, re.M)
+    assert re.search(r"^brand-20261126-103456-a1b4  2026-11-26 12:34  done *$", runs, re.M)
+    assert f"  detail: {lost}" in runs.replace("\n", "").replace("  detail:", "\n  detail:")
+    assert re.search(r"^generated instructions +12345 +10000 +2345 +0 +0 +0 *$", accounted, re.M)
+    assert re.search(r"^judge.actionability +12,345 +12 +12,345 +1,234,567 +1,234,567 +12.3456 *$", accounted, re.M)
+
+
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_runs_and_accounts_at_any_width(width: int) -> None:
     status = RunStatus(

@@ -18,6 +18,7 @@ from graph.crews.result import CrewResult, read_result
 from graph.crews.session import CrewSession
 from graph.runs import Runs, open_runs
 from state.errors import CorralError, EndpointError, RunBusy
+from state.lease import Leases
 from state.request import RunRequest
 from tests.harness import Corral, Home, request_of, wait_until, write_prompts
 from tests.scripted_server import ScriptedServer
@@ -130,6 +131,22 @@ async def test_a_crew_whose_server_went_away_goes_on_and_one_that_ended_does_not
         assert len(server.answered) == TURNS and result.calls == TURNS + 1, "the one that failed counts"
         assert journal_to_go_on(place) is None, "it came to its end"
         assert journal_of(place.parent, journal.plan) is None, "the same call begins another"
+
+
+async def test_a_crew_whose_run_is_held_elsewhere_says_by_whom_until_when_and_what_to_do(
+    runs: Runs, tmp_path: Path
+) -> None:
+    with ScriptedServer(answer=model) as server:
+        folder, request = crew(tmp_path / "crew"), planned(tmp_path, server.url)
+        whole = await run_crew(session_of(runs, request), folder)
+        journal = runs.services.runs_folder / whole.run_id / JOURNAL
+        journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:3]))
+        said = rf"elsewhere.*lease until \d\d:\d\d:\d\d UTC; wait for it.*corral resume {whole.run_id} --take-over"
+        async with Leases(runs.services.database, owner="elsewhere:1:0").hold(whole.run_id):
+            with pytest.raises(RunBusy, match=said):
+                await run_crew(session_of(runs, request), folder)
+        again = await run_crew(session_of(runs, request), folder)
+    assert without_times(again) == without_times(whole) and len(server.requests) == TURNS
 
 
 async def test_a_crew_that_would_only_come_to_the_same_end_is_at_its_end(runs: Runs, tmp_path: Path) -> None:

@@ -306,3 +306,9 @@ def test_the_true_cost_stands_beside_the_estimate() -> None:
     assert rows[0].ratio == pytest.approx(0.5 / expected.stages[0].dollars.expected)
     assert (rows[2].ratio, rows[4].ratio, rows[5].ratio) == (0.0, None, None)
     assert rows[6].estimated == expected.total
+
+
+def test_a_preview_is_estimated_by_the_steps_that_it_takes() -> None:
+    found = estimate(request(preview=True), SEEDS, PROMPTS, [])
+    assert list(stages(found)) == ["generate", "gate", "respond", "judge"]
+    assert found.total.calls.most == sum(stage.calls.most for stage in found.stages)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corral.cli.shared import AsJson, console, open_settings, print_json
+from corral.cli.shared import AsJson, console, demand_ending, open_settings, print_json
 
 if TYPE_CHECKING:
     from tools.judging.calibration import Calibration
@@ -27,6 +27,7 @@ def judges(
     from tools.judging.trust import all_calibrations
     from tools.report.judges import drawn
 
+    demand_ending(picture, ".svg")
     found = scorecard(all_calibrations(open_settings().home))
     if picture is not None and found:
         write_file(picture, drawn(found).encode())

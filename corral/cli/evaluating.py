@@ -15,7 +15,7 @@ from state.wording import number_of
 
 def evaluate(
     adapter: Annotated[Path, typer.Argument(help="A PEFT adapter's folder.")],
-    prompts: Annotated[Path, typer.Option(help="Prompts with checks, or IFEval's own file; one JSON object a line.")],
+    prompts: Annotated[Path, typer.Option(help="Prompts with checks, or IFEval's own file; see below.")],
     base: Annotated[
         str | None, typer.Option(help="Its base: a folder, 'embedded', or a hub name. Default: as the adapter says.")
     ] = None,

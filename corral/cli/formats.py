@@ -1,6 +1,7 @@
 """Row formats, as ``--help`` shows them below the options of each command that reads a file or writes one."""
 
-LINES = "One JSON object a line, or one JSON array."
+LINES = "Rows may be JSON Lines, one JSON array, CSV, TSV or Parquet; and each of them compressed, as .gz, .bz2 or .xz."
+"""What ``tools.sources`` reads, for every command that reads rows."""
 CHECKED = '"checks": [{"kind": "max_words", "value": 60}]'
 CONFIG = (
     "A config is YAML with the sections that 'corral settings' lists; 'corral init' writes one. Its sources:"
@@ -25,22 +26,22 @@ EXPORTED = (
     "\n\nllama-factory: a data folder with dataset_info.json; axolotl: rows and the part of a config; argilla: records"
 )
 ALPACA = (
-    f'Rows of FILE: {{"instruction": "...", "input": "", "output": "..."}}. {LINES}'
+    f'Each row of FILE: {{"instruction": "...", "input": "", "output": "..."}}. {LINES}'
     '\n\nSeed tasks: {"id": "...", "name": "...", "instruction": "...", "instances": [{"input": "", "output": "..."}]}'
 )
 OUTPUTS = (
-    f'Rows: {{"prompt": "...", "output": "..."}}. {LINES}'
+    f'Each row: {{"prompt": "...", "output": "..."}}. {LINES}'
     '\n\n"instruction" and "input" are read for "prompt", and "model_output" for "output"; "conversations" (ShareGPT) '
     'and "messages" for both.'
     f'\n\nA row may have {CHECKED} and a "context": {{"brand": "..."}}.'
 )
 PROMPTS = (
-    f'Rows of the prompts file: {{"prompt": "...", {CHECKED}}}. {LINES}'
+    f'Each row of the prompts file: {{"prompt": "...", {CHECKED}}}. {LINES}'
     '\n\nRows of IFEval are read too: {"prompt": "...", "instruction_id_list": ["..."], "kwargs": [{}]}'
 )
 COMPARED = f"{OUTPUTS}\n\n{PROMPTS}"
 LABELS = (
-    f"Rows, of one kind in a file. {LINES}"
+    f"All rows of a file are of one kind. {LINES}"
     '\n\n{"prompt": "...", "output": "...", "rating": 4}: a rating from 1 to 5'
     '\n\n{"prompt": "...", "output_1": "...", "output_2": "...", "label": 1}: the better one, 1 or 2; 0 for a tie'
     "\n\nAs they are published: PandaLM, auto-j, LLMBar, JudgeBench, alpaca_eval, RewardBench 1 and 2, MT-Bench"

@@ -35,7 +35,7 @@ DEFAULT_SEEDS = Path("seeds:seed_tasks")
 
 
 def gate(
-    file: Annotated[Path, typer.Argument(help="Alpaca-format rows: a JSON array or JSONL.")],
+    file: Annotated[Path, typer.Argument(help="Rows in Alpaca's format; which files are read stands below.")],
     out: Annotated[Path, typer.Option(help="Folder for accepted.jsonl, review.jsonl, rejected.jsonl, report.json.")],
     seeds: Annotated[Path, typer.Option(help="Seed tasks that rows must not repeat.")] = DEFAULT_SEEDS,
     preset: PresetOption = Preset.ALPACA,

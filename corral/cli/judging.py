@@ -34,7 +34,9 @@ T = TypeVar("T")
 
 
 def judge(
-    file: Annotated[Path, typer.Argument(help='Outputs, one JSON object a line: {"prompt": ..., "output": ...}.')],
+    file: Annotated[
+        Path, typer.Argument(help='Outputs: rows of {"prompt": ..., "output": ...}; which files are read stands below.')
+    ],
     fail_under: Annotated[float | None, typer.Option(min=0, max=100, help="Exit 1 if a score is under this.")] = None,
     config: JudgeConfig = None,
     budget: JudgeBudget = None,

@@ -77,6 +77,8 @@ app.command(rich_help_panel=MACHINE, epilog=formats.CONFIG)(doctor)
 app.command(rich_help_panel=MACHINE)(backup)
 
 
+VALIDATORS_WORDS = ": Value error, "
+"""What Typer's validator puts before its own sentence; it says nothing to a person."""
 COMMANDS = {info.name or getattr(info.callback, "__name__", ""): info for info in app.registered_commands}
 
 
@@ -106,9 +108,8 @@ def main() -> None:
         _end(str(error), error.exit_code)
     except typer.TyperException as error:
         command = next((word for word in sys.argv[1:2] if word in COMMANDS), "")
-        _end(
-            f"{' '.join(error.format_message().split())} (see '{f'corral {command}'.strip()} --help')", error.exit_code
-        )
+        said = " ".join(error.format_message().split()).replace(VALIDATORS_WORDS, ": ")
+        _end(f"{said} (see '{f'corral {command}'.strip()} --help')", error.exit_code)
     except typer.Abort:
         _end("stopped; nothing was changed", 130)
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, assert_never
 
 import typer
 
-from corral.cli.shared import RunName, Yes, console, look_at, may_replace, open_settings
+from corral.cli.shared import RunName, Yes, console, demand_ending, look_at, may_replace, open_settings
 from state.errors import BadInput
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def write_page(name: RunName, other: Other = None, out: Page = None, yes: Yes = 
     Beside it lies a browser of all rows. A run that was evaluated has both already. A run that stopped earlier gets one
     of what there is. With a second run, the two are compared.
     """
+    demand_ending(out, ".html", ".htm")
     if other is not None:
         _compare_runs(name, other, out, yes)
         return

@@ -179,6 +179,20 @@ def may_replace(path: Path, yes: bool) -> None:
         confirm(f"{path} exists; overwrite it?", f"{path} exists already; --yes overwrites it")
 
 
+def demand_ending(path: Path | None, *endings: str) -> None:
+    """Refuse a file whose name says that something else is in it than what will be written.
+
+    Args:
+        path: where a command will write; a device, a pipe or a name without an ending may be anything.
+        endings: that fit, the usual one first, such as ``.svg``.
+
+    Raises:
+        BadInput: its ending is another one.
+    """
+    if path is not None and path.suffix and path.suffix.lower() not in endings:
+        raise BadInput(f"{path}: this command writes {endings[0]} alone; name a file that ends so")
+
+
 def confirm(question: str, refusal: str) -> None:
     """Ask a person on the terminal to agree.
 

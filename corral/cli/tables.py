@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:  # a tenth of a second each, and a list of runs needs none
 
 GAP = 2
 """Columns of the terminal between two columns of a table."""
+READABLE = 24
+"""Columns of the terminal that running text needs beside other columns; narrower, it would be a word a line."""
+SHORT = ("95% interval", "in a word")
+"""Columns of a scoreboard that may be wrapped."""
 OUTCOMES = ("accepted", "rejected", "waiting", "pending", "failed")
 
 
@@ -41,37 +46,77 @@ def print_table(
     words: Collection[str] = (),
     title: str = "",
 ) -> None:
-    """Print a table; one that is wider than the console is printed as lines, so that nothing is cut off.
+    """Print a table, and cut nothing off: where the console is narrow, running text stands below its row.
+
+    A table that is wider than the console even so is printed as lines.
 
     Args:
         console: where to.
-        headers: the names of the columns.
+        headers: the names of the columns, which may be wrapped.
         rows: plain text, a cell for each column.
-        words: the columns of running text, which may be wrapped; names and figures stay whole.
+        words: the columns of running text, which may be wrapped, too; names and figures stay whole.
         title: stands above it.
     """
     if title:
         console.print(Text(title, style="italic"))
-    columns = zip(headers, *rows, strict=True)
-    least = [max(_least(cell, wraps=column[0] in words) for cell in column) for column in columns]
-    if sum(least) + GAP * (len(headers) - 1) > console.width:
-        for first, *others in rows:
-            console.print(Text(first, style="bold", overflow="fold"))
-            for header, cell in zip(headers[1:], others, strict=True):
-                if cell:
-                    console.print(Text(f"  {header}: {cell}", overflow="fold"))
-        return
-    table = Table(
-        *(Column(Text(h), no_wrap=h not in words, overflow="fold") for h in headers), box=None, pad_edge=False
-    )
+    texts = [n for n, header in enumerate(headers) if n and header in words]
+    for below in ([], texts):
+        beside = [n for n in range(len(headers)) if n not in below]
+        columns = [(headers[n], [row[n] for row in rows], headers[n] in words) for n in beside]
+        widths = _widths([_span(*column, room=READABLE if n else 0) for n, column in enumerate(columns)], console.width)
+        if widths:
+            _print_columns(console, headers, rows, dict(zip(beside, widths, strict=True)))
+            return
     for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
+        console.print(Text(row[0], style="bold", overflow="fold"))
+        _print_below(console, headers, row, range(1, len(headers)))
 
 
-def _least(cell: str, *, wraps: bool) -> int:
-    """Return the columns of the terminal that a cell needs at least."""
-    return max(map(cell_len, cell.split()), default=0) if wraps else cell_len(cell)
+def _span(header: str, cells: Sequence[str], wraps: bool, *, room: int) -> tuple[int, int]:
+    """Return the columns of the terminal that a column needs at least, and those that it can fill."""
+    words = max(map(cell_len, [*header.split(), *(word for cell in cells for word in cell.split())]), default=0)
+    longest = max(map(cell_len, cells), default=0)
+    whole = longest if not wraps else room if longest > room else 0
+    least = max(words, whole)
+    return least, max(least, longest, cell_len(header))
+
+
+def _widths(spans: Sequence[tuple[int, int]], room: int) -> list[int]:
+    """Return the widths of columns, each within its span; empty where they have no room beside each other. Pure."""
+    room -= GAP * (len(spans) - 1)
+    widths = [most for _, most in spans]
+    if sum(least for least, _ in spans) > room:
+        return []
+    while sum(widths) > room:
+        widest = max(range(len(spans)), key=lambda n: widths[n] - spans[n][0])
+        widths[widest] -= 1
+    return widths
+
+
+def _print_columns(
+    console: Console, headers: Sequence[str], rows: Sequence[Sequence[str]], widths: Mapping[int, int]
+) -> None:
+    """Print the columns that have a width beside each other, and the others below each row."""
+
+    def table(*, header: bool) -> Table:
+        columns = (Column(Text(headers[n]), width=width, overflow="fold") for n, width in widths.items())
+        return Table(*columns, box=None, pad_edge=False, show_header=header)
+
+    part = table(header=True)
+    for row in rows:
+        part.add_row(*(Text(row[n]) for n in widths))
+        if len(widths) < len(headers):
+            console.print(part)
+            _print_below(console, headers, row, [n for n in range(len(headers)) if n not in widths])
+            part = table(header=False)
+    if part.row_count or not rows:
+        console.print(part)
+
+
+def _print_below(console: Console, headers: Sequence[str], row: Sequence[str], which: Iterable[int]) -> None:
+    for n in which:
+        if row[n]:
+            console.print(Text(f"  {headers[n]}: {row[n]}", overflow="fold"))
 
 
 def print_runs(console: Console, statuses: list[RunStatus]) -> None:
@@ -79,8 +124,13 @@ def print_runs(console: Console, statuses: list[RunStatus]) -> None:
     if not statuses:
         console.print("there are no runs yet; 'corral run' starts one")
         return
-    rows = [(s.run_id, s.created_at, s.standing, s.step, " ".join(s.detail.split())) for s in statuses]
-    print_table(console, ("run", "made", "stands", "step", "detail"), rows, words=("detail",))
+    rows = [(s.run_id, to_the_minute(s.created_at), s.standing, s.step, " ".join(s.detail.split())) for s in statuses]
+    print_table(console, ("run", "made (UTC)", "stands", "step", "detail"), rows, words=("detail",))
+
+
+def to_the_minute(moment: str) -> str:
+    """Return a time as ISO 8601 has it in a shorter form, in UTC: ``2026-11-26 12:34``. Pure."""
+    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M}" if moment else ""
 
 
 def print_accounts(console: Console, accounts: Accounts) -> None:
@@ -145,12 +195,14 @@ def print_performance(console: Console, found: Performance) -> None:
 
 
 def print_costs(console: Console, costs: Sequence[StageComparison]) -> None:
-    """Print the estimate of each stage, with the actual figures beside it."""
+    """Print the estimate of each stage that asks a model, with the actual figures beside it."""
     from tools.generation.spans import in_interval
 
     rows = []
     for cost in costs:
         expected, actual = cost.estimated, cost.actual
+        if cost.stage != "total" and not expected.calls.most and not actual.calls:
+            continue
         row = (
             cost.stage,
             in_interval(expected.calls),
@@ -162,8 +214,9 @@ def print_costs(console: Console, costs: Sequence[StageComparison]) -> None:
             f"{actual.dollars:.4f}",
         )
         rows.append(row)
-    headers = ("stage", "calls expected", "made", "tokens expected", "used", "$ expected", "at most", "paid")
-    print_table(console, headers, rows)
+    expected = ("calls expected", "tokens expected", "$ expected")
+    headers = ("stage", expected[0], "calls made", expected[1], "tokens used", expected[2], "$ at most", "$ paid")
+    print_table(console, headers, rows, words=expected)
 
 
 def _reasons(counts: Mapping[str, int]) -> str:
@@ -199,11 +252,11 @@ def print_scoreboard(console: Console, path: Path) -> None:
     console.print(
         f"Base against adapter on {number_of(board.prompts, 'held-out prompt')}", style="bold", highlight=False
     )
-    headers = ("what decides", "prompts", "base", "adapter", "difference", "95% interval", "p", "in a word")
-    print_table(console, headers, [_compared(board.comparison(board.primary))], words=("what decides",))
+    headers = ("what decides", "n", "base", "adapter", "difference", "95% interval", "p", "in a word")
+    print_table(console, headers, [_compared(board.comparison(board.primary))], words=("what decides", *SHORT))
     for title, rows in _groups(board):
-        headers = (title, *headers[1:6], "p (Holm)", "in a word")
-        print_table(console, headers, rows, words=(title,))
+        named = (title, *headers[1:6], "p (Holm)", "in a word")[: len(rows[0])]
+        print_table(console, named, rows, words=(title, *SHORT))
     if board.ifeval:
         print_accuracies(console, board.ifeval.accuracies)
     for line in board_lines(board):
@@ -222,7 +275,7 @@ def _groups(board: Scoreboard) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
     sampled = [one for one in others if one.metric.endswith("_sampled")]
     greedy = [one for one in others if one not in sampled]
     parts: list[tuple[str, ...]] = [
-        (f"guarded, {part.name}", str(part.count), *_against(part.base, part.adapter, part.interval), "", "")
+        (f"guarded, {part.name}", str(part.count), *_against(part.base, part.adapter, part.interval))
         for part in board.by_category
     ]
     for title, rows in (

@@ -229,7 +229,12 @@ class CrewSession:
         return f"{BOOKED} {self.journal.name}" if self.journal else BOOKED
 
     async def take_up(self, journal: Journal) -> None:
-        """Begin with what a crew's journal has; what its agents' calls cost so far counts on."""
+        """Begin with what a crew's journal has; what its agents' calls cost so far counts on.
+
+        Raises:
+            RunBusy: another process, or the lease that a killed one left, still holds the crew's run.
+        """
+        await self.services.leases.demand_free(journal.name)
         self.journal = journal
         paid = await self.services.calls.tally(self._booked)
         self.spending.spent = sum(row.cost for row in paid)

@@ -105,7 +105,7 @@ def estimate(
         work.gating(offered),
         work.responding(),
         work.judging(len(heldout)),
-        work.evaluating(heldout),
+        *([] if request.preview else [work.evaluating(heldout)]),
     )
     total = sum_estimates("total", stages)
     if request.budget.dollars is not None:
