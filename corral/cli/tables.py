@@ -214,9 +214,9 @@ def print_costs(console: Console, costs: Sequence[StageComparison]) -> None:
             f"{actual.dollars:.4f}",
         )
         rows.append(row)
-    expected = ("calls expected", "tokens expected", "$ expected")
-    headers = ("stage", expected[0], "calls made", expected[1], "tokens used", expected[2], "$ at most", "$ paid")
-    print_table(console, headers, rows, words=expected)
+    ranges = ("calls expected", "tokens expected", "$ expected")
+    headers = ("stage", ranges[0], "calls made", ranges[1], "tokens used", ranges[2], "$ at most", "$ paid")
+    print_table(console, headers, rows, words=ranges)
 
 
 def _reasons(counts: Mapping[str, int]) -> str:
