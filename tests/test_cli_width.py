@@ -83,10 +83,17 @@ def test_on_80_columns_runs_and_accounts_are_tables() -> None:
         status("brand-20261126-113456-a1b3", "failed", "generate", lost),
         status("brand-20261126-103456-a1b4", "done", ""),
     ]
-    tokens = {"prompt_tokens": 1_234_567, "completion_tokens": 1_234_567, "cost": 12.3456}
+    tokens: dict[str, Any] = {"prompt_tokens": 1_234_567, "completion_tokens": 1_234_567, "cost": 12.3456}
     calls = [PurposeTally(purpose="judge.actionability", answered=12345, failed=12, from_ledger=12345, **tokens)]
     reasons = {"repeats_a_held_out_prompt": 12, "too_short": 3}
-    outcomes = {"total": 12345, "accepted": 10000, "rejected": 2345, "waiting": 0, "pending": 0, "failed": 0}
+    outcomes: dict[str, Any] = {
+        "total": 12345,
+        "accepted": 10000,
+        "rejected": 2345,
+        "waiting": 0,
+        "pending": 0,
+        "failed": 0,
+    }
     row = Tally(kind="generated instructions", reasons=reasons, **outcomes)
     accounts = Accounts(rows=[row], calls=calls, rounds=[], costs=[], spent=1, cap=2, decided={})
     runs, accounted = printed(80, lambda c: print_runs(c, statuses)), printed(80, lambda c: print_accounts(c, accounts))
