@@ -32,7 +32,7 @@ def build_improvement(services: Services, checkpointer: Saver | None = None) -> 
         checkpointer: keeps the state between steps; ``None`` where the server brings its own.
     """
     store, feedback = services.store, services.feedback
-    comparing = make_compare(store, services.runs_folder, services.open_endpoint)
+    comparing = make_compare(store, services.calls, services.runs_folder, services.open_endpoint)
     deploying = make_deploy(store, services.registry, services.settings, services.open_endpoint)
 
     graph: StateGraph[PipelineState, None, Any, PipelineState] = StateGraph(PipelineState, input_schema=RunInput)

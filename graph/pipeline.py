@@ -51,7 +51,7 @@ def build_pipeline(services: Services, checkpointer: Saver | None = None, *, par
     assembling = make_assemble(store, runs_folder, services.settings.home, services.open_endpoint)
     graph.add_node("assemble", step(assembling, services))
     graph.add_node("train", training(store, runs_folder, cache, services))
-    evaluating = make_evaluate(store, runs_folder, services.open_endpoint)
+    evaluating = make_evaluate(store, services.calls, runs_folder, services.open_endpoint)
     graph.add_node("evaluate", step(reported(evaluating, services), services))
     if not part:
         deploying = make_deploy(store, services.registry, services.settings, services.open_endpoint)

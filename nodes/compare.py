@@ -5,30 +5,37 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from state.calls import CallStore
 from state.pipeline import Node, PipelineState
 from state.store import RecordStore
 from tools.endpoint.chat import OpenEndpoint
+from tools.evaluation.asking import ANSWERS
 from tools.evaluation.measuring import Measuring, heldout_samples
 from tools.evaluation.scoreboard import score_answers
 from tools.files import write_file
+from tools.generation.pacing import expected_measuring
 from tools.progress import report_progress
 
 
-def make_compare(store: RecordStore, runs_folder: Path, open_endpoint: OpenEndpoint) -> Node:
+def make_compare(store: RecordStore, calls: CallStore, runs_folder: Path, open_endpoint: OpenEndpoint) -> Node:
     """Return the node.
 
     Args:
         store: the record store.
+        calls: the ledger, which tells how long earlier evaluations took.
         runs_folder: each run has a folder of its name in it.
         open_endpoint: opens the weights that are measured.
     """
-    measuring = Measuring(store, open_endpoint)
+    measuring = Measuring(store, open_endpoint, "compare")
 
     async def compare(state: PipelineState) -> PipelineState:
         run_id, request, adapter = state["run_id"], state["request"], state["adapter"]
         deployed = state["improvement"]
         samples = await heldout_samples(store, run_id, request)
-        report_progress("compare", total=len(samples) * (1 + request.evaluate.sampled_draws))
+        answers = len(samples) * (1 + request.evaluate.sampled_draws)
+        # The new adapter's are in the store: the evaluation asked for them.
+        expected = await expected_measuring(calls, request.models.base, {ANSWERS: answers}, models=1)
+        report_progress("compare", total=2 * answers, expected=expected)
         before, _ = await measuring.measure(state, samples, [], deployed.version, deployed.adapter)
         after, _ = await measuring.measure(state, samples, [], adapter.id, adapter.folder)
         board = await asyncio.to_thread(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from state.calls import CallStore
 from state.pipeline import Node, PipelineState
 from state.records import Sample
 from state.store import RecordStore
 from tools.checklists.items import MACHINE
 from tools.dataset.seeding import imitated_seeds
 from tools.endpoint.chat import OpenEndpoint
+from tools.evaluation.asking import ANSWERS, PUBLIC, TEXTS
 from tools.evaluation.ifeval import fixed_sample, public_accuracies
 from tools.evaluation.measuring import BASE, Measuring, heldout_samples, judged
 from tools.evaluation.perplexity import has_text_of, heldout_passages, paired_nats, texts_of
@@ -18,20 +20,22 @@ from tools.evaluation.scoreboard import score_answers
 from tools.evaluation.scoring import script_note
 from tools.evaluation.winning import pairs_to_judge
 from tools.files import write_file
+from tools.generation.pacing import expected_measuring
 from tools.progress import report_progress
 from tools.sources.prompts import ifeval_prompts
 from tools.sources.seeds import load_seed_tasks
 
 
-def make_evaluate(store: RecordStore, runs_folder: Path, open_endpoint: OpenEndpoint) -> Node:
+def make_evaluate(store: RecordStore, calls: CallStore, runs_folder: Path, open_endpoint: OpenEndpoint) -> Node:
     """Return the node.
 
     Args:
         store: the record store.
+        calls: the ledger, which tells how long earlier evaluations took.
         runs_folder: each run has a folder of its name in it.
         open_endpoint: opens the weights that are measured, and the judge's model.
     """
-    measuring = Measuring(store, open_endpoint)
+    measuring = Measuring(store, open_endpoint, "evaluate")
 
     async def evaluate(state: PipelineState) -> PipelineState:
         run_id, request, adapter = state["run_id"], state["request"], state["adapter"]
@@ -47,8 +51,10 @@ def make_evaluate(store: RecordStore, runs_folder: Path, open_endpoint: OpenEndp
         passages = heldout_passages(samples, seeds, training + imitated_seeds(seeds, request.train.seed_share))
         public = await asyncio.to_thread(ifeval_prompts, request)
         sample = fixed_sample(public, request.evaluate.ifeval_prompts)
-        each = len(samples) * (1 + request.evaluate.sampled_draws) + len(passages) + len(sample)
-        report_progress("evaluate", total=2 * each + min(request.evaluate.judged_pairs, len(samples)))
+        answers = len(samples) * (1 + request.evaluate.sampled_draws)
+        counts = {ANSWERS: answers, TEXTS: len(passages), PUBLIC: len(sample)}
+        total = 2 * sum(counts.values()) + min(request.evaluate.judged_pairs, len(samples))
+        report_progress("evaluate", total=total, expected=await expected_measuring(calls, request.models.base, counts))
 
         before, nats_before = await measuring.measure(state, samples, passages, BASE, request.models.base)
         public_before = await measuring.public(state, sample, BASE, request.models.base)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Update, case, except_, func, select, true, update
+from sqlalchemy import ColumnElement, Row, Select, Update, case, except_, false, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from state.batches import DeferredCall, at_least_0, call_row, defer
@@ -265,15 +265,17 @@ class CallStore:
         names = ("purpose", "model", "calls", "prompt_tokens", "completion_tokens")
         return [TokenUse.model_validate(dict(zip(names, row, strict=True))) for row in rows]
 
-    async def mean_seconds(self, purpose: str, model: str) -> float | None:
+    async def mean_seconds(self, purpose: str, model: str, *, parts: bool = True) -> float | None:
         """Return the mean time of an answered call, over some ``TIMED`` of them; ``None`` where there are none.
 
         Args:
-            purpose: such as ``judge``, whose parts count, too, such as ``judge.clarity``.
-            model: as the server knows it.
+            purpose: such as ``judge``.
+            model: as the server knows it; a folder of weights counts whatever lies in it.
+            parts: whether the purpose's parts count, too, such as ``judge.clarity``.
         """
         named, asked = calls.c.body["purpose"].as_string(), calls.c.body["model"].as_string()
-        same = ((named == purpose) | named.startswith(f"{purpose}.")) & (asked == model)
+        same = (named == purpose) | (named.startswith(f"{purpose}.", autoescape=True) if parts else false())
+        same &= (asked == model) | asked.startswith(f"{model}@", autoescape=True)
         times = calls.c.body["started_at"].as_string(), calls.c.body["finished_at"].as_string()
         query = select(*times).where((calls.c.status == "answered") & same).limit(TIMED)
         async with self.database.reading() as connection:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from nodes.compare import make_compare
 from nodes.evaluate import make_evaluate
 from state.calls import CallStore
 from state.database import Database
 from state.errors import StorageError
-from state.pipeline import AdapterRef, PipelineState
+from state.pipeline import AdapterRef, Improvement, PipelineState
 from state.records import Answer, Check, Outcome, Sample
 from state.request import Endpoint, RunRequest
 from state.store import RecordStore
@@ -99,7 +100,7 @@ async def test_a_cut_evaluation_goes_on_without_answering_again(
         kept.extend(record.id for record in records)
         await add(self, run_id, records)
 
-    evaluate = make_evaluate(store, tmp_path / "runs", opened)
+    evaluate = make_evaluate(store, calls, tmp_path / "runs", opened)
     monkeypatch.setattr(RecordStore, "add", add_three)
     with pytest.raises(StorageError, match="full"):
         await evaluate(state)
@@ -138,3 +139,26 @@ async def test_a_cut_evaluation_goes_on_without_answering_again(
     monkeypatch.setattr(WeightsTransport, "send", refuse)
     monkeypatch.setattr(WeightsTransport, "likelihood", refuse)
     assert (await evaluate(state))["verdict"] == verdict
+
+
+async def test_a_comparison_tells_its_own_progress(
+    store: RecordStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[Any, ...]] = []
+
+    def tell(step: str, advance: float = 0, *, total: int | None = None, **more: Any) -> None:
+        told.append((step, advance, total))
+
+    for module in ("nodes.compare", "tools.evaluation.measuring"):
+        monkeypatch.setattr(f"{module}.report_progress", tell)
+
+    async def opened(spec: Endpoint, run_id: str) -> ChatEndpoint:
+        return FunctionEndpoint(lambda call: {"the": "sea"})
+
+    request = RunRequest.model_validate({"evaluate": {"sampled_draws": 0, "resamples": 100}})
+    deployed = Improvement(version="v1-00000000", adapter="registry/v1-00000000")
+    made = AdapterRef(id="adapter1", folder="adapter1")
+    state: PipelineState = {"run_id": "run", "request": request, "adapter": made, "improvement": deployed}
+    await make_compare(store, CallStore(store.database), tmp_path / "runs", opened)(state)
+    assert told[0] == ("compare", 0, 2 * len(SAMPLES)) and {step for step, _, _ in told} == {"compare"}
+    assert sum(advance for _, advance, _ in told) == 2 * len(SAMPLES)

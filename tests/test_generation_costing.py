@@ -39,7 +39,7 @@ from tools.generation.estimating import (
     estimate,
     generated,
 )
-from tools.generation.pacing import expected_seconds
+from tools.generation.pacing import expected_measuring, expected_seconds
 from tools.generation.past import APART, ENOUGH, Past, learned, use_of
 from tools.generation.planning import needs_of
 from tools.generation.spans import Span, in_interval, known, span, total
@@ -250,6 +250,22 @@ async def test_what_earlier_calls_took_tells_how_long_a_step_takes(calls: CallSt
     assert await expected_seconds(calls, "judge", request, 1) == pytest.approx(5), "six calls side by side"
     assert [await expected_seconds(calls, step, request, 9) for step in ("generate", "gate")] == [None, None]
     assert await expected_seconds(calls, "respond", request, 0) is None
+
+
+async def test_earlier_evaluations_tell_how_long_one_takes(calls: CallStore) -> None:
+    counts = {"evaluate": 10, "evaluate.perplexity": 1024}
+    took = {"evaluate": ("base@12ab34cd", 6), "evaluate.ifeval": ("base@12ab34cd", 90), "other": ("base", 50)}
+    for number, (purpose, (model, seconds)) in enumerate(took.items()):
+        made = call(str(number), purpose=purpose, model=model)
+        await calls.put(made.model_copy(update={"finished_at": made.started_at + timedelta(seconds=seconds)}))
+    assert await expected_measuring(calls, "base", {"evaluate": 10}) == pytest.approx(2 * 6), "ten are answered at once"
+    assert await expected_measuring(calls, "base", {"evaluate": 10}, models=1) == pytest.approx(6)
+    assert await expected_measuring(calls, "base", counts) is None, "no text was read yet"
+    assert await expected_measuring(calls, "another", {"evaluate": 10}) is None
+    made = call("read", purpose="evaluate.perplexity", model="base@12ab34cd-bfloat16")
+    await calls.put(made.model_copy(update={"finished_at": made.started_at + timedelta(seconds=4)}))
+    assert await expected_measuring(calls, "base", counts) == pytest.approx(2 * (6 + 2 * 4)), "512 are read at once"
+    assert await expected_measuring(calls, "base", {"evaluate": 0}) is None
 
 
 async def test_of_a_large_ledger_a_sample_is_read(calls: CallStore, monkeypatch: pytest.MonkeyPatch) -> None:

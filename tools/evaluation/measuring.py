@@ -35,10 +35,12 @@ BASE = "base"
 
 @dataclass(frozen=True)
 class Measuring:
-    """Lets a model answer and read what it has not yet; its attributes are ``make_evaluate``'s arguments."""
+    """Lets a model answer and read what it has not yet; the store and the endpoints are the node's arguments."""
 
     store: RecordStore
     open_endpoint: OpenEndpoint
+    step: str
+    """Whose progress it is."""
 
     async def measure(
         self,
@@ -64,7 +66,7 @@ class Measuring:
         endpoint = await self.open_endpoint(weights_endpoint(weights), run_id)
         there = await self.store.find(run_id, Answer, tag=model)
         wanted = answers_wanted(samples, there, request.evaluate.sampled_draws)
-        report_progress("evaluate", len(samples) * (1 + request.evaluate.sampled_draws) - len(wanted))
+        report_progress(self.step, len(samples) * (1 + request.evaluate.sampled_draws) - len(wanted))
         who = BASE if model == BASE else "adapter"
 
         async def keep(answer: Answer) -> None:
@@ -73,8 +75,8 @@ class Measuring:
         def call(one: Wanted) -> ChatCall:
             return answer_call(one, request.evaluate.max_tokens, request.sampling, request.seed)
 
-        await ask_all(endpoint, wanted, call, model, keep)
-        scores = await asyncio.gather(*(read(endpoint, passage, who) for passage in passages))
+        await ask_all(endpoint, wanted, call, model, keep, self.step)
+        scores = await asyncio.gather(*(read(endpoint, passage, who, self.step) for passage in passages))
         return await self.store.find(run_id, Answer, tag=model), {score.id: score for score in scores}
 
     async def public(self, state: PipelineState, samples: Sequence[Sample], model: str, weights: str) -> list[Answer]:
@@ -102,7 +104,7 @@ class Measuring:
         def call(one: Wanted) -> ChatCall:
             return answer_call(one, PUBLIC_TOKENS, state["request"].sampling, state["request"].seed, PUBLIC)
 
-        await ask_all(endpoint, answers_wanted(samples, [], 0), call, model, keep)
+        await ask_all(endpoint, answers_wanted(samples, [], 0), call, model, keep, self.step)
         return found
 
 
@@ -112,6 +114,7 @@ async def ask_all(
     call: Callable[[Wanted], ChatCall],
     model: str,
     keep: Callable[[Answer], Awaitable[None]],
+    step: str,
 ) -> None:
     """Ask for answers, and keep each as it comes.
 
@@ -121,6 +124,7 @@ async def ask_all(
         call: returns the call for one.
         model: the model's name: ``base``, or the adapter's id.
         keep: called with each answer.
+        step: whose progress it is.
 
     Raises:
         EndpointError: the model processes fail, or refuse every prompt.
@@ -136,17 +140,17 @@ async def ask_all(
             refused.append(error)
         else:
             await keep(answer_record(model, one, completion))
-        report_progress("evaluate", 1, note=f"{who} answers")
+        report_progress(step, 1, note=f"{who} answers")
 
     await for_each(wanted, ask)
     if refused and len(refused) == len(wanted):
         raise refused[0]
 
 
-async def read(endpoint: ChatEndpoint, passage: Passage, who: str) -> PassageScore:
+async def read(endpoint: ChatEndpoint, passage: Passage, who: str, step: str) -> PassageScore:
     """Return a model's score of a held-out text."""
     score = passage_score(passage, await endpoint.likelihood(passage_call(passage)))
-    report_progress("evaluate", 1, note=f"{who} reads held-out texts")
+    report_progress(step, 1, note=f"{who} reads held-out texts")
     return score
 
 

@@ -5,9 +5,12 @@ It is what can be told before the step's first call has ended; from then on its 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from state.calls import CallStore
 from state.request import Endpoint, RunRequest
 from tools.endpoint import capabilities
+from tools.evaluation.asking import CONCURRENCY
 from tools.generation.estimating import LIKELIHOODS
 
 
@@ -27,6 +30,25 @@ async def expected_seconds(calls: CallStore, step: str, request: RunRequest, ite
     spec, each = asked
     seconds = await calls.mean_seconds(step, spec.model)
     return None if seconds is None else seconds * max(1.0, items * each / spec.concurrency)
+
+
+async def expected_measuring(calls: CallStore, model: str, counts: Mapping[str, int], models: int = 2) -> float | None:
+    """Return the seconds that models are expected to take which answer and read one after the other.
+
+    Args:
+        calls: the ledger.
+        model: one of them, such as the base: an adapter takes as long.
+        counts: how many calls there are of each purpose, for each model; all of a purpose are sent at once.
+        models: how many models are measured.
+    """
+    total = 0.0
+    for purpose, count in counts.items():
+        if count:
+            seconds = await calls.mean_seconds(purpose, model, parts=False)
+            if seconds is None:
+                return None
+            total += models * seconds * max(1.0, count / CONCURRENCY)
+    return total or None
 
 
 def calls_of(step: str, request: RunRequest) -> tuple[Endpoint, int] | None:
