@@ -184,7 +184,7 @@ def test_a_text_is_as_likely_as_plain_transformers_say(base: Path) -> None:
         for with_end in (0, 1)
     ]
     found: dict[int, Scored] = {}
-    Model(base, None).answer(asked, lambda reply: found.update({reply.number: cast(Scored, reply)}))
+    Model(base, None, "float32").answer(asked, lambda reply: found.update({reply.number: cast(Scored, reply)}))
     assert sorted(found) == list(range(8))
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=compute_dtype()).eval()
@@ -290,7 +290,7 @@ def test_a_likelihood_does_not_depend_on_what_else_is_asked(base: Path) -> None:
         Score(number=n, turns=({"role": "user", "content": QUESTIONS[n % 5]},), completion="It is so. " * n)
         for n in range(7)
     ]
-    model = Model(base, None)
+    model = Model(base, None, "float32")
 
     def scored(some: Sequence[Score]) -> dict[int, Scored]:
         found: dict[int, Scored] = {}
@@ -303,7 +303,7 @@ def test_a_likelihood_does_not_depend_on_what_else_is_asked(base: Path) -> None:
 
 
 def test_the_head_and_each_prompt_are_read_once(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, read = Model(base, None), []
+    model, read = Model(base, None, "float32"), []
     forward = type(model._model).forward
 
     def counted(self: Any, input_ids: Any, **rest: Any) -> Any:

@@ -101,6 +101,6 @@ def test_the_embedded_model_answers(tmp_path: Path) -> None:
         for n, text in enumerate(("What is the capital of France?", "Say hello."))
     ]
     found: dict[int, Drawn] = {}
-    Model(folder, None).answer(asked, lambda reply: found.update({reply.number: cast(Drawn, reply)}))
+    Model(folder, None, "float32").answer(asked, lambda reply: found.update({reply.number: cast(Drawn, reply)}))
     assert "Paris" in found[0].text and found[0].ended
     assert "<|" not in found[0].text + found[1].text
