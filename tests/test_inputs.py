@@ -83,7 +83,7 @@ def test_a_run_is_shown_and_goes_on_from_another_folder(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     code, out, _ = corral("show", "mine")
-    assert code == 0 and "calls expected" in out and "not known" not in out
+    assert code == 0 and "expected" in out and "$ paid" in out and "not known" not in out
     assert corral("resume", "mine")[0] == 3, "it waits at review"
     assert given_rows(corral, "mine") == {"given prompts, training": 8, "given prompts, held out": 4}
 

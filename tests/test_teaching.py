@@ -221,7 +221,7 @@ async def test_the_command_line_calibrates_by_decisions(settings: Settings, monk
     kept = find_calibration(judge, Path(settings.home))
     assert kept is not None and "of 80 decisions" in trust_note(judge, kept)
     done = await asyncio.to_thread(CliRunner().invoke, app, ["calibrate", "--decisions", "taught"])
-    assert "measured" in done.stdout and "sent to people" in done.stdout and "accuracy" in done.stdout
+    assert "measured" in done.stdout and "sent to" in done.stdout and "accuracy" in done.stdout
     for wrong in ([], ["labels.jsonl", "--decisions", "taught"], ["--decisions", "taught", "--mapping", "0=1"]):
         done = await asyncio.to_thread(CliRunner().invoke, app, ["calibrate", *wrong])
         assert isinstance(done.exception, BadInput)
