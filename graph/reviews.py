@@ -103,6 +103,8 @@ class ReviewItem(Record):
     stars: int | None = None
     confidence: float | None = None
     checks: tuple[CheckResult, ...] = ()
+    caution: str = ""
+    """What a person should know before they approve it."""
     feedback: str = ""
     allowed: tuple[DecisionKind, ...]
     editable: bool
@@ -357,6 +359,7 @@ def _shown(run_id: str, item: Item, draft: Draft | None, decided: Decided | None
         stars=scored.stars if scored else None,
         confidence=scored.confidence if scored else None,
         checks=judgement.checks if judgement else (),
+        caution=item.caution,
         feedback="\n".join(sample.reasons) if instruction else scored.feedback if scored else "",
         allowed=allowed_for(task.kind),
         editable="edit" in allowed_for(task.kind),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from state.request import RunRequest
 from state.store import RecordStore
 from state.wording import number_of
 from tools.dataset.files import dataset_writer
-from tools.dataset.pairing import NOT_JUDGED, pair_all
+from tools.dataset.pairing import NOT_JUDGED, faults_of, pair_all
 from tools.dataset.seeding import imitated_seeds
 from tools.endpoint.chat import OpenEndpoint
 from tools.files import in_thread
@@ -25,6 +26,7 @@ from tools.judging.fingerprint import fingerprint_of
 from tools.judging.judge import crew_calls
 from tools.judging.licence import licence_of, modes_used
 from tools.judging.trust import all_calibrations
+from tools.people.decisions import decider_of
 from tools.progress import report_progress
 from tools.sources.seeds import load_seed_tasks
 from tools.training.recipe import phases_of
@@ -58,6 +60,7 @@ def make_assemble(store: RecordStore, runs_folder: Path, home: Path, open_endpoi
                     if task.kind == "pair"
                 ]
                 reviews = await store.find(run_id, Review, parents=[*ids, *(task.id for task in tasks)])
+                await asyncio.to_thread(answers.count_approved, samples, candidates, reviews)
                 pairs = await asyncio.to_thread(
                     pair_all, samples, candidates, judgements, reviews, request.train, tasks
                 )
@@ -91,12 +94,14 @@ class Answers:
         ended: those that ended by themselves.
         thought: those with thinking that was left out.
         not_judged: those that no judge was asked about, since nothing could come of it.
+        faulty: those that people approved and training may not imitate, by what is wrong with each.
     """
 
     drawn: int = 0
     ended: int = 0
     thought: int = 0
     not_judged: int = 0
+    faulty: Counter[str] = field(default_factory=Counter)
 
     def count(self, candidates: Sequence[Candidate]) -> None:
         """Add the draws among some candidates."""
@@ -105,6 +110,19 @@ class Answers:
         self.ended += sum(c.ended for c in draws)
         self.thought += sum(c.thought for c in draws)
         self.not_judged += sum(c.reasons[:1] != () and c.reasons[0].startswith(NOT_JUDGED) for c in candidates)
+
+    def count_approved(
+        self, samples: Iterable[Sample], candidates: Iterable[Candidate], reviews: Iterable[Review]
+    ) -> None:
+        """Add the answers that people approved or wrote, and that training may not imitate all the same."""
+        people = (r for r in reviews if r.decision == "approve" and decider_of(r.reviewer) == "person")
+        approved = {review.item_id for review in people}
+        prompts = {sample.id: sample for sample in samples}
+        for candidate in candidates:
+            taken = candidate.id in approved or candidate.provenance == "edited"
+            if taken and candidate.outcome == Outcome.ACCEPTED:
+                faults = faults_of(prompts[candidate.sample_id], candidate)
+                self.faulty.update([", ".join(faults)] if faults else [])
 
     def notes(self, request: RunRequest) -> list[str]:
         """Return what a person should know of them."""
@@ -125,6 +143,12 @@ class Answers:
                 f"not judged, since the recipe {request.train.recipe} has no use for what training cannot imitate: "
                 f"{number_of(self.not_judged, 'answer')}; that saved {number_of(saved, 'call')} of "
                 f"{request.models.judge.model!r}"
+            )
+        if self.faulty:
+            why = "; ".join(f"{faults}: {count}" for faults, count in self.faulty.most_common())
+            lines.append(
+                f"not imitated, though a person took it for good: {number_of(self.faulty.total(), 'answer')} that fail "
+                f"what a program can verify ({why}). An edit of such an answer is imitated once it passes"
             )
         return lines
 

@@ -10,14 +10,16 @@ from nodes.respond import PromptsToAnswer, make_respond, new_candidate
 from state.database import Database
 from state.errors import EndpointFailing
 from state.pipeline import RateLimits
-from state.records import Candidate, Check, Outcome, Sample
+from state.records import Candidate, Check, CheckResult, Outcome, Sample
 from state.request import Endpoint, Models, RunRequest, Sampling
 from state.store import RecordStore
-from tests.builders import sample
+from tests.builders import candidate, judgement, review, review_task, sample
 from tools.candidates import repair
 from tools.checks import run_checks
 from tools.endpoint.chat import ChatCall, ChatEndpoint, Completion, Fault
 from tools.endpoint.http_transport import HttpTransport
+from tools.people.asking import described
+from tools.people.items import Item
 
 LOUD = Check(kind="upper_case")
 OF = sample("Explain how bees turn nectar into honey. Write in capital letters only.", checks=(LOUD,))
@@ -184,3 +186,28 @@ def test_answers_of_which_none_ended_are_told_and_thinking_is_counted() -> None:
     assert "ended by itself, of 4" in none_ended and "2 answers of " in thinking and ", of 4;" in thinking
     answers.count([drawn[0].model_copy(update={"ended": True})])
     assert len(answers.notes(RunRequest())) == 1
+
+
+def test_what_people_approved_and_training_cannot_imitate_is_told() -> None:
+    asked = sample("Name three rivers of Europe, in at most two words.", checks=(Check(kind="max_words", value=2),))
+    good, long, unseen = (candidate(asked, text) for text in ("Rhine, Danube", "Rhine, Danube, Ebro", "A, b, c, d, e"))
+    edited = candidate(asked, "The Rhine and the Danube.", provenance="edited")
+    answers = Answers()
+    reviews = [review(good.id), review(long.id), review(unseen.id, reviewer="policy:midpoint")]
+    answers.count_approved([asked], [good, long, unseen, edited], reviews)
+    (told,) = answers.notes(RunRequest())
+    assert "2 answers that fail" in told and "(max_words: 2)" in told
+
+
+def test_a_person_is_told_before_they_approve_what_training_cannot_imitate() -> None:
+    asked = sample("Name three rivers of Europe, in at most two words.", checks=(Check(kind="max_words", value=2),))
+    long = candidate(asked)
+
+    def item(*checks: CheckResult) -> Item:
+        made = judgement(long, checks=checks)
+        return Item(task=review_task(long), sample=asked, candidates=(long,), judgements=(made,))
+
+    failed = CheckResult(kind="max_words", passed=False, evidence="7 words, at most 2 asked")
+    assert "fails a written check (max_words): edit it" in item(failed).caution
+    assert "written check (max_words): edit it.\n" in described(item(failed), RunRequest())
+    assert item().caution == item(failed.model_copy(update={"kind": "sums"})).caution == ""

@@ -60,6 +60,7 @@ def item_lines(item: ReviewItem, console: Console, width: int) -> list[Text]:
         case "pair":
             lines += _part("prompt", item.prompt, console, width) + _pair(item.texts, console, width)
     lines += _scores(item, console, width) + check_lines(item.checks, console, width)
+    lines += wrapped(f"{item.caution}.", console, width, "bold") if item.caution else []
     return lines + _part("feedback", item.feedback, console, width)
 
 

@@ -66,6 +66,7 @@ def described(item: Item, request: RunRequest) -> str:
             checks = "; ".join(f"{c.kind}: {c.evidence}" for c in judgement.checks if c.passed is not None)
             judged = f"\nScores: {scores}" if judgement.scored else ""
             said = f"{_given(judgement, low, high)}{judged}\nChecks: {checks or 'none apply'}"
+            said += f"\n{item.caution}." if item.caution else ""
             said += f"\n{judgement.feedback}" if judgement.scored else ""
         case "completion":
             said = "Nobody judged it."

@@ -35,6 +35,17 @@ class Item(Record):
         return self.task.id
 
     @property
+    def caution(self) -> str:
+        """What a person should know before they approve a completion; empty where there is nothing."""
+        if self.task.kind != "completion" or self.judgement is None:
+            return ""
+        demanded = {check.kind for check in self.sample.checks}
+        failed = [c.kind for c in self.judgement.checks if c.passed is False and c.kind in demanded]
+        return (
+            f"Training imitates no answer that fails a written check ({', '.join(failed)}): edit it" if failed else ""
+        )
+
+    @property
     def score(self) -> float | None:
         """Its score on the scale of ``thresholds``: 0 to 100 for a completion, 0 to 1 for an instruction.
 
