@@ -49,7 +49,10 @@ async def examine(settings: Settings, request: RunRequest | None = None) -> list
         found = await _of_request(request, settings)
     return [
         *found,
-        _without_weights(missing[0], bool(server)) if missing else await asyncio.to_thread(_model_file),
+        # A request's own models are looked at one by one, so that one that needs weights has failed above.
+        _without_weights(missing[0], bool(server) or request is not None)
+        if missing
+        else await asyncio.to_thread(_model_file),
         await _database(settings),
         await asyncio.to_thread(_gpu),
         await asyncio.to_thread(_disk, settings.home),

@@ -194,12 +194,19 @@ def test_an_error_that_is_kept_is_shown_as_its_message(kept: str, said: str) -> 
     assert error_in_words(kept) == said
 
 
-def test_the_doctor_knows_the_base_install(corral: Corral, without: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_knows_the_base_install(
+    corral: Corral, without: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     without("train")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     code, out, _ = corral("doctor", "--json")
     (found,) = (one for one in json.loads(out) if install_command("train") in one["advice"])
     assert code == 1 and not found["ok"], "nothing can answer: neither the embedded model nor a server"
+    file = tmp_path / "mine.yaml"
+    assert corral("init", str(file), "--url", "http://127.0.0.1:9/v1", "--model", "m")[0] == 0
+    checks = json.loads(corral("doctor", str(file), "--json")[1])
+    (found,) = (one for one in checks if one["what"] == "training and embedded model")
+    assert found["ok"] and install_command("train") in found["advice"], "this config asks a server alone"
 
 
 @pytest.mark.parametrize("name", ["seed_tasks", "prompts", "demo", "proof", "large", "policies/safety"])
