@@ -7,8 +7,10 @@ from random import Random
 
 import torch
 
-HEAD = 256
-"""So many of the likeliest tokens are sorted first: on a CPU, sorting all 50,000 takes longer than the model's step."""
+HEAD, MORE = 256, 4
+"""So many of the likeliest tokens are sorted first, and so many times as many for the rows whose point lies further on.
+On a CPU sorting all 50,000 of 96 rows takes 0.43 s, as long as the model's step, and of 1,024 of them 0.05 s. Of 96
+first tokens of SmolLM2-135M 62 need more than 256 for 0.95 of the mass, and one more than 1,024."""
 
 
 def choose(
@@ -46,7 +48,7 @@ def _draw(logits: torch.Tensor, points: torch.Tensor, top_p: float, head: int) -
     if head < logits.shape[1]:
         reaches = mass[:, -1] > points if top_p == 1 else mass[:, -1] >= top_p
         if short := [row for row, enough in enumerate(reaches.tolist()) if not enough]:
-            again = _draw(logits[short], points[short], top_p, logits.shape[1])
+            again = _draw(logits[short], points[short], top_p, head * MORE)
             for row, token in zip(short, again, strict=True):
                 found[row] = token
     return [int(token) for token in found]
