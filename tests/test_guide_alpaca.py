@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from graph.crews.session import CrewSession
 from graph.reporting import _with_failures
 from graph.runs import Runs, open_runs
 from state.errors import BadInput, BudgetExceeded, CorralError
-from state.pipeline import AdapterRef
+from state.pipeline import AdapterRef, PipelineState
 from state.records import Answer
 from state.request import Gates, RunRequest, Training
 from tests.builders import sample
@@ -65,6 +64,7 @@ from tools.training.checklists import during_items as training_items
 from tools.training.decision import Survey, decide_training
 from tools.training.estimate import BaseFacts, Machine, PhaseWork
 from tools.training.job import TrainingJob
+from tools.weights import pool
 
 GUIDE = (
     "openai_completion rouge_similarity format_alpaca_data similarity_checker content_filter safety_validator "
@@ -455,9 +455,11 @@ def trial(tmp_path: Path, url: str, base: Path) -> Path:
     return path
 
 
-def files_of(folder: str) -> dict[str, bytes]:
-    kept = {"sft.jsonl", "dpo.jsonl", "alpaca.json", "lineage.jsonl"}
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.name in kept}
+def made_by(state: PipelineState) -> dict[str, bytes]:
+    """Return the files of a run's dataset and the weights of its adapter."""
+    kept = {"sft.jsonl", "dpo.jsonl", "alpaca.json", "lineage.jsonl", "adapter_model.safetensors"}
+    folders = (Path(state["dataset"].folder), Path(state["adapter"].folder))
+    return {path.name: path.read_bytes() for folder in folders for path in folder.iterdir() if path.name in kept}
 
 
 WORK: dict[str, list[tuple[str, dict[str, Any]]]] = {
@@ -500,44 +502,33 @@ def working(body: dict[str, Any]) -> str:
 async def test_both_crews_make_what_the_pipelines_own_run_makes(
     runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Both to their ends: the sequential one as the example kicks it off, by rules; the hierarchical one by a model.
-
-    The second finds the training of the first done, as after a kill: the job is the same, and takes seconds of CPU.
-    """
+    """Three whole runs with a training each: the pipeline's, the sequential crew's as the example kicks it off, by
+    rules, and the hierarchical crew's, in which a model behind a URL leads, delegates and uses the tools."""
     monkeypatch.setenv("CORRAL_HOME", str(runs.services.settings.home))
-    trained: list[Path] = []
-
-    async def follow(run_id: str, events: AsyncIterator[Any]) -> None:
-        place = runs.services.runs_folder / run_id / "training" / "round-1" / "adapter"
-        if not place.exists():
-            shutil.copytree(trained[0], place)
-        async for _ in events:
-            pass
-
+    monkeypatch.setattr(pool, "sampling_processes", lambda: 1)
     with ScriptedServer(answer=working) as server:
         config = trial(tmp_path, server.url, tiny_model(tmp_path / "base"))
         inputs = {"instructions": 4, "base": str(tmp_path / "base"), "config": config}
         request = planned(read_inputs(inputs), runs.services.settings)
         own = await runs.create(request)
-        async for _ in runs.advance(own, last="assemble"):
+        async for _ in runs.advance(own):
             pass
         first = example.main({**inputs, "rule_based": True})
-        trained.append(Path((await runs.state(first))["adapter"].folder))
-        by_model = await run_crew(session_of(runs, request, follow=follow), "hierarchical")
+        by_model = await run_crew(session_of(runs, request), "hierarchical")
     by_rules = read_result(runs.services.runs_folder / first)
     assert by_rules is not None and by_rules.decided_by == "rule-based" and by_rules.failed == by_rules.calls == 0
-    assert [use.tool for use in by_rules.uses].count("training_launcher") == 1
     assert f"decided by rule-based; run {first} is done" in capsys.readouterr().out
     assert by_model.decided_by == "scripted" and by_model.failed == 0 and by_model.calls == len(by_model.decisions)
     tasks = read_crew("hierarchical", TOOLS).tasks
     delegated = [one for one in by_model.decisions if one.tool == DELEGATE]
     assert len(delegated) == len(tasks) and {one.agent for one in delegated} == {"Master Coordinator"}
-    dataset = files_of((await runs.state(own))["dataset"].folder)
+    expected = made_by(await runs.state(own))
+    assert (await runs.status(own)).standing == "done" and {"sft.jsonl", "adapter_model.safetensors"} <= expected.keys()
     for found in (by_rules, by_model):
         state, folder = await runs.state(found.run_id), runs.services.runs_folder / found.run_id
         assert found.standing == "done" and set(found.answers) == set(read_crew(found.crew, TOOLS).tasks)
-        assert files_of(state["dataset"].folder) == dataset and state["verdict"].prompts == 4
-        assert Path(state["adapter"].folder, "adapter_model.safetensors").is_file()
+        assert [use.tool for use in found.uses].count("training_launcher") == 1
+        assert made_by(state) == expected and state["verdict"].prompts == 4
         assert (folder / "report.html").is_file() and read_result(folder) == found and (folder / KEPT).is_file()
         assert set(lists := read_checklists(folder)) == {"data", "training", "deployment"}
         assert lists["training"].items[-1].name == "benchmark: not worse than its base"
