@@ -51,6 +51,7 @@ from state.store import RecordStore
 from tests.harness import Corral
 from tests.served_registry import ServedRegistry, make_registry
 from tools.logs import PACKAGES
+from tools.machine.garbage import collect_seldom
 
 WORKER, WORKERS = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKER and sys.platform == "linux":
@@ -98,6 +99,7 @@ def pytest_collection_finish() -> None:
     """Leave what the modules hold out of every later collection of garbage: it took a minute of all tests."""
     gc.collect()
     gc.freeze()
+    collect_seldom()
 
 
 class NetworkRefused(AssertionError):

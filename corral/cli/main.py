@@ -30,6 +30,7 @@ from corral.cli.shared import errors
 from corral.cli.signals import ended_at_once
 from corral.cli.terminal import make_visible
 from state.errors import CorralError
+from tools.machine.garbage import collect_seldom
 from tools.visible import one_line
 
 HELP = """From seed tasks to a preference-tuned LoRA adapter, measured against its base.
@@ -100,6 +101,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; an error of ours, or one of the arguments, is one line and its exit code."""
+    collect_seldom()
     make_visible()
     try:
         with ended_at_once():

@@ -18,6 +18,7 @@ from typing import Any
 from state.errors import BadInput, StorageError, TrainingError
 from state.records import Record
 from tools.checklists.items import CheckItem, item
+from tools.machine.garbage import collect_seldom
 from tools.machine.resources import Gpu, cores, measure
 from tools.training.checklists import rows_items
 from tools.training.configs import SHARDED, config_file, kind_of, offloads, processes, uses_cpu
@@ -243,4 +244,5 @@ def main(job_file: Path) -> None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     main(Path(sys.argv[1]))

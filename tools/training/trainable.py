@@ -19,6 +19,7 @@ from state.errors import BadInput
 from state.records import Record, content_hash
 from state.request import Training
 from tools.files import write_file
+from tools.machine.garbage import collect_seldom
 from tools.weights.folders import folder_fingerprint
 from tools.weights.processes import JsonLines, child_environment, last_words
 
@@ -244,4 +245,5 @@ def main(base: Path) -> None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     main(Path(sys.argv[1]))

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from state.errors import BadInput, TrainingError
+from tools.machine.garbage import collect_seldom
 from tools.training.job import TrainingJob
 from tools.weights.gpu_memory import in_one_line
 from tools.weights.processes import JsonLines, die_with_parent
@@ -78,4 +79,5 @@ def storage_trouble(error: Exception, folder: Path) -> str | None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))

@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import assert_never
 
+from tools.machine.garbage import collect_seldom
 from tools.weights.gpu_memory import in_one_line
 from tools.weights.number_format import NumberFormat
 from tools.weights.processes import JsonLines
@@ -183,4 +184,5 @@ def main(base: str, number_format: NumberFormat, adapter: str = "") -> None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     main(sys.argv[1], "bfloat16" if sys.argv[2] == "bfloat16" else "float32", *sys.argv[3:])
