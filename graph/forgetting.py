@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, select
 
 from graph.services import Services
 from state.errors import BadInput, UnknownAnswer
 from state.feedback import Feedback, ServedAnswer
 from state.records import Candidate, ReviewTask, Sample
 from state.rows import TABLES
-from state.tables import batch_calls, call_uses, calls
+from state.tables import batch_calls
 from state.wording import number_of
 from tools.improvement.rows import feedback_sample, served_candidate_id
 from tools.people.decisions import edited_id
@@ -153,15 +153,12 @@ async def _remove_rows(
 
 async def _empty_calls(services: Services, run_id: str, texts: Sequence[str]) -> int:
     """Empty the run's calls in which a text stands; what they cost stays, since it is spent."""
-    query = select(calls.c.key, calls.c.body).join(call_uses, call_uses.c.key == calls.c.key)
-    emptied = {
-        key: body | {"request": {}, "text": "", "error": ""}
-        async for key, body in services.database.stream(query.where(call_uses.c.run_id == run_id))
+    emptied = [
+        key
+        async for key, body in services.calls.used_by(run_id)
         if holds([body.get("request"), body.get("text"), body.get("error")], texts)
-    }
-    async with services.database.writing() as connection:
-        for key, body in emptied.items():
-            await connection.execute(update(calls).where(calls.c.key == key).values(body=body))
+    ]
+    await services.calls.forget(emptied)
     deferred = select(batch_calls.c.key, batch_calls.c.body).where(batch_calls.c.run_id == run_id)
     waiting = [key async for key, body in services.database.stream(deferred) if holds(body.get("request"), texts)]
     await services.batches.forget(run_id, waiting)

@@ -17,10 +17,11 @@ from pydantic import Field
 from sqlalchemy import Update, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from state.call_rows import write_calls
 from state.database import Database
 from state.fencing import writing_of
 from state.records import Call, Record
-from state.tables import batch_calls, batches, calls, insert_or_replace, runs
+from state.tables import batch_calls, batches, insert_or_replace, runs
 from state.wording import number_of
 
 FREE, WANTED, AT_ONCE = "free", "wanted", "at once"
@@ -224,8 +225,7 @@ class BatchStore:
         mine = _at(batch.run_id, batch.id) & batch_calls.c.key.in_(keys)
         async with writing_of(self.database, batch.run_id) as connection:
             held = await _reserved(connection, mine)
-            insert = insert_or_replace(self.database.engine, calls, calls.c.status == "failed")
-            await connection.execute(insert, [call_row(answer) for answer in answers])
+            await write_calls(connection, self.database.engine, answers)
             cost = sum(answer.cost for answer in answers)
             values = {"spent": runs.c.spent + cost, "reserved": at_least_0(runs.c.reserved - held)}
             await connection.execute(update(runs).where(runs.c.run_id == batch.run_id).values(values))
@@ -293,13 +293,6 @@ async def defer(connection: AsyncConnection, engine: AsyncEngine, wanted: Sequen
     """
     insert = insert_or_replace(engine, batch_calls, batch_calls.c.place == FREE, kept=("tries",))
     await connection.execute(insert, [_call_row(call, dollars) for call, dollars in wanted])
-
-
-def call_row(call: Call) -> dict[str, Any]:
-    """Return a call as a row of the ledger's table."""
-    body = call.model_dump(mode="json")
-    columns = ("key", "run_id", "status", "prompt_tokens", "completion_tokens", "cost")
-    return {name: body[name] for name in columns} | {"body": body}
 
 
 def at_least_0(dollars: Any) -> Any:

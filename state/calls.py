@@ -8,21 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Update, case, except_, false, func, select, true, update
+from sqlalchemy import ColumnElement, Row, Select, case, except_, false, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from state.batches import DeferredCall, at_least_0, call_row, defer
-from state.database import Database
+from state.batches import DeferredCall, at_least_0, defer
+from state.call_rows import KEYS, empty_calls, find_bodies, with_requests, write_calls
+from state.database import STREAMED, Database
 from state.errors import CorralError, StorageError
 from state.fencing import demand_own, read_lease, writing_of
 from state.grouped import Grouped
 from state.records import Call, Record
-from state.tables import call_uses, calls, insert_new, insert_or_replace, runs
+from state.tables import call_uses, calls, insert_new, runs
 
 logger = logging.getLogger(__name__)
 
-KEYS = 500
-"""In one ``IN (...)``: small statements keep locks short."""
 SAMPLED = 20_000
 """Calls from which the tokens of a call are learned, about: reading all of a large ledger takes seconds."""
 TIMED = 500
@@ -175,11 +174,8 @@ class CallStore:
     async def _look_up(self, wanted: Sequence[Lookup]) -> list[Call | None]:
         """Return the recorded calls of some keys, or ``None``."""
         keys = [one.key for one in wanted]
-        found: dict[str, Any] = {}
         async with self.database.reading() as connection:
-            for start in range(0, len(keys), KEYS):
-                some = select(calls.c.key, calls.c.body).where(calls.c.key.in_(keys[start : start + KEYS]))
-                found |= {key: body for key, body in await connection.execute(some)}
+            found = await find_bodies(connection, keys)
         return [Call.model_validate(found[key]) if key in found else None for key in keys]
 
     async def put(self, call: Call, reserved: float = 0.0) -> None:
@@ -311,6 +307,21 @@ class CallStore:
                 found[key] = {"key": key, "seconds": seconds, **facts}
         return found
 
+    async def used_by(self, run_id: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Yield the key of each call that a run used, and the call as JSON, in no order."""
+        query = select(calls.c.key, calls.c.body).join(call_uses, call_uses.c.key == calls.c.key)
+        async with self.database.reading() as connection, self.database.reading() as beside:
+            async with connection.stream(query.where(call_uses.c.run_id == run_id)) as rows:
+                async for page in rows.partitions(STREAMED):
+                    whole = await with_requests(beside, [body for _, body in page])
+                    for (key, _), body in zip(page, whole, strict=True):
+                        yield key, body
+
+    async def forget(self, keys: Sequence[str]) -> None:
+        """Remove what calls asked and answered; what they cost stays, since it is spent."""
+        async with self.database.writing() as connection:
+            await empty_calls(connection, self.database.engine, keys)
+
     async def _commit(self, entries: Sequence[Entry]) -> list[OverCap | None]:
         """Write entries of one run; return what each of them waits for."""
         run_id = entries[0].run_id
@@ -318,18 +329,16 @@ class CallStore:
             demand_own(self.database, run_id, await read_lease(self.database, run_id))
             return [None] * len(entries)
         answers = [*self._kept(run_id), *(entry for entry in entries if isinstance(entry, Answered))]
+        noted = [entry.call for entry in entries if isinstance(entry, Unusable)]
         uses = [vars(entry) for entry in entries if isinstance(entry, Used)]
         try:
             async with writing_of(self.database, run_id) as connection:
-                if answers:
-                    insert = insert_or_replace(self.database.engine, calls, calls.c.status == "failed")
-                    await connection.execute(insert, [call_row(entry.call) for entry in answers])
+                if answers or noted:
+                    made = [entry.call for entry in answers]
+                    await write_calls(connection, self.database.engine, made, noted)
                     await _settle_reserved(connection, run_id, answers)
                 if uses:
                     await connection.execute(insert_new(self.database.engine, call_uses), uses)
-                for entry in entries:
-                    if isinstance(entry, Unusable):
-                        await connection.execute(_noted(entry.call))
                 results = await _reserve_all(connection, entries)
                 fitting = [entry for entry, over in zip(entries, results, strict=True) if over is None]
                 if wanted := [(entry.call, entry.dollars) for entry in fitting if isinstance(entry, Deferral)]:
@@ -370,11 +379,6 @@ async def _reserve(connection: AsyncConnection, entry: Reserve) -> OverCap | Non
         return None
     found = (await connection.execute(select(runs.c.spent + runs.c.in_doubt, runs.c.budget).where(row))).first()
     return OverCap(*found) if found is not None and found[1] is not None else None
-
-
-def _noted(call: Call) -> Update:
-    same = (calls.c.key == call.key) & (calls.c.status == "answered")
-    return update(calls).where(same).values(body=call.model_dump(mode="json"))
 
 
 def _own_calls(run_id: str) -> Select[Any]:

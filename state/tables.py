@@ -43,6 +43,14 @@ calls = Table(
     Index("calls_run", "run_id", "key", "status", "prompt_tokens", "completion_tokens", "cost"),
 )
 
+request_texts = Table(
+    "request_texts",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("text", String, nullable=False),
+)
+"""What calls asked, in the parts that their rows refer to by ``id``, the hash of ``text``: see ``state.call_rows``."""
+
 call_uses = Table(
     "call_uses",
     metadata,

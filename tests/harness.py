@@ -17,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from state.call_rows import joined
+
 ROOT = Path(__file__).parent.parent
 SEEDS = Path(__file__).parent / "data" / "few_seed_tasks.jsonl"
 """The first of the seed tasks that come with Corral: half of them are trained on, so all would take minutes."""
@@ -143,6 +145,12 @@ class Home:
                 return database.execute(sql).fetchall()
         except sqlite3.OperationalError:
             return []
+
+    def answered(self) -> list[dict[str, Any]]:
+        """Return the answered calls of the ledger, each with its request."""
+        texts = dict[str, str](self.query("SELECT id, text FROM request_texts"))  # type: ignore[arg-type]  # of two columns
+        bodies = [json.loads(row[0]) for row in self.query("SELECT body FROM calls WHERE status = 'answered'")]
+        return [body | {"request": joined(body["request"], texts)} for body in bodies]
 
     def datasets(self) -> dict[str, bytes]:
         """Return the data files of the only dataset version, by name."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, MetaData, inspect, text
 
 from state.errors import StorageError
 
-HEAD = "0010"
+HEAD = "0011"
 """The revision of this version's tables. Revisions are numbered, so that a greater one is a newer one."""
 VERSION_TABLE = "alembic_version"
 
