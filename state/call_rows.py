@@ -141,8 +141,8 @@ async def empty_calls(connection: AsyncConnection, engine: AsyncEngine, keys: Se
                 ids -= {id_ for (request,) in page if isinstance(request, list) for id_ in request}
     unused = sorted(ids)
     for start in range(0, len(unused), KEYS):
-        some = request_texts.c.id.in_(unused[start : start + KEYS])
-        await connection.execute(delete(request_texts).where(some))
+        going = request_texts.c.id.in_(unused[start : start + KEYS])
+        await connection.execute(delete(request_texts).where(going))
 
 
 def _referred(bodies: Iterable[Mapping[str, Any]]) -> set[str]:

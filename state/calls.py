@@ -319,8 +319,9 @@ class CallStore:
 
     async def forget(self, keys: Sequence[str]) -> None:
         """Remove what calls asked and answered; what they cost stays, since it is spent."""
-        async with self.database.writing() as connection:
-            await empty_calls(connection, self.database.engine, keys)
+        if keys:
+            async with self.database.writing() as connection:
+                await empty_calls(connection, self.database.engine, keys)
 
     async def _commit(self, entries: Sequence[Entry]) -> list[OverCap | None]:
         """Write entries of one run; return what each of them waits for."""

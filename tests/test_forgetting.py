@@ -92,6 +92,24 @@ async def test_an_answer_with_all_that_came_of_it_is_forgotten(tmp_path: Path) -
     assert b"Elm Street" not in left, "nor in pages that are free again"
 
 
+async def test_what_requests_share_of_a_text_is_forgotten_with_them(tmp_path: Path) -> None:
+    async with open_services(Settings(home=tmp_path)) as services:
+        await taken_up(services)
+        roles = [f"You are the {name} judge. {'Score only what is asked. ' * 9}" for name in ("accuracy", "clarity")]
+        for number, role in enumerate(roles):
+            told = f"{'What follows is judged. ' * 9}\n\n{SECRET}\n\n{ANSWER * 5}\n\n{role}"
+            request = {"messages": [{"role": "user", "content": told}]}
+            await services.calls.put(call(f"judge-{number}", "improve-1", request=request))
+            await services.calls.use("improve-1", f"judge-{number}", "judge.accuracy")
+        other = call("other", "another", request={"messages": [{"role": "user", "content": f"{OTHER}\n\n{roles[1]}"}]})
+        await services.calls.put(other.model_copy(update={"request": {"messages": [*other.request["messages"]] * 2}}))
+        assert everything(tmp_path).count(ANSWER * 5) == 1, "it stands there once"
+        assert "the texts of 3 calls" in (await forget_text(services, "mine"))[0]
+    left = everything(tmp_path)
+    assert "Elm Street" not in left and "the accuracy judge" not in left
+    assert "the clarity judge" in left, "another call needs it"
+
+
 async def test_one_person_takes_back_what_that_person_said(tmp_path: Path) -> None:
     async with open_services(Settings(home=tmp_path)) as services:
         await taken_up(services)
