@@ -283,8 +283,9 @@ def test_help_has_the_format_of_rows(corral: Corral, command: str, words: tuple[
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("judges", "--picture", "x.png"), "x.png: this command writes .svg alone"),
-        (("report", "latest", "--out", "x.pdf"), "x.pdf: this command writes .html alone"),
+        (("judges", "--picture", "x.png"), "x.png: this command writes .svg; name a file"),
+        (("report", "latest", "--out", "x.pdf"), "x.pdf: this command writes .html or .htm; name a file"),
+        (("export", "latest", "--format", "sft", "--out", "x.csv"), "x.csv: this command writes .jsonl or .ndjson or"),
         (("export", "latest", "--format", "zz"), "'--format': 'zz' is not one of 'alpaca', 'sft', 'dpo'"),
         (("export", "latest", "--adapter", "zz"), "'--adapter': 'zz' is not one of 'peft'"),
         (("review", "latest", "--all", "zz"), "'--all': 'zz' is not one of 'approve'"),

@@ -147,7 +147,7 @@ def test_an_unknown_key_names_the_nearest_right_one(tmp_path: Path, text: str, s
 
 
 def test_an_unknown_key_on_the_command_line_names_the_nearest_too() -> None:
-    assert fault(None, "judge.acept=3") == "the request: unknown key judge.acept; did you mean judge.accept?"
+    assert fault(None, "judge.acept=3") == "--set judge.acept: unknown key judge.acept; did you mean judge.accept?"
 
 
 @pytest.mark.parametrize(
@@ -155,23 +155,29 @@ def test_an_unknown_key_on_the_command_line_names_the_nearest_too() -> None:
     [
         (
             ["judge.review_from=90"],
-            "the request: judge: judge.review_from (90.0) must not be above judge.accept (70.0)",
+            "--set judge.review_from: judge: judge.review_from (90.0) must not be above judge.accept (70.0)",
         ),
-        (["gates.review_from=0.9"], "the request: gates: gates.review_from (0.9) must not be above gates.accept (0.8)"),
-        (["judge.weights={accuracy: 1}"], "the request: judge: judge.weights must name exactly accuracy, compliance"),
+        (
+            ["gates.review_from=0.9"],
+            "--set gates.review_from: gates: gates.review_from (0.9) must not be above gates.accept (0.8)",
+        ),
+        (
+            ["judge.weights={accuracy: 1}"],
+            "--set judge.weights: judge: judge.weights must name exactly accuracy, compliance",
+        ),
         (
             ["judge.weights={accuracy: 1, compliance: 1, brand_alignment: 0, clarity: 0, actionability: 0}"],
-            "the request: judge: judge.weights must be at least 0 and sum to 1, not 2",
+            "--set judge.weights: judge: judge.weights must be at least 0 and sum to 1, not 2",
         ),
-        (["train.epochs=0"], "the request: train.epochs: Input should be greater than 0 (given: 0)"),
-        (["train.epochs=many"], "the request: train.epochs: Input should be a valid number"),
-        (["train.learning_rate=.nan"], "the request: train.learning_rate: Input should be"),
-        (["budget.dollars=-1"], "the request: budget.dollars: Input should be greater than or equal to 0 (given: -1)"),
-        (["budget.dollars=.inf"], "the request: budget.dollars: Input should be a finite number (given: inf)"),
-        (["models.judge.input_price=.nan"], "the request: models.judge.input_price: Input should be"),
-        (["train=3"], "the request: train: Input should be a valid dictionary or instance of Training"),
-        (["name=Big Run"], "the request: name: String should match pattern"),
-        (["models.policy.base_url=localhost:8000"], "the request: models.policy.base_url: String should match pattern"),
+        (["train.epochs=0"], "--set train.epochs: Input should be greater than 0 (given: 0)"),
+        (["train.epochs=many"], "--set train.epochs: Input should be a valid number"),
+        (["train.learning_rate=.nan"], "--set train.learning_rate: Input should be"),
+        (["budget.dollars=-1"], "--set budget.dollars: Input should be greater than or equal to 0 (given: -1)"),
+        (["budget.dollars=.inf"], "--set budget.dollars: Input should be a finite number (given: inf)"),
+        (["models.judge.input_price=.nan"], "--set models.judge.input_price: Input should be"),
+        (["train=3"], "--set train: Input should be a valid dictionary or instance of Training"),
+        (["name=Big Run"], "--set name: String should match pattern"),
+        (["models.policy.base_url=localhost:8000"], "--set models.policy.base_url: String should match pattern"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named(settings: list[str], said: str) -> None:
@@ -183,15 +189,23 @@ def test_a_value_that_does_not_fit_is_named(settings: list[str], said: str) -> N
     [
         ("train.epochs", "--set takes key=value, such as train.epochs=3, not 'train.epochs'"),
         ("=3", "--set takes key=value"),
+        ("train.epochs=-3", "--set train.epochs: Input should be greater than 0 (given: -3)"),
         ("train.epochs=[", "--set train.epochs: '[' is not a YAML value"),
         ("train.epochs.more=3", "--set train.epochs.more: 'epochs' is a value, not a section"),
-        ("train..epochs=3", "the request: unknown key train.; "),
-        (".=3", "the request: unknown key ; "),
+        ("train..epochs=3", "--set train..epochs: unknown key train.; "),
+        (".=3", "--set .: unknown key ; "),
     ],
 )
 def test_a_setting_that_cannot_be_read_is_named(tmp_path: Path, setting: str, said: str) -> None:
     path = file(tmp_path, "train: {epochs: 3}")
-    assert fault(path, setting).startswith(said.replace("the request", str(path)))
+    assert fault(path, setting).startswith(said)
+
+
+def test_what_a_file_says_wrong_is_not_blamed_on_a_setting(tmp_path: Path) -> None:
+    path = file(tmp_path, "train: {epochs: 0}\njudge: {accept: 60}")
+    assert fault(path, "name=mine").startswith(f"{path}: train.epochs: ")
+    path = file(tmp_path, "judge: {accept: 60}")
+    assert fault(path, "name=mine", "judge.review_from=65").startswith("--set judge.review_from: judge: ")
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,32 @@ def load_request(path: Path | None, settings: Sequence[str] = (), *, openai_base
         BadInput: the file is missing or is not YAML, a key is unknown, or a value is out of bounds.
     """
     values = _renamed(_read(path), RunRequest) if path else {}
-    for setting in settings:
-        _apply(values, setting)
     server = openai_base_url or load_settings().openai_base_url
-    return read_request(values, str(path) if path else "the request", server)
+    where = str(path) if path else "the request"
+
+    def request_with(taken: Sequence[str]) -> RunRequest:
+        whole = copy.deepcopy(values)
+        for setting in taken:
+            _apply(whole, setting)
+        return read_request(whole, where, server)
+
+    try:
+        return request_with(settings)
+    except BadInput as error:
+        said = str(error).removeprefix(f"{where}: ")
+        if said != str(error) and (key := _at_fault(request_with, settings)):
+            raise BadInput(f"--set {key}: {said.removeprefix(f'{key}: ')}") from error
+        raise
+
+
+def _at_fault(request_with: Callable[[Sequence[str]], object], settings: Sequence[str]) -> str:
+    """Return the key of the first setting with which a request cannot be read; empty where the file alone cannot."""
+    for count in range(len(settings) + 1):
+        try:
+            request_with(settings[:count])
+        except BadInput:
+            return settings[count - 1].partition("=")[0] if count else ""
+    return ""
 
 
 def read_request(values: Any, where: str, openai_base_url: str | None = None) -> RunRequest:

@@ -32,11 +32,12 @@ PresetOption = Annotated[
     ),
 ]
 DEFAULT_SEEDS = Path("seeds:seed_tasks")
+WRITTEN = "accepted.jsonl, review.jsonl, rejected.jsonl, report.json"
 
 
 def gate(
     file: Annotated[Path, typer.Argument(help="Rows in Alpaca's format; which files are read stands below.")],
-    out: Annotated[Path, typer.Option(help="Folder for accepted.jsonl, review.jsonl, rejected.jsonl, report.json.")],
+    out: Annotated[Path, typer.Option(help=f"Folder for {WRITTEN}.")],
     seeds: Annotated[Path, typer.Option(help="Seed tasks that rows must not repeat.")] = DEFAULT_SEEDS,
     preset: PresetOption = Preset.ALPACA,
     language: Annotated[str, typer.Option(metavar="CODE", help="The rows' language: en, da, zh ..., or any.")] = "en",
@@ -95,7 +96,8 @@ def _print_gated(gated: GateReport, out: Path) -> None:
         console.print(f"row {row.row}: {row.fault}", highlight=False, markup=False)
     console.print(
         f"{number_of(gated.rows, 'row')} = {gated.accepted:,} accepted + {gated.waiting:,} for review + "
-        f"{gated.rejected:,} rejected + {gated.unreadable:,} unreadable; written to {out}",
+        f"{gated.rejected:,} rejected + {gated.unreadable:,} unreadable; written to "
+        f"{out}: {WRITTEN}",
         highlight=False,
         soft_wrap=True,
     )

@@ -164,7 +164,7 @@ def _print_judged(judged: QualityReport) -> None:
     for row in judged.rows:
         found = row.judgement
         why = "; ".join(found.reasons)
-        scored = "" if found.overall is None else f"{found.overall:.0f}"
+        scored = "" if found.overall is None else f"{found.overall:.1f}"
         figures = (scored, str(found.stars or ""), f"{found.confidence:.2f}", found.outcome.value)
         chance = ("" if row.taken is None else f"{row.taken:.0%}",) if known else ()
         rows.append((str(row.row), *figures, *chance, why))

@@ -35,6 +35,14 @@ Page = Annotated[
     Path | None,
     typer.Option("--out", metavar="FILE", help="Where to write it; without it, report.html in the run's folder."),
 ]
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+"""How a file of JSON lines may end, the usual ending first."""
+ENDINGS = {
+    "alpaca": (".json", ".parquet"),
+    **dict.fromkeys(("sft", "dpo"), (*JSON_LINES, ".parquet")),
+    **dict.fromkeys(("sharegpt", "messages", "argilla"), JSON_LINES),
+}
+"""By format, how the file may end; the others are folders."""
 Other = Annotated[str | None, typer.Argument(metavar="[OTHER]", help="Another run, to compare the first one with.")]
 Version = Annotated[str, typer.Argument(help="A version in the registry.")]
 Registry = Annotated[Path | None, typer.Option(help="The registry, where the run named one of its own.")]
@@ -47,6 +55,8 @@ def export(name: RunName, format_: Format = None, adapter: Adapter = None, out: 
     """
     if (format_ is None) == (adapter is None):
         raise BadInput("name what to export: --format for the dataset, or --adapter")
+    if format_ in ENDINGS:
+        demand_ending(out, *ENDINGS[format_])
 
     async def write(services: Services, name: str) -> int:
         from corral.cli.adapters import export_adapter
@@ -94,7 +104,7 @@ async def _write_dataset(services: Services, name: str, format_: str, out: Path 
         raise BadInput(f"{out} is the dataset's own file; name another place with --out")
     if out is not None:
         may_replace(out, yes)
-    if out is not None and out.suffix == ".parquet":
+    if out is not None and out.suffix.lower() == ".parquet":
         write_parquet(source, out)
         console.print(f"{out}: {out.stat().st_size:,} bytes", highlight=False, soft_wrap=True)
         return 0

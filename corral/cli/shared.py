@@ -190,7 +190,7 @@ def demand_ending(path: Path | None, *endings: str) -> None:
         BadInput: its ending is another one.
     """
     if path is not None and path.suffix and path.suffix.lower() not in endings:
-        raise BadInput(f"{path}: this command writes {endings[0]} alone; name a file that ends so")
+        raise BadInput(f"{path}: this command writes {' or '.join(endings)}; name a file that ends so")
 
 
 def confirm(question: str, refusal: str) -> None:
