@@ -13,6 +13,7 @@ from corral.arguments import demand_whole, listed, prompt_row
 from corral.judges import MultiAgentRLHF, SyntheticFeedbackGenerator
 from corral.running import in_sync
 from state.errors import BadInput
+from state.extras import install_command
 from state.records import Candidate, Judgement, Outcome, Record, Sample
 from state.request import Training
 from tools.dataset.files import dpo_rows
@@ -78,7 +79,7 @@ class DPODataset(Record):
         try:
             from datasets import Dataset
         except ImportError as error:
-            raise BadInput("to_hf needs the package datasets: pip install 'corral[train]'") from error
+            raise BadInput(f"to_hf needs the package datasets: {install_command('train')}") from error
         if not self.rows:
             raise BadInput("there is no pair; without_pair says why, by prompt")
         return Dataset.from_list(list(self.rows))

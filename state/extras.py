@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import json
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -22,9 +24,20 @@ EXTRAS: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
 """The modules that an extra brings and the base install does not have. pyproject.toml has their packages."""
 
 
-def install_command(extra: Extra) -> str:
-    """Return the command that installs an extra."""
-    return f"pip install 'corral[{extra}]'"
+def install_command(extra: Extra | Literal["deepspeed"]) -> str:
+    """Return the command that installs an extra from where Corral came from: a checkout, or a package of that name."""
+    try:
+        text = importlib.metadata.distribution("corral").read_text("direct_url.json")  # PEP 610
+    except importlib.metadata.PackageNotFoundError:
+        text = None
+    origin = json.loads(text) if text else {}
+    if "dir_info" not in origin:
+        return f"pip install 'corral[{extra}]'"
+    from urllib.parse import urlsplit  # seldom asked, and url2pathname imports all of HTTP
+    from urllib.request import url2pathname
+
+    editable = "--editable " if origin["dir_info"].get("editable") else ""
+    return f"pip install {editable}'{url2pathname(urlsplit(origin['url']).path)}[{extra}]'"
 
 
 def missing_modules(extra: Extra) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -113,6 +114,26 @@ def test_every_module_of_the_base_install_imports_without_the_extras() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        (None, "pip install 'corral[train]'"),
+        ({"url": "file:///a/corral.whl", "archive_info": {}}, "pip install 'corral[train]'"),
+        ({"url": "file:///my%20code", "dir_info": {}}, "pip install '/my code[train]'"),
+        ({"url": "file:///code", "dir_info": {"editable": True}}, "pip install --editable '/code[train]'"),
+    ],
+)
+def test_an_extra_is_installed_from_where_corral_came_from(
+    monkeypatch: pytest.MonkeyPatch, origin: dict[str, Any] | None, said: str
+) -> None:
+    class Installed:
+        def read_text(self, name: str) -> str | None:
+            return json.dumps(origin) if name == "direct_url.json" and origin else None
+
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: Installed())
+    assert install_command("train") == said
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,8 @@ NEVER_TO_REFUSE = {
     "peft", "psycopg", "torch", "transformers", "trl", "xllamacpp",
 }  # fmt: skip
 """What takes a second or more: what is wrong with a command is said without it."""
-SMALL = {"tools", "tools.visible"}
-"""What every command prints through, without an import of its own."""
+SMALL = {"tools", "tools.machine", "tools.machine.garbage", "tools.visible"}
+"""What every command begins with, without a large import of its own."""
 NEVER_FOR_HELP = NEVER_TO_LOOK | {"graph", "nodes", "tools", "sqlalchemy"}
 NEVER_TO_IMPORT = NEVER_FOR_HELP | {"pydantic", "typer", "rich", "asyncio", "state"}
 

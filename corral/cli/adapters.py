@@ -67,16 +67,17 @@ async def adapter_written(services: Services, name: str, form: Literal["peft", "
     Raises:
         BadInput: the run has no adapter yet.
     """
-    demand_extra("train", "an adapter")
     from graph.standing import state_of, status_of
-    from tools.files import storage_errors
-    from tools.registry.version import write_adapter_of, write_merged
-    from tools.weights.folders import base_folder
 
     state: PipelineState = {**await state_of(services, name), "run_id": name}  # a thread's state does not hold its id
     if "adapter" not in state or not Path(state["adapter"].folder).is_dir():
         status = await status_of(services, name)
         raise BadInput(f"run {name} has no adapter; it is {status.standing} at {status.step or 'its start'}")
+    demand_extra("train", "an adapter")
+    from tools.files import storage_errors
+    from tools.registry.version import write_adapter_of, write_merged
+    from tools.weights.folders import base_folder
+
     base = await asyncio.to_thread(base_folder, state["request"].models.base, services.cache)
     place = services.runs_folder / name
     with storage_errors(place), tempfile.TemporaryDirectory(dir=place, prefix=".part-") as folder:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from state.errors import BadInput
+from state.extras import install_command
 from tools.machine.resources import gpu_count
 
 FOLDER = Path(__file__).with_name("accelerate")
@@ -39,7 +40,7 @@ def config_file(name: str | None) -> Path:
     if kind in SHARDED and not gpu_count():
         raise BadInput(f"train.accelerate_config: {name} shards over GPUs, and this machine has none")
     if kind == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
-        raise BadInput(f"train.accelerate_config: {name} needs the package deepspeed (pip install 'corral[deepspeed]')")
+        raise BadInput(f"train.accelerate_config: {name} needs the package deepspeed ({install_command('deepspeed')})")
     return path
 
 
