@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import selectors
 import socket
 from types import FrameType
@@ -49,6 +51,7 @@ class Server(uvicorn.Server):
             proxy_headers=False,
         )
         super().__init__(config)
+        logging.getLogger("uvicorn.error").addFilter(_no_cut_answer)
         self.app, self._load, self._drain_seconds = app, load, drain
         self.failed: CorralError | None = None
         self.received: list[int] = []
@@ -76,7 +79,9 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Let answers end; a second signal does not wait for them."""
         self.received.append(sig)
-        if len(self.received) > 1 or self._loop is None:
+        if len(self.received) > 1:
+            os._exit(128 + sig)  # as a kill: uvicorn would log each answer that it cuts with its traceback
+        if self._loop is None:
             self.should_exit = self.force_exit = True
             return
         self._loop.call_soon_threadsafe(self._drain)
@@ -110,6 +115,11 @@ class Server(uvicorn.Server):
                 came = self.server_state.tasks - known
                 known |= came
                 passes = 0 if came or queue.select(0) else passes + 1
+
+
+def _no_cut_answer(record: logging.LogRecord) -> bool:
+    """Return whether a record is about anything but an answer that was cut at the end, of which another line tells."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
 
 
 def bound(host: str, port: int) -> socket.socket:

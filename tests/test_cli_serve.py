@@ -139,3 +139,30 @@ async def test_a_signal_while_the_application_is_made_ends_the_start(caplog: pyt
         await asyncio.wait_for(serving, 5)
     assert server.received == [signal.SIGTERM] and server.failed is None
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_an_answer_that_is_cut_at_the_end_is_no_traceback(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, began = FastAPI(), asyncio.Event()
+
+    @app.get("/")
+    async def long() -> None:
+        began.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("serving.server.CUT_SECONDS", 0)
+    server = Server(app, "WARNING", load=False, drain=0.1)
+    with bound("127.0.0.1", 0) as listening:
+        serving = asyncio.create_task(server._serve(sockets=[listening]))
+        async with httpx.AsyncClient(timeout=10) as client:
+            asking = asyncio.create_task(client.get(f"http://127.0.0.1:{listening.getsockname()[1]}"))
+            await began.wait()
+            server.handle_exit(signal.SIGINT, None)
+            await asyncio.wait_for(serving, 10)
+            await asyncio.gather(asking, return_exceptions=True)
+    assert not [record for record in caplog.records if record.exc_info]
+    ended: list[int] = []
+    monkeypatch.setattr("os._exit", ended.append)
+    server.handle_exit(signal.SIGINT, None)
+    assert ended == [130], "a second one ends at once"
