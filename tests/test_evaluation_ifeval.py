@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from corral.cli.tables import print_scoreboard
+from corral.cli.outcome import print_scoreboard
 from graph.preflight import check_sources
 from nodes.generate import given_prompts
 from state.errors import BadInput

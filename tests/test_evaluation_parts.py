@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from corral.cli.tables import board_lines
+from corral.cli.outcome import board_lines
 from state.errors import BadInput, BudgetExceeded, EndpointUnreachable
 from state.records import Answer, Candidate, Check, Sample
 from state.request import Evaluation

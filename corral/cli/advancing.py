@@ -9,10 +9,10 @@ import typer
 
 from corral.cli.ask import ask
 from corral.cli.keys import Keys
+from corral.cli.outcome import print_results
 from corral.cli.reviewing import review_here
 from corral.cli.shared import console, errors
 from corral.cli.signals import ended_at_once
-from corral.cli.tables import print_results
 from corral.cli.watch import watch
 from graph.reviews import Reviews, Sent
 from graph.runs import Runs

@@ -117,7 +117,7 @@ async def _told(runs: Runs, result: CrewResult) -> int:
 async def _ended(runs: Runs, result: CrewResult) -> int:
     """Print what the run made, and return the exit code."""
     from corral.cli.advancing import WAITING
-    from corral.cli.tables import print_results
+    from corral.cli.outcome import print_results
     from graph.standing import how_to_answer
 
     if not result.run_id:

@@ -47,7 +47,7 @@ def evaluate(
             cache=settings.cache,
         )
     # Behind the plan, since it refuses what is wrong, and needs none of it.
-    from corral.cli.tables import print_accuracies, print_scoreboard
+    from corral.cli.outcome import print_accuracies, print_scoreboard
     from corral.cli.watch import open_view
     from corral.standalone import EVALUATION, open_ledger
     from tools.endpoint.spending import CappedLedger, Spending

@@ -143,7 +143,8 @@ def show(name: RunName, as_json: AsJson = False) -> None:
     """Show where a run stands, the sum of its rows and calls, and its scoreboard."""
 
     async def show_one(services: Services, name: str) -> int:
-        from corral.cli.tables import print_accounts, print_checklists, print_performance, print_results, print_runs
+        from corral.cli.outcome import print_results
+        from corral.cli.tables import print_accounts, print_checklists, print_performance, print_runs
         from graph.accounts import account
         from graph.crews.performance import performance_of
         from graph.standing import state_of, status_of
