@@ -14,6 +14,7 @@ from rouge_score import rouge_scorer
 from state.errors import CorralError
 from tools.gates import DiversityIndex
 from tools.gates import diversity as diversity_module
+from tools.gates import postings as postings_module
 from tools.gates.rouge import f_measure, least_lcs, least_shared, tokens
 
 SCORER = rouge_scorer.RougeScorer(["rougeL"])
@@ -157,7 +158,7 @@ def test_any_threshold_and_many_kept_texts(kept: list[str], text: str, threshold
         assert index.add(old) == position
     expected = next((at for at, old in enumerate(kept) if rouge(text, old) > threshold), None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(diversity_module, "_FEW", few)
+        patch.setattr(postings_module, "_FEW", few)
         assert index.match(text) == expected
     assert len(index) == len(kept)
 

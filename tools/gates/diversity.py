@@ -1,14 +1,9 @@
 """The diversity gate and its index: does a kept text have a ROUGE-L above the threshold with a new one?
 
-The answer equals ``rouge_score``'s for every pair, yet few pairs are ever compared. Two filters stand before the count
-of a common subsequence, and neither can drop a true repeat:
-
-1. ``Postings`` find the texts that share a rare word at a place that leaves room for enough shared tokens.
-2. A 64-bit signature of each text's words bounds how many tokens the two can share; the lengths say whether that many
-   are enough.
-
-What passes (a handful of texts) is decided by rapidfuzz's bit-parallel LCS. Each time the index has grown by half, its
-words are numbered anew by their counts, the most frequent first; words that came since count as rarer.
+The answer equals ``rouge_score``'s for every pair, yet few pairs are ever compared: ``Postings`` find the texts that
+could share enough tokens, and drop no true repeat. A handful of texts is left, which rapidfuzz's bit-parallel LCS
+decides. Each time the index has grown by a quarter, its words are numbered anew by their counts, the most frequent
+first; words that came since count as rarer.
 """
 
 from __future__ import annotations
@@ -31,15 +26,12 @@ from tools.gates.gate import Gate, GateInputs
 from tools.gates.postings import Postings
 from tools.gates.results import Issue, Severity, Similar
 from tools.gates.rouge import least_lcs, tokens, tokens_of_any_script
-from tools.gates.signatures import Signatures
 
 _UNSEEN = "\U0010ffff"
 _SURROGATES = range(0xD800, 0xE000)
 MAX_WORDS = 0x10FFFF - len(_SURROGATES)
 """Different words an index can hold: one code point each, without the surrogates and the one for unseen words."""
-_FEW = 24
-"""Notes of rare words up to which filtering them costs more than counting subsequences."""
-_FIRST_ORDER, _GROWTH = 4_096, 1.5
+_FIRST_ORDER, _GROWTH = 4_096, 1.25
 """Kept texts at which words are brought into order first, and the factor by which they grow until the next time."""
 RECORDED = 10
 """Most similar instructions that are kept with a row, as in Stanford's record."""
@@ -78,7 +70,6 @@ class DiversityIndex:
         self._code_points: dict[str, str] = {}
         self._texts: list[str] = []
         self._postings = Postings(threshold)
-        self._signatures = Signatures(threshold)
         self._lengths = array("I")
         self._order_at = _FIRST_ORDER
 
@@ -146,7 +137,6 @@ class DiversityIndex:
         position = len(self._texts)
         if encoded:
             self._postings.add(position, encoded)
-        self._signatures.add(encoded)
         self._lengths.append(len(encoded))
         self._texts.append(encoded)
         if len(self._texts) >= self._order_at:
@@ -168,7 +158,6 @@ class DiversityIndex:
         ends = np.cumsum(lengths, dtype=np.int64).tolist()
         joined = words.tobytes().decode("utf-32-le")
         self._texts = [joined[start:end] for start, end in pairwise([0, *ends])]
-        self._signatures.renew(words, lengths)
         self._postings.pack(words, lengths)
 
     def _matches(self, encoded: str) -> Iterator[int]:
@@ -186,10 +175,7 @@ class DiversityIndex:
 
     def _candidates(self, encoded: str) -> list[int]:
         """Return, in ascending order, the kept texts that the filters could not rule out."""
-        found = self._postings.candidates(encoded)
-        if len(found) > _FEW:
-            found = found[self._signatures.reachable(encoded, found)]
-        return sorted(set(found.tolist()))
+        return sorted(set(self._postings.candidates(encoded)))
 
     def _neighbours(self, texts: Sequence[str], k: int) -> list[Neighbours]:
         if not self._texts:

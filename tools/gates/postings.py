@@ -1,44 +1,47 @@
-"""The diversity index's postings: which kept texts could share enough of their rarest words with a new one?
+"""The diversity index's postings: which kept texts could share enough tokens with a new one?
 
 Two texts of ``m`` and ``n`` tokens that share ``a`` of them have a rarest common word. Whatever else they share is no
-rarer, so it stands behind: with their tokens sorted, the rarest first, that word is at most at place ``m - a`` of the
-one and at most at ``n - a`` of the other, counted from 0. Hence only the rarest words of a text are noted (the prefix
-filter; Chaudhuri, Ganti and Kaushik, ICDE 2006), each with its place, and a note counts only where both places leave
-room for as many shared tokens as the two lengths need (the positional filter; Xiao, Wang, Lin and Yu, PPJoin, WWW
-2008). A note's room is one number, the most tokens that the other text may have; the room of a new text's word is the
-most tokens that a kept text may have. So two comparisons decide over a whole posting at once.
+rarer: with their tokens sorted, the rarest first, it stands behind, so that word is at most at place ``m - a`` of the
+one and at most at ``n - a`` of the other, counted from 0. Three filters come of this, and none drops a true repeat:
+
+1. Only the rarest words of a text are noted and looked up (the prefix filter; Chaudhuri, Ganti and Kaushik, ICDE 2006).
+2. A word's place in the new text says how long a kept one may be (the positional filter; Xiao, Wang, Lin and Yu,
+   PPJoin, WWW 2008). A word's notes are sorted by length, so that those lie side by side.
+3. A note has the bits of the words that stand at the noted one and behind it. The new text must share as many of them
+   as the two lengths need tokens. One pass over the notes of all looked-up words decides that.
 
 Any one order of all words is right; in the order of their counts the postings are shortest. New notes go to short
-arrays, one a word; now and then the index brings its words into order and packs all notes into three long arrays.
+arrays, one a word; now and then the index brings its words into order and packs all notes into one long array.
 """
 
 from __future__ import annotations
 
-from array import array
+import struct
+from bisect import bisect_left, bisect_right
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tools.gates.rouge import least_shared
+from tools.gates.signatures import bits_of, signatures
 
-MOST = 0xFFFF
-"""Tokens from which texts count as equally long: the filter lets more through, and drops nothing."""
-_ROOM_BIT, _LENGTH_BIT = 48, 32
-"""Where room and length begin in a note of 64 bits; the text's position is below them."""
-_PLACE_BITS, _POSITION_BITS = 11, 32
-_LAST_PLACE = (1 << _PLACE_BITS) - 1
-"""The place of a note that stands behind it: the filter lets more through, and drops nothing."""
-
+LONGEST = 0xFF
+"""Tokens from which texts count as equally long: the filters let more through then, and drop nothing."""
 _BLOCK = 32_768
 """Texts whose words are sorted together, for the memory."""
-_FEW, _MANY = 128, 512
-"""Notes up to which none is left out, since that costs more, and from which those of one word are filtered alone."""
+_FEW, _LONG = 16, 256
+"""Notes up to which none is left out, since that costs more, and from which a word's notes are chosen by length."""
 
-_LOWEST = np.uint64((1 << 32) - 1)
-"""The lowest 32 bits."""
+_NOTE = struct.Struct("QIB3x")
+_NOTES = np.dtype([("bits", np.uint64), ("position", np.uint32), ("length", np.uint8)], align=True)
+"""A note: bits of the words from the noted one on, the text's position, and its length up to ``LONGEST``."""
+_WORD, _LENGTH = 40, 32
+"""Where word and length begin in a number by which notes are sorted; the position is below them."""
+_POSITION = (1 << _LENGTH) - 1
 
-Positions = NDArray[np.uint32]
-Notes = NDArray[np.uint64]
+Numbers = NDArray[np.int64]
 
 
 class Postings:
@@ -52,11 +55,10 @@ class Postings:
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
-        self._least_share = (threshold - 1e-9) / 2
-        """Shared tokens, of all that two texts have, below which no rounding makes them repeats."""
-        self._added: dict[str, array[int]] = {}
+        self._added: dict[str, bytearray] = {}
         self._starts = [0]
-        self._packed = np.empty(0, np.uint64)
+        self._packed = memoryview(b"")
+        self._lengths = b""
 
     def add(self, position: int, encoded: str) -> None:
         """Note the rarest words of a text.
@@ -65,43 +67,45 @@ class Postings:
             position: the text's, in [0, 2**32).
             encoded: its words, at least one.
         """
-        length = len(encoded)
-        same = min(length, MOST) << _LENGTH_BIT | position
-        for place, word in self._rarest(encoded):
-            note = self._room(length, place) << _ROOM_BIT | same
-            notes = self._added.get(word)
-            if notes is None:
-                self._added[word] = array("Q", (note,))
-            else:
-                notes.append(note)
+        ordered, length, last = sorted(encoded), len(encoded), ""
+        bits, added = signatures(ordered), self._added
+        for place in range(length - 1, least_shared(length, self._threshold) - 2, -1):
+            if (word := ordered[place]) != last:
+                note = _NOTE.pack(bits[place], position, min(length, LONGEST))
+                if (notes := added.get(word)) is None:
+                    added[word] = bytearray(note)
+                else:
+                    notes += note
+                last = word
 
-    def candidates(self, encoded: str) -> Positions:
+    def candidates(self, encoded: str) -> list[int]:
         """Return the texts that could be repeated, in no order, perhaps more than once.
 
         Args:
             encoded: a text's words, at least one.
         """
-        length, starts, known = len(encoded), self._starts, len(self._starts) - 1
-        found = []
-        for place, word in self._rarest(encoded):
-            number = ord(word)
+        limits, starts, known = limits_of(len(encoded), self._threshold), self._starts, len(self._starts) - 1
+        ordered, last = sorted(encoded), ""
+        found: list[bytearray | memoryview] = []
+        for word, most in zip(reversed(ordered), limits.most, strict=False):
+            if word == last:
+                continue
+            last, number = word, ord(word)
             if number < known and (start := starts[number]) < (end := starts[number + 1]):
-                notes = self._packed[start:end]
-                found.append(notes if end - start < _MANY else self._fitting(notes, length, place))
+                if end - start >= _LONG:
+                    start = bisect_left(self._lengths, limits.least, start, end)
+                    end = bisect_right(self._lengths, most, start, end)
+                found.append(self._packed[start * _NOTE.size : end * _NOTE.size])
             if (added := self._added.get(word)) is not None:
-                # A copy: while a view is held, by whoever looks at this frame, nothing can be appended.
-                found.append(np.array(added, np.uint64))
-        if not found:
-            return np.empty(0, np.uint32)
-        notes = np.concatenate(found)
+                found.append(added)
+        notes = np.frombuffer(b"".join(found), _NOTES)
+        positions: NDArray[np.uint32] = notes["position"]
         if len(notes) > _FEW:
-            notes = notes[notes >= min(length, MOST) << _ROOM_BIT]
-        return notes.astype(np.uint32)
-
-    def _fitting(self, notes: Notes, length: int, place: int) -> Notes:
-        """Return the notes that leave room for a text's word at this place, and for which that leaves room."""
-        notes = notes[notes >= min(length, MOST) << _ROOM_BIT]
-        return notes[(notes >> _LENGTH_BIT & MOST) <= self._room(length, place)]
+            bits = signatures(ordered)[-1]
+            needed = bits_to_share(len(encoded), len(encoded) - bits.bit_count(), self._threshold)
+            positions = positions[np.bitwise_count(notes["bits"] & bits) >= needed[notes["length"]]]
+        found_at: list[int] = positions.tolist()
+        return found_at
 
     def pack(self, words: NDArray[np.uint32], lengths: NDArray[np.uint32]) -> None:
         """Note the rarest words of all texts anew.
@@ -111,54 +115,84 @@ class Postings:
             lengths: words of each text, in the order of their positions.
         """
         self._added.clear()
+        self._packed = memoryview(b"")
         ends = np.cumsum(lengths, dtype=np.int64)
         blocks = []
         for first in range(0, len(lengths), _BLOCK):
             block = lengths[first : first + _BLOCK].astype(np.int64)
             end = int(ends[first + len(block) - 1])
             blocks.append(self._notes_of(words[end - int(block.sum()) : end], block, first))
-        keys = np.concatenate(blocks) if blocks else np.empty(0, np.uint64)
-        keys.sort()
-        positions, places = keys >> _PLACE_BITS & _LOWEST, (keys & _LAST_PLACE).astype(np.int64)
-        long = lengths.astype(np.int64)[positions]
-        rooms = np.clip((long - places) / self._least_share - long, 0, MOST).astype(np.uint64)
-        same = np.minimum(long, MOST).astype(np.uint64) << _LENGTH_BIT | positions
-        self._packed = np.asarray(rooms << _ROOM_BIT | same, np.uint64)
-        noted = (keys >> (_PLACE_BITS + _POSITION_BITS)).astype(np.uint32)
-        last = int(noted[-1]) if len(noted) else -1
-        self._starts = np.searchsorted(noted, np.arange(last + 2, dtype=np.uint32)).tolist()
+        keys, bits = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        blocks.clear()
+        order = np.argsort(keys)
+        packed = np.empty(len(keys), _NOTES)
+        packed["bits"] = bits[order]
+        keys = keys[order]
+        packed["position"] = keys & _POSITION
+        packed["length"] = (keys >> _LENGTH).astype(np.uint8)
+        self._packed, self._lengths = memoryview(packed.view(np.uint8)), packed["length"].tobytes()
+        keys >>= _WORD
+        self._starts = np.searchsorted(keys, np.arange(int(keys.max(initial=0)) + 2)).tolist()
 
-    def _notes_of(self, words: NDArray[np.uint32], counts: NDArray[np.int64], first: int) -> NDArray[np.uint64]:
-        """Return a number for each note: its word, its text's position and its place, from the highest bits down.
+    def _notes_of(self, words: NDArray[np.uint32], counts: Numbers, first: int) -> tuple[Numbers, NDArray[np.uint64]]:
+        """Return the notes of some texts that stand together.
 
         Args:
-            words: code points of some texts that stand together, one text behind the other.
+            words: code points, one text behind the other.
             counts: words of each text.
             first: position of the first text.
+
+        Returns:
+            A number for each note, with its word, length and position from the highest bits down; and its bits.
         """
-        owners = np.repeat(np.arange(first, first + len(counts), dtype=np.uint64), counts)
-        keys = np.sort(owners << 32 | _LOWEST - words)
-        places = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
+        owners = np.repeat(np.arange(len(counts)), counts)
+        keys = np.sort(owners << _LENGTH | words)
+        word, at, ends = keys & _POSITION, np.arange(len(keys)), np.cumsum(counts)
+        differ = np.ones(len(keys) + 1, np.bool_)
+        differ[1:-1] = keys[1:] != keys[:-1]
+        occurrences = at - np.maximum.accumulate(np.where(differ[:-1], at, 0))
         noted_of = np.zeros(int(counts.max(initial=0)) + 1, np.int64)
         for length in np.unique(counts[counts > 0]).tolist():
-            noted_of[length] = self._noted(length)
-        noted = places < np.repeat(noted_of[counts], counts)
-        noted[1:] &= keys[1:] != keys[:-1]
-        keys, told = keys[noted], np.minimum(places[noted], _LAST_PLACE).astype(np.uint64)
-        word = _LOWEST - (keys & _LOWEST)
-        return np.asarray(word << (_PLACE_BITS + _POSITION_BITS) | (keys >> 32) << _PLACE_BITS | told, np.uint64)
+            noted_of[length] = length - least_shared(length, self._threshold) + 1
+        noted = at[differ[1:] & (at >= (ends - noted_of[counts])[owners])]
+        owners = owners[noted]
+        bits = np.append(bits_of(word, occurrences), np.uint64(0))
+        up_to = np.bitwise_or.reduceat(bits, np.stack([(ends - counts)[owners], noted + 1], axis=1).ravel())[::2]
+        length = np.minimum(counts, LONGEST)[owners]
+        return word[noted] << _WORD | length << _LENGTH | owners + first, up_to
 
-    def _rarest(self, encoded: str) -> list[tuple[int, str]]:
-        """Return the first places of a text's rarest words, and the words."""
-        rarest = sorted(encoded, reverse=True)[: self._noted(len(encoded))]
-        if len(set(rarest)) == len(rarest):
-            return list(enumerate(rarest))
-        return [(place, word) for place, word in enumerate(rarest) if place == 0 or word != rarest[place - 1]]
 
-    def _noted(self, length: int) -> int:
-        """Return how many of a text's tokens, the rarest first, are noted and looked up."""
-        return length - least_shared(length, self._threshold) + 1
+class Limits(NamedTuple):
+    """How long a text that one of ``m`` tokens repeats can be, up to ``LONGEST``."""
 
-    def _room(self, length: int, place: int) -> int:
-        """Return the most tokens of another text, up to ``MOST``, if these from ``place`` on are all it can share."""
-        return min(MOST, max(0, int((length - place) / self._least_share) - length))
+    least: int
+    most: tuple[int, ...]
+    """For the rarest common word at each place of the one."""
+
+
+@lru_cache(maxsize=1 << 10)
+def limits_of(m: int, threshold: float) -> Limits:
+    """Return the lengths of texts that one of ``m`` tokens can repeat."""
+    least, share = least_shared(m, threshold), least_share(threshold)
+    most = (int((m - place) / share) - m for place in range(m - least + 1))
+    return Limits(min(least, LONGEST), tuple(min(length, LONGEST) for length in most))
+
+
+@lru_cache(maxsize=1 << 12)
+def bits_to_share(m: int, hidden: int, threshold: float) -> NDArray[np.uint8]:
+    """Return, for each length up to ``LONGEST`` of another text, how many bits it must share with one of ``m`` tokens.
+
+    Args:
+        m: tokens of the one.
+        hidden: how many more tokens it has than bits.
+        threshold: F-measure above which a text counts as a repeat.
+    """
+    lengths = np.arange(LONGEST + 1)
+    shared = least_share(threshold) * (m + lengths)
+    possible = (shared <= m) & ((shared <= lengths) | (lengths == LONGEST))
+    return np.where(possible, np.clip(np.ceil(shared) - hidden, 0, 0xFF), 0xFF).astype(np.uint8)
+
+
+def least_share(threshold: float) -> float:
+    """Return the share of two texts' tokens in their LCS below which no rounding makes them repeats."""
+    return (threshold - 1e-9) / 2
