@@ -17,7 +17,7 @@ from rouge_score import rouge_scorer
 from tools.gates import DiversityIndex
 from tools.gates import diversity as diversity_module
 from tools.gates import postings as postings_module
-from tools.gates.postings import _NOTE, _NOTES, LONGEST, Postings
+from tools.gates.postings import _MOST, _NOTE, _NOTES, LONGEST, Postings
 from tools.gates.rouge import f_measure
 from tools.gates.signatures import bits_of, signatures
 
@@ -50,6 +50,7 @@ def test_no_filter_drops_what_is_too_alike(
         if always:
             patch.setattr(postings_module, "_LONG", 0)
             patch.setattr(postings_module, "_FEW", 0)
+            patch.setattr(postings_module, "_DENSE", 0)
         found = set(postings.candidates(text))
     assert {at for at, old in enumerate(kept) if alike(text, old, threshold)} <= found
 
@@ -104,13 +105,15 @@ def test_no_filter_drops_a_long_text(monkeypatch: pytest.MonkeyPatch, packed: bo
     assert 7 * 60 > pairs > 60
 
 
-@pytest.mark.parametrize("longest", [LONGEST, 9])
+@pytest.mark.parametrize(("longest", "most"), [(LONGEST, _MOST), (9, 12)], ids=["as it is", "at its limits"])
 def test_an_index_that_renames_its_words_gives_the_verdicts_of_every_pair(
-    monkeypatch: pytest.MonkeyPatch, longest: int
+    monkeypatch: pytest.MonkeyPatch, longest: int, most: int
 ) -> None:
     postings_module.limits_of.cache_clear()
     postings_module.bits_to_share.cache_clear()
     monkeypatch.setattr(postings_module, "LONGEST", longest)
+    monkeypatch.setattr(postings_module, "_MOST", most)
+    monkeypatch.setattr(postings_module, "_DENSE", 0)
     monkeypatch.setattr(diversity_module, "_FIRST_ORDER", 5)
     monkeypatch.setattr(postings_module, "_LONG", 0)
     monkeypatch.setattr(postings_module, "_FEW", 0)

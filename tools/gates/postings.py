@@ -17,6 +17,7 @@ arrays, one a word; now and then the index brings its words into order and packs
 from __future__ import annotations
 
 import struct
+from array import array
 from bisect import bisect_left, bisect_right
 from functools import lru_cache
 from typing import NamedTuple
@@ -34,12 +35,14 @@ _BLOCK = 32_768
 _FEW, _LONG = 16, 256
 """Notes up to which none is left out, since that costs more, and from which a word's notes are chosen by length."""
 
-_NOTE = struct.Struct("QIB3x")
-_NOTES = np.dtype([("bits", np.uint64), ("position", np.uint32), ("length", np.uint8)], align=True)
-"""A note: bits of the words from the noted one on, the text's position, and its length up to ``LONGEST``."""
-_WORD, _LENGTH = 40, 32
-"""Where word and length begin in a number by which notes are sorted; the position is below them."""
-_POSITION = (1 << _LENGTH) - 1
+_NOTE = struct.Struct("QIBxH")
+_NOTES = np.dtype([("bits", np.uint64), ("position", np.uint32), ("length", np.uint8), ("room", np.uint16)], align=True)
+"""A note: bits of the words from the noted one on, the text's position and its length up to ``LONGEST``, and its room:
+the most tokens that the other text may have, up to ``_MOST``, if the words from the noted one on are all they share."""
+_MOST = 0xFFFF
+_DENSE = 32
+"""Tokens from which so many bits are set that a note's room tells more."""
+_LENGTH_BITS = 8
 
 Numbers = NDArray[np.int64]
 
@@ -67,11 +70,12 @@ class Postings:
             position: the text's, in [0, 2**32).
             encoded: its words, at least one.
         """
-        ordered, length, last = sorted(encoded), len(encoded), ""
+        ordered, length, last = sorted(encoded), min(len(encoded), LONGEST), ""
         bits, added = signatures(ordered), self._added
-        for place in range(length - 1, least_shared(length, self._threshold) - 2, -1):
-            if (word := ordered[place]) != last:
-                note = _NOTE.pack(bits[place], position, min(length, LONGEST))
+        rooms = limits_of(len(encoded), self._threshold).most
+        for word, shared, room in zip(reversed(ordered), reversed(bits), rooms, strict=False):
+            if word != last:
+                note = _NOTE.pack(shared, position, length, room)
                 if (notes := added.get(word)) is None:
                     added[word] = bytearray(note)
                 else:
@@ -94,16 +98,19 @@ class Postings:
             if number < known and (start := starts[number]) < (end := starts[number + 1]):
                 if end - start >= _LONG:
                     start = bisect_left(self._lengths, limits.least, start, end)
-                    end = bisect_right(self._lengths, most, start, end)
+                    end = bisect_right(self._lengths, min(most, LONGEST), start, end)
                 found.append(self._packed[start * _NOTE.size : end * _NOTE.size])
             if (added := self._added.get(word)) is not None:
                 found.append(added)
         notes = np.frombuffer(b"".join(found), _NOTES)
         positions: NDArray[np.uint32] = notes["position"]
         if len(notes) > _FEW:
-            bits = signatures(ordered)[-1]
-            needed = bits_to_share(len(encoded), len(encoded) - bits.bit_count(), self._threshold)
-            positions = positions[np.bitwise_count(notes["bits"] & bits) >= needed[notes["length"]]]
+            bits, length = signatures(ordered)[-1], len(encoded)
+            needed = bits_to_share(length, length - bits.bit_count(), self._threshold)
+            enough = np.bitwise_count(notes["bits"] & bits) >= needed.take(notes["length"])
+            if length > _DENSE:
+                enough &= notes["room"] >= min(length, _MOST)
+            positions = positions[enough]
         found_at: list[int] = positions.tolist()
         return found_at
 
@@ -122,19 +129,14 @@ class Postings:
             block = lengths[first : first + _BLOCK].astype(np.int64)
             end = int(ends[first + len(block) - 1])
             blocks.append(self._notes_of(words[end - int(block.sum()) : end], block, first))
-        keys, bits = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        keys, notes = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         blocks.clear()
         order = np.argsort(keys)
-        packed = np.empty(len(keys), _NOTES)
-        packed["bits"] = bits[order]
-        keys = keys[order]
-        packed["position"] = keys & _POSITION
-        packed["length"] = (keys >> _LENGTH).astype(np.uint8)
-        self._packed, self._lengths = memoryview(packed.view(np.uint8)), packed["length"].tobytes()
-        keys >>= _WORD
-        self._starts = np.searchsorted(keys, np.arange(int(keys.max(initial=0)) + 2)).tolist()
+        notes, noted = notes[order], keys[order] >> _LENGTH_BITS
+        self._packed, self._lengths = notes.view(np.uint8).data, notes["length"].tobytes()
+        self._starts = np.searchsorted(noted, np.arange(int(noted.max(initial=0)) + 2)).tolist()
 
-    def _notes_of(self, words: NDArray[np.uint32], counts: Numbers, first: int) -> tuple[Numbers, NDArray[np.uint64]]:
+    def _notes_of(self, words: NDArray[np.uint32], counts: Numbers, first: int) -> tuple[Numbers, NDArray[np.void]]:
         """Return the notes of some texts that stand together.
 
         Args:
@@ -143,31 +145,36 @@ class Postings:
             first: position of the first text.
 
         Returns:
-            A number for each note, with its word, length and position from the highest bits down; and its bits.
+            A number for each note by which it is sorted, with its word above its length; and the notes.
         """
         owners = np.repeat(np.arange(len(counts)), counts)
-        keys = np.sort(owners << _LENGTH | words)
-        word, at, ends = keys & _POSITION, np.arange(len(keys)), np.cumsum(counts)
+        keys = np.sort(owners << 32 | words)
+        word, at, ends = keys & 0xFFFFFFFF, np.arange(len(keys)), np.cumsum(counts)
         differ = np.ones(len(keys) + 1, np.bool_)
         differ[1:-1] = keys[1:] != keys[:-1]
         occurrences = at - np.maximum.accumulate(np.where(differ[:-1], at, 0))
         noted_of = np.zeros(int(counts.max(initial=0)) + 1, np.int64)
         for length in np.unique(counts[counts > 0]).tolist():
             noted_of[length] = length - least_shared(length, self._threshold) + 1
-        noted = at[differ[1:] & (at >= (ends - noted_of[counts])[owners])]
-        owners = owners[noted]
+        at = at[differ[1:] & (at >= (ends - noted_of[counts])[owners])]
+        owners = owners[at]
+        starts, lengths = (ends - counts)[owners], counts[owners]
         bits = np.append(bits_of(word, occurrences), np.uint64(0))
-        up_to = np.bitwise_or.reduceat(bits, np.stack([(ends - counts)[owners], noted + 1], axis=1).ravel())[::2]
-        length = np.minimum(counts, LONGEST)[owners]
-        return word[noted] << _WORD | length << _LENGTH | owners + first, up_to
+        notes = np.zeros(len(at), _NOTES)
+        notes["bits"] = np.bitwise_or.reduceat(bits, np.stack([starts, at + 1], axis=1).ravel())[::2]
+        notes["position"], notes["length"] = owners + first, np.minimum(lengths, LONGEST)
+        rooms = ((at + 1 - starts) / least_share(self._threshold)).astype(np.int64) - lengths
+        notes["room"] = np.minimum(rooms, _MOST)
+        return word[at] << _LENGTH_BITS | notes["length"], notes
 
 
 class Limits(NamedTuple):
-    """How long a text that one of ``m`` tokens repeats can be, up to ``LONGEST``."""
+    """How many tokens a text can have that one of ``m`` tokens repeats."""
 
     least: int
-    most: tuple[int, ...]
-    """For the rarest common word at each place of the one."""
+    """Up to ``LONGEST``."""
+    most: array[int]
+    """Up to ``_MOST``, for the rarest common word at each place of the one."""
 
 
 @lru_cache(maxsize=1 << 10)
@@ -175,7 +182,7 @@ def limits_of(m: int, threshold: float) -> Limits:
     """Return the lengths of texts that one of ``m`` tokens can repeat."""
     least, share = least_shared(m, threshold), least_share(threshold)
     most = (int((m - place) / share) - m for place in range(m - least + 1))
-    return Limits(min(least, LONGEST), tuple(min(length, LONGEST) for length in most))
+    return Limits(min(least, LONGEST), array("H", (min(length, _MOST) for length in most)))
 
 
 @lru_cache(maxsize=1 << 12)
