@@ -8,7 +8,8 @@ one and at most at ``n - a`` of the other, counted from 0. Three filters come of
 2. A word's place in the new text says how long a kept one may be (the positional filter; Xiao, Wang, Lin and Yu,
    PPJoin, WWW 2008). A word's notes are sorted by length, so that those lie side by side.
 3. A note has the bits of the words that stand at the noted one and behind it. The new text must share as many of them
-   as the two lengths need tokens. One pass over the notes of all looked-up words decides that.
+   as the two lengths need tokens. One pass over the notes of all looked-up words decides that. Of a long text nearly
+   all bits are set; there the place of the word in the kept text says how long the new one may be.
 
 Any one order of all words is right; in the order of their counts the postings are shortest. New notes go to short
 arrays, one a word; now and then the index brings its words into order and packs all notes into one long array.
@@ -159,6 +160,8 @@ class Postings:
         at = at[differ[1:] & (at >= (ends - noted_of[counts])[owners])]
         owners = owners[at]
         starts, lengths = (ends - counts)[owners], counts[owners]
+        # reduceat takes from each index to the next one, so every second result is of a gap. The last index may be the
+        # end of all words, where one more must stand.
         bits = np.append(bits_of(word, occurrences), np.uint64(0))
         notes = np.zeros(len(at), _NOTES)
         notes["bits"] = np.bitwise_or.reduceat(bits, np.stack([starts, at + 1], axis=1).ravel())[::2]
