@@ -78,7 +78,7 @@ if sys.version_info < (3, 11, 8):
     ast.parse = parse_alone  # type: ignore[assignment]  # as above
 
 LONGEST = """
-    test_kill test_training_launch test_endpoint_weights test_training_broken test_training_model test_weights_decoding
+    test_kill test_guide_alpaca test_training_launch test_endpoint_weights test_training_broken test_training_model test_weights_decoding
     test_server test_improvement test_previous_version test_notebook test_evaluating test_signals test_training_asked
     test_review_browser test_weights_families
 """.split()
