@@ -78,9 +78,9 @@ if sys.version_info < (3, 11, 8):
     ast.parse = parse_alone  # type: ignore[assignment]  # as above
 
 LONGEST = """
-    test_kill test_guide_alpaca test_training_launch test_endpoint_weights test_training_broken test_training_model test_weights_decoding
-    test_server test_improvement test_previous_version test_notebook test_evaluating test_signals test_training_asked
-    test_review_browser test_weights_families
+    test_kill test_guide_alpaca test_server test_training_launch test_endpoint_weights test_notebook test_signals
+    test_previous_version test_training_broken test_weights_decoding test_training_model test_review_browser
+    test_same_run test_improvement test_cli test_cli_habits test_batching test_evaluating test_guide_rlhf
 """.split()
 """The files that take longest. They begin first, so that the workers end at about the same time."""
 
