@@ -7,6 +7,8 @@ UNATTENDED := $(shell [ -t 0 ] || echo --unattended)
 
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Where it is set, as in many containers, each process that a test or a run starts compiles all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install demo test test-servers test-readers test-families lint types docs wheel studio clean
 

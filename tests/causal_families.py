@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 HIDDEN, LAYERS, HEADS, WINDOW, VOCABULARY = 32, 4, 4, 16, 99
@@ -38,22 +37,26 @@ SIZES: dict[str, Any] = {
 }
 
 
-def families() -> Iterator[tuple[str, Any, Any]]:
-    """Yield the name of each family, its configuration's class and its model's."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+def families() -> list[str]:
+    """Return the names of all families, whose code is not imported yet: that of all takes seconds."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    for config, model in MODEL_FOR_CAUSAL_LM_MAPPING.items():
-        yield config.model_type, config, model
+    return [name for name in CONFIG_MAPPING_NAMES if name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES]
 
 
-def tiny(config: Any, model: Any) -> Any:
+def tiny(family: str) -> Any:
     """Return a tiny model of a family, with random weights that make its next tokens vary.
 
     Raises:
         Exception: the family cannot be built from these sizes; each raises its own.
     """
     import torch
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
+    config = CONFIG_MAPPING[family]
+    model = MODEL_FOR_CAUSAL_LM_MAPPING[config]
     default = config()
     kind = type(default.get_text_config(decoder=True))
     known = {*default.get_text_config(decoder=True).to_dict(), *getattr(kind, "attribute_map", {})}

@@ -49,6 +49,7 @@ from state.calls import CallStore
 from state.database import Database
 from state.store import RecordStore
 from tests.harness import Corral
+from tests.in_this_process import stay_in_this_process
 from tests.served_registry import ServedRegistry, make_registry
 from tools.logs import PACKAGES
 from tools.machine.garbage import collect_seldom
@@ -77,9 +78,9 @@ if sys.version_info < (3, 11, 8):
     ast.parse = parse_alone  # type: ignore[assignment]  # as above
 
 LONGEST = """
-    test_kill test_training_launch test_endpoint_weights test_training_broken test_training_model test_weights_decoding
-    test_server test_improvement test_previous_version test_notebook test_evaluating test_signals test_training_asked
-    test_review_browser test_weights_families
+    test_kill test_guide_alpaca test_server test_training_launch test_endpoint_weights test_notebook test_signals
+    test_previous_version test_training_broken test_weights_decoding test_training_model test_review_browser
+    test_same_run test_improvement test_cli test_cli_habits test_batching test_evaluating test_guide_rlhf
 """.split()
 """The files that take longest. They begin first, so that the workers end at about the same time."""
 
@@ -96,7 +97,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what the modules hold out of every later collection of garbage: it took a minute of all tests."""
+    leave_out_of_garbage()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_a_file_imports_stays() -> Iterator[None]:
+    yield
+    leave_out_of_garbage()
+
+
+def leave_out_of_garbage() -> None:
+    """Leave what the modules hold out of every later collection of garbage: it took minutes of all tests."""
     gc.collect()
     gc.freeze()
     collect_seldom()
@@ -156,6 +167,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
     address = ipaddress.ip_address(host.split("%")[0])
     return address.is_loopback or address.is_unspecified
+
+
+@pytest.fixture
+def in_this_process() -> Iterator[None]:
+    """Survey, train and answer from weights in the test's own process."""
+    with pytest.MonkeyPatch.context() as patch:  # of its own: a test may undo what it has patched itself
+        stay_in_this_process(patch)
+        yield
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def config(tmp_path: Path, server: ScriptedServer) -> Callable[..., str]:
     """Write a config with these sections over the usual ones, and return its path."""
 
     def write(**sections: Any) -> str:
-        prompts = write_prompts(tmp_path / "prompts.jsonl")
+        prompts = write_prompts(tmp_path / "prompts.jsonl", training=5, heldout=2)
         request = request_of(server.url, Path("nobody/no-model"), prompts, **sections)
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(request))
         return str(tmp_path / "config.yaml")

@@ -86,6 +86,7 @@ def test_compare_names_the_winner_or_none(corral: Corral, tmp_path: Path, config
     assert same["winner"] == "none"
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_two_models_are_compared_by_their_names(
     corral: Corral, tmp_path: Path, config: str, served: ServedRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,9 +60,9 @@ def test_a_gguf_that_does_not_fit_is_one_line(corral: Corral, served: ServedRegi
 def test_a_gguf_adapter_that_does_not_fit_is_one_line_and_keeps_no_other_from_being_served(
     served: ServedRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    home = served.copied(tmp_path)
+    home, cache = served.copied(tmp_path), served.home / "cache"
     file = home.registry / home.second / "adapter.gguf"
-    gguf = gguf_of(served.base, tmp_path / "cache")
+    gguf = gguf_of(served.base, cache)
     assert unfit({"it": file}, gguf) == {}
     write_adapter_of_another_width(file, tmp_path / "other.gguf")
     found = unfit({"it": tmp_path / "other.gguf"}, gguf)
@@ -71,10 +71,10 @@ def test_a_gguf_adapter_that_does_not_fit_is_one_line_and_keeps_no_other_from_be
 
     def start(wanted: str) -> Live:
         base, folders = (
-            base_of(home.registry / home.first, tmp_path / "cache"),
+            base_of(home.registry / home.first, cache),
             [home.registry / home.first, home.registry / home.second],
         )
-        return start_live(base, folders, wanted, Readers(), tmp_path / "cache", 1, 64)
+        return start_live(base, folders, wanted, Readers(), cache, 1, 64)
 
     with pytest.raises(BadInput, match=f"{home.second}/adapter.gguf cannot be read as a GGUF file"):
         start(home.second)

@@ -68,8 +68,8 @@ def moved(served: ServedRegistry, tmp_path: Path) -> Iterator[Path]:
     away.rename(served.base.parent)
 
 
-async def parity(version: Path, trainer: Trainer) -> Parity:
-    async with served_alone(version, version.parent / "cache", 512) as held:
+async def parity(version: Path, trainer: Trainer, cache: Path) -> Parity:
+    async with served_alone(version, cache, 512) as held:
         answers = [trainer.answer(prompt) for prompt in PROMPTS]
         return await measure_parity(held, trainer.tokenizer, PROMPTS, answers, trainer.likelihood, TOKENS)
 
@@ -88,7 +88,7 @@ async def test_a_version_is_loaded_from_a_copy_elsewhere(
     ids = tokenizer("Hello there.", return_tensors="pt").input_ids
     close = (model(ids).logits - trainer.model(ids).logits).abs().max()
     assert float(close) < 1e-3
-    found = await parity(moved, trainer)
+    found = await parity(moved, trainer, moved.parent / "cache")
     assert (found.requests_equal, found.faults) == (len(REQUESTS), ())
     assert found.answers_equal == len(PROMPTS) and found.largest < 0.01
     assert "token ids" in found.words
@@ -120,7 +120,7 @@ async def test_what_is_not_what_was_trained_is_found(
     version = tmp_path / "version"
     shutil.copytree(served.registry / served.first, version)
     spoil(version)
-    found = await parity(version, trainer)
+    found = await parity(version, trainer, served.home / "cache")
     assert found.faults, found.words
     assert (found.requests_equal < len(REQUESTS)) == (spoil is change_the_template)
 
@@ -151,7 +151,7 @@ async def test_an_unattended_run_points_at_nothing_else_than_was_trained(
     async def open_endpoint(spec: Any, run_id: str) -> Any:
         return trainer
 
-    deploy = make_deploy(store, registry, Settings(home=tmp_path, cache=tmp_path / "cache"), open_endpoint)
+    deploy = make_deploy(store, registry, Settings(home=tmp_path, cache=served.home / "cache"), open_endpoint)
     if spoilt:  # killed between writing the version and comparing it; meanwhile somebody changed it
         shutil.copytree(served.registry / served.first, registry / "v1-00000001")
         halve_the_scale(registry / "v1-00000001")

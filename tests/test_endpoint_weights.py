@@ -34,12 +34,22 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def transport(base: Path) -> Iterator[WeightsTransport]:
-    """One process for all tests of the file; it ends with this one."""
-    opened = WeightsTransport(ModelPool(base, None, processes=1))
-    yield opened
-    process = opened.pool.processes[0].running
-    if process is not None:
-        process.kill()
+    """One process for all tests of the file, since each imports for seconds; it ends with this one."""
+    yield from opened(base, 1)
+
+
+@pytest.fixture(scope="module")
+def two(base: Path) -> Iterator[WeightsTransport]:
+    """Two of them."""
+    yield from opened(base, 2)
+
+
+def opened(base: Path, processes: int) -> Iterator[WeightsTransport]:
+    transport = WeightsTransport(ModelPool(base, None, processes))
+    yield transport
+    for process in transport.pool.processes:
+        if process.running is not None:
+            process.running.kill()
 
 
 def asks(text: str = "Say it.", **changes: object) -> ChatCall:
@@ -73,6 +83,38 @@ async def test_turns_before_the_prompt_are_read(transport: WeightsTransport) -> 
     assert tokens[0] + 10 < tokens[1]
 
 
+async def test_what_it_cannot_do_is_refused_for_the_one_call(transport: WeightsTransport) -> None:
+    with pytest.raises(CallRefused, match="plain text alone"):
+        await transport.send(asks(json_schema={"type": "object"}), "m", 60)
+    assert await texts(transport, [asks()])
+
+
+async def test_half_a_surrogate_pair_is_read_as_a_character_that_is_unknown(transport: WeightsTransport) -> None:
+    assert await texts(transport, [asks("Say \ud83d")]) == await texts(transport, [asks("Say \ufffd")])
+
+
+async def test_a_killed_process_fails_its_calls_as_ones_to_try_again_and_another_takes_its_place(
+    transport: WeightsTransport,
+) -> None:
+    before = await texts(transport, [asks()])
+    process = transport.pool.processes[0].running
+    assert process is not None
+    waiting = asyncio.ensure_future(transport.send(asks(max_tokens=2000), "m", 60))
+    await asyncio.sleep(0.2)
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(TryAgain, match="model process"):
+        await waiting
+    assert await texts(transport, [asks()]) == before
+    second = transport.pool.processes[0].running
+    assert second is not None and second.stdin is not None and second.pid != process.pid
+    second.stdin.close()
+    ended = time.monotonic() + 20
+    while second.poll() is None and time.monotonic() < ended:
+        await asyncio.sleep(0.05)
+    assert second.returncode == 0, "it ends when nobody can ask it any more"
+
+
+@pytest.mark.usefixtures("in_this_process")
 async def test_an_adapter_answers_by_its_own_weights(base: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -87,6 +129,7 @@ async def test_an_adapter_answers_by_its_own_weights(base: Path, tmp_path: Path)
     assert answers[0] != answers[1]
 
 
+@pytest.mark.usefixtures("in_this_process")
 async def test_a_base_without_a_chat_template_is_asked_in_alpacas_format(base: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(base, bare)
@@ -94,8 +137,9 @@ async def test_a_base_without_a_chat_template_is_asked_in_alpacas_format(base: P
     config = json.loads((bare / "tokenizer_config.json").read_text())
     config.pop("chat_template", None)
     (bare / "tokenizer_config.json").write_text(json.dumps(config))
-    reply = await WeightsTransport(ModelPool(bare, None, processes=1)).send(asks(), "m", 60)
-    with_template = await WeightsTransport(ModelPool(base, None, processes=1)).send(asks(), "m", 60)
+    reply, with_template = [
+        await WeightsTransport(ModelPool(folder, None, processes=1)).send(asks(), "m", 60) for folder in (bare, base)
+    ]
     assert reply.completion_tokens and reply.prompt_tokens != with_template.prompt_tokens
 
 
@@ -123,6 +167,7 @@ async def test_all_who_open_it_at_once_share_its_processes(base: Path, tmp_path:
     assert len({id(endpoint.transport.pool) for endpoint in opened}) == 1
 
 
+@pytest.mark.usefixtures("in_this_process")
 async def test_other_weights_in_the_same_folder_are_another_model(base: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -142,10 +187,17 @@ async def test_other_weights_in_the_same_folder_are_another_model(base: Path, tm
     assert all(call.model.startswith(f"{folder}@") for call in ledger.calls.values())
 
 
-async def test_calls_of_one_wave_are_dealt_to_all_processes(base: Path) -> None:
-    transport = WeightsTransport(ModelPool(base, None, processes=2))
-    workers = transport.pool.processes
-    wave = [asyncio.create_task(transport.send(asks(f"{number}"), "m", 60)) for number in range(9)]
+async def test_draws_of_one_prompt_go_to_one_process(two: WeightsTransport) -> None:
+    calls = [asks(f"Count to {number}.", draw=draw) for number in range(3) for draw in range(3)]
+    wave = [asyncio.create_task(two.send(call, "m", 60)) for call in calls]
+    await asyncio.sleep(0)
+    assert sorted(sorted(process.claimed.values()) for process in two.pool.processes) == [[3], [3, 3]]
+    await asyncio.gather(*wave)
+
+
+async def test_calls_of_one_wave_are_dealt_to_all_processes(two: WeightsTransport) -> None:
+    workers = two.pool.processes
+    wave = [asyncio.create_task(two.send(asks(f"{number}"), "m", 60)) for number in range(9)]
     await asyncio.sleep(0)
     assert sorted(worker.claimed.total() for worker in workers) == [4, 5]
     await asyncio.gather(*wave)
@@ -155,19 +207,8 @@ async def test_calls_of_one_wave_are_dealt_to_all_processes(base: Path) -> None:
     release_idle()
     assert [worker.running for worker in workers] == [None, None]
     assert all(process is not None and process.poll() is not None for process in processes)
-    assert await texts(transport, [asks("0")]), "the next call starts another"
-    transport.pool.release()
-
-
-async def test_draws_of_one_prompt_go_to_one_process(base: Path) -> None:
-    pool = ModelPool(base, None, processes=2)
-    transport = WeightsTransport(pool)
-    calls = [asks(f"Count to {number}.", draw=draw) for number in range(3) for draw in range(3)]
-    wave = [asyncio.create_task(transport.send(call, "m", 60)) for call in calls]
-    await asyncio.sleep(0)
-    assert sorted(sorted(process.claimed.values()) for process in pool.processes) == [[3], [3, 3]]
-    await asyncio.gather(*wave)
-    pool.release()
+    assert await texts(two, [asks("0")]), "the next call starts another"
+    two.pool.release()
 
 
 def test_greedy_draws_are_done_with_sampled_ones() -> None:
@@ -202,36 +243,6 @@ def test_what_fails_together_is_tried_in_halves() -> None:
     assert len(found) == 7 and sizes == [7, 2, 1, 1, 1]
 
 
-async def test_what_it_cannot_do_is_refused_for_the_one_call(transport: WeightsTransport) -> None:
-    with pytest.raises(CallRefused, match="plain text alone"):
-        await transport.send(asks(json_schema={"type": "object"}), "m", 60)
-    assert await texts(transport, [asks()])
-
-
-async def test_half_a_surrogate_pair_is_read_as_a_character_that_is_unknown(transport: WeightsTransport) -> None:
-    assert await texts(transport, [asks("Say \ud83d")]) == await texts(transport, [asks("Say \ufffd")])
-
-
-async def test_a_killed_process_fails_its_calls_as_ones_to_try_again_and_another_takes_its_place(base: Path) -> None:
-    transport = WeightsTransport(ModelPool(base, None, processes=1))
-    before = await texts(transport, [asks()])
-    process = transport.pool.processes[0].running
-    assert process is not None
-    waiting = asyncio.ensure_future(transport.send(asks(max_tokens=2000), "m", 60))
-    await asyncio.sleep(0.2)
-    os.kill(process.pid, signal.SIGKILL)
-    with pytest.raises(TryAgain, match="model process"):
-        await waiting
-    assert await texts(transport, [asks()]) == before
-    second = transport.pool.processes[0].running
-    assert second is not None and second.stdin is not None and second.pid != process.pid
-    second.stdin.close()
-    ended = time.monotonic() + 20
-    while second.poll() is None and time.monotonic() < ended:
-        await asyncio.sleep(0.05)
-    assert second.returncode == 0, "it ends when nobody can ask it any more"
-
-
 async def test_weights_that_do_not_load_say_why(base: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
@@ -241,6 +252,7 @@ async def test_weights_that_do_not_load_say_why(base: Path, tmp_path: Path) -> N
         await WeightsTransport(ModelPool(broken, None, processes=1)).send(asks(), "m", 60)
 
 
+@pytest.mark.usefixtures("in_this_process")
 async def test_it_stands_behind_the_ledger_as_any_endpoint(base: Path) -> None:
     spec = Endpoint(base_url="weights", model=str(base), concurrency=64)
     assert (await probe(spec, load_settings())).models == (str(base),)

@@ -84,6 +84,7 @@ def answered(database: Path) -> list[tuple[str, str]]:
         return []
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_killed_evaluation_goes_on(corral: Corral, adapter: Path, tmp_path: Path) -> None:
     rows = [NO_COMMA, {"prompt": "Left out.", "split": "train"}]
     rows += [{"prompt": f"Count to {n}.", "checks": [{"kind": "max_words", "value": 500}]} for n in range(6)]

@@ -61,6 +61,7 @@ def _adapter(base: Path, folder: Path) -> AdapterRef:
     return AdapterRef(id="adapter1", folder=str(folder))
 
 
+@pytest.mark.usefixtures("in_this_process")
 async def test_a_cut_evaluation_goes_on_without_answering_again(
     store: RecordStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

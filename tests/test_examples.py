@@ -80,10 +80,11 @@ def test_pairs(tmp_path: Path) -> None:
     assert len((tmp_path / "pairs.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_the_pipeline_to_its_verdict_and_on_from_there(
     server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All of it, on a tiny model and few prompts: training and evaluation take half a minute of CPU all the same."""
+    """All of it, on a tiny model and few prompts."""
     monkeypatch.setattr(pipeline, "PROMPTS", pipeline.PROMPTS[:5])
     policy = {"models": {"policy": {"base_url": server.url, "model": "scripted"}}}
     few = {"evaluate": {"max_tokens": 12, "resamples": 200, "sampled_draws": 0, "judged_pairs": 0}}

@@ -334,6 +334,7 @@ SMALL = {
 }
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_pipeline_goes_from_prompts_to_a_verdict_and_on_by_its_name(home: Path) -> None:
     asked: list[str] = []
     mended = False

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Home, request_of, wait_until, write_prompts
+from corral import run
+from tests.harness import Corral, Home, request_of, wait_until, write_prompts
+from tests.in_this_process import stay_in_this_process
 from tests.scripted_answers import request_hash
 from tests.scripted_server import ScriptedServer
 from tests.tiny_model import tiny_model
@@ -37,14 +39,19 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture(scope="module")
 def unkilled(tmp_path_factory: pytest.TempPathFactory, base: Path, server: ScriptedServer) -> Home:
+    """A run in this process: its dataset and its costs are what is compared."""
     folder = tmp_path_factory.mktemp("unkilled")
     home = Home.make(folder, request_of(server.url, base, write_prompts(folder / "prompts.jsonl")))
-    home.corral("run", str(home.config), "--run-id", RUN)
+    with pytest.MonkeyPatch.context() as patch:
+        stay_in_this_process(patch)
+        for name, value in home.environment.items():
+            patch.setenv(name, value)
+        assert run(home.config, run_id=RUN).standing == "done"
     return home
 
 
 def test_a_run_that_is_killed_in_three_steps_goes_on(
-    tmp_path: Path, base: Path, server: ScriptedServer, unkilled: Home
+    corral: Corral, tmp_path: Path, base: Path, server: ScriptedServer, unkilled: Home
 ) -> None:
     before = len(server.answered)
     home = Home.make(tmp_path, request_of(server.url, base, write_prompts(tmp_path / "prompts.jsonl")))
@@ -61,7 +68,7 @@ def test_a_run_that_is_killed_in_three_steps_goes_on(
         )
         so_far = Counter(seen.hash for seen in server.answered[before:])
         paid |= {hash_: so_far[hash_] for hash_ in recorded - paid.keys()}
-        (standing,) = json.loads(home.corral("runs", "--json"))
+        (standing,) = json.loads(corral("runs", "--json")[1])
         assert (standing["standing"], standing["step"]) == ("stopped", step)
         command = ["resume", RUN]
     home.corral(*command)
@@ -71,7 +78,7 @@ def test_a_run_that_is_killed_in_three_steps_goes_on(
     assert paid and all(asked[hash_] == times for hash_, times in paid.items()), "what was kept is not asked again"
     in_flight_at_death = sum(asked.values()) - len(asked)
     assert in_flight_at_death <= 4 * len(AT)
-    shown = json.loads(home.corral("show", RUN, "--json"))
+    shown = json.loads(corral("show", RUN, "--json")[1])
     assert shown["status"]["standing"] == "done"
     for row in shown["accounts"]["rows"]:
         outcomes = ("accepted", "rejected", "waiting", "pending", "failed")

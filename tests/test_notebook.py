@@ -24,6 +24,12 @@ SMALL = {
     "evaluate": {"sampled_draws": 0, "judged_pairs": 0},
 }
 """Sections that keep the run short: what the notebook shows does not depend on them."""
+IN_THE_KERNEL = """
+from pytest import MonkeyPatch
+from tests.in_this_process import stay_in_this_process
+stay_in_this_process(MonkeyPatch())
+"""
+"""Lines before the parameters: the kernel trains and answers itself, which imports once what four processes would."""
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -32,7 +38,7 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 def run(folder: Path, config: Path) -> str:
     """Run the first notebook in a folder, with another config, and return all that it printed."""
-    return execute(NOTEBOOK, folder, f"config = {str(config)!r}")[0]
+    return execute(NOTEBOOK, folder, f"{IN_THE_KERNEL}config = {str(config)!r}")[0]
 
 
 def execute(path: Path, folder: Path, given: str | None = None) -> tuple[str, int]:

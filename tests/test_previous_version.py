@@ -104,6 +104,7 @@ def test_a_run_without_its_files_says_what_to_copy_where(corral: Corral, home: P
     assert json.loads(corral("show", "waiting", "--json")[1])["accounts"]["costs"] != []
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_killed_run_goes_on_to_its_end(
     corral: Corral, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

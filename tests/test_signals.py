@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Home, request_of, stop_between_writes, wait_until, write_prompts
+from tests.harness import Corral, Home, request_of, stop_between_writes, wait_until, write_prompts
 from tests.scripted_server import ScriptedServer
 from tools.endpoint.loop import GRACE_SECONDS
 
@@ -44,7 +44,7 @@ def answered(home: Home) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_ends_in_order(number: signal.Signals, tmp_path: Path, server: ScriptedServer) -> None:
+def test_a_run_ends_in_order(number: signal.Signals, corral: Corral, tmp_path: Path, server: ScriptedServer) -> None:
     home, before = home_of(tmp_path, server), len(server.requests)
     process = home.start("run", str(home.config), "--run-id", "trial")
     wait_until(lambda: len(server.requests) >= before + 4, process)
@@ -54,7 +54,7 @@ def test_a_run_ends_in_order(number: signal.Signals, tmp_path: Path, server: Scr
     assert "Traceback" not in output and "corral: stopped; 'corral resume RUN' goes on" in output
     assert answered(home) == len(server.requests) - before, "every answer that was paid for is kept"
     assert home.query("SELECT lease_until FROM runs") == [(0.0,)], "the lease is given back"
-    (standing,) = json.loads(home.corral("runs", "--json"))
+    (standing,) = json.loads(corral("runs", "--json")[1])
     assert standing["standing"] == "stopped"
 
 
@@ -87,7 +87,7 @@ def test_judging_a_file_ends_in_order(tmp_path: Path, server: ScriptedServer) ->
     assert answered(home) == len(server.requests) - before
 
 
-def test_a_stopped_process_whose_run_was_taken_over_does_nothing_more(tmp_path: Path) -> None:
+def test_a_stopped_process_whose_run_was_taken_over_does_nothing_more(corral: Corral, tmp_path: Path) -> None:
     with ScriptedServer(latency=0.05) as server:
         home = home_of(tmp_path, server)
         process = home.start("run", str(home.config), "--run-id", "trial")
@@ -97,15 +97,14 @@ def test_a_stopped_process_whose_run_was_taken_over_does_nothing_more(tmp_path: 
         with closing(sqlite3.connect(file)) as database, database:  # however slow this machine is
             database.execute("UPDATE runs SET lease_until = lease_until + 3600")
         try:
-            refused = home.corral("resume", "trial", code=2)
-            assert re.search(r"lease until \d\d:\d\d:\d\d UTC", " ".join(refused.split())), refused
-            unasked = home.corral("resume", "trial", "--take-over", code=2)
-            assert "add --yes" in unasked
-            (standing,) = json.loads(home.corral("runs", "--json"))
+            code, out, refused = corral("resume", "trial")
+            assert code == 2 and re.search(r"lease until \d\d:\d\d:\d\d UTC", " ".join(refused.split())), out + refused
+            code, _, unasked = corral("resume", "trial", "--take-over")
+            assert code == 2 and "add --yes" in unasked
+            (standing,) = json.loads(corral("runs", "--json")[1])
             assert standing["standing"] == "running" and "lease until" in standing["detail"]
             # There is no model to train here, so the run ends behind its judging.
-            taken = home.start("resume", "trial", "--take-over", "--yes")
-            taken.communicate(timeout=300)
+            corral("resume", "trial", "--take-over", "--yes")
             asked, kept = len(server.requests), rows(home)
         finally:
             process.send_signal(signal.SIGCONT)

@@ -82,6 +82,7 @@ def with_memory(found: SurveyResult, free: int, total: int) -> SurveyResult:
     return found.model_copy(update={"survey": found.survey.model_copy(update={"resources": resources})})
 
 
+@pytest.mark.usefixtures("in_this_process")
 async def test_a_training_that_must_change_asks_and_keeps_what_was_answered(
     base: Path, dataset: DatasetRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +125,7 @@ async def test_a_training_that_must_change_asks_and_keeps_what_was_answered(
     assert [line for line in done["warnings"] if "the base is the policy" in line]
 
 
+@pytest.mark.usefixtures("in_this_process")
 async def test_what_cannot_go_ends_in_one_line_and_goes_on_once_the_cause_is_gone(
     base: Path, dataset: DatasetRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

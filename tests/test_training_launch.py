@@ -113,6 +113,7 @@ async def test_killed_in_both_phases_and_resumed_it_is_the_same_adapter(job: Tra
         await train(job.model_copy(update={"seed": 9}), work, seen.append)
 
 
+@pytest.mark.usefixtures("in_this_process")
 async def test_what_cannot_be_trained_is_refused_in_one_line(job: TrainingJob, tmp_path: Path) -> None:
     too_short = job.model_copy(update={"settings": job.settings.model_copy(update={"max_length": 32})})
     with pytest.raises(BadInput, match=r"all 12 sft rows are longer than train\.max_length"):

@@ -51,15 +51,13 @@ def too_slow(*_: object) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("name", "config", "kind"),
-    [family for family in families() if WANTED == "all" or family[0] in (WANTED.split(",") if WANTED else COMMON)],
-    ids=lambda part: part if isinstance(part, str) else "",
+    "name", [name for name in families() if WANTED == "all" or name in (WANTED.split(",") if WANTED else COMMON)]
 )
-def test_each_row_is_what_generate_writes(name: str, config: Any, kind: Any) -> None:
+def test_each_row_is_what_generate_writes(name: str) -> None:
     signal.signal(signal.SIGALRM, too_slow)
     signal.alarm(SECONDS)
     try:
-        model = tiny(config, kind)
+        model = tiny(name)
         wanted = expected(model)
     except Exception as error:  # each family raises its own
         if name in COMMON:
@@ -77,23 +75,20 @@ def test_each_row_is_what_generate_writes(name: str, config: Any, kind: Any) -> 
 @pytest.mark.filterwarnings("ignore")
 def test_a_window_wider_than_all_rows_is_decoded_in_batches(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIZES, "sliding_window", 200)
-    (_, config, kind), *_ = [one for one in families() if one[0] == family]
-    model = tiny(config, kind)
+    model = tiny(family)
     found = decode(model, [Prompt(one) for one in prompts()], frozenset(), max_tokens=NEW, sizes=(2,), head=HEAD)
     assert {one.row: one.tokens for one in found} == dict(enumerate(expected(model)))
     assert last_refusal(model) == ""
 
 
 def test_a_window_that_no_row_reaches_is_none() -> None:
-    (_, config, kind), *_ = [family for family in families() if family[0] == "mistral"]
-    model = tiny(config, kind)
+    model = tiny("mistral")
     assert "attend to 16 tokens" in refusal(model, 16, logits_in_a_batch)
     assert refusal(model, 15, logits_in_a_batch) == "" or "layers" not in refusal(model, 15, logits_in_a_batch)
 
 
 def test_draws_by_generate_follow_the_rows_own_noise_and_end_alike() -> None:
-    (_, config, kind), *_ = [family for family in families() if family[0] == "mistral"]
-    model = tiny(config, kind)
+    model = tiny("mistral")
 
     def drawn(order: list[int]) -> dict[int, list[int]]:
         asked = [Prompt(prompts()[place], Random(place)) for place in order]

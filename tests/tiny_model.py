@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tools.settings import load_settings
 from tools.weights.folders import base_folder
@@ -15,6 +18,12 @@ def tiny_model(folder: Path, head: int = 16) -> Path:
         folder: where to.
         head: width of an attention head; kernels made for real models refuse 16.
     """
+    return Path(shutil.copytree(_made(head).name, folder, dirs_exist_ok=True))
+
+
+@cache
+def _made(head: int) -> TemporaryDirectory[str]:
+    """Make the model once for each process that tests: to look the embedded model up takes seconds of hashing."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -33,6 +42,7 @@ def tiny_model(folder: Path, head: int = 16) -> Path:
         pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=True,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    folder = TemporaryDirectory(prefix="tiny-model-")
+    LlamaForCausalLM(config).save_pretrained(folder.name)
+    tokenizer.save_pretrained(folder.name)
     return folder

@@ -160,11 +160,9 @@ def base_facts(base: Path) -> BaseFacts:
 def _machine(job: TrainingJob, facts: BaseFacts, base: Path) -> tuple[Machine, tuple[Gpu, ...]]:
     import torch
 
-    from tools.weights.loading import compute_dtype
-
     config = config_file(job.settings.accelerate_config)
     on_cpu = uses_cpu(config) or not torch.cuda.is_available()
-    dtype = getattr(torch, cpu_format(facts.width)) if on_cpu else compute_dtype()
+    dtype = getattr(torch, cpu_format(facts.width)) if on_cpu else _gpu_dtype()
     gpus = () if on_cpu else tuple(_gpu(number) for number in range(torch.cuda.device_count()))
     machine = Machine(
         on_cpu=on_cpu,
@@ -175,6 +173,12 @@ def _machine(job: TrainingJob, facts: BaseFacts, base: Path) -> tuple[Machine, t
         offloaded=offloads(config),
     )
     return machine, gpus[: machine.processes]
+
+
+def _gpu_dtype() -> Any:
+    from tools.weights.loading import compute_dtype  # with the models' code, which takes seconds
+
+    return compute_dtype()
 
 
 def _gpu(number: int) -> Gpu:

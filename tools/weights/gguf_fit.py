@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +62,16 @@ def _words(shape: tuple[int, ...]) -> str:
 
 
 def _read(file: Path) -> _Read:
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise BadInput(f"{file} cannot be read as a GGUF file: {error.strerror}") from error
+    return _read_once(file, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=32)
+def _read_once(file: Path, changed: int, size: int) -> _Read:
+    """Read a file as it was changed last: the vocabulary of a base takes seconds, each time an engine is exchanged."""
     import gguf
 
     try:

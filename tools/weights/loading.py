@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
-from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.utils import logging
 
@@ -40,6 +38,8 @@ def load_model(base: Path, adapter: Path | None, number_format: NumberFormat | N
     logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32 if adapter else dtype, **code_options(base))
     if adapter is not None:
+        from peft import PeftModel  # a second and a half, which a base alone does without
+
         model = merged(PeftModel.from_pretrained(model, str(adapter))).to(dtype)
     given = model.generation_config
     model.generation_config = GenerationConfig(**{name: getattr(given, name) for name in TOKENS})
@@ -55,6 +55,8 @@ def merged(model: Any) -> Any:
     Args:
         model: a PEFT model.
     """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     base = model.get_base_model()
     layers = [base.get_input_embeddings(), base.get_output_embeddings()]
     own = [layer.get_base_layer() if isinstance(layer, BaseTunerLayer) else layer for layer in layers]
