@@ -64,7 +64,6 @@ from tools.training.checklists import during_items as training_items
 from tools.training.decision import Survey, decide_training
 from tools.training.estimate import BaseFacts, Machine, PhaseWork
 from tools.training.job import TrainingJob
-from tools.weights import pool
 
 GUIDE = (
     "openai_completion rouge_similarity format_alpaca_data similarity_checker content_filter safety_validator "
@@ -499,13 +498,13 @@ def working(body: dict[str, Any]) -> str:
     return spoken("next", turns[turn][0], **turns[turn][1])
 
 
+@pytest.mark.usefixtures("in_this_process")
 async def test_both_crews_make_what_the_pipelines_own_run_makes(
     runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Three whole runs with a training each: the pipeline's, the sequential crew's as the example kicks it off, by
     rules, and the hierarchical crew's, in which a model behind a URL leads, delegates and uses the tools."""
     monkeypatch.setenv("CORRAL_HOME", str(runs.services.settings.home))
-    monkeypatch.setattr(pool, "sampling_processes", lambda: 1)
     with ScriptedServer(answer=working) as server:
         config = trial(tmp_path, server.url, tiny_model(tmp_path / "base"))
         inputs = {"instructions": 4, "base": str(tmp_path / "base"), "config": config}
