@@ -31,7 +31,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def home(tmp_path: Path, server: ScriptedServer) -> Home:
-    base, prompts = tiny_model(tmp_path / "base"), write_prompts(tmp_path / "prompts.jsonl")
+    base, prompts = tiny_model(tmp_path / "base"), write_prompts(tmp_path / "prompts.jsonl", training=5, heldout=2)
     return Home.make(tmp_path, request_of(server.url, base, prompts, unattended=False, train={"epochs": 2}))
 
 
