@@ -23,7 +23,7 @@ def tiny_model(folder: Path, head: int = 16) -> Path:
 
 @cache
 def _made(head: int) -> TemporaryDirectory[str]:
-    """Make the model once for each process that tests: to look the embedded model up takes seconds of hashing."""
+    """Make the model once for each process that tests: it takes half a CPU-second, and thirty files ask for it."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 

@@ -176,7 +176,7 @@ def _machine(job: TrainingJob, facts: BaseFacts, base: Path) -> tuple[Machine, t
 
 
 def _gpu_dtype() -> Any:
-    from tools.weights.loading import compute_dtype  # with the models' code, which takes seconds
+    from tools.weights.loading import compute_dtype  # it loads the models' code, which a CPU does without
 
     return compute_dtype()
 

@@ -71,7 +71,7 @@ def _read(file: Path) -> _Read:
 
 @lru_cache(maxsize=32)
 def _read_once(file: Path, changed: int, size: int) -> _Read:
-    """Read a file as it was changed last: the vocabulary of a base takes seconds, each time an engine is exchanged."""
+    """Read a file as it was changed last: the vocabulary of a base takes seconds each time an engine is exchanged."""
     import gguf
 
     try:

@@ -38,7 +38,7 @@ def load_model(base: Path, adapter: Path | None, number_format: NumberFormat | N
     logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32 if adapter else dtype, **code_options(base))
     if adapter is not None:
-        from peft import PeftModel  # a second and a half, which a base alone does without
+        from peft import PeftModel  # a base alone does without it
 
         model = merged(PeftModel.from_pretrained(model, str(adapter))).to(dtype)
     given = model.generation_config
