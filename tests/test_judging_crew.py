@@ -315,6 +315,10 @@ async def test_a_cancelled_crew_is_never_used_again_and_leaves_nothing_running()
     await asyncio.sleep(0.01)
     gc.collect()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+    crews.receive(KickOff(number=2, kind="JudgingCrew", panel="general", subject="text"))
+    crews.receive(Cancel(number=2))  # before it has begun
+    await asyncio.sleep(0.01)
+    assert asyncio.all_tasks() == {asyncio.current_task()} and not crews._at_work
     assert crews.idle == {("JudgingCrew", "general"): []} and {said.type for said in sent[5:]} == {"failed"}
 
 

@@ -170,6 +170,14 @@ async def test_a_killed_process_is_one_error_and_the_next_kickoff_starts_another
     assert process._newest is not None and process._newest.pid != killed.pid
 
 
+async def test_a_crewai_that_cannot_be_imported_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "crewai.py").write_text("raise ImportError('half installed')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(process, "_newest", None)
+    with pytest.raises(CrewFailed, match="has ended: ImportError: half installed; try again"):
+        await kick_off("PairCrew", PANEL, [("text", Backend(calm))])
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_it_ends_after_a_while_without_work_unless_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_newest", None)

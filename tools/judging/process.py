@@ -46,10 +46,14 @@ class CrewProcess:
         self._unsent: SimpleQueue[bytes] = SimpleQueue()
         self.pid: int | None = None
         """The process's, once it is started."""
-        self.ended = False
-        """Whether it takes no kickoff any more."""
+        self._ended = False
         self._thread = threading.Thread(target=self._work, name="crews", daemon=True)
         self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it takes no kickoff any more; in a fork of this process there is no thread of it."""
+        return self._ended or not self._thread.is_alive()
 
     def begin(self, hear: Hear) -> int:
         """Return the number of a new kickoff; the caller holds the lock."""
@@ -114,8 +118,8 @@ class CrewProcess:
             with suppress(Empty):
                 return self._unsent.get(timeout=IDLE_SECONDS)
             with _lock:
-                self.ended = not self._hearing
-            if self.ended:
+                self._ended = not self._hearing
+            if self._ended:
                 return b""
 
     def _read(self, stdout: IO[bytes]) -> None:
@@ -132,7 +136,7 @@ class CrewProcess:
 
     def _lose(self, reason: str) -> None:
         with _lock:
-            self.ended = True
+            self._ended = True
             hearing, self._hearing = self._hearing, {}
         for number, hear in hearing.items():
             hear(Failed(number=number, reason=f"the process of the judging crew has ended: {reason}; try again"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -96,6 +95,7 @@ class Crews:
                 backend = AskingBackend(message.number, self._send)
                 task = asyncio.get_running_loop().create_task(self._kick_off(message, backend))
                 self._at_work[message.number] = task, backend
+                task.add_done_callback(lambda _: self._at_work.pop(message.number))
             case Answer():
                 if message.number in self._at_work:
                     self._at_work[message.number][1].answer(message)
@@ -117,8 +117,6 @@ class Crews:
             backend.close()
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             self._send(Failed(number=asked.number, reason=f"CrewAI failed in the judging crew: {reason}"))
-        finally:
-            del self._at_work[asked.number]
 
 
 def build(kind: Kind, panel: Panel) -> Any:
@@ -139,8 +137,10 @@ async def main() -> None:
     crews = Crews(lambda message: lines.write(**message.model_dump()))
 
     def read() -> None:
-        for line in sys.stdin.buffer:
-            loop.call_soon_threadsafe(crews.receive, to_crews(line))
+        # Not by sys.stdin, which a process that fails could not close under this thread.
+        with os.fdopen(0, "rb", closefd=False) as stdin:
+            for line in stdin:
+                loop.call_soon_threadsafe(crews.receive, to_crews(line))
         remove_storage()
         os._exit(0)  # the parent is gone, or has nothing to do: it waits for no crew
 
