@@ -139,10 +139,11 @@ async def race(
 ) -> tuple[float, float]:
     """Return items a second by the crew and by langchain-openai, the medians of turns that alternate."""
     crew, plain = by_crew(url, ledger, concurrency), by_langchain(url, prompts, concurrency)
-    await asyncio.gather(timed(crew, range(-WARM_UP, 0)), timed(plain, range(-WARM_UP, 0)))
+    first = concurrency * 100_000  # the ledger answers what was asked at another concurrency
+    await asyncio.gather(timed(crew, range(first - WARM_UP, first)), timed(plain, range(first - WARM_UP, first)))
     rates: tuple[list[float], list[float]] = ([], [])
     for turn in range(turns):
-        numbers = range(turn * items, (turn + 1) * items)
+        numbers = range(first + turn * items, first + (turn + 1) * items)
         for found, work in zip(rates, (crew, plain), strict=True):
             found.append(await timed(work, numbers))
     ours, theirs = (statistics.median(found) for found in rates)
