@@ -11,7 +11,9 @@ from graph.services import Services
 from graph.standing import how_to_answer, status_of
 from state.errors import BadInput, RunBusy, RunWaiting
 from state.request import RunRequest
+from tools.endpoint import capabilities
 from tools.endpoint.environment import with_environment
+from tools.judging.process import begin_crews
 from tools.logs import logged_run
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ async def create_run(services: Services, request: RunRequest, run_id: str | None
     await begin(services, run_id, request)
     with logged_run(run_id, services.runs_folder / run_id):
         logger.info("run created")
+    if not capabilities(request.models.judge).likelihoods:
+        begin_crews()
     return run_id
 
 

@@ -7,6 +7,7 @@ before the prompt, and repaired texts of its own draws. A candidate's provenance
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 
@@ -22,7 +23,7 @@ from tools.checks.guard import NOT_ENDED, guard
 from tools.endpoint import capabilities
 from tools.endpoint.answering import TellingEndpoint
 from tools.endpoint.chat import KNOWN_ENDS, ChatCall, ChatEndpoint, Completion, Message, OpenEndpoint, user_message
-from tools.judging.crewai_import import begin_crewai
+from tools.judging.process import crews_kept
 from tools.progress import ItemProgress
 
 
@@ -55,8 +56,6 @@ def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
 
     async def respond(state: BatchState) -> PipelineState:
         run_id, request = state["run_id"], state["request"]
-        if not capabilities(request.models.judge).likelihoods:
-            begin_crewai()  # its import takes seconds, in which answers can be waited for
         endpoint = await open_endpoint(request.models.policy, run_id)
         there = await store.find(run_id, Candidate, parents=state["ids"])
 
@@ -76,7 +75,9 @@ def make_respond(store: RecordStore, open_endpoint: OpenEndpoint) -> BatchNode:
             item.end()
 
         samples = await store.find(run_id, Sample, ids=state["ids"])
-        overspend = await for_each(samples, answer)
+        judged_by_crew = not capabilities(request.models.judge).likelihoods
+        with crews_kept() if judged_by_crew else nullcontext():
+            overspend = await for_each(samples, answer)
         return {"overspend": overspend} if overspend else {}
 
     return respond

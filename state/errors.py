@@ -26,6 +26,7 @@
     │       └── AnswerInvalid   exit 1   not the asked JSON, twice
     ├── BudgetExceeded          exit 3   the next call would pass the cap; a person may raise it
     ├── CallDeferred            exit 1   a call waits for a batch; its row goes on when that is answered
+    ├── CrewFailed              exit 1   CrewAI failed in the judging crew, or the process that it works in ended
     └── TrainingError           exit 1   the training process failed
 
 Foreign errors are wrapped where they enter (the store, the endpoint client, the training launcher), so code above
@@ -200,6 +201,10 @@ class BudgetExceeded(CorralError):
         super().__init__(f"the next call would pass the budget: ${spent:.4f} of ${limit} is spent. {advice}")
         self.spent = spent
         self.cap = cap
+
+
+class CrewFailed(CorralError):
+    """The judging crew did not come to its end: CrewAI failed, or the process that it works in ended."""
 
 
 class TrainingError(CorralError):

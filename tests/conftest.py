@@ -51,6 +51,7 @@ from state.store import RecordStore
 from tests.harness import Corral
 from tests.in_this_process import stay_in_this_process
 from tests.served_registry import ServedRegistry, make_registry
+from tools.judging import process
 from tools.logs import PACKAGES
 from tools.machine.garbage import collect_seldom
 
@@ -60,6 +61,9 @@ if WORKER and sys.platform == "linux":
     # 4 CPU-seconds for every one, and those of the other cores would only wait for the other worker.
     every = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, every[int(WORKER[2:]) % WORKERS :: WORKERS] or every)
+
+process.IDLE_SECONDS = 3600.0
+"""One process for the crews of all tests: each new one takes three CPU-seconds."""
 
 _parse, _parsing = ast.parse, threading.RLock()
 

@@ -1,7 +1,8 @@
 """A program that judges one text and reports what else happened; ``test_judging_crewai_import`` runs it.
 
-Prints one JSON object: the outcome, folders and files written, addresses connected to, changed signal handlers, and
-blocking calls in the event loop as ``langgraph dev`` finds them.
+Prints one JSON object: the outcome, changed signal handlers, which of CrewAI's packages this process has imported, and
+blocking calls in the event loop as ``langgraph dev`` finds them. ``WATCH`` is what each process begins with: it notes
+folders and files written, addresses connected to, and what was imported.
 """
 
 from __future__ import annotations
@@ -13,21 +14,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
+WATCH = """
+import os, sys
+
+notes = os.open({notes!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 WRITES = ("os.mkdir", "os.rename", "os.remove", "os.symlink")
-wrote: list[str] = []
-reached: set[str] = set()
 
+def note(kind, what):
+    os.write(notes, f"{{kind}} {{what}}\\n".encode())
 
-def watch(event: str, arguments: tuple[Any, ...]) -> None:
-    """Note what is written, and what is connected to."""
+def watch(event, arguments):
     if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
-        wrote.append(str(arguments[0]))
+        note("wrote", arguments[0])
     elif event in WRITES:
-        wrote.append(str(arguments[0]))
+        note("wrote", arguments[0])
     elif event == "socket.connect" and isinstance(arguments[1], tuple):
-        reached.add(f"{arguments[1][0]}:{arguments[1][1]}")
+        note("reached", f"{{arguments[1][0]}}:{{arguments[1][1]}}")
     elif event == "socket.getaddrinfo":
-        reached.add(f"{arguments[0]}:{arguments[1]}")
+        note("reached", f"{{arguments[0]}}:{{arguments[1]}}")
+    elif event == "import" and arguments[0] in ("crewai", "openai"):
+        note("imported", arguments[0])
+
+sys.addaudithook(watch)
+"""
 
 
 async def main(url: str, folder: Path) -> dict[str, Any]:
@@ -49,8 +58,7 @@ async def main(url: str, folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     handlers = {s: signal.getsignal(s) for s in signal.valid_signals()}
-    sys.addaudithook(watch)
     report = asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
     changed = [s for s, handler in handlers.items() if signal.getsignal(s) != handler]
-    report |= {"openai": "openai" in sys.modules}
-    print(json.dumps(report | {"wrote": wrote, "reached": sorted(reached), "signals": changed}))
+    report |= {"here": [name for name in ("crewai", "openai") if name in sys.modules]}
+    print(json.dumps(report | {"signals": changed}))

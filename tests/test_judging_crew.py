@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,11 @@ from tests.builders import candidate, sample
 from tests.judging_support import FunctionEndpoint, fixed_answers, ledgered, number_in
 from tests.scripted_server import ScriptedServer
 from tools.endpoint.chat import ChatCall
-from tools.judging import CrewJudge, crewai_import, pool
-from tools.judging.crewai_import import load_crew
+from tools.judging import CrewJudge
+from tools.judging.crewai_import import prepare_crewai
+from tools.judging.protocol import Cancel, FromCrews, KickOff, NewPanel
 from tools.judging.wording import panel_of
+from tools.judging.worker import Crews
 
 SAMPLE = sample("Name three rivers of Europe, in at most ten words.", checks=(Check(kind="max_words", value=10),))
 CANDIDATE = candidate(SAMPLE)
@@ -145,7 +146,7 @@ async def test_a_judge_prompt_is_short_and_starts_alike_for_all() -> None:
 
 
 async def test_the_prompts_are_those_that_crewais_own_executor_sends() -> None:
-    module = await load_crew()
+    module = await asyncio.to_thread(prepare_crewai)
     from crewai.agents.agent_executor import AgentExecutor
 
     endpoint = FunctionEndpoint(fixed_answers())
@@ -285,11 +286,10 @@ async def test_a_check_that_cannot_run_fails_the_row() -> None:
     assert made.outcome == Outcome.FAILED and made.reasons[0].startswith("checks: BadInput") and not endpoint.calls
 
 
-async def test_a_cancelled_judgement_leaves_nothing_running_and_drops_its_crew() -> None:
+async def test_a_cancelled_judgement_leaves_nothing_running() -> None:
     endpoint = FunctionEndpoint(fixed_answers())
     endpoint.latency = 30
     crew = CrewJudge(endpoint, Judging())
-    before = sum(map(len, pool._idle.values()))
     task = asyncio.create_task(crew.judge(SAMPLE, CANDIDATE))
     while len(endpoint.calls) < 5:
         await asyncio.sleep(0.01)
@@ -299,7 +299,27 @@ async def test_a_cancelled_judgement_leaves_nothing_running_and_drops_its_crew()
     await asyncio.sleep(0.01)
     gc.collect()
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert endpoint.ended == 0 and sum(map(len, pool._idle.values())) <= before
+    assert endpoint.ended == 0
+
+
+async def test_a_cancelled_crew_is_never_used_again_and_leaves_nothing_running() -> None:
+    await asyncio.to_thread(prepare_crewai)
+    sent: list[FromCrews] = []
+    crews, panel = Crews(sent.append), panel_of(Judging())
+    crews.receive(NewPanel(key="general", panel=panel))
+    crews.receive(KickOff(number=1, kind="JudgingCrew", panel="general", subject="text"))
+    while len(sent) < 5:
+        await asyncio.sleep(0.01)
+    assert {(said.type, said.number) for said in sent} == {("ask", 1)}
+    crews.receive(Cancel(number=1))
+    await asyncio.sleep(0.01)
+    gc.collect()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    crews.receive(KickOff(number=2, kind="JudgingCrew", panel="general", subject="text"))
+    crews.receive(Cancel(number=2))  # before it has begun
+    await asyncio.sleep(0.01)
+    assert asyncio.all_tasks() == {asyncio.current_task()} and not crews._at_work
+    assert crews.idle == {("JudgingCrew", "general"): []} and {said.type for said in sent[5:]} == {"failed"}
 
 
 async def test_a_judgement_is_known_by_its_candidate_and_its_judge() -> None:
@@ -324,15 +344,3 @@ async def test_each_task_type_has_its_expert(task_type: Any) -> None:
     role = {"general": "experienced editor", "budgeting": "financial planner", "creative": "creative director"}
     role |= {"compliance": "compliance officer", "data_quality": "data steward", "strategy": "strategy adviser"}
     assert f"You are the {role[task_type]}." in endpoint.calls[-1].messages[0]["content"]
-
-
-def test_an_import_that_was_begun_ends_before_its_loop_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended: list[str] = []
-    monkeypatch.setattr(crewai_import, "_crew", None)
-    monkeypatch.setattr(crewai_import, "prepare_crewai", lambda: (time.sleep(0.2), ended.append("imported")))
-
-    async def begun() -> None:
-        crewai_import.begin_crewai()
-
-    asyncio.run(begun())
-    assert ended == ["imported"], "a daemon thread in a library's C++ aborts a process that ends"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.judging_alone import WATCH
 from tests.scripted_server import ScriptedServer
 from tools.judging.crewai_import import OPENAI, _without_openai
 
@@ -19,12 +20,21 @@ ROOT = Path(__file__).parent.parent
 def judge_alone(home: str, folder: Path) -> tuple[dict[str, Any], str, str]:
     """Return the report, the endpoint's address and what was said on stderr."""
     environment = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
-    environment |= {"HOME": home, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    # Both processes begin with what watches them.
+    (folder / "watched").mkdir(exist_ok=True)
+    notes = folder / "notes.txt"
+    notes.unlink(missing_ok=True)
+    (folder / "watched" / "sitecustomize.py").write_text(WATCH.format(notes=str(notes)))
+    path = os.pathsep.join([str(folder / "watched"), str(ROOT)])
+    environment |= {"HOME": home, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     with ScriptedServer() as server:
         command = [sys.executable, "-m", "tests.judging_alone", server.url, str(folder)]
         done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1]), f"127.0.0.1:{server.port}", done.stdout + done.stderr
+        report = json.loads(done.stdout.splitlines()[-1])
+        noted = [line.partition(" ")[::2] for line in notes.read_text().splitlines()]
+        report |= {kind: [what for of, what in noted if of == kind] for kind in ("wrote", "reached", "imported")}
+        return report, f"127.0.0.1:{server.port}", done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module", params=["empty", "unwritable"])
@@ -59,8 +69,8 @@ def test_signal_handlers_stay_and_nothing_is_said(alone: Any) -> None:
     assert len(said.splitlines()) == 1, said
 
 
-def test_the_package_openai_is_not_imported_for_judges(alone: Any) -> None:
-    assert alone[0]["openai"] is False
+def test_crewai_is_imported_in_its_own_process_alone_and_the_package_openai_nowhere(alone: Any) -> None:
+    assert alone[0]["here"] == [] and set(alone[0]["imported"]) == {"crewai"}
 
 
 def test_a_model_of_openais_is_known_as_one_once_there_is_any(monkeypatch: pytest.MonkeyPatch) -> None:

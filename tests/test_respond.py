@@ -1,5 +1,7 @@
 """The policy's answers: plain draws, and what more is done for a prompt whose checks none of them passes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -71,12 +73,19 @@ async def test_a_prompt_whose_checks_a_draw_passes_gets_no_more(tmp_path: Path) 
     assert [(c.provenance, c.draw) for c in found] == [("sampled", 0), ("sampled", 1)] and len(policy.calls) == 2
 
 
-@pytest.mark.parametrize(("url", "begun"), [("embedded", []), ("http://127.0.0.1:9/v1", ["begun"])])
+@pytest.mark.parametrize(("url", "begun"), [("embedded", []), ("http://127.0.0.1:9/v1", ["begun", "ended"])])
 async def test_crewai_is_imported_while_answers_are_waited_for_where_a_crew_judges_them(
     url: str, begun: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(respond, "begin_crewai", lambda: seen.append("begun"))
+
+    @contextmanager
+    def kept() -> Iterator[None]:
+        seen.append("begun")
+        yield
+        seen.append("ended")
+
+    monkeypatch.setattr(respond, "crews_kept", kept)
     await answered(tmp_path, Policy([PLAIN, PLAIN.upper()]), OF, Endpoint(base_url=url))
     assert seen == begun
 

@@ -1,4 +1,8 @@
-"""What the crew's members answer: the schemas the model must fill, and the opinions that the expert reads."""
+"""What the crew's members answer: the schemas the model must fill, and the opinions that the expert reads.
+
+Prose is read by ``tools.judging.prose``, which comes with the endpoints: half a second to import, that the crews' own
+process, where no model's words are read, does not need.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,6 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-from tools.judging.prose import said_choice, said_note, said_points
 
 REASON_CHARS = 200
 """Characters of a reason: the fifteen words that are asked for, with room. A longer one is cut."""
@@ -112,6 +114,8 @@ class DimensionRating(BaseModel):
     @classmethod
     def in_words(cls, text: str) -> dict[str, Any] | None:
         """Return what a verdict says that is no JSON; see ``tools.judging.prose``."""
+        from tools.judging.prose import said_note, said_points
+
         score = said_points(text, 100, as_points)
         return None if score is None else {"score": score, "reason": said_note(text, "reason", *_REASONS) or text}
 
@@ -128,6 +132,8 @@ class ExpertRating(BaseModel):
     @classmethod
     def in_words(cls, text: str) -> dict[str, Any] | None:
         """Return what a verdict says that is no JSON; see ``tools.judging.prose``."""
+        from tools.judging.prose import said_note, said_points
+
         stars = said_points(text, 5, as_points)
         notes = {"strength": said_note(text, "strength"), "weakness": said_note(text, "weakness")}
         return None if stars is None else {"stars": stars, **notes}
@@ -144,6 +150,8 @@ class PairChoice(BaseModel):
     @classmethod
     def in_words(cls, text: str) -> dict[str, Any] | None:
         """Return what a verdict says that is no JSON; see ``tools.judging.prose``."""
+        from tools.judging.prose import said_choice, said_note
+
         better = said_choice(text)
         return None if better is None else {"better": better, "reason": said_note(text, "reason", *_REASONS) or text}
 

@@ -6,7 +6,6 @@ tasks would go on. It is kept here, the remaining members answer at once, and th
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -41,10 +40,6 @@ class CrewBackend(Protocol):
         """Answer for one member: an ``Opinion`` for a dimension, or what ``expert`` or ``pair`` must give."""
         ...
 
-    def close(self) -> None:
-        """Cancel what is still being asked, after the kickoff was cancelled."""
-        ...
-
 
 class EndpointBackend:
     """Asks an endpoint.
@@ -63,22 +58,9 @@ class EndpointBackend:
         self.errors: dict[str, CorralError] = {}
         self._endpoint, self._checks = endpoint, checks
         self._draw, self._seed, self._max_tokens = draw, seed, max_tokens
-        self._asking: set[asyncio.Task[object]] = set()
-        self._closed = False
 
     async def ask(self, member: str, prompt: str) -> BaseModel:
         """Answer for one member; after an error, with an empty answer that nobody will read."""
-        if self._closed:
-            raise asyncio.CancelledError
-        task = asyncio.current_task()
-        assert task is not None  # a coroutine of ours always runs in a task
-        self._asking.add(task)
-        try:
-            return await self._answer(member, prompt)
-        finally:
-            self._asking.discard(task)
-
-    async def _answer(self, member: str, prompt: str) -> BaseModel:
         # What waits for a batch is no fault: all judges are asked, so that one batch holds their calls. Whoever reads
         # their opinions is not.
         deferred = all(isinstance(error, CallDeferred) for error in self.errors.values())
@@ -106,9 +88,3 @@ class EndpointBackend:
         score, lowered_by = cap(rating.score, dimension, self._checks)
         reason = rating.reason if lowered_by is None else capped_reason(rating.reason, score, lowered_by)
         return Opinion(dimension=dimension, score=score, reason=shield(reason), own=rating.score, said=rating.reason)
-
-    def close(self) -> None:
-        """Cancel what is still being asked: CrewAI leaves its parallel tasks running when it is cancelled."""
-        self._closed = True
-        for task in self._asking:
-            task.cancel()

@@ -1,14 +1,14 @@
 """The CrewAI crews: five judges at once and the expert who reads them; the expert alone over a pair of answers.
 
-Import this module through ``crewai_import.load_crew`` only. CrewAI's own extension points carry all of it: agents whose
-``aexecute_task`` asks the model once, a ``BaseLLM`` over the crew's backend, a task log that keeps nothing, and prompt
-templates. ``Task`` and ``Crew.akickoff`` are used as they are.
+Import this module through ``crewai_import.prepare_crewai`` only. CrewAI's own extension points carry all of it: agents
+whose ``aexecute_task`` asks the model once, a ``BaseLLM`` over the crew's backend, a task log that keeps nothing, and
+prompt templates. ``Task`` and ``Crew.akickoff`` are used as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crewai import Task
 from crewai.agent.utils import format_task_with_context
@@ -17,11 +17,13 @@ from crewai.utilities.prompts import Prompts
 from pydantic import BaseModel, PrivateAttr
 
 from tools.judging.answers import DimensionRating, Draw, ExpertRating, Opinion, PairChoice
-from tools.judging.backend import CrewBackend
 from tools.judging.crewai_events import without_events
 from tools.judging.crewai_quiet import QuietAgent, QuietCrew
 from tools.judging.subject import shield
 from tools.judging.wording import Panel, Wording
+
+if TYPE_CHECKING:  # an endpoint takes a second to import, which the crews' own process never needs
+    from tools.judging.backend import CrewBackend
 
 EXPERT, PAIR = "expert", "pair"
 

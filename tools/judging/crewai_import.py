@@ -6,9 +6,7 @@ telemetry. Environment variables and two module attributes prevent that, if they
 
 from __future__ import annotations
 
-import asyncio
 import atexit
-import gc
 import logging
 import os
 import shutil
@@ -31,27 +29,15 @@ SWITCHES = {
 OPENAI = "crewai.llms.providers.openai.completion"
 _lock = threading.Lock()
 _crew: ModuleType | None = None
-
-
-async def load_crew() -> ModuleType:
-    """Return ``tools.judging.crew``, importing CrewAI in a thread the first time (seconds, and about 255 MB)."""
-    return await asyncio.to_thread(prepare_crewai) if _crew is None else _crew
-
-
-def begin_crewai() -> None:
-    """Begin to import CrewAI in a thread of the running loop, while the answers to judge are waited for.
-
-    A loop waits for its threads when it is closed. A daemon thread would be cut off at the process's end, and Python
-    3.11 aborts the whole process where that happens inside of a library in C++.
-    """
-    if _crew is None and not _lock.locked():
-        asyncio.get_running_loop().run_in_executor(None, prepare_crewai)
+_made: str | None = None
+"""The folder that was made for CrewAI's files."""
 
 
 def prepare_crewai() -> ModuleType:
     """Import CrewAI where it was not imported yet, and return ``tools.judging.crew``; it blocks, for seconds.
 
-    Modules of ours that import it at their top may be imported afterwards.
+    Modules of ours that import it at their top may be imported afterwards. The judges' process does that, and the one
+    in which a crew works on a whole run.
     """
     global _crew
     with _lock:
@@ -61,10 +47,6 @@ def prepare_crewai() -> ModuleType:
                 from tools.judging import crew
 
             drop_events_on_request()
-            # CrewAI's modules are 300,000 objects that live to the end. Each full collection would look through
-            # them all, half a second during which no call goes out: a third of the judging's processor time.
-            gc.collect()
-            gc.freeze()
             _crew = crew
         return _crew
 
@@ -112,6 +94,13 @@ def _without_openai() -> Iterator[None]:
 
 
 def _temporary_folder() -> str:
-    folder = tempfile.mkdtemp(prefix="corral-crewai-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    global _made
+    _made = tempfile.mkdtemp(prefix="corral-crewai-")
+    atexit.register(remove_storage)
+    return _made
+
+
+def remove_storage() -> None:
+    """Remove the folder that was made for CrewAI, if one was; a process that leaves by ``os._exit`` calls it."""
+    if _made is not None:
+        shutil.rmtree(_made, ignore_errors=True)

@@ -1,24 +1,24 @@
-"""A pool of crews: one for each text at work, never shared by two texts, never used again after an error."""
+"""Kick crews off, in the process that they work in; what their members ask is answered here."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from types import ModuleType
-from typing import Any, Literal, assert_never
+from contextlib import suppress
+from typing import Any, assert_never
 from weakref import WeakKeyDictionary
 
+from state.errors import CrewFailed
 from state.request import Judging, TaskType
+from tools.judging.answers import Draw, PairChoice
 from tools.judging.backend import CrewBackend
-from tools.judging.crewai_import import load_crew
+from tools.judging.process import CrewProcess, new_kickoff
+from tools.judging.protocol import Answer, Ask, Cancel, Failed, FromCrews, Kind, Said, fields_of
 from tools.judging.wording import Panel, panel_of
 
 CREWS = 64
 """Crews at work at a time in one event loop: more would only take memory and wait for the endpoint."""
-Kind = Literal["JudgingCrew", "PairCrew"]
-"""The classes in ``tools.judging.crew``."""
 
-_idle: dict[tuple[Kind, str], list[Any]] = {}
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
@@ -32,33 +32,86 @@ async def kick_off(kind: Kind, who: Panel | TaskType, subjects: Sequence[tuple[s
 
     Returns:
         What each crew said, in their order.
+
+    Raises:
+        CrewFailed: CrewAI failed, or the process that it works in ended.
     """
     panel = who if isinstance(who, Panel) else panel_of(Judging(task_type=who))
+    crews = [asyncio.create_task(_kick_off(kind, panel, text, backend)) for text, backend in subjects]
     try:
-        return await asyncio.gather(*(_kick_off(kind, panel, text, backend) for text, backend in subjects))
-    except BaseException:
-        for _, backend in subjects:
-            backend.close()
-        raise
+        return await asyncio.gather(*crews)
+    finally:
+        for crew in crews:
+            crew.cancel()
 
 
-async def _kick_off(kind: Kind, panel: Panel, text: str, backend: CrewBackend) -> Any:
-    module = await load_crew()
+async def _kick_off(kind: Kind, panel: Panel, text: str, backend: CrewBackend) -> Draw | PairChoice:
     async with _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(CREWS)):
-        idle = _idle.setdefault((kind, panel.key), [])
-        # Building one touches folders, which an event loop must not do.
-        crew = idle.pop() if idle else await asyncio.to_thread(_build, module, kind, panel)
-        said = await crew.judge(text, backend)
-        # Only after success: a crew that failed or was cancelled may still have tasks of its own running.
-        idle.append(crew)
-        return said
-
-
-def _build(module: ModuleType, kind: Kind, panel: Panel) -> Any:
+        kickoff = _Kickoff(backend)
+        try:
+            said = await kickoff.work(kind, panel, text)
+        finally:
+            kickoff.end()
     match kind:
         case "JudgingCrew":
-            return module.JudgingCrew(panel)
+            return Draw.model_validate(said)
         case "PairCrew":
-            return module.PairCrew(panel)
+            return PairChoice.model_validate(said)
         case other:
             assert_never(other)
+
+
+class _Kickoff:
+    """One crew's work, as it is seen from here.
+
+    Args:
+        backend: answers for the crew's members.
+    """
+
+    def __init__(self, backend: CrewBackend) -> None:
+        self._backend = backend
+        self._loop = asyncio.get_running_loop()
+        self._heard: asyncio.Queue[FromCrews | BaseException] = asyncio.Queue()
+        self._asking: set[asyncio.Task[None]] = set()
+        self._said = False
+        self._process: CrewProcess
+        self._process, self._number = new_kickoff(self._hear)
+
+    async def work(self, kind: Kind, panel: Panel, text: str) -> dict[str, Any]:
+        """Return what the crew says at its end; ask the backend in its members' names meanwhile."""
+        self._process.kick_off(self._number, kind, panel, text)
+        while True:
+            match heard := await self._heard.get():
+                case Ask():
+                    task = asyncio.create_task(self._answer(heard))
+                    self._asking.add(task)
+                    task.add_done_callback(self._asking.discard)
+                case Said():
+                    self._said = True
+                    return heard.fields
+                case Failed():
+                    raise CrewFailed(heard.reason)
+                case BaseException():
+                    raise heard
+                case _:
+                    assert_never(heard)
+
+    def end(self) -> None:
+        """Cancel what is not done, here and there."""
+        self._process.end(self._number)
+        if not self._said:
+            self._process.send(Cancel(number=self._number))
+        for task in self._asking:
+            task.cancel()
+
+    def _hear(self, said: FromCrews) -> None:
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits
+            self._loop.call_soon_threadsafe(self._heard.put_nowait, said)
+
+    async def _answer(self, asked: Ask) -> None:
+        try:
+            answer = await self._backend.ask(asked.member, asked.prompt)
+        except BaseException as error:  # it ends this kickoff, and this task has nothing else to do
+            self._heard.put_nowait(error)
+        else:
+            self._process.send(Answer(number=self._number, member=asked.member, fields=fields_of(answer)))

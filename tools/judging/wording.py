@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Panel:
     """The expert's entry among the agents of ``wording``."""
     wording: Wording
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Tells panels apart."""
         return content_hash(self.dimensions, self.expert, self.wording.parts())
