@@ -43,6 +43,7 @@ async def kick_off(kind: Kind, who: Panel | TaskType, subjects: Sequence[tuple[s
     finally:
         for crew in crews:
             crew.cancel()
+        await asyncio.gather(*crews, return_exceptions=True)
 
 
 async def _kick_off(kind: Kind, panel: Panel, text: str, backend: CrewBackend) -> Draw | PairChoice:
