@@ -53,8 +53,7 @@ def prepare_crewai() -> ModuleType:
 
 def _configure() -> None:
     os.environ.update(SWITCHES)
-    folder = Path(os.environ.get("CREWAI_STORAGE_DIR") or _temporary_folder())
-    os.environ["CREWAI_STORAGE_DIR"] = str(folder.absolute())
+    folder = make_storage()
     # Both names are private to crewai_core 1.15.30, which pyproject pins: nothing public moves these two files.
     import crewai_core.settings
     import crewai_core.token_manager
@@ -93,11 +92,15 @@ def _without_openai() -> Iterator[None]:
         del sys.modules[OPENAI]
 
 
-def _temporary_folder() -> str:
+def make_storage() -> Path:
+    """Return the folder for CrewAI's files: the environment's, or a temporary one that is made at the first call."""
     global _made
-    _made = tempfile.mkdtemp(prefix="corral-crewai-")
-    atexit.register(remove_storage)
-    return _made
+    if not os.environ.get("CREWAI_STORAGE_DIR"):
+        os.environ["CREWAI_STORAGE_DIR"] = _made = tempfile.mkdtemp(prefix="corral-crewai-")
+        atexit.register(remove_storage)
+    folder = Path(os.environ["CREWAI_STORAGE_DIR"]).absolute()
+    os.environ["CREWAI_STORAGE_DIR"] = str(folder)
+    return folder
 
 
 def remove_storage() -> None:

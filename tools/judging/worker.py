@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from state.errors import CorralError
 from tools.judging.answers import ExpertRating, Opinion, PairChoice
-from tools.judging.crewai_import import prepare_crewai, remove_storage
+from tools.judging.crewai_import import make_storage, prepare_crewai, remove_storage
 from tools.judging.protocol import (
     Answer,
     Ask,
@@ -144,6 +144,7 @@ async def main() -> None:
         remove_storage()
         os._exit(0)  # the parent is gone, or has nothing to do: it waits for no crew
 
+    make_storage()  # before the input can end: what is half made is not removed
     threading.Thread(target=read, daemon=True).start()
     prepare_crewai()
     # CrewAI's modules are 300,000 objects that live to the end. Each full collection would look through them all, half
