@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from state.errors import TrainingError
-from tools.weights.processes import ROOT, stream_child
+from tools.weights.processes import ROOT, child_environment, stream_child
 
 LEAF = """
 import os, sys, time
@@ -49,6 +49,13 @@ def _gone(pid: int, seconds: float = 10.0) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_folder_of_the_working_directory_is_not_taken_for_ours(tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "__init__.py").write_text("raise SystemExit('not ours')")
+    command = [sys.executable, "-m", "tools.visible"]
+    subprocess.run(command, cwd=tmp_path, env=child_environment(threads=1), check=True)
+
+
 def test_a_killed_parent_takes_launcher_and_worker_with_it(tmp_path: Path) -> None:
     launched = [sys.executable, "-c", LAUNCHER, "-c", LEAF]
     command = [sys.executable, "-c", PARENT, str(tmp_path / "log"), *launched]

@@ -26,8 +26,7 @@ IDLE_SECONDS = 60.0
 """Seconds without work after which the process ends; the next kickoff starts another in a few seconds."""
 STOP_SECONDS = 5.0
 """Seconds that the end of this process waits for that of the crews', which takes some milliseconds."""
-COMMAND = (sys.executable, "-P", "-m", "tools.judging.worker")
-"""``-P``: no folder ``tools`` of the working directory is taken for ours."""
+COMMAND = (sys.executable, "-m", "tools.judging.worker")
 
 Hear = Callable[[FromCrews], None]
 """Is told, in another thread, what the crews say about one kickoff."""

@@ -50,7 +50,12 @@ def child_environment(threads: int) -> dict[str, str]:
     policy = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_DYNAMIC": "FALSE", "MKL_DYNAMIC": "FALSE"}
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, **OFFLINE_AND_QUIET, **counts, **policy, "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
+    python = {
+        "PYTHONPATH": path,
+        "PYTHONSAFEPATH": "1",  # no folder ``tools`` of the working directory is taken for ours
+        "PYTHONHASHSEED": "0",
+    }
+    return {**os.environ, **OFFLINE_AND_QUIET, **counts, **policy, **python}
 
 
 async def stream_child(command: Sequence[str], log: Path, threads: int) -> AsyncGenerator[dict[str, Any], None]:
