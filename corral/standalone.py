@@ -138,7 +138,7 @@ async def measured_judge(
     spec = request.models.judge
     endpoint = await open_standalone(spec, settings, JUDGING, spending, where="models.judge")
     cost, calls = spending.spent, spending.calls
-    identity = identity_of(spec, request.judge)
+    identity = await asyncio.to_thread(identity_of, spec, request.judge, settings.cache)
     earlier = await asyncio.to_thread(_fingerprints, identity, endpoint.server, settings)
     fingerprint = await _fingerprint(endpoint) or (earlier[-1] if earlier else "")
     replaced = which_model(fingerprint, earlier)

@@ -11,6 +11,7 @@ from tools.evaluation.planning import shown_in_words
 from tools.files import write_file
 from tools.generation.costing import CostEstimate
 from tools.generation.estimating import estimate
+from tools.settings import Settings
 from tools.sources.prompts import load_prompts
 from tools.sources.seeds import load_seed_tasks
 
@@ -67,13 +68,13 @@ async def estimated(services: Services, request: RunRequest, *, without: str = "
         found = estimate(request, seeds, training, heldout, past)
         count = len(heldout[: request.evaluate.limit])
         shows = shown_in_words(count) if count and request.evaluate.primary == "guarded" else ""
-        unlicensed = "" if request.preview else unlicensed_judge(request, services.settings.home)
+        unlicensed = "" if request.preview else unlicensed_judge(request, services.settings)
         return found.model_copy(update={"shows": shows, "unlicensed": unlicensed})
 
     return await asyncio.to_thread(made)
 
 
-def unlicensed_judge(request: RunRequest, home: Path) -> str:
+def unlicensed_judge(request: RunRequest, settings: Settings) -> str:
     """Return why the run will not train on its judge, as far as it was measured by now; empty where it will."""
     if request.judge.licence is None:
         return ""
@@ -82,8 +83,8 @@ def unlicensed_judge(request: RunRequest, home: Path) -> str:
     from tools.judging.licence import licence_of, modes_used
     from tools.judging.trust import all_calibrations
 
-    judge = identity_of(request.models.judge, request.judge)
-    found = licence_of(judge, all_calibrations(home), request.judge, modes_used(request))
+    judge = identity_of(request.models.judge, request.judge, settings.cache)
+    found = licence_of(judge, all_calibrations(settings.home), request.judge, modes_used(request))
     return f"judge.licence refuses {judge}: {'; '.join(found.refusals)}" if found.refusals else ""
 
 

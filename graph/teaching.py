@@ -90,7 +90,7 @@ async def judge_of(services: Services, run_id: str) -> str:
     from tools.judging.judge import identity_of
 
     request = await services.store.request_of(run_id)
-    return await asyncio.to_thread(identity_of, request.models.judge, request.judge)
+    return await asyncio.to_thread(identity_of, request.models.judge, request.judge, services.cache)
 
 
 async def against_people_in(services: Services, run_id: str) -> AgainstPeople | None:
@@ -168,7 +168,7 @@ async def _measured(services: Services, request: RunRequest) -> MeasuredBand:
     from tools.judging.decisions import measured_band
     from tools.judging.judge import identity_of
 
-    judge = await asyncio.to_thread(identity_of, request.models.judge, request.judge)
+    judge = await asyncio.to_thread(identity_of, request.models.judge, request.judge, services.cache)
     runs = [run_id for run_id, _ in await services.store.run_ids()]
     decided = await decisions_on(services.store, judge, runs)
     band, note = await asyncio.to_thread(measured_band, decided, request.judge)

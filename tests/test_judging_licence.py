@@ -12,6 +12,7 @@ import pytest
 from corral import standalone
 from graph.estimates import unlicensed_judge
 from nodes.assemble import judge_trust
+from state.calls import CallStore
 from state.errors import BadInput, TrainingError
 from state.request import Endpoint, Judging, OwnDimension, RunRequest
 from tests.builders import NOON
@@ -19,11 +20,13 @@ from tests.judging_support import FunctionEndpoint, fixed_answers
 from tests.planted_judges import PLANTED, PlantedJudge, labelled_pairs, oracle
 from tests.scripted_answers import answer_to
 from tests.scripted_server import ScriptedServer
+from tests.tiny_model import tiny_model
+from tools.endpoint import open_endpoint
 from tools.endpoint.spending import Spending
 from tools.judging import calibrate, find_calibration, save_calibration
 from tools.judging.calibration import Calibration
 from tools.judging.fingerprint import fingerprint_of, same_model, which_model
-from tools.judging.judge import identity_of
+from tools.judging.judge import CrewJudge, identity_of
 from tools.judging.licence import licence_of
 from tools.judging.scorecard import scorecard
 from tools.judging.trust import calibrations_of, demand_untouched
@@ -32,6 +35,7 @@ from tools.settings import Settings
 from tools.sources.labels import ChosenPair, LabelSet, RatedItem
 from tools.statistics.clustered import effective_rows, gain_interval, share_interval
 
+NOWHERE = Path("none")
 DEMANDED = RunRequest(judge=Judging(licence=0.2))
 PAIRS = labelled_pairs(200)
 
@@ -68,11 +72,11 @@ def test_a_good_judge_is_licensed_and_one_that_was_never_measured_is_not(tmp_pat
 
 def test_what_speaks_against_a_judge_is_told_before_anything_is_paid(tmp_path: Path) -> None:
     """A run with an unlicensed judge generated, sampled and judged first."""
-    assert "never measured: corral calibrate" in unlicensed_judge(DEMANDED, tmp_path)
-    assert unlicensed_judge(RunRequest(), tmp_path) == ""
-    identity = identity_of(DEMANDED.models.judge, DEMANDED.judge)
+    assert "never measured: corral calibrate" in unlicensed_judge(DEMANDED, Settings(home=tmp_path))
+    assert unlicensed_judge(RunRequest(), Settings(home=tmp_path)) == ""
+    identity = identity_of(DEMANDED.models.judge, DEMANDED.judge, tmp_path)
     save_calibration(measured(oracle(0.8), judge=identity), tmp_path)
-    assert unlicensed_judge(DEMANDED, tmp_path) == ""
+    assert unlicensed_judge(DEMANDED, Settings(home=tmp_path)) == ""
 
 
 def test_the_former_name_still_demands() -> None:
@@ -165,7 +169,15 @@ async def test_a_fingerprint_follows_the_answers_and_the_ledger_is_not_asked() -
 
 def test_the_server_is_part_of_the_identity() -> None:
     one, other = (Endpoint(base_url=f"http://127.0.0.1:{port}/v1", model="m") for port in (1, 2))
-    assert identity_of(one, Judging()) != identity_of(other, Judging())
+    assert identity_of(one, Judging(), NOWHERE) != identity_of(other, Judging(), NOWHERE)
+
+
+async def test_a_judge_on_a_local_folder_is_known_before_it_is_opened(calls: CallStore, tmp_path: Path) -> None:
+    """It was looked for without the hash of its files, so that no measurement of it was found."""
+    settings = Settings(home=tmp_path)
+    spec = Endpoint(base_url="weights", model=str(tiny_model(tmp_path / "base")))
+    opened = await open_endpoint(spec, calls, "run", settings)
+    assert CrewJudge(opened, Judging()).identity == identity_of(spec, Judging(), settings.cache)
 
 
 def test_intervals_hold_at_the_borders_and_for_clusters() -> None:

@@ -162,7 +162,7 @@ def test_an_edit_is_checked_while_it_is_written_and_keeps_its_ends_of_lines(brow
 
 
 def test_the_queue_says_how_many_more_decisions_the_next_figure_needs(browser: TestClient) -> None:
-    judge = identity_of(RunRequest().models.judge, RunRequest().judge)
+    judge = identity_of(RunRequest().models.judge, RunRequest().judge, Path("none"))
     tasks = put(browser, texts=[f"The river {number}." for number in range(12)], judge=judge)
     assert "10 more decisions on completions of" in page(browser, "/review")
     assert "10 more decisions" in page(browser, "/runs/rivers/judge")

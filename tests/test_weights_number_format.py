@@ -84,7 +84,9 @@ def test_the_identity_of_a_judge_by_likelihoods_knows_the_format(machine: Machin
     assert narrow[0] != wide[0] and narrow[0].startswith(f"checks and likelihood filter/{JUDGE}/general@")
     assert narrow[1] == wide[1], "a crew behind a URL computes elsewhere"
     named = judge_identity("org/name@bfloat16", Judging(), by_checks=True)
-    assert named == identity_of(Endpoint(base_url="weights", model="org/name"), Judging()), "opened or not"
+    assert named == identity_of(Endpoint(base_url="weights", model="org/name"), Judging(), Path("none")), (
+        "opened or not"
+    )
 
 
 async def test_weights_are_asked_again_in_another_format_and_not_in_the_same(

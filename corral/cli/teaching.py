@@ -41,7 +41,7 @@ def calibrate_by_decisions(runs: str, config: Path | None, as_json: AsJson) -> N
         from tools.judging.judge import identity_of
 
         if settings is not None:
-            judge, judging = identity_of(read_request(config).models.judge, settings), settings
+            judge, judging = identity_of(read_request(config).models.judge, settings, services.cache), settings
             names = [run_id for run_id, _ in await services.store.run_ids()]
         else:
             names = [await named_run(services, runs)]

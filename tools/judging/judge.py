@@ -6,6 +6,7 @@ import asyncio
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 from state.errors import BadInput, CallDeferred, CallFailed, CorralError
@@ -14,9 +15,10 @@ from state.request import Endpoint, Judging
 from tools.checks import run_checks
 from tools.checks.guard import is_empty
 from tools.checks.inferred import inferred_checks
-from tools.endpoint import capabilities
+from tools.endpoint import capabilities, weights_here
 from tools.endpoint.answering import TellingEndpoint
 from tools.endpoint.chat import ChatEndpoint
+from tools.endpoint.weights import ledger_model
 from tools.judging.answers import DimensionRating, ExpertRating, PairChoice
 from tools.judging.backend import CrewBackend, EndpointBackend
 from tools.judging.pool import kick_off
@@ -214,15 +216,21 @@ def kept_errors(backends: Sequence[CrewBackend]) -> dict[str, CorralError]:
     return errors
 
 
-def identity_of(spec: Endpoint, settings: Judging) -> str:
-    """Return the identity of the judge that a request names; nothing is opened.
+def identity_of(spec: Endpoint, settings: Judging, cache: Path) -> str:
+    """Return the identity of the judge that a request names; nothing is opened, but the files of a folder are read.
+
+    Args:
+        spec: the judge's endpoint.
+        settings: how it judges.
+        cache: where the bases of adapters are unpacked.
 
     Raises:
         BadInput: the endpoint's address is no known word and no URL.
     """
-    can = capabilities(spec)
+    can, weights = capabilities(spec), weights_here(spec)
     server = spec.base_url if can.remote else ""
-    return judge_identity(spec.model, settings, by_checks=can.likelihoods, server=server)
+    model = spec.model if weights is None else ledger_model(weights, cache)
+    return judge_identity(model, settings, by_checks=can.likelihoods, server=server)
 
 
 def judge_identity(model: str, settings: Judging, *, by_checks: bool, server: str = "") -> str:
