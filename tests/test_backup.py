@@ -47,7 +47,8 @@ def test_a_run_goes_on_from_a_restored_backup_and_asks_nothing_again(
         code, out, error = corral("backup", str(tmp_path / "kept.tar.gz"), "--json")
         made = json.loads(out)
         assert code == 0 and (made["runs"], made["answers"]) == (1, answered), error
-        refused(corral("backup", str(tmp_path / "kept.tar.gz")), "is there already")
+        refused(corral("backup", str(tmp_path / "kept.tar.gz")), "exists already; --yes overwrites it")
+        assert corral("backup", str(tmp_path / "kept.tar.gz"), "--yes")[0] == 0
         restored = unpack(tmp_path / "kept.tar.gz", tmp_path / "elsewhere")
         prompts.unlink()
         monkeypatch.setenv("CORRAL_HOME", str(restored))

@@ -45,10 +45,10 @@ def back_up(database: Database, home: Path, archive: Path) -> Backup:
     Args:
         database: the home's.
         home: with the folders ``FOLDERS``.
-        archive: where to write it; compressed if its name ends in ``gz``.
+        archive: where to write it; compressed if its name ends in ``gz``. One that is there is replaced, whole.
 
     Raises:
-        BadInput: there is a file of that name, or the database is PostgreSQL's.
+        BadInput: the database is PostgreSQL's.
         StorageError: the home cannot be read, the archive not be written, or the copy of the database is not whole.
     """
     if database.file is None:
@@ -56,8 +56,6 @@ def back_up(database: Database, home: Path, archive: Path) -> Backup:
             f"the database {database.place} is PostgreSQL's, which has its own backup: pg_dump --format=custom "
             f"--file=FILE URL, and then a copy of the folders {', '.join(FOLDERS)} in {home}"
         )
-    if archive.exists():
-        raise BadInput(f"{archive} is there already; name another file, or remove it")
     part = archive.with_name(f".part-{archive.name}")
     with place_errors(archive):
         beside = tempfile.TemporaryDirectory(dir=archive.parent, prefix=".part-")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corral.cli.shared import AsJson, console, errors, open_settings, print_json
+from corral.cli.shared import AsJson, Yes, console, errors, may_replace, open_settings, print_json
 from state.errors import BadInput
 from state.wording import number_of
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE.tar[.gz]", help="Where to write it; it must not be there yet.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.tar[.gz]", help="Where to write it.")],
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy database, runs, registry and the judges' calibrations into one archive, as they are at one instant.
@@ -30,6 +31,7 @@ def backup(
     from tools.backup import back_up
 
     settings = open_settings()
+    may_replace(file, yes)
 
     async def work() -> Backup:
         database = Database(settings.database_url)
