@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from graph.services import Services
+from state.extras import missing_modules
 from state.request import RunRequest
 from tools.evaluation.planning import shown_in_words
 from tools.files import write_file
@@ -64,8 +65,9 @@ async def estimated(services: Services, request: RunRequest, *, without: str = "
         seeds, path = load_seed_tasks(Path(request.sources.seeds)), request.sources.prompts
         prompts = load_prompts(Path(path), request.evaluate.heldout_share) if path else []
         training, heldout = ([p.prompt for p in prompts if p.split == split] for split in ("train", "heldout"))
-        heldout = [] if request.preview else heldout  # it ends before they are answered
-        found = estimate(request, seeds, training, heldout, past)
+        trains = not missing_modules("train")
+        heldout = heldout if trains and not request.preview else []
+        found = estimate(request, seeds, training, heldout, past, measured=trains)
         count = len(heldout[: request.evaluate.limit])
         shows = shown_in_words(count) if count and request.evaluate.primary == "guarded" else ""
         unlicensed = "" if request.preview else unlicensed_judge(request, services.settings)

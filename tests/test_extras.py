@@ -177,6 +177,8 @@ def test_a_run_of_the_base_install_stops_with_its_dataset(corral: Corral, withou
     assert code == 0 and dataset["folder"] in out and "corral export mine" in out, (out, error)
     assert install_command("train") in out and "rror" not in error
     assert corral("export", "mine", "--format", "sft", "--out", str(tmp_path / "sft.jsonl"))[0] == 0
+    expected = json.loads((tmp_path / "home" / "runs" / "mine" / "estimate.json").read_text())
+    assert [one["stage"] for one in expected["stages"]] == ["generate", "gate", "respond", "judge"]
     refused(corral("resume", "mine"), "the training needs", install_command("train"))
     (run,) = json.loads(corral("runs", "--json")[1])
     assert (run["standing"], run["step"], run["detail"]) == ("stopped", "train", "")

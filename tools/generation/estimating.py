@@ -77,6 +77,8 @@ def estimate(
     training: Sequence[str],
     heldout: Sequence[str],
     past: Sequence[TokenUse] = (),
+    *,
+    measured: bool = True,
 ) -> CostEstimate:
     """Estimate a run's calls, tokens and dollars.
 
@@ -86,6 +88,7 @@ def estimate(
         training: the given training prompts; ``sources.prompt_limit`` is applied here.
         heldout: the given held-out prompts; ``evaluate.limit`` is applied here.
         past: what earlier calls of this home used.
+        measured: whether an adapter can be trained and evaluated here; a preview makes none.
     """
     training, heldout = training[: request.sources.prompt_limit], heldout[: request.evaluate.limit]
     needs = needs_of(request, seeds)
@@ -105,7 +108,7 @@ def estimate(
         work.gating(offered),
         work.responding(),
         work.judging(len(heldout)),
-        *([] if request.preview else [work.evaluating(heldout)]),
+        *([work.evaluating(heldout)] if measured and not request.preview else []),
     )
     total = sum_estimates("total", stages)
     if request.budget.dollars is not None:
