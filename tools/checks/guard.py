@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from functools import lru_cache
 
 from state.records import Sample
 from tools.checks.ifeval import REPEAT_PROMPT
@@ -70,7 +69,6 @@ def is_empty(text: str) -> bool:
     return all(unicodedata.category(character)[0] in "ZCP" for character in straight(normal(text)))
 
 
-@lru_cache(maxsize=4096)  # asked of each answer when it is drawn, judged and paired
 def guard(sample_prompt: str, text: str, ended: bool) -> tuple[str, ...]:
     """Return the reasons why a completion is degenerate; none for a clean one.
 
