@@ -9,7 +9,7 @@ from langgraph.graph import END, START, StateGraph
 from graph.budget import paying
 from graph.entry import Pipeline
 from graph.pipeline import build_pipeline
-from graph.reporting import reported
+from graph.reported import reported
 from graph.routes import after_approve, after_decide, after_pipeline
 from graph.services import Services
 from graph.steps import step

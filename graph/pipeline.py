@@ -9,7 +9,7 @@ from langgraph.graph import END, START, StateGraph
 from graph.budget import paying
 from graph.entry import Pipeline
 from graph.fanout import fan_out
-from graph.reporting import reported
+from graph.reported import reported
 from graph.routes import after_approve, after_evaluate, after_gate, after_review
 from graph.services import Services
 from graph.steps import step

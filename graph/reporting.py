@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from graph.accounts import cost_comparison, gold_of
-from graph.checklists import keep_checklists
-from graph.row_browser import write_rows
 from graph.services import Services
 from graph.step_times import read_step_times
 from graph.teaching import against_people_in, read_band, with_kept_band
 from nodes.train import CHECKLIST, DECISION
-from state.pipeline import DatasetRef, Node, PipelineState
+from state.pipeline import DatasetRef, PipelineState
 from state.records import Answer, Candidate, GenerationRound, Judgement, Outcome, Rating, Sample
-from tools.checklists.items import Checklist
-from tools.checklists.kept import Stage, read_checklists
+from tools.checklists.kept import read_checklists
 from tools.dataset.files import DIVERSITY, LINEAGE
 from tools.files import write_out
 from tools.people.decisions import in_words
 from tools.people.raters import Agreement, agreements
-from tools.progress import report_progress
 from tools.report import REPORT, rows_beside
 from tools.report.board import Board, read_board
 from tools.report.examples import ExamplePicker, Examples
@@ -48,56 +42,6 @@ CHUNK = 200
 """Prompts held at a time."""
 BASE, GREEDY = "base", 0
 """The base's name and the greedy answer's number, as the evaluation keeps them."""
-
-
-def reported(node: Node, services: Services) -> Node:
-    """Return a node that does the same, and then writes a report of the run.
-
-    A report that fails gives the run a warning and nothing else: what was trained and measured stays.
-    """
-
-    @wraps(node)
-    async def with_report(state: PipelineState) -> PipelineState:
-        update = await node(state)
-        try:
-            now: PipelineState = {**state, **update}
-            # The rows are those that were trained on, from the first report on.
-            place = services.runs_folder / state["run_id"] / REPORT
-            if not await asyncio.to_thread(rows_beside(place).exists):
-                await write_rows(services, state["run_id"], now, place)
-            lists = await keep_checklists(services, state["run_id"], now)
-            if "verdict" in update:
-                update = _with_failures(update, now, lists)
-            path = await write_report(services, state["run_id"], {**state, **update})
-        except Exception as error:
-            line = f"the report was not written ({type(error).__name__}: {error}); corral report {state['run_id']}"
-            return {**update, "warnings": [*update.get("warnings", []), line]}
-        report_progress(node.__name__, note=str(path.name))  # type: ignore[attr-defined]  # a node is a function
-        return update
-
-    return with_report
-
-
-def _with_failures(update: PipelineState, state: PipelineState, lists: Mapping[Stage, Checklist]) -> PipelineState:
-    """Return what the evaluation found, with the critical items of its checklists that failed.
-
-    They are warnings to who signs the adapter, and flags of it: an unattended run deploys no adapter that has any. What
-    speaks against the adapter itself is not repeated here: the policy looks at it by itself.
-    """
-    stops = [f"checklist of the {stage}: {lists[stage].stop}" for stage in ("data", "training") if _stops(lists, stage)]
-    if not stops:
-        return update
-    adapter = state["adapter"]
-    flags = (*adapter.flags, *(line for line in stops if line not in adapter.flags))
-    return {
-        **update,
-        "adapter": adapter.model_copy(update={"flags": flags}),
-        "warnings": [*update.get("warnings", []), *stops],
-    }
-
-
-def _stops(lists: Mapping[Stage, Checklist], stage: Stage) -> bool:
-    return stage in lists and bool(lists[stage].stop)
 
 
 async def write_report(

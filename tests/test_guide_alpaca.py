@@ -19,7 +19,7 @@ from graph.crews.catalogue import TOOLS, arguments, description, use_tool
 from graph.crews.kickoff import run_crew
 from graph.crews.result import KEPT, read_result
 from graph.crews.session import CrewSession
-from graph.reporting import _with_failures
+from graph.reported import _with_failures
 from graph.runs import Runs, open_runs
 from state.errors import BadInput, BudgetExceeded, CorralError
 from state.pipeline import AdapterRef, PipelineState

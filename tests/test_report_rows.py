@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from graph.reporting import REPORT, reported, write_report
+from graph.reported import reported
+from graph.reporting import write_report
 from graph.row_browser import write_rows
 from graph.services import Services, open_services
 from state.pipeline import PipelineState
@@ -23,7 +24,7 @@ from state.records import Candidate, Sample
 from state.request import RunRequest
 from tests.builders import candidate, judgement, review, sample
 from tests.test_reporting import HOSTILE, fill
-from tools.report import ROWS, rows_beside
+from tools.report import REPORT, ROWS, rows_beside
 from tools.report.rows import CHUNK, FILTERS, RowWriter, row_of
 from tools.settings import Settings
 

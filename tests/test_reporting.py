@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import graph.reporting
-from graph.reporting import REPORT, gather, reported, standing_of, write_report
+from graph.reported import reported
+from graph.reporting import gather, standing_of, write_report
 from graph.services import Services, open_services
 from graph.step_times import STEP_TIMES, read_step_times
 from state.calls import CallStore
@@ -21,6 +22,7 @@ from state.records import Answer, Candidate, Check, GenerationRound, Judgement, 
 from state.request import RunRequest
 from state.store import RecordStore
 from tests.builders import NOON, call, candidate, judgement, sample, verdict
+from tools.report import REPORT
 from tools.report.timing import Busy, step_times
 from tools.settings import Settings
 
