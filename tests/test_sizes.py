@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,16 @@ async def fill(store: RecordStore, run_id: str = "run", prompts: int = PROMPTS) 
         await store.add(run_id, [judgement(row, 5 - row.draw, feedback=text(start)) for row in drawn])
 
 
+@pytest.fixture
+def garbage_looked_for_often() -> Iterator[None]:
+    """What is held is counted here, and not what refers to itself and waits to be found."""
+    seldom = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
+    yield
+    gc.set_threshold(*seldom)
+
+
+@pytest.mark.usefixtures("garbage_looked_for_often")
 async def test_what_reads_a_run_does_not_hold_its_rows(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
