@@ -1,6 +1,6 @@
 """What a judge's quality buys: adapters trained on a judge's ratings, and one on checks alone, same budget.
 
-    python benchmarks/judge_to_adapter.py [--kappas 0,0.3,0.6,0.9] [--prompts 60] [--heldout 150] [--draws 4]
+    python benchmarks/judge_to_adapter.py [--arms checks,0,0.3,0.6,0.9] [--prompts 60] [--heldout 150] [--draws 4]
     python benchmarks/judge_to_adapter.py --base-url https://... --model NAME    # a real judge in the oracles' place
 
 Each arm answers the same training prompts with as many draws, has them rated, trains by the same recipe, and is
@@ -147,11 +147,13 @@ async def main(options: argparse.Namespace) -> None:
     with_checks = written(options.out / "with-checks.jsonl", training, heldout, checks=True)
     without = written(options.out / "without-checks.jsonl", training, heldout, checks=False)
     arms: list[tuple[str, RunRequest, Mapping[str, BaseChatModel]]] = []
-    arms.append(("checks", request_of("checks", with_checks, None, options), {}))
+    wanted = [part.strip() for part in options.arms.split(",")]
+    if "checks" in wanted:
+        arms.append(("checks", request_of("checks", with_checks, None, options), {}))
     if options.base_url:
         real = {"base_url": options.base_url, "model": options.model}
         arms.append((options.model, request_of("judge", without, real, options), {}))
-    for kappa in [float(part) for part in options.kappas.split(",") if part] if not options.base_url else []:
+    for kappa in [float(part) for part in wanted if part != "checks"] if not options.base_url else []:
         name = f"oracle-{kappa:g}"
         oracle = Oracle(samples={sample.prompt.strip(): sample for sample in training}, kappa=kappa)
         # The URL is never asked: the model that is plugged in answers in its place.
@@ -167,7 +169,7 @@ async def main(options: argparse.Namespace) -> None:
 def parsed(words: list[str] | None = None) -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kappas", default="0,0.3,0.6,0.9")
+    parser.add_argument("--arms", default="checks,0,0.3,0.6,0.9", help="checks, and the kappas of oracles")
     parser.add_argument("--base-url", default="")
     parser.add_argument("--model", default="")
     parser.add_argument("--prompts", type=int, default=60)

@@ -87,6 +87,17 @@ def test_a_window_that_no_row_reaches_is_none() -> None:
     assert refusal(model, 15, logits_in_a_batch) == "" or "layers" not in refusal(model, 15, logits_in_a_batch)
 
 
+def test_memory_that_ran_out_in_the_trial_says_nothing_of_the_model() -> None:
+    model = tiny("llama")
+
+    def without_memory(*_: object) -> list[torch.Tensor]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        refusal(model, 100, without_memory)
+    assert refusal(model, 100, logits_in_a_batch) == "" and last_refusal(model) == ""
+
+
 def test_draws_by_generate_follow_the_rows_own_noise_and_end_alike() -> None:
     model = tiny("mistral")
 

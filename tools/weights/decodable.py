@@ -17,6 +17,7 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tools.weights.choosing import choose
+from tools.weights.gpu_memory import ran_out
 
 WINDOWS = ("sliding_window", "window_size", "attention_window", "attention_window_size", "attention_chunk_size",
            "local_attention", "local_attention_window", "sliding_window_size", "block_size")  # fmt: skip
@@ -39,6 +40,9 @@ def refusal(model: Any, longest: int, trial: Trial) -> str:
         model: a causal language model.
         longest: columns that a row may come to have, padding and all.
         trial: the decoder.
+
+    Raises:
+        RuntimeError: the GPU's memory ran out in the trial; the next call tries again.
     """
     window = narrowest_window(model)
     if window is not None and window <= longest:
@@ -92,6 +96,8 @@ def _off(model: Any, trial: Trial) -> str:
                 if not far <= OFF.get(model.dtype, 0.25):
                     return f"its logits in a batch are {far:.2g} standard deviations from those of a plain pass"
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, AssertionError) as error:
+        if ran_out(error):  # that others hold the memory now says nothing of the model
+            raise
         return f"it cannot be read in a batch ({type(error).__name__})"
     return ""
 
