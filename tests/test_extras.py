@@ -39,6 +39,7 @@ NEEDS_TORCH = {
     "tools/training/inspecting.py",
     "tools/training/probe.py",
     "tools/training/runner.py",
+    "tools/training/shared_head.py",
     "tools/training/trainers.py",
     "tools/weights/choosing.py",
     "tools/weights/decodable.py",

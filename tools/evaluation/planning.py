@@ -26,7 +26,7 @@ def shown_in_words(prompts: int) -> str:
     chance = mcnemar_power(prompts, DEMO_GAIN, DEMO_DISCORDANT)
     more = "" if chance >= SURE - 0.005 else f"; {enough} prompts would do so in {SURE:.0%}"
     return (
-        f"{number_of(prompts, 'held-out prompt')}: a gain of {100 * DEMO_GAIN:.1f} points, as the embedded model has made, "
-        f"is shown in {chance:.0%} of runs{more}; where base and adapter differ on {DISCORDANT:.0%} of the prompts, "
-        f"one of {100 * least:.1f} in {POWER:.0%}"
+        f"{number_of(prompts, 'held-out prompt')}: a gain of {100 * DEMO_GAIN:.1f} points, as the embedded model has "
+        f"made, is shown in {chance:.0%} of runs{more}; where base and adapter differ on {DISCORDANT:.0%} of the "
+        f"prompts, one of {100 * least:.1f} in {POWER:.0%}"
     )

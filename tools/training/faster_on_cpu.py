@@ -19,6 +19,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from trl.trainer.utils import FusedCausalLMOutput
 
+from tools.training.shared_head import WORTH, shared_length, shares, states_behind
 from tools.weights.template import IGNORED
 
 EAGER_UP_TO = 256
@@ -31,6 +32,8 @@ SCALED_LOGITS = (
     "logits_scaling",
 )
 """Configuration keys of models that scale or cap the head's product; those keep TRL's own head."""
+PLAIN = frozenset({"input_ids", "attention_mask", "use_cache"})
+"""Arguments with which a pass over the rows is nothing but that."""
 
 
 def attention_for(longest: int, on_cpu: bool) -> str:
@@ -63,19 +66,27 @@ def score_completions_only(model: Any) -> None:
     It keeps TRL's contract (``fused_lm_head=True`` returns log-probabilities), except that entropy and mean logit,
     which TRL only logs, are NaN.
 
+    What the rows of a pass begin with is computed once for all of them (``shared_head.py``).
+
     Args:
         model: the base model inside the PEFT model, after TRL's ``add_fused_lm_head``.
     """
     config = model.config.get_text_config()
     if any(getattr(config, key, None) is not None for key in SCALED_LOGITS):
         return
-    trls = model.forward
+    trls, sharing = model.forward, shares(model)
 
     def forward(self: Any, *args: Any, fused_lm_head: bool = False, labels: Any = None, **kwargs: Any) -> Any:
         if not fused_lm_head or labels is None:
             return trls(*args, fused_lm_head=fused_lm_head, labels=labels, **kwargs)
-        hidden = self.base_model(*args, **kwargs).last_hidden_state[:, :-1]
-        return score(hidden, labels[:, 1:], self.get_output_embeddings())
+        ids, mask, shared = kwargs.get("input_ids"), kwargs.get("attention_mask"), 0
+        if sharing and not args and kwargs.keys() <= PLAIN and not self.is_gradient_checkpointing:
+            shared = shared_length(ids, mask, labels)
+        if shared >= WORTH:
+            hidden = states_behind(self.base_model, ids, mask, shared)
+        else:
+            hidden = self.base_model(*args, **kwargs).last_hidden_state
+        return score(hidden[:, :-1], labels[:, 1:], self.get_output_embeddings())
 
     model.forward = types.MethodType(forward, model)
 

@@ -10,7 +10,8 @@ from transformers import TrainerCallback
 
 from state.records import content_hash
 from tools.checks.guard import distinct_n
-from tools.weights.decoding import decode_greedily, end_tokens
+from tools.weights.decoding import Prompt, decode, end_tokens
+from tools.weights.template import shared_head
 
 PROMPTS = 8
 """The most prompts of a probe."""
@@ -86,12 +87,10 @@ def mean_distinct(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]]) 
     The lower of two values counts, one over words and one over tokens: a row of commas has no words, and a loop may
     vary its commas. An empty answer counts 0.
     """
-    width = max(map(len, prompts))
-    padded = [[tokenizer.pad_token_id] * (width - len(tokens)) + list(tokens) for tokens in prompts]
-    mask = [[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in prompts]
-    ids, attention = (torch.tensor(rows, device=model.device) for rows in (padded, mask))
+    asked = [Prompt(tuple(tokens)) for tokens in prompts]
+    head = shared_head([prompt.tokens for prompt in asked])
     shares = []
-    for found in decode_greedily(model, ids, attention, end_tokens(model, tokenizer), TOKENS):
+    for found in decode(model, asked, end_tokens(model, tokenizer), max_tokens=TOKENS, sizes=(len(asked),), head=head):
         text = tokenizer.decode(found.tokens, skip_special_tokens=True)
         of_tokens = distinct_n(" ".join(map(str, found.tokens)), 3)
         shares.append(min(distinct_n(text, 3), of_tokens) if text.strip() else 0.0)

@@ -49,7 +49,7 @@ def refusal(model: Any, longest: int, trial: Trial) -> str:
         reason = f"its layers attend to {window} tokens, and a row may have more"
     else:
         if model not in _tried:
-            _tried[model] = _layers_refuse(model) or _off(model, trial)
+            _tried[model] = layers_refuse(model) or _off(model, trial)
         reason = _tried[model]
     if reason:
         _told[model] = reason
@@ -69,7 +69,8 @@ def narrowest_window(model: Any) -> int | None:
     return min((size for size in sizes if isinstance(size, int) and size > 0), default=None)
 
 
-def _layers_refuse(model: Any) -> str:
+def layers_refuse(model: Any) -> str:
+    """Return why layers keep something else than keys and values of all tokens; empty where none does."""
     if getattr(model, "_is_stateful", False):
         return "it carries a state from token to token"
     try:
