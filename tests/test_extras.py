@@ -41,12 +41,14 @@ NEEDS_TORCH = {
     "tools/training/runner.py",
     "tools/training/shared_head.py",
     "tools/training/trainers.py",
+    "tools/weights/arithmetic.py",
     "tools/weights/choosing.py",
     "tools/weights/decodable.py",
     "tools/weights/decoding.py",
     "tools/weights/invariance.py",
     "tools/weights/loading.py",
     "tools/weights/slots.py",
+    "tools/weights/trials.py",
 }
 """Modules of the processes that compute, which the base install never starts."""
 NEEDS_POSTGRES = {"state/postgres_savers.py"}

@@ -48,12 +48,22 @@ def refusal(model: Any, longest: int, trial: Trial) -> str:
     if window is not None and window <= longest:
         reason = f"its layers attend to {window} tokens, and a row may have more"
     else:
-        if model not in _tried:
-            _tried[model] = layers_refuse(model) or _off(model, trial)
-        reason = _tried[model]
+        reason = trial_refusal(model, trial)
     if reason:
         _told[model] = reason
     return reason
+
+
+def trial_refusal(model: Any, trial: Trial) -> str:
+    """Return why a model is not decoded in batches however short its rows are; empty where it is. It is tried once."""
+    if model not in _tried:
+        _tried[model] = layers_refuse(model) or _off(model, trial)
+    return _tried[model]
+
+
+def set_tried(model: Any) -> None:
+    """Note that a model is decoded in batches, as an earlier process has found by trying it."""
+    _tried[model] = ""
 
 
 def last_refusal(model: Any) -> str:
@@ -90,9 +100,9 @@ def _off(model: Any, trial: Trial) -> str:
     try:
         found = trial(model, prompts, behind)
         for row, prompt in enumerate(prompts):
-            for step, logits in enumerate(found):
-                ids = torch.tensor([[*prompt, *behind[:step]]], device=model.device)
-                plain = model(input_ids=ids, use_cache=False).logits[0, -1].float()
+            ids = torch.tensor([[*prompt, *behind]], device=model.device)
+            plain_logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 :].float()
+            for logits, plain in zip(found, plain_logits, strict=True):
                 far = float((logits[row].float() - plain).abs().max() / (plain.std() + 1e-9))
                 if not far <= OFF.get(model.dtype, 0.25):
                     return f"its logits in a batch are {far:.2g} standard deviations from those of a plain pass"

@@ -34,6 +34,8 @@ PASS_TOKENS = {True: 192, False: 4096}
 """Tokens of one pass over prompts, on a CPU and on a GPU, but for a longer prompt, which has a pass of its own. On a
 CPU prompts of 60 tokens took a fifth more time when read one by one; on a GPU starting its kernels is what a pass
 costs."""
+TRIAL_TOKENS = 64
+"""Tokens of one pass over the trial's prompts: two rows of the longer one."""
 
 
 class Prompt(NamedTuple):
@@ -110,7 +112,8 @@ def decode(
         return
     sizes = sizes_in(model, longest, sizes)
     waiting = deque(_Row(place, prompt) for place, prompt in enumerate(prompts))
-    reader = _Reader(model, head, [prompt.tokens for prompt in prompts])
+    pass_tokens = PASS_TOKENS[model.device.type == "cpu"]
+    reader = _Reader(model, head, [prompt.tokens for prompt in prompts], pass_tokens)
     rows = [_free_row()] * size_for(len(prompts), sizes)
     held = Slots(len(rows))
 
@@ -142,7 +145,7 @@ def logits_in_a_batch(model: Any, prompts: Sequence[tuple[int, ...]], behind: Se
     """Return the logits after each prompt, and after each token behind it, as they come out in a batch."""
     rows, held = [_free_row() for _ in prompts], Slots(len(prompts))
     head = tuple(tokens[0] for tokens in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*prompts, strict=False)))
-    reader = _Reader(model, head, prompts)
+    reader = _Reader(model, head, prompts, TRIAL_TOKENS)
     logits = [_admit(reader, held, rows, list(range(len(prompts))), [_Row(0, Prompt(tokens)) for tokens in prompts])]
     for token in behind:
         for row in rows:
@@ -197,10 +200,11 @@ class _Reader:
         model: the model.
         head: tokens that are read once for all prompts that begin with them.
         prompts: all that will be asked for, about in this order.
+        pass_tokens: of one pass at most, but for a longer prompt.
     """
 
-    def __init__(self, model: Any, head: tuple[int, ...], prompts: Sequence[tuple[int, ...]]) -> None:
-        self.model, self.head = model, head
+    def __init__(self, model: Any, head: tuple[int, ...], prompts: Sequence[tuple[int, ...]], pass_tokens: int) -> None:
+        self.model, self.head, self._pass_tokens = model, head, pass_tokens
         self._order = list(dict.fromkeys(prompts))
         self._places = {tokens: place for place, tokens in enumerate(self._order)}
         self._head = DynamicCache()
@@ -210,7 +214,7 @@ class _Reader:
         """Return what was read of a prompt."""
         if tokens not in self._read:
             head, width = self._shape(tokens)
-            rows = max(1, PASS_TOKENS[self.model.device.type == "cpu"] // width)
+            rows = max(1, self._pass_tokens // width)
             place = self._places[tokens]
             alike = [one for one in self._order[place : place + rows] if self._shape(one) == (head, width)]
             cache, logits = self._pass(head, width, alike + alike[:1] * (rows - len(alike)))

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-SIZES = (8, 16, 32, 48, 64, 80, 96)
+SIZES = (8, 16, 24, 32, 48, 64, 80, 96)
 """Rows decoded together; as one is finished, the next takes its place. Measured on one core with SmolLM2-135M in
 bfloat16: 206 tokens for each CPU-second at 32, 277 at 64, 345 at 96 and no more at 128; 96 need 1.4 GB. The smaller
-ones are for what is left at the end."""
+ones are for what is left at the end. 24 rows took 6% less in float32 with a size of 24 than with 32, and no less with
+every multiple of 8."""
 GPU_SIZES = (*SIZES, 192, 384, 768)
 """The same on a GPU: on an H200 a step of 768 rows of that model took 1.06 times the time of one of 96, and 1,536
 answers came at 13,762 tokens a second; with 96 rows and short passes over prompts 384 came at 2,880."""
@@ -17,16 +18,21 @@ STRIDE = 7919
 """Between the tokens that are tried: a prime, so that they come from the whole vocabulary."""
 
 
+def sizes_to_try(model: Any) -> tuple[int, ...]:
+    """Return the batch sizes that may serve where a model is, ascending."""
+    return SIZES if model.device.type == "cpu" else GPU_SIZES
+
+
 @torch.inference_mode()
 def invariant_sizes(model: Any) -> tuple[int, ...]:
-    """Return those of ``SIZES``, or ``GPU_SIZES``, in which a row gets the same logits, bit for bit, as in the largest.
+    """Return those of ``sizes_to_try`` in which a row gets the same logits, bit for bit, as in the largest.
 
     A library adds up a matrix product in another order for one row than for many, and which sizes it treats alike
     depends on processor, library and number format (He et al. 2025, "Defeating Nondeterminism in LLM Inference"). So it
     is tried, in a second: a row stands at another place of each batch, beside other rows. Attention, where each row has
     a product of its own, is made the same by ``Slots``.
     """
-    sizes = SIZES if model.device.type == "cpu" else GPU_SIZES
+    sizes = sizes_to_try(model)
     tokens = torch.arange(sizes[-1], device=model.device) * STRIDE % model.config.get_text_config().vocab_size
 
     def logits(size: int) -> torch.Tensor:

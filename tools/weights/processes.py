@@ -39,6 +39,10 @@ OFFLINE_AND_QUIET = {
     "TRANSFORMERS_VERBOSITY": "warning",
 }
 
+LIBRARIES = ("ATEN", "BLIS", "CUBLAS", "CUDA", "CUDNN", "DNNL", "GLIBC_TUNABLES", "GOMP", "GOTO", "HIP", "KMP", "LD_",
+             "MKL", "NVIDIA", "OMP", "ONEDNN", "OPENBLAS", "PYTORCH", "TORCH", "TRANSFORMERS", "TRITON")  # fmt: skip
+"""How the names of the variables begin by which the libraries that compute are set."""
+
 
 def child_environment(threads: int) -> dict[str, str]:
     """Return the environment of a child that computes: this process's, offline, with so many threads.
@@ -56,6 +60,11 @@ def child_environment(threads: int) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
     }
     return {**os.environ, **OFFLINE_AND_QUIET, **counts, **policy, **python}
+
+
+def library_variables() -> dict[str, str]:
+    """Return the variables by which the libraries of this process are set that compute, or from where they are read."""
+    return {name: value for name, value in os.environ.items() if name.startswith(LIBRARIES)}
 
 
 async def stream_child(command: Sequence[str], log: Path, threads: int) -> AsyncGenerator[dict[str, Any], None]:

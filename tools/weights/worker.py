@@ -18,6 +18,7 @@ from random import Random
 from typing import assert_never
 
 from tools.machine.garbage import collect_seldom
+from tools.settings import load_settings
 from tools.weights.gpu_memory import in_one_line
 from tools.weights.number_format import NumberFormat
 from tools.weights.processes import JsonLines
@@ -42,15 +43,15 @@ class Model:
 
     def __init__(self, base: Path, adapter: Path | None, number_format: NumberFormat) -> None:
         from tools.weights.decoding import end_tokens
-        from tools.weights.invariance import invariant_sizes
         from tools.weights.loading import load_model
         from tools.weights.template import load_tokenizer, template_head
+        from tools.weights.trials import batch_sizes
 
         self._tokenizer = load_tokenizer(base)
         self._model = load_model(base, adapter, number_format)
         self._ends = end_tokens(self._model, self._tokenizer)
         self._head = template_head(self._tokenizer)
-        self._sizes = invariant_sizes(self._model)
+        self._sizes = batch_sizes(self._model, base, adapter, load_settings().cache)
 
     def answer(self, requests: Sequence[Request], emit: Emit) -> None:
         """Do requests of one group together; ``emit`` is called with each reply, as soon as it is there."""
