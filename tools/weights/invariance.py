@@ -9,8 +9,8 @@ import torch
 SIZES = (4, 8, 16, 24, 32, 40, 48, 64, 80, 96)
 """Rows decoded together; as one is finished, the next takes its place. Measured on one core with SmolLM2-135M in
 bfloat16: 206 tokens for each CPU-second at 32, 277 at 64, 345 at 96 and no more at 128; 96 need 1.4 GB. The smaller
-ones are for what is left at the end. In float32 one step takes 0.13 s in 8 rows and 0.10 in 4; 24 rows took 6% less with a
-size of 24 than with 32; and of 60 rows' steps a quarter has 32 to 40 that are not finished."""
+ones are for what is left at the end. In float32 one step takes 0.13 s in 8 rows and 0.10 in 4; 24 rows took 6% less
+with a size of 24 than with 32; and of 60 rows' steps a quarter has 32 to 40 that are not finished."""
 GPU_SIZES = (*SIZES, 192, 384, 768)
 """The same on a GPU: on an H200 a step of 768 rows of that model took 1.06 times the time of one of 96, and 1,536
 answers came at 13,762 tokens a second; with 96 rows and short passes over prompts 384 came at 2,880."""
