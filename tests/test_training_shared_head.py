@@ -75,7 +75,7 @@ def test_a_model_that_computes_otherwise_behind_a_cache_shares_nothing(monkeypat
     assert shares(model) and model.training
     from tools.training import shared_head
 
-    monkeypatch.setattr(shared_head, "states_behind", lambda *given: states_behind(*given) * 1.01)
+    monkeypatch.setattr(shared_head, "states_behind", lambda *given, **named: states_behind(*given, **named) * 1.01)
     assert not shares(model) and model.training
 
 

@@ -7,6 +7,8 @@ this 280 at 2.6 GB (a part of the memory is saved by ``rows_at_once``). Forward 
 - TRL scores every position by the LM head where there is no Triton. Here only completion tokens are scored, which is
   half of the work for a model with a small body and 49,152 tokens.
 - PEFT casts each layer's input to the adapter's float32, and autocast casts it back. Under autocast neither is needed.
+- What all rows of a pass begin with, such as a template's system turn, is computed once (``shared_head.py``): 12 to 13%
+  of a step of 8 rows of 120 and 140 tokens, 27 of them in common, in float32.
 - Eager attention beats PyTorch's fused one on short rows, backward above all; its memory grows with the square.
 """
 
@@ -79,11 +81,10 @@ def score_completions_only(model: Any) -> None:
     def forward(self: Any, *args: Any, fused_lm_head: bool = False, labels: Any = None, **kwargs: Any) -> Any:
         if not fused_lm_head or labels is None:
             return trls(*args, fused_lm_head=fused_lm_head, labels=labels, **kwargs)
-        ids, mask, shared = kwargs.get("input_ids"), kwargs.get("attention_mask"), 0
-        if sharing and not args and kwargs.keys() <= PLAIN and not self.is_gradient_checkpointing:
-            shared = shared_length(ids, mask, labels)
-        if shared >= WORTH:
-            hidden = states_behind(self.base_model, ids, mask, shared)
+        plain = not args and kwargs.keys() <= PLAIN and not self.is_gradient_checkpointing
+        tokens = {"ids": kwargs["input_ids"], "mask": kwargs.get("attention_mask")} if sharing and plain else {}
+        if tokens and (shared := shared_length(**tokens, labels=labels)) >= WORTH:
+            hidden = states_behind(self.base_model, **tokens, shared=shared)
         else:
             hidden = self.base_model(*args, **kwargs).last_hidden_state
         return score(hidden[:, :-1], labels[:, 1:], self.get_output_embeddings())
