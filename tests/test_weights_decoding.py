@@ -139,7 +139,7 @@ def test_a_draw_is_where_the_nucleus_passes_the_point(
     for one in order:
         nucleus.append(one)
         passed += float(chances[one])
-        if passed >= top_p - 1e-6:
+        if top_p < 1 and passed >= top_p - 1e-6:  # at 1 the unlikeliest token belongs to it, too
             break
     below = sum(float(chances[one]) for one in order if chances[one] > chances[token] * (1 + 1e-5))
     above = sum(float(chances[one]) for one in order if chances[one] >= chances[token] * (1 - 1e-5))
