@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from state.records import content_hash
-from state.request import Expert, Judging
 from tools.judging.subject import shield
+
+if TYPE_CHECKING:  # the crews' process reads no request, which takes 0.1 s to import
+    from state.request import Expert, Judging
 
 HERE = Path(__file__).parent
 

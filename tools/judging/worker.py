@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from state.errors import CorralError
 from tools.judging.answers import ExpertRating, Opinion, PairChoice
 from tools.judging.crewai_import import make_storage, prepare_crewai, remove_storage
+from tools.judging.crewai_unused import leave_out_unused
 from tools.judging.protocol import (
     Answer,
     Ask,
@@ -146,6 +147,7 @@ async def main() -> None:
 
     make_storage()  # before the input can end: what is half made is not removed
     threading.Thread(target=read, daemon=True).start()
+    leave_out_unused()
     prepare_crewai()
     # CrewAI's modules are 300,000 objects that live to the end. Each full collection would look through them all, half
     # a second during which no crew works: a third of the judging's processor time.
