@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from pydantic import Field
 from sqlalchemy import Update, case, delete, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio.engine import AsyncConnection, AsyncEngine
 
 from state.call_rows import write_calls
 from state.database import Database

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio.engine import AsyncConnection, AsyncEngine
 
 from state.database import STREAMED
 from state.records import Call

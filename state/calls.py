@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, case, except_, false, func, select, true, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from state.batches import DeferredCall, at_least_0, defer
 from state.call_rows import KEYS, empty_calls, find_bodies, with_requests, write_calls

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Float, Select, bindparam, cast, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from state.database import Database
 from state.errors import LeaseLost, RunBusy

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 from sqlalchemy import bindparam, inspect, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from state import pipeline, request
 from state.database import Database

@@ -30,6 +30,7 @@ from corral.cli.shared import errors
 from corral.cli.signals import ended_at_once
 from corral.cli.terminal import make_visible
 from state.errors import CorralError
+from state.late_packages import import_late
 from tools.machine.garbage import collect_seldom
 from tools.visible import one_line
 
@@ -102,6 +103,7 @@ def _options(
 def main() -> None:
     """Run the command line; an error of ours, or one of the arguments, is one line and its exit code."""
     collect_seldom()
+    import_late()
     make_visible()
     try:
         with ended_at_once():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from ftfy.badness import BADNESS_RE, is_bad
-
 NO_INPUT_MARK = re.compile(r"\bnoinputs?\b|<\s*no[\s_-]inputs?\s*>", re.IGNORECASE)
 """Self-Instruct's mark for no input, where it was left in one."""
 PLACEHOLDER = re.compile(
@@ -76,5 +74,7 @@ def broken_letters(text: str) -> str | None:
     """Return the first letters that a wrong encoding made of others, such as ``Ã©`` for an e with an accent."""
     if text.isascii():
         return None
+    from ftfy.badness import BADNESS_RE, is_bad  # here, since most texts are ASCII and a run without rows asks of none
+
     lost = "\ufffd" if "\ufffd" in text else None
     return lost or next((match.group() for match in BADNESS_RE.finditer(text) if is_bad(text)), None)

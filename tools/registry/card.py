@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from jinja2 import Environment, StrictUndefined
-
 from state.pipeline import PipelineState
 from state.records import Record
 from state.request import EMBEDDED, Endpoint, RunRequest
@@ -54,6 +52,8 @@ def model_card(facts: CardFacts, board: Scoreboard | None, *, form: Form) -> str
         board: its scoreboard; ``None`` where it was not measured.
         form: how it lies beside the card.
     """
+    from jinja2 import Environment, StrictUndefined  # a card is written once a run, and by few runs
+
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     named = hub_name(facts.base)
