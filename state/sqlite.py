@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
 import logging
@@ -12,15 +11,13 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import aiosqlite
-
 from state import wal
 from state.errors import StorageError
+from state.sqlite_connection import UninterruptedConnection
 
 logger = logging.getLogger(__name__)
 
@@ -34,59 +31,6 @@ LOG_PAGES = 256
 What is only in the log is lost with it."""
 Access = Literal["write", "read", "frozen"]
 """``read``: another process may write. ``frozen``: nobody can, so SQLite needs no other file beside it."""
-
-
-class UninterruptedConnection(aiosqlite.Connection):
-    """A connection whose transactions run to their end: a task that is cancelled meanwhile ends behind them.
-
-    A statement that a cancelled task leaves behind runs on in the connection's thread, with a transaction open that
-    locks the database for everyone; and aiosqlite 0.21, the version that crewai demands, cannot end such a thread.
-    """
-
-    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if not self._running or not self._connection:
-            raise ValueError("Connection closed")
-        done = asyncio.get_running_loop().create_future()
-        self._tx.put_nowait((done, partial(_or_roll_back, self._connection, fn, *args, **kwargs)))
-        cancelled = False
-        while not done.done():
-            try:
-                # Not the future itself: a cancelled task would cancel it, and never learn when the thread is done.
-                await asyncio.wait({done})
-            except asyncio.CancelledError:
-                cancelled = True
-        if cancelled and (task := asyncio.current_task()):
-            # Put off to where the task next waits for anything but this connection. The count of requests, by which
-            # timeouts know their own, stays as it was.
-            task.uncancel()
-            task.cancel()
-        return done.result()
-
-    def stop(self) -> None:
-        """Close the connection in its thread and end that, without waiting for either; SQLAlchemy calls it."""
-        if self._running and self._connection:
-            self._tx.put_nowait((_nobody(), self._connection.close))
-            self._stop_running()  # type: ignore[no-untyped-call]  # aiosqlite's own
-            self._connection = None
-
-
-def _or_roll_back(connection: sqlite3.Connection, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call ``fn``; where it fails, end the transaction that it was a part of, as PostgreSQL does by itself."""
-    try:
-        return fn(*args, **kwargs)
-    except sqlite3.Error:
-        with suppress(sqlite3.Error):
-            connection.rollback()
-        raise
-
-
-def _nobody() -> asyncio.Future[Any]:
-    """Return a future that nobody waits for."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        loop = asyncio.new_event_loop()
-    return loop.create_future()
 
 
 class SqliteFile:

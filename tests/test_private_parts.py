@@ -80,9 +80,10 @@ PARTS = (
     Part("crewai_core:token_manager.TokenManager._get_secure_storage_path", "tools/judging/crewai_import.py"),
     Part("datasets:Dataset._get_cache_file_path", "tools/training/dpo.py", ("fingerprint",)),
     Part("langdetect:DetectorFactory.seed", "tools/checks/ifeval.py"),
-    Part("aiosqlite:Connection._running", "state/sqlite.py"),
-    Part("aiosqlite:Connection._stop_running", "state/sqlite.py"),
-    Part("aiosqlite:Connection._tx", "state/sqlite.py"),
+    Part("aiosqlite:Connection._running", "state/sqlite_connection.py"),
+    Part("aiosqlite:Connection._stop_running", "state/sqlite_connection.py"),
+    Part("aiosqlite:Connection._tx", "state/sqlite_connection.py"),
+    Part("aiosqlite:Connection._conn", "state/sqlite_connection.py"),
     *(
         Part(f"langgraph.checkpoint.{library}:{saver}.{name}", f"state/{file}.py", taken)
         for library, saver, file in (
