@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 
 from state.records import Sample
 from tools.checks.ifeval import REPEAT_PROMPT
@@ -55,8 +56,11 @@ def distinct_n(text: str, n: int) -> float:
         text: any text; case and punctuation do not count.
         n: words in an n-gram, at least 1.
     """
-    found = bare_words(text)
-    grams = [tuple(found[start : start + n]) for start in range(len(found) - n + 1)]
+    return _distinct(bare_words(text), n)
+
+
+def _distinct(words: Sequence[str], n: int) -> float:
+    grams = [*zip(*(words[start:] for start in range(n)), strict=False)]
     return len(set(grams)) / len(grams) if grams else 1.0
 
 
@@ -80,10 +84,12 @@ def guard(sample_prompt: str, text: str, ended: bool) -> tuple[str, ...]:
     if is_empty(text):
         return ("the answer is empty",)
     plain = straight(normal(text))
+    # The words are found once for all that look at them: that takes most of the time.
+    answered, spoken = bare_words(plain), [bare_words(sentence) for sentence in sentences(plain)]
     reasons = (
         None if ended else NOT_ENDED,
-        _repetition(plain),
-        _copy(sample_prompt, plain) or _echo(sample_prompt, plain),
+        _repetition(plain, answered, spoken),
+        _copy(sample_prompt, plain, answered) or _echo(sample_prompt, spoken),
         "the answer is a refusal" if _REFUSAL.search(plain[:_HEAD]) else None,
         f"'{found.group()}' is left in the answer" if (found := _LEFTOVER.search(plain)) else None,
     )
@@ -96,35 +102,35 @@ def degenerate(sample: Sample, text: str, ended: bool) -> tuple[str, ...]:
     return guard("" if repeating else sample.prompt, text, ended)
 
 
-def _repetition(text: str) -> str | None:
-    share = distinct_n(text, 3)
+def _repetition(text: str, answered: Sequence[str], spoken: Sequence[Sequence[str]]) -> str | None:
+    """Return a reason where a text, of these words and these sentences of words, says the same over and over."""
+    share = _distinct(answered, 3)
     if share < MIN_DISTINCT:
         return f"repetition: {share:.1%} of the 3-grams are distinct, at least {MIN_DISTINCT:.0%} asked"
     for loop in _LOOP.finditer(text):
         if any(character.isalpha() for character in loop.group(1)):
             return f"repetition: '{loop.group(1).strip()}' over and over"
-    return _repeated_sentence(text)
+    return _repeated_sentence(spoken)
 
 
-def _repeated_sentence(text: str) -> str | None:
+def _repeated_sentence(spoken: Sequence[Sequence[str]]) -> str | None:
     """Return a reason where one sentence, said three times or more, makes up a good part of the text.
 
     A song's refrain makes up less.
     """
-    spoken = [tuple(bare_words(sentence)) for sentence in sentences(text)]
-    for sentence, times in Counter(spoken).items():
+    for sentence, times in Counter(map(tuple, spoken)).items():
         share = times * len(sentence) / sum(map(len, spoken))
         if times >= 3 and len(sentence) >= 4 and share > MAX_ONE_SENTENCE:
             return f"repetition: one sentence stands there {times} times"
     return None
 
 
-def _copy(prompt: str, text: str) -> str | None:
+def _copy(prompt: str, text: str, answered: list[str]) -> str | None:
     """Return a reason where the text is half of the prompt or more, copied verbatim, or begins with all its words.
 
     Verbatim, since a sentence whose comma was corrected is an answer and not a copy.
     """
-    asked, answered = bare_words(prompt), bare_words(text)
+    asked = bare_words(prompt)
     if len(asked) >= _COPIED_WORDS and answered[: len(asked)] == asked:
         return "the answer begins with the whole prompt"
     inside = " ".join(text.casefold().split()) in " ".join(straight(normal(prompt)).casefold().split())
@@ -133,10 +139,9 @@ def _copy(prompt: str, text: str) -> str | None:
     return None
 
 
-def _echo(prompt: str, text: str) -> str | None:
+def _echo(prompt: str, spoken: Sequence[list[str]]) -> str | None:
     """Return a reason where much of the text is sentences whose every 3-gram of words stands in the instruction."""
     known = _trigrams(bare_words(_MATERIAL.sub(" ", straight(normal(prompt)))))
-    spoken = [bare_words(sentence) for sentence in sentences(text)]
     echoed = sum(len(words) for words in spoken if len(words) >= 3 and _trigrams(words) <= known)
     share = echoed / max(1, sum(map(len, spoken)))
     if echoed >= _ECHOED_WORDS and share > MAX_ECHO:
