@@ -22,6 +22,7 @@ from tests.scripted_server import ScriptedServer
 from tools.endpoint.chat import ChatCall
 from tools.judging import CrewJudge
 from tools.judging.crewai_import import prepare_crewai
+from tools.judging.pool import CREWS
 from tools.judging.protocol import Cancel, FromCrews, KickOff, NewPanel
 from tools.judging.wording import panel_of
 from tools.judging.worker import Crews
@@ -344,3 +345,27 @@ async def test_each_task_type_has_its_expert(task_type: Any) -> None:
     role = {"general": "experienced editor", "budgeting": "financial planner", "creative": "creative director"}
     role |= {"compliance": "compliance officer", "data_quality": "data steward", "strategy": "strategy adviser"}
     assert f"You are the {role[task_type]}." in endpoint.calls[-1].messages[0]["content"]
+
+
+async def test_the_first_texts_calls_go_out_before_all_others_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked, checked_at_first = 0, 0
+    verify = CrewJudge._verify
+
+    def counted(self: CrewJudge, *arguments: Any) -> Any:
+        nonlocal checked
+        checked += 1
+        return verify(self, *arguments)
+
+    answers = fixed_answers()
+
+    def answer(call: Any) -> Any:
+        nonlocal checked_at_first
+        checked_at_first = checked_at_first or checked
+        return answers(call)
+
+    monkeypatch.setattr(CrewJudge, "_verify", counted)
+    judge = CrewJudge(FunctionEndpoint(answer), Judging())
+    texts = [candidate(SAMPLE, f"The Rhine, {number} times.") for number in range(CREWS + 40)]
+    made = await asyncio.gather(*(judge.judge(SAMPLE, text) for text in texts))
+    assert all(one.outcome != Outcome.FAILED for one in made)
+    assert (checked_at_first <= CREWS, checked) == (True, CREWS + 40)

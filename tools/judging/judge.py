@@ -6,6 +6,8 @@ import asyncio
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +23,7 @@ from tools.endpoint.chat import ChatEndpoint
 from tools.endpoint.weights import ledger_model
 from tools.judging.answers import DimensionRating, ExpertRating, PairChoice
 from tools.judging.backend import CrewBackend, EndpointBackend
-from tools.judging.pool import kick_off
+from tools.judging.pool import kick_off, text_slot
 from tools.judging.preference import Preference, by_rating, in_both_orders
 from tools.judging.scoring import SCORING, failed_judgement, judgement
 from tools.judging.size import LEAST, too_small_to_write
@@ -125,7 +127,18 @@ class CrewJudge:
             EndpointRefused: the endpoint takes no call of ours.
             StorageError: the ledger cannot be written, or the embedded model not be unpacked.
         """
-        id, context = content_hash(candidate.id, self.identity), self._context(sample, context)
+        # Where a crew is asked, the first texts' calls go out before the checks of all others are done.
+        async with text_slot() if self.is_asked else nullcontext():
+            return await self._judge(sample, candidate, self._context(sample, context), answered)
+
+    async def _judge(
+        self,
+        sample: Sample,
+        candidate: Candidate,
+        context: Mapping[str, Any],
+        answered: Callable[[], None] | None,
+    ) -> Judgement:
+        id = content_hash(candidate.id, self.identity)
         try:
             checks = await _in_checks_thread(self._verify, sample, candidate, context)
         except BadInput as error:
@@ -233,6 +246,11 @@ def identity_of(spec: Endpoint, settings: Judging, cache: Path) -> str:
     return judge_identity(model, settings, by_checks=can.likelihoods, server=server)
 
 
+@cache
+def _schemas() -> list[dict[str, Any]]:
+    return [DimensionRating.model_json_schema(), ExpertRating.model_json_schema()]
+
+
 def judge_identity(model: str, settings: Judging, *, by_checks: bool, server: str = "") -> str:
     """Return a judge's identity: a readable head, and a hash over all that its scores depend on.
 
@@ -248,7 +266,6 @@ def judge_identity(model: str, settings: Judging, *, by_checks: bool, server: st
         number_format = answering_format()
         parts += [number_format] if number_format != "float32" else []
         return f"{NAME}/{model}/{settings.task_type}@{content_hash(*parts, verified_parts())[:12]}"
-    schemas = [DimensionRating.model_json_schema(), ExpertRating.model_json_schema()]
-    parts += [settings.draws, panel_of(settings).wording.parts(), schemas]
+    parts += [settings.draws, panel_of(settings).wording.parts(), _schemas()]
     head = SMALL_CREW if too_small_to_write(model) else "crew"
     return f"{head}/{model}/{settings.task_type}@{content_hash(*parts)[:12]}"

@@ -19,7 +19,14 @@ from tools.judging.wording import Panel, panel_of
 CREWS = 64
 """Crews at work at a time in one event loop: more would only take memory and wait for the endpoint."""
 
-_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+_Slots = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]
+_slots: _Slots = WeakKeyDictionary()
+_text_slots: _Slots = WeakKeyDictionary()
+
+
+def text_slot() -> asyncio.Semaphore:
+    """Return what limits the texts at work in this loop: as many as crews, each of which needs one or more."""
+    return _text_slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(CREWS))
 
 
 async def kick_off(kind: Kind, who: Panel | TaskType, subjects: Sequence[tuple[str, CrewBackend]]) -> list[Any]:
