@@ -147,7 +147,7 @@ async def main(options: argparse.Namespace) -> None:
     with_checks = written(options.out / "with-checks.jsonl", training, heldout, checks=True)
     without = written(options.out / "without-checks.jsonl", training, heldout, checks=False)
     arms: list[tuple[str, RunRequest, Mapping[str, BaseChatModel]]] = []
-    wanted = [part.strip() for part in options.arms.split(",")]
+    wanted = [part.strip() for part in options.arms.split(",") if part.strip()]
     if "checks" in wanted:
         arms.append(("checks", request_of("checks", with_checks, None, options), {}))
     if options.base_url:

@@ -23,7 +23,8 @@ _lock = RLock()
 
 def import_late() -> None:
     """Have ``PACKAGES`` run late in this process; call it before their libraries are imported."""
-    sys.meta_path.insert(0, _LateFinder())
+    if not any(isinstance(finder, _LateFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _LateFinder())
 
 
 class _LateFinder(MetaPathFinder):
@@ -53,18 +54,41 @@ class _LateLoader(Loader):
         """Leave the package's code for later."""
         module.__class__ = _LatePackage
 
+    def __getattr__(self, name: str) -> Any:
+        """Return what the real loader has, such as its way to the package's files."""
+        return getattr(self.real, name)
+
 
 class _LatePackage(ModuleType):
-    """Runs its code when it is asked for a name that neither it nor one of its modules has."""
+    """Runs its code when it is asked for a name that neither it nor one of its modules has, or is given one."""
 
     def __getattr__(self, name: str) -> Any:
         module = f"{self.__name__}.{name}"
         if PathFinder.find_spec(module, self.__path__) is not None:
             return import_module(module)
-        with _lock:
-            spec = self.__spec__
-            if spec is not None and isinstance(spec.loader, _LateLoader):
-                # First, since the code may itself look for a name that the package has not.
-                spec.loader = self.__loader__ = spec.loader.real
-                spec.loader.exec_module(self)
+        _run(self)
         return super().__getattribute__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("__") and not isinstance(value, ModuleType):  # Python sets a package's modules itself
+            _run(self)
+        super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        _run(self)
+        return sorted(super().__dir__())
+
+
+def _run(package: _LatePackage) -> None:
+    """Run a package's code, once; what fails is run again by the next who asks, as an import is."""
+    with _lock:
+        spec = package.__spec__
+        if spec is None or not isinstance(late := spec.loader, _LateLoader):
+            return
+        # First, since the code may itself look for a name that the package has not.
+        spec.loader = package.__loader__ = late.real
+        try:
+            late.real.exec_module(package)
+        except BaseException:
+            spec.loader = package.__loader__ = late
+            raise

@@ -24,19 +24,22 @@ class UninterruptedConnection(aiosqlite.Connection):
     locks the database for everyone; and aiosqlite 0.21, the version that crewai demands, cannot end such a thread.
     """
 
+    _under_way = 0
+    """Trips to the thread that have not come back."""
+
     @contextmanager
     async def cursor(self) -> aiosqlite.Cursor:
         """Return a cursor; there is nothing to wait for before its first statement."""
         return _Cursor(self, self._conn.cursor())
 
     async def commit(self) -> None:
-        """Commit what was written since the last commit, if anything was."""
-        if self.in_transaction:
+        """Commit what was written since the last commit, if anything was, or a statement under way may still write."""
+        if self.in_transaction or self._under_way:
             await super().commit()
 
     async def rollback(self) -> None:
-        """Undo what was written since the last commit, if anything was."""
-        if self.in_transaction:
+        """Undo what was written since the last commit, if anything was, or a statement under way may still write."""
+        if self.in_transaction or self._under_way:
             await super().rollback()
 
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -44,6 +47,7 @@ class UninterruptedConnection(aiosqlite.Connection):
             raise ValueError("Connection closed")
         done = asyncio.get_running_loop().create_future()
         self._tx.put_nowait((done, partial(_or_roll_back, self._connection, fn, *args, **kwargs)))
+        self._under_way += 1
         cancelled = False
         while not done.done():
             try:
@@ -51,6 +55,7 @@ class UninterruptedConnection(aiosqlite.Connection):
                 await asyncio.wait({done})
             except asyncio.CancelledError:
                 cancelled = True
+        self._under_way -= 1
         if cancelled and (task := asyncio.current_task()):
             # Put off to where the task next waits for anything but this connection. The count of requests, by which
             # timeouts know their own, stays as it was.
@@ -78,9 +83,15 @@ class _Cursor(aiosqlite.Cursor):
 
     async def execute(self, sql: str, parameters: Iterable[Any] | None = None) -> aiosqlite.Cursor:
         """Execute a statement."""
+        self._forget()
         given = () if parameters is None else parameters
         self._first, self._whole = await self._execute(_executed, self._cursor, sql, given)  # type: ignore[no-untyped-call]  # aiosqlite's own
         return self
+
+    async def executemany(self, sql: str, parameters: Iterable[Iterable[Any]]) -> aiosqlite.Cursor:
+        """Execute a statement with each of several parameters."""
+        self._forget()
+        return await super().executemany(sql, parameters)
 
     async def fetchone(self) -> Any:
         """Return the next row, or ``None``."""
@@ -99,8 +110,14 @@ class _Cursor(aiosqlite.Cursor):
 
     async def close(self) -> None:
         """Close the cursor, here: its statement is not running, since whoever closes it has waited for that."""
+        self._forget()
+        self._whole = False  # so that whoever asks for rows is told by SQLite that it is closed
         if self._conn._connection:
             self._cursor.close()
+
+    def _forget(self) -> None:
+        """Drop what an earlier statement brought, also where the next one fails."""
+        self._first, self._whole = deque(), True
 
     async def _fetched(self, size: int) -> list[Any]:
         rows = [self._first.popleft() for _ in range(min(size, len(self._first)))]

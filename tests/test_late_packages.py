@@ -55,6 +55,32 @@ def test_what_a_package_has_not_is_an_error_as_ever(tmp_path: Path) -> None:
     assert told(code, tmp_path) == [False, "apackage"]
 
 
+def test_code_that_fails_is_run_again_and_what_was_set_stays(tmp_path: Path) -> None:
+    code = (
+        "import os, apackage\n"
+        "failed = []\n"
+        "import pathlib; init = pathlib.Path(apackage.__file__); good = init.read_text()\n"
+        "init.write_text(good + 'raise OSError(1)\\n')\n"
+        "try: apackage.OWN\n"
+        "except OSError: failed.append('OSError')\n"
+        "init.write_text(good + '# mended\\n')\n"
+        "late_packages.import_late()\n"
+        "apackage.OWN = 'set'\n"
+        "more = [type(one).__name__ for one in sys.meta_path].count('_LateFinder')\n"
+        "print(json.dumps([failed, apackage.TWO, apackage.OWN, 'ONE' in dir(apackage), more]))"
+    )
+    assert told(code, tmp_path) == [["OSError"], 2, "set", True, 1]
+
+
+def test_a_packages_files_are_found_before_its_code_has_run(tmp_path: Path) -> None:
+    code = (
+        "import pkgutil, importlib.resources as r, apackage\n"
+        "found = [(r.files('apackage') / 'two.py').read_text(), pkgutil.get_data('apackage', 'three.py').decode()]\n"
+        "print(json.dumps([found, loaded()]))"
+    )
+    assert told(code, tmp_path) == [[PACKAGE["two.py"], PACKAGE["three.py"]], ["apackage"]]
+
+
 def test_the_orm_and_langsmiths_types_are_not_imported_to_work_on_a_run(tmp_path: Path) -> None:
     code = (
         "import graph.runs\n"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +101,24 @@ async def test_a_closed_connection_takes_no_statement_and_its_cursors_can_be_clo
     await cursor.close()
     with pytest.raises(ValueError, match="Connection closed"):
         await cursor.execute("SELECT 1")
+
+
+async def test_a_cursor_has_no_rows_of_an_earlier_statement() -> None:
+    async with opened() as connection, connection.cursor() as cursor:
+        await cursor.execute("CREATE TABLE t (i INTEGER)")
+        for again in (cursor.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)]), cursor.execute("SELECT nothing")):
+            await cursor.execute(NUMBERS, (1000, 9))
+            await cursor.fetchone()
+            with suppress(sqlite3.OperationalError):
+                await again
+            assert await cursor.fetchall() == []
+        await cursor.execute(NUMBERS, (1000, 9))
+    with pytest.raises((sqlite3.ProgrammingError, ValueError)):
+        await cursor.fetchall()
+
+
+async def test_a_commit_beside_a_statement_waits_for_it() -> None:
+    async with opened() as connection:
+        await connection.execute("CREATE TABLE t (i INTEGER)")
+        await asyncio.gather(connection.execute("INSERT INTO t VALUES (1)"), connection.commit())
+        assert not connection.in_transaction

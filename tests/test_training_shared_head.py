@@ -8,10 +8,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.causal_families import tiny
 from tools.training.faster_on_cpu import score_completions_only
 from tools.training.shared_head import WORTH, shared_length, shares, states_behind
+from tools.weights.decodable import refusal, steady_positions
+from tools.weights.decoding import logits_in_a_batch
 from tools.weights.template import IGNORED
 
 HEAD, ROWS, LONG = 12, 3, 24
@@ -67,6 +70,43 @@ def test_loss_and_gradients_are_those_of_a_plain_pass(family: str, monkeypatch: 
 @pytest.mark.parametrize("family", ["mistral", "mamba"])
 def test_a_window_or_a_state_shares_nothing(family: str) -> None:
     assert not shares(tiny(family))
+
+
+@pytest.mark.parametrize(
+    ("rope", "limit"),
+    [
+        ({"rope_type": "default", "rope_theta": 10000.0}, None),
+        ({"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}, 256),
+        (
+            {
+                "rope_type": "longrope",
+                "factor": 8.0,
+                "rope_theta": 10000.0,
+                "original_max_position_embeddings": 32,
+                "short_factor": [1.0] * 4,
+                "long_factor": [4.0] * 4,
+            },
+            32,
+        ),
+    ],
+)
+def test_positions_that_depend_on_the_longest_row_are_not_shared_or_decoded_together(
+    rope: dict[str, Any], limit: int | None
+) -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = LlamaConfig(vocab_size=97, max_position_embeddings=256, rope_parameters=rope, **sizes)
+    model = LlamaForCausalLM(config)
+    assert (steady_positions(model), shares(model)) == (limit, limit is None)
+    if limit is not None:
+        assert "longest row" in refusal(model, limit + 1, logits_in_a_batch)
+        assert refusal(model, limit, logits_in_a_batch) == ""
+
+
+def test_a_model_that_leaves_out_layers_at_random_shares_nothing() -> None:
+    model = tiny("opt")
+    assert shares(model)
+    model.config.layerdrop = 0.3
+    assert not shares(model)
 
 
 @pytest.mark.filterwarnings("ignore")

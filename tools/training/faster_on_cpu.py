@@ -81,7 +81,7 @@ def score_completions_only(model: Any) -> None:
     def forward(self: Any, *args: Any, fused_lm_head: bool = False, labels: Any = None, **kwargs: Any) -> Any:
         if not fused_lm_head or labels is None:
             return trls(*args, fused_lm_head=fused_lm_head, labels=labels, **kwargs)
-        plain = not args and kwargs.keys() <= PLAIN and not self.is_gradient_checkpointing
+        plain = not args and kwargs.keys() <= PLAIN and not self.is_activation_checkpointing
         tokens = {"ids": kwargs["input_ids"], "mask": kwargs.get("attention_mask")} if sharing and plain else {}
         if tokens and (shared := shared_length(**tokens, labels=labels)) >= WORTH:
             hidden = states_behind(self.base_model, **tokens, shared=shared)

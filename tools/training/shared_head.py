@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from tools.weights.decodable import layers_refuse, narrowest_window
+from tools.weights.decodable import layers_refuse, narrowest_window, steady_positions
 from tools.weights.template import IGNORED
 
 WORTH = 8
@@ -61,15 +61,18 @@ def states_behind(body: Any, ids: torch.Tensor, mask: torch.Tensor | None, share
 def shares(model: Any) -> bool:
     """Return whether a model computes the same with what its rows have in common computed once.
 
-    As for decoding in batches, its kinds of layers are looked at, and then it is tried on two short rows.
+    As for decoding in batches, its kinds of layers are looked at, and then it is tried on two short rows. A model that
+    leaves out layers at random in training has no keys of those to share.
 
     Args:
         model: a causal language model in training mode, as it will be trained.
     """
-    if narrowest_window(model) is not None or layers_refuse(model):
+    config = model.config.get_text_config(decoder=True)
+    limits = (narrowest_window(model), steady_positions(model))
+    if limits != (None, None) or layers_refuse(model) or getattr(config, "layerdrop", False):
         return False
     body, training = model.base_model, model.training
-    vocabulary = model.config.get_text_config().vocab_size
+    vocabulary = config.vocab_size
     ids = (torch.arange(2 * 3 * WORTH, device=model.device).reshape(2, -1) * 5 + 7) % vocabulary
     ids[:, :WORTH] = ids[0, :WORTH]
     mask = torch.ones_like(ids)

@@ -22,6 +22,9 @@ from tools.weights.gpu_memory import ran_out
 WINDOWS = ("sliding_window", "window_size", "attention_window", "attention_window_size", "attention_chunk_size",
            "local_attention", "local_attention_window", "sliding_window_size", "block_size")  # fmt: skip
 """What configurations call the number of tokens that a token attends to."""
+ROPES_BY_LENGTH = ("dynamic", "longrope")
+LIMITS = ("original_max_position_embeddings", "max_position_embeddings")
+"""Where such a rotary embedding says up to which length it is the plain one."""
 OFF = {torch.float32: 0.01, torch.bfloat16: 0.25, torch.float16: 0.1}
 """The largest difference of a logit, in standard deviations of all logits, that is put down to rounding."""
 TRIED_HEAD = (5, 7, 11)
@@ -47,6 +50,8 @@ def refusal(model: Any, longest: int, trial: Trial) -> str:
     window = narrowest_window(model)
     if window is not None and window <= longest:
         reason = f"its layers attend to {window} tokens, and a row may have more"
+    elif (limit := steady_positions(model)) is not None and limit < longest:
+        reason = f"beyond {limit} tokens its positions depend on the longest row, and a row may have more"
     else:
         reason = trial_refusal(model, trial)
     if reason:
@@ -77,6 +82,21 @@ def narrowest_window(model: Any) -> int | None:
     found = [getattr(config, name, None) for name in WINDOWS]
     sizes = [one for value in found for one in (value if isinstance(value, list | tuple) else [value])]
     return min((size for size in sizes if isinstance(size, int) and size > 0), default=None)
+
+
+def steady_positions(model: Any) -> int | None:
+    """Return up to how many tokens a position's rotary embedding is the same however long the rows of the pass are.
+
+    ``None`` where it always is. Two types take other frequencies once a pass has longer rows (``modeling_rope_utils``).
+    """
+    config = model.config.get_text_config(decoder=True)
+    told = getattr(config, "rope_parameters", None) or {}
+    each = [one for one in told.values() if isinstance(one, dict)] or [told]
+    places = [config, *(one for one in each if one.get("rope_type") in ROPES_BY_LENGTH)]
+    if len(places) == 1:
+        return None
+    limits = [one.get(name) if isinstance(one, dict) else getattr(one, name, None) for one in places for name in LIMITS]
+    return min((limit for limit in limits if isinstance(limit, int)), default=0)
 
 
 def layers_refuse(model: Any) -> str:
