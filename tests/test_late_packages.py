@@ -90,3 +90,18 @@ def test_the_orm_and_langsmiths_types_are_not_imported_to_work_on_a_run(tmp_path
         "print(json.dumps([here, langgraph_sdk.get_client.__name__, s.AsyncSession.__name__]))"
     )
     assert told(code, tmp_path) == [[], "get_client", "AsyncSession"]
+
+
+def test_no_module_of_a_late_package_has_the_name_of_something_else_in_it(tmp_path: Path) -> None:
+    """Such a name would be the module before the package's code has run, and the other thing after."""
+    code = (
+        "import importlib, pkgutil, types\n"
+        "found = []\n"
+        "for name in sorted(late_packages.PACKAGES - {'apackage'}):\n"
+        "    package = importlib.import_module(name)\n"
+        "    dir(package)\n"
+        "    for one in pkgutil.iter_modules(package.__path__):\n"
+        "        if not isinstance(vars(package).get(one.name, sys), types.ModuleType): found.append(one.name)\n"
+        "print(json.dumps(found))"
+    )
+    assert told(code, tmp_path) == []

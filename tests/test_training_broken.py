@@ -110,7 +110,8 @@ def answers(base: Path, adapter: Path | None) -> list[Answer]:
     import torch
     from transformers import AutoTokenizer
 
-    from tools.weights.decoding import decode_greedily, end_tokens
+    from tests.greedy import decode_greedily
+    from tools.weights.decoding import end_tokens
     from tools.weights.loading import load_model
 
     tokenizer = AutoTokenizer.from_pretrained(base, padding_side="left")

@@ -234,7 +234,7 @@ def test_decoding_is_generates_greedy_search(base: Path, batch: dict[str, Any]) 
     import torch
     from transformers import AutoModelForCausalLM
 
-    from tools.weights.decoding import decode_greedily
+    from tests.greedy import decode_greedily
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
     free = model.generate(**batch, max_new_tokens=24, do_sample=False, eos_token_id=[], pad_token_id=0)

@@ -154,22 +154,6 @@ def logits_in_a_batch(model: Any, prompts: Sequence[tuple[int, ...]], behind: Se
     return logits
 
 
-def decode_greedily(
-    model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, ends: frozenset[int], max_tokens: int
-) -> Iterator[Decoded]:
-    """Yield the greedy continuation of each row of a padded batch, all decoded together.
-
-    Args:
-        model: as for ``decode``.
-        input_ids: prompts padded on either side, shape (rows, positions).
-        attention_mask: 0 on padding, of the same shape.
-        ends: ids that end a row.
-        max_tokens: tokens of a row at most, at least 1.
-    """
-    prompts = [Prompt(tuple(ids[mask > 0].tolist())) for ids, mask in zip(input_ids, attention_mask, strict=True)]
-    return decode(model, prompts, ends, max_tokens=max_tokens, sizes=(len(prompts),))
-
-
 def sizes_in(model: Any, longest: int, sizes: Sequence[int]) -> Sequence[int]:
     """Return the batch sizes of which the rows, of ``longest`` tokens each, fit into ``CACHE_SHARE`` of the memory.
 
